@@ -1,0 +1,1 @@
+"""The local SageMaker: runs the image as the service would."""

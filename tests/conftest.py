@@ -1,0 +1,41 @@
+"""What every test may use: a Docker engine, the real pictures. Both are optional on a laptop, never silently absent in CI."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CIFAR10_IMAGES = Path(os.environ.get("CIFAR10_IMAGES", ROOT.parent / "shared/data/cifar10-images.zip"))
+
+
+@pytest.fixture(scope="session")
+def cifar10_images() -> Path:
+    """The zip of real CIFAR-10 pictures (train/<class>/*.jpg, test/<class>/*.jpg)."""
+    if not CIFAR10_IMAGES.exists():
+        pytest.skip(f"no CIFAR-10 pictures at {CIFAR10_IMAGES}; set CIFAR10_IMAGES to a zip of them")
+    return CIFAR10_IMAGES
+
+
+def _engine_error() -> str | None:
+    docker = pytest.importorskip("docker")
+    try:
+        docker.from_env().ping()
+    except docker.errors.DockerException as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(scope="session")
+def docker_engine():
+    """A Docker client whose engine answers."""
+    if error := _engine_error():
+        message = f"no Docker engine answers: {error}"
+        if os.environ.get("REQUIRE_DOCKER"):
+            pytest.fail(message)
+        pytest.skip(message)
+    import docker
+
+    client = docker.from_env()
+    yield client
+    client.close()

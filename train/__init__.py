@@ -1,0 +1,1 @@
+"""The training program: everything here goes into the image."""
