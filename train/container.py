@@ -1,0 +1,80 @@
+"""What the toolkit's `train` command calls: SAGEMAKER_TRAINING_MODULE=train.container:main."""
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+import psutil
+from sagemaker_training import entry_point
+from sagemaker_training import environment as toolkit
+from sagemaker_training.errors import ClientError
+
+from train import environment
+from train.errors import StopRequested, TrainingError
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """The user's script if the request names one, else the built-in job.
+
+    ClientError carries an expected failure: the toolkit writes its one line to /opt/ml/output/failure and exits with 1.
+    Any other exception is a bug; the toolkit writes its traceback.
+    """
+    stop = stop_on_sigterm()
+    logging.getLogger("train").setLevel(logging.INFO)
+    try:
+        here = environment.read(Path(os.environ.get("SAGEMAKER_BASE_DIR", environment.OPT_ML)))
+        if _script(here):
+            run_script()
+        else:
+            run_job(here, stop)
+    except TrainingError as error:
+        raise ClientError(str(error)) from error
+    except StopRequested:
+        # The toolkit would write `success` after a return; a stopped job has neither succeeded nor failed.
+        raise SystemExit(0) from None
+
+
+def stop_on_sigterm() -> threading.Event:
+    """An event that SIGTERM sets, at once even while the main thread waits inside TensorFlow.
+
+    Python runs a signal handler between two bytecodes of the main thread, which may be waiting for a FIFO; the
+    interpreter's wake-up descriptor is written by the C handler itself. As PID 1 a process without a handler would not
+    even get the signal.
+    """
+    stop = threading.Event()
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    threading.Thread(target=_watch, args=(read, stop), name="sigterm", daemon=True).start()
+    return stop
+
+
+def _watch(descriptor: int, stop: threading.Event) -> None:
+    while signal.SIGTERM not in os.read(descriptor, 64):
+        pass
+    _log.info("SIGTERM: stopping after this step")
+    stop.set()
+    for child in psutil.Process().children(recursive=True):  # the user's script; the toolkit forwards nothing
+        child.terminate()
+
+
+def run_job(here: environment.Environment, stop: threading.Event) -> None:
+    """Train with this package. TensorFlow is imported here, so that a script's parent process does without."""
+    from train import job
+
+    job.run(here, stop)
+
+
+def run_script() -> None:
+    """Run the user's script through the toolkit: download, requirements, arguments, environment as in script mode."""
+    env = toolkit.Environment()
+    entry_point.run(env.module_dir, env.user_entry_point, env.to_cmd_args(), env.to_env_vars())
+
+
+def _script(here: environment.Environment) -> bool:
+    return "sagemaker_program" in here.hyperparameters or "SAGEMAKER_PROGRAM" in os.environ

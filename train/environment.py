@@ -1,0 +1,83 @@
+"""What the platform gives a host: channels and their modes, hosts, folders. Read once, from an injected root folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from train.errors import TrainingError
+
+OPT_ML = PurePosixPath("/opt/ml")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One entry of inputdataconfig.json. FastFile mode arrives here as File, as on the service."""
+
+    name: str
+    mode: str  # "Pipe" or "File"
+    data: Path  # /opt/ml/input/data: <name>_<n> are the FIFOs of Pipe mode, <name>/ the folder of File mode
+
+    @property
+    def folder(self) -> Path:
+        return self.data / self.name
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A host's view of its job."""
+
+    channels: Mapping[str, Channel]
+    hyperparameters: Mapping[str, str]
+    host: str
+    hosts: tuple[str, ...]
+    model: Path
+    output_data: Path
+    checkpoints: Path
+
+    def channel(self, name: str) -> Channel:
+        """The channel of that name; TrainingError names those that the job has."""
+        if name not in self.channels:
+            has = ", ".join(self.channels) or "none"
+            raise TrainingError(
+                f"The job has no channel {name}. Received: {has}. Add it to InputDataConfig "
+                "(locally: python -m local_test train --channel NAME=PATH)."
+            )
+        return self.channels[name]
+
+
+def read(root: Path) -> Environment:
+    """The environment below `root`, which is /opt/ml on the service and SAGEMAKER_BASE_DIR elsewhere."""
+    config = root / "input/config"
+    resources = _json(config / "resourceconfig.json")
+    host = resources.get("current_host", "algo-1")
+    return Environment(
+        channels=_channels(_json(config / "inputdataconfig.json"), root / "input/data"),
+        hyperparameters=_json(config / "hyperparameters.json"),
+        host=host,
+        hosts=tuple(sorted(resources.get("hosts", [host]))),
+        model=root / "model",
+        output_data=root / "output/data",
+        checkpoints=_checkpoints(_json(config / "checkpointconfig.json"), root),
+    )
+
+
+def _channels(config: Mapping[str, Any], data: Path) -> dict[str, Channel]:
+    return {name: Channel(name, channel.get("TrainingInputMode", "File"), data) for name, channel in config.items()}
+
+
+def _checkpoints(config: Mapping[str, Any], root: Path) -> Path:
+    """CheckpointConfig.LocalPath; the service's default without one. Paths below /opt/ml move with the root."""
+    path = PurePosixPath(config.get("LocalPath") or OPT_ML / "checkpoints")
+    return root / path.relative_to(OPT_ML) if path.is_relative_to(OPT_ML) else Path(path)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in `path`; empty where the file is absent (checkpointconfig.json is, without CheckpointConfig)."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise TrainingError(f"{path} is not JSON: {error}. The platform writes it; is /opt/ml mounted whole?") from None

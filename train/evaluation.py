@@ -1,0 +1,102 @@
+"""The finished model on the validation pictures: accuracy, classes, confusions, the most confidently wrong."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MOST_WRONG = 36
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture that the model got wrong."""
+
+    image: np.ndarray  # (height, width, channels) uint8
+    label: int
+    predicted: int
+    confidence: float  # the probability it gave to its wrong answer
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """confusion (classes, classes) int64: a row a true class, a column a predicted one."""
+
+    confusion: np.ndarray
+    loss: float
+    mistakes: list[Mistake]  # the most confident first
+
+    @property
+    def examples(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+    def recall(self) -> np.ndarray:
+        """(classes,): the share of each class's pictures that was recognised; nan for a class without pictures."""
+        return _share(np.diag(self.confusion), self.confusion.sum(axis=1))
+
+    def precision(self) -> np.ndarray:
+        """(classes,): the share of each class's predictions that was right; nan for a class never predicted."""
+        return _share(np.diag(self.confusion), self.confusion.sum(axis=0))
+
+    def as_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """evaluation.json. A share of nothing is null."""
+        per_class = {
+            name: {"examples": int(examples), "recall": _number(recall), "precision": _number(precision)}
+            for name, examples, recall, precision in zip(
+                classes, self.confusion.sum(axis=1), self.recall(), self.precision(), strict=True
+            )
+        }
+        return {
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "examples": self.examples,
+            "classes": per_class,
+            "confusion_matrix": self.confusion.tolist(),
+        }
+
+
+def evaluate(predictions: Iterable[tuple[Any, Any, Any]], classes: int) -> Evaluation:
+    """From batches of (pictures, labels, probabilities (n, classes)). Holds one batch and the worst mistakes."""
+    confusion = np.zeros((classes, classes), np.int64)
+    loss_sum = 0.0
+    mistakes: list[Mistake] = []
+    for batch in predictions:
+        images, labels, probabilities = (np.asarray(part) for part in batch)
+        predicted = probabilities.argmax(axis=1)
+        np.add.at(confusion, (labels, predicted), 1)
+        given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+        loss_sum -= float(np.log(np.maximum(given, 1e-38)).sum())
+        mistakes = _worst(mistakes, images, labels, predicted, probabilities)
+    return Evaluation(confusion, loss_sum / max(1, int(confusion.sum())), mistakes)
+
+
+def _worst(
+    mistakes: list[Mistake],
+    images: np.ndarray,
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
+) -> list[Mistake]:
+    new = [
+        Mistake(
+            images[row].copy(),
+            int(labels[row]),
+            int(predicted[row]),
+            float(probabilities[row, predicted[row]]),
+        )
+        for row in np.flatnonzero(labels != predicted)
+    ]
+    return sorted(mistakes + new, key=lambda mistake: -mistake.confidence)[:MOST_WRONG]
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,211 @@
+"""`tf.train.Example` → picture and label, without a Python step per record.
+
+Records written by one program are laid out alike: the same bytes but for the pixels and the label. The first record of
+a layout is parsed field by field; all that equal it outside those two fields are then taken as array slices. Whatever
+does not fit is parsed field by field in turn, so a layout never decides what a record means.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.errors import DataError
+from train.records import Run
+
+_MOST_LAYOUTS = 16  # kept per record length; feature maps have no fixed order, two features give a handful
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A feature's value inside a record."""
+
+    kind: str  # bytes_list, float_list or int64_list
+    values: tuple[tuple[int, int], ...]  # start and end of each value; of the whole payload for a float_list
+
+
+class _Layout:
+    """Where a record of one shape keeps its picture and label, and the bytes all its kind share."""
+
+    def __init__(self, record: np.ndarray, image: tuple[int, int], label: tuple[int, int]) -> None:
+        self.image, self.label = slice(*image), slice(*label)
+        edges = sorted([image, label])
+        gaps = [(0, edges[0][0]), (edges[0][1], edges[1][0]), (edges[1][1], record.size)]
+        self._constant = [(slice(start, end), record[start:end].copy()) for start, end in gaps]
+
+    def fits(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) bool: rows (n, length) that equal the layout's record outside picture and label."""
+        fit = np.ones(len(rows), bool)
+        for where, template in self._constant:
+            fit &= (rows[:, where] == template).all(axis=1)
+        label = rows[:, self.label]
+        fit &= (label[:, :-1] >= 0x80).all(axis=1) & (label[:, -1] < 0x80)  # one varint, and of this length
+        return fit
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) int64 of the rows' label varints."""
+        groups = rows[:, self.label].astype(np.uint64) & np.uint64(0x7F)
+        shifts = np.arange(0, 7 * groups.shape[1], 7, dtype=np.uint64)
+        return np.bitwise_or.reduce(groups << shifts, axis=1).astype(np.int64)
+
+
+class ExampleDecoder:
+    """Rows of one run → pictures (n, height × width × channels) uint8 and labels (n,) int64, checked."""
+
+    def __init__(self, image_bytes: int, classes: int) -> None:
+        self._image_bytes, self._classes = image_bytes, classes
+        self._layouts: dict[int, list[_Layout]] = {}
+
+    def decode(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
+        """DataError, naming the record, for a missing or wrong feature or a label out of range."""
+        layouts = self._layouts.setdefault(run.rows.shape[1], [])
+        if layouts and layouts[0].fits(run.rows).all():  # the usual case: no copy
+            return self._taken(run, layouts[0])
+        images = np.empty((len(run.rows), self._image_bytes), np.uint8)
+        labels = np.empty(len(run.rows), np.int64)
+        left = np.ones(len(run.rows), bool)
+        for layout in self._matching(run, layouts, left):
+            fit = np.flatnonzero(left & layout.fits(run.rows))
+            images[fit] = run.rows[fit, layout.image]
+            labels[fit] = layout.labels(run.rows[fit])
+            left[fit] = False
+        self._check_labels(run, labels)
+        return images, labels
+
+    def _matching(self, run: Run, layouts: list[_Layout], left: np.ndarray) -> Iterator[_Layout]:
+        """The known layouts, then one learned from the first row that none of them fits, while any is left."""
+        yield from list(layouts)
+        while left.any():
+            layout = self._learn(run, int(np.argmax(left)))
+            layouts.append(layout)
+            del layouts[:-_MOST_LAYOUTS]
+            yield layout
+
+    def _taken(self, run: Run, layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
+        labels = layout.labels(run.rows)
+        self._check_labels(run, labels)
+        return run.rows[:, layout.image], labels
+
+    def _check_labels(self, run: Run, labels: np.ndarray) -> None:
+        wrong = np.flatnonzero((labels < 0) | (labels >= self._classes))
+        if wrong.size:
+            row = int(wrong[0])
+            raise DataError(
+                f"{run.where(row)}: label out of range. Received: {labels[row]}. Expected: 0 to {self._classes - 1}."
+            )
+
+    def _learn(self, run: Run, row: int) -> _Layout:
+        record = run.rows[row].tobytes()
+        try:
+            features = parse(record)
+        except (IndexError, ValueError) as error:
+            raise DataError(f"{run.where(row)} is not a tf.train.Example: {error}.") from None
+        image = self._one(run, row, features, "image", "bytes_list")
+        label = self._one(run, row, features, "label", "int64_list")
+        if image[1] - image[0] != self._image_bytes:
+            raise DataError(
+                f"{run.where(row)}: image has the wrong size. Received: {image[1] - image[0]} bytes. Expected: "
+                f"{self._image_bytes}, height × width × channels of uint8. Does image-shape fit the data?"
+            )
+        return _Layout(run.rows[row], image, label)
+
+    @staticmethod
+    def _one(run: Run, row: int, features: dict[str, _Field], name: str, kind: str) -> tuple[int, int]:
+        if name not in features:
+            received = ", ".join(sorted(features)) or "no feature"
+            raise DataError(f"{run.where(row)}: feature {name} is missing. Received: {received}.")
+        field = features[name]
+        if field.kind != kind or len(field.values) != 1:
+            received = f"{field.kind} of {len(field.values)}" if field.kind != "float_list" else "float_list"
+            raise DataError(f"{run.where(row)}: feature {name} is a {received}. Expected: {kind} of 1.")
+        return field.values[0]
+
+
+def parse(record: bytes) -> dict[str, _Field]:
+    """The features of a serialised tf.train.Example. ValueError or IndexError where the bytes are not one."""
+    features: dict[str, _Field] = {}
+    for number, start, end in _messages(record, 0, len(record)):
+        if number == 1:  # Example.features
+            for entry, entry_start, entry_end in _messages(record, start, end):
+                if entry == 1:  # one entry of the map Features.feature
+                    name, field = _entry(record, entry_start, entry_end)
+                    features[name] = field
+    return features
+
+
+def _entry(record: bytes, start: int, end: int) -> tuple[str, _Field]:
+    name, field = "", _Field("nothing", ())
+    for number, value_start, value_end in _messages(record, start, end):
+        if number == 1:
+            name = record[value_start:value_end].decode()
+        elif number == 2:
+            field = _feature(record, value_start, value_end)
+    return name, field
+
+
+def _feature(record: bytes, start: int, end: int) -> _Field:
+    """Feature: a oneof of bytes_list = 1, float_list = 2, int64_list = 3; each a list `value = 1`."""
+    field = _Field("nothing", ())
+    for number, list_start, list_end in _messages(record, start, end):
+        if number == 1:
+            values = [part[1:] for part in _messages(record, list_start, list_end) if part[0] == 1]
+            field = _Field("bytes_list", tuple(values))
+        elif number == 2:
+            field = _Field("float_list", ((list_start, list_end),))
+        elif number == 3:
+            field = _Field("int64_list", tuple(_varints(record, list_start, list_end)))
+    return field
+
+
+def _varints(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Places of an Int64List's values, packed (as every writer does today) or one by one."""
+    for number, value_start, value_end, wire in _fields(record, start, end):
+        if number == 1 and wire == 0:
+            yield value_start, value_end
+        elif number == 1 and wire == 2:
+            position = value_start
+            while position < value_end:
+                _, after = _varint(record, position, value_end)
+                yield position, after
+                position = after
+
+
+def _messages(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(field number, start, end) of each length-delimited field."""
+    for number, value_start, value_end, wire in _fields(record, start, end):
+        if wire == 2:
+            yield number, value_start, value_end
+
+
+def _fields(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """(field number, value start, value end, wire type) of each field of a protocol buffer message."""
+    position = start
+    while position < end:
+        key, position = _varint(record, position, end)
+        wire = key & 7
+        if wire == 0:
+            _, after = _varint(record, position, end)
+        elif wire == 1:
+            after = position + 8
+        elif wire == 2:
+            length, position = _varint(record, position, end)
+            after = position + length
+        elif wire == 5:
+            after = position + 4
+        else:
+            raise ValueError(f"wire type {wire} at byte {position}")
+        if after > end:
+            raise ValueError(f"a field at byte {position} runs {after - end} bytes over its end")
+        yield key >> 3, position, after, wire
+        position = after
+
+
+def _varint(record: bytes, start: int, end: int) -> tuple[int, int]:
+    """(value, position after it)."""
+    value = shift = 0
+    for position in range(start, min(end, start + 10)):
+        value |= (record[position] & 0x7F) << shift
+        if record[position] < 0x80:
+            return value, position + 1
+        shift += 7
+    raise ValueError(f"a number without an end at byte {start}")

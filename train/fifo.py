@@ -1,0 +1,148 @@
+"""Pipe mode's FIFOs, `<channel>_<n>`: wait, open, read blocks, close. And the same interface over plain files.
+
+The rules are SageMaker's: a FIFO is read to its end or closed early; after closing, the next is `n + 1`, which may not
+exist yet. n counts openings, not epochs, and moves when reading starts.
+"""
+
+import fcntl
+import os
+import select
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Protocol
+
+from train.environment import Channel
+from train.errors import DataError, StopRequested
+
+PIPE_BYTES = 1 << 20  # the largest pipe that Linux gives without privileges; fewer switches between writer and reader
+_LOOK_SECONDS = 0.02  # between two looks for a FIFO that is not there yet
+_POLL_SECONDS = 0.2  # a waiting reader looks that often whether it is to stop
+_NEVER = threading.Event()
+
+
+class Stream(Protocol):
+    """Bytes with a name, for messages such as `channel train, FIFO train_0`."""
+
+    name: str
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the start of `buffer`; the number of bytes, 0 at the end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FifoStream:
+    """One opened FIFO. Every wait is bounded by `timeout` seconds and ended by `stop`."""
+
+    def __init__(self, path: Path, name: str, timeout: float, stop: threading.Event) -> None:
+        self.name, self._timeout, self._stop = name, timeout, stop
+        # Non-blocking: a blocking open of a FIFO without a writer can't be called off.
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+        self._started = False
+        with suppress(OSError):  # over the user's limit of pipe pages: a smaller pipe is slower, not wrong
+            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """What is there, at least a byte; 0 once the writer has closed. DataError after `timeout` idle seconds."""
+        while True:
+            self._wait()
+            try:
+                count = os.readv(self._fd, [buffer])
+            except BlockingIOError:
+                continue
+            self._started = True
+            return count
+
+    def _wait(self) -> None:
+        # Linux reports POLLHUP on a FIFO only after a writer has come and gone, so "no writer yet" waits here.
+        deadline = time.monotonic() + self._timeout
+        while not self._poll.poll(_POLL_SECONDS * 1000):
+            if self._stop.is_set():
+                raise StopRequested
+            if time.monotonic() > deadline:
+                what = "nothing more was written" if self._started else "no writer opened it"
+                raise DataError(f"{self.name}: {what} for {self._timeout:g} s. Is the platform still feeding it?")
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+class FileStream:
+    """One file of a File or FastFile channel."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.name = name
+        self._file = path.open("rb", buffering=0)
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._file.readinto(buffer) or 0
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class FifoSource:
+    """A Pipe-mode channel: each pass over the data takes the next FIFO."""
+
+    def __init__(self, channel: Channel, timeout: float = 300.0, stop: threading.Event = _NEVER) -> None:
+        self._channel, self._timeout, self._stop = channel, timeout, stop
+        self._next = 0
+
+    def streams(self) -> Iterator[FifoStream]:
+        """The one stream of the next pass."""
+        path = self._channel.data / f"{self._channel.name}_{self._next}"
+        name = f"channel {self._channel.name}, FIFO {path.name}"
+        self._appear(path, name)
+        stream = FifoStream(path, name, self._timeout, self._stop)
+        self._next += 1
+        with closing(stream):
+            yield stream
+
+    def _appear(self, path: Path, name: str) -> None:
+        deadline = time.monotonic() + self._timeout
+        while not path.exists():
+            if self._stop.wait(_LOOK_SECONDS):
+                raise StopRequested
+            if time.monotonic() > deadline:
+                raise DataError(
+                    f"{name} did not appear within {self._timeout:g} s (index {self._next}). Expected: {path}, made by "
+                    "the platform. Does the job have this channel, in Pipe mode?"
+                )
+        if not stat.S_ISFIFO(path.stat().st_mode):
+            raise DataError(f"{name} is not a FIFO. Received: an ordinary file or folder at {path}.")
+
+
+class FileSource:
+    """A File or FastFile channel: each pass reads its files in the order of their names."""
+
+    def __init__(self, channel: Channel, stop: threading.Event = _NEVER) -> None:
+        self._channel, self._stop = channel, stop
+
+    def streams(self) -> Iterator[FileStream]:
+        """A stream a file."""
+        folder = self._channel.folder
+        paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        if not paths:
+            raise DataError(f"Channel {self._channel.name} is empty. Received: no file in {folder}.")
+        for path in paths:
+            if self._stop.is_set():
+                raise StopRequested
+            with closing(FileStream(path, f"channel {self._channel.name}, file {path.relative_to(folder)}")) as stream:
+                yield stream
+
+
+Source = FifoSource | FileSource
+
+
+def source(channel: Channel, timeout: float = 300.0, stop: threading.Event = _NEVER) -> Source:
+    """The passes over a channel, whatever its mode. `timeout` in seconds bounds each wait for a FIFO or its bytes."""
+    return FifoSource(channel, timeout, stop) if channel.mode == "Pipe" else FileSource(channel, stop)

@@ -1,0 +1,165 @@
+"""The built-in job, read in one go: settings → datasets → model → loop → export → report."""
+
+import logging
+import threading
+import time
+from dataclasses import asdict
+
+import keras
+import numpy as np
+
+from train import evaluation, export, fifo, metrics, model, pipeline, report
+from train.checkpoint import Checkpoints, Progress, as_arrays, restore, same_order, variables_of
+from train.environment import Environment
+from train.errors import StopRequested, TrainingError
+from train.loop import Loop
+from train.pictures import Pictures, describe
+from train.settings import Settings, parse
+
+_log = logging.getLogger(__name__)
+
+_BEST = "best/"  # prefix of the best epoch's weights in a checkpoint
+
+
+def run(environment: Environment, stop: threading.Event) -> None:
+    """Train as the environment says. StopRequested after a stop, with everything saved; TrainingError if it can't."""
+    if len(environment.hosts) > 1:
+        raise TrainingError(
+            f"Several hosts are not supported. Received: {', '.join(environment.hosts)}. Expected: InstanceCount 1."
+        )
+    settings = parse(environment.hyperparameters)
+    pictures = describe(environment, settings)
+    job = _Job(environment, settings, pictures, stop)
+    try:
+        job.resume()
+        while not job.finished():
+            job.epoch()
+        job.finish()
+    except StopRequested:
+        job.save_stopped()
+        raise
+
+
+class _Job:
+    """One host's training job: what it reads, what it trains, how far it is."""
+
+    def __init__(self, environment: Environment, settings: Settings, pictures: Pictures, stop: threading.Event) -> None:
+        self._environment, self._settings, self._pictures = environment, settings, pictures
+        self._train, self._validation = (
+            fifo.source(environment.channel(name), settings.fifo_timeout, stop) for name in ("train", "validation")
+        )
+        keras.utils.set_random_seed(settings.seed)
+        self._model, self._optimizer = model.build(settings, pictures), model.optimizer(settings)
+        self._loop = Loop(self._model, self._optimizer, augment=settings.augment, seed=settings.seed, stop=stop)
+        self._checkpoints = Checkpoints(environment.checkpoints)
+        self._variables = variables_of(self._model, self._optimizer)
+        order = {
+            "seed": settings.seed,
+            "batch-size": settings.batch_size,
+            "shuffle-buffer": settings.shuffle_buffer,
+        }
+        self._progress = Progress(order=order)
+        self._best: dict[str, np.ndarray] = {}
+        _log.info("model=%s parameters=%d", settings.model, self._model.count_params())
+        _log.info("%s", " ".join(f"{name}={value}" for name, value in asdict(settings).items()))
+
+    def resume(self) -> None:
+        """Continue from the newest checkpoint, if there is one."""
+        newest = self._checkpoints.newest()
+        if newest is None:
+            return
+        path, progress, arrays = newest
+        if progress.step_in_epoch:
+            same_order(progress.order, self._progress.order, path)
+        self._best = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
+        restore(self._variables, arrays, path)
+        progress.order = self._progress.order
+        self._progress = progress
+        _log.info("Resumed from %s: epoch %d, step %d of it", path, progress.epoch + 1, progress.step_in_epoch)
+
+    def finished(self) -> bool:
+        """Whether the last epoch is done, or `patience` has run out."""
+        if self._progress.epoch >= self._settings.epochs:
+            return True
+        history, patience = self._progress.history, self._settings.patience
+        return bool(patience and history) and len(history) - _best_epoch(history) >= patience
+
+    def epoch(self) -> None:
+        """One epoch, or what is left of it: train, validate, report, save."""
+        progress = self._progress
+        batches = pipeline.for_training(
+            self._train, self._pictures, self._settings.batch_size, self._settings.shuffle_buffer,
+            self._settings.seed, progress.epoch,
+        )  # fmt: skip
+        self._loop.train_epoch(batches.skip(progress.step_in_epoch), progress)
+        if not progress.seen:
+            raise TrainingError("The epoch had no picture left to train on. Are the channel's objects still the same?")
+        loss, accuracy = self._loop.evaluate(self._validation_batches())
+        progress.epoch += 1
+        result = metrics.EpochMetrics(
+            epoch=progress.epoch,
+            step=progress.step,
+            train_loss=progress.loss_sum / progress.seen,
+            train_accuracy=progress.correct / progress.seen,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            images_per_second=progress.seen / max(progress.seconds, 1e-9),
+        )
+        progress.history.append(asdict(result))
+        progress.step_in_epoch = progress.correct = progress.seen = 0
+        progress.loss_sum = progress.seconds = 0.0
+        self._keep_best()
+        self._save()  # before the line: whoever reads it may rely on the epoch
+        metrics.report(result)
+
+    def finish(self) -> None:
+        """Export the model and what it can do."""
+        for name, weights in self._best.items():
+            self._variables[name.removeprefix(_BEST)].assign(weights)
+        export.export(self._model, self._pictures, self._environment.model)
+        predictions = self._loop.predict(self._validation_batches())
+        result = evaluation.evaluate(predictions, len(self._pictures.classes))
+        folder = self._environment.output_data
+        page = report.write(folder, self._progress.history, result, self._pictures.classes, self._facts())
+        _log.info("validation accuracy %.4f over %d pictures; report %s", result.accuracy, result.examples, page)
+
+    def save_stopped(self) -> None:
+        """After a stop: the checkpoint of this step, and the model as it is once an epoch is done."""
+        began = time.monotonic()
+        self._save()
+        if self._progress.history:
+            export.export(self._model, self._pictures, self._environment.model)
+        _log.info(
+            "Stopped in epoch %d after step %d, saved in %.1f s. Run again with the same checkpoints to go on from here.",
+            self._progress.epoch + 1, self._progress.step, time.monotonic() - began,
+        )  # fmt: skip
+
+    def _validation_batches(self) -> pipeline.Batches:
+        return pipeline.for_validation(self._validation, self._pictures, self._settings.batch_size)
+
+    def _keep_best(self) -> None:
+        history = self._progress.history
+        if self._settings.patience and _best_epoch(history) == len(history):
+            weights = {f"model/{variable.path}": variable for variable in self._model.weights}
+            self._best = {f"{_BEST}{name}": array for name, array in as_arrays(weights).items()}
+
+    def _save(self) -> None:
+        self._checkpoints.save(self._progress, as_arrays(self._variables) | self._best)
+
+    def _facts(self) -> dict[str, str]:
+        modes = {channel.name: channel.mode for channel in self._environment.channels.values()}
+        settings = {name.replace("_", "-"): str(value) for name, value in asdict(self._settings).items()}
+        settings |= {
+            "classes": ", ".join(self._pictures.classes),
+            "image-shape": "×".join(map(str, self._pictures.shape)),
+        }
+        return {
+            "parameters": f"{self._model.count_params():,}",
+            "input modes": ", ".join(f"{name}: {mode}" for name, mode in modes.items()),
+            **settings,
+        }
+
+
+def _best_epoch(history: list[dict[str, float]]) -> int:
+    """The first epoch, from 1, with the highest validation accuracy."""
+    return 1 + int(np.argmax([row["validation_accuracy"] for row in history]))

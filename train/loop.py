@@ -1,0 +1,143 @@
+"""One training loop: steps, epochs, evaluation. What it knows of the job is a model, an optimizer and batches."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import keras
+import tensorflow as tf
+
+from train.checkpoint import Progress
+from train.errors import StopRequested, TrainingError
+
+CHECK_STEPS = 50  # between two looks at whether the loss is still finite; the step itself is found exactly
+_SHIFT = 4  # pixels a picture moves at most under `augment`: the usual padding for CIFAR-10
+
+Batch = tuple[tf.Tensor, tf.Tensor]
+
+
+class Loop:
+    """Trains `model` in place, one epoch a call, and can be stopped between two steps."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        augment: bool = False,
+        seed: int = 0,
+        stop: threading.Event | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
+        self._augment, self._seed, self._clock = augment, seed, clock
+        self._stop = stop or threading.Event()
+        optimizer.build(model.trainable_variables)
+        self._step = tf.Variable(0, dtype=tf.int64)
+        self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
+        self._correct = tf.Variable(0, dtype=tf.int64)
+        self._bad_step = tf.Variable(-1, dtype=tf.int64)  # the first whose loss was not finite
+        shape = model.inputs[0].shape[1:]
+        signature = [tf.TensorSpec((None, *shape), tf.uint8), tf.TensorSpec((None,), tf.int64)]
+        self._train_step = tf.function(self._train, input_signature=signature)
+        self._test_step = tf.function(self._test, input_signature=signature)
+
+    def train_epoch(self, batches: Iterable[Batch], progress: Progress) -> None:
+        """Train on `batches` — those that are left of the epoch —, counting in `progress`.
+
+        StopRequested leaves `progress` and the model as they are after a whole step. TrainingError at a loss that is
+        not finite.
+        """
+        self._load(progress)
+        began = self._clock() - progress.seconds
+        try:
+            for images, labels in self._until_stopped(batches):
+                self._train_step(images, labels)
+                progress.step += 1
+                progress.step_in_epoch += 1
+                progress.seen += int(labels.shape[0])
+                if progress.step == 1:  # the first step includes the graph's compilation: the job is under way now
+                    print(f"step=1 loss={float(self._loss_sum) / progress.seen:.6f}", flush=True)  # noqa: T201
+                if progress.step % CHECK_STEPS == 0:
+                    self._check_finite()
+        finally:
+            progress.seconds = self._clock() - began
+            progress.loss_sum, progress.correct = float(self._loss_sum), int(self._correct)
+        self._check_finite()
+
+    def evaluate(self, batches: Iterable[Batch]) -> tuple[float, float]:
+        """(mean loss, accuracy) over all pictures of `batches`."""
+        loss = tf.constant(0.0, tf.float64)
+        correct, seen = tf.constant(0, tf.int64), 0
+        for images, labels in self._until_stopped(batches):
+            logits, losses = self._test_step(images, labels)
+            loss += tf.reduce_sum(tf.cast(losses, tf.float64))
+            correct += tf.math.count_nonzero(tf.argmax(logits, axis=1) == labels)
+            seen += int(labels.shape[0])
+        return float(loss) / seen, int(correct) / seen
+
+    def predict(self, batches: Iterable[Batch]) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """(pictures, labels, probabilities (n, classes) float32) a batch."""
+        for images, labels in self._until_stopped(batches):
+            logits, _ = self._test_step(images, labels)
+            yield images, labels, tf.nn.softmax(logits)
+
+    def _until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if self._stop.is_set():
+                raise StopRequested
+            yield batch
+
+    def _train(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+        if self._augment:
+            images = augmented(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]))
+        with tf.GradientTape() as tape:
+            logits = self.model(images, training=True)
+            losses = _cross_entropy(labels, logits)
+            loss = tf.reduce_mean(losses)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self.model.trainable_variables)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        self._step.assign_add(1)
+        self._loss_sum.assign_add(tf.reduce_sum(tf.cast(losses, tf.float64)))
+        self._correct.assign_add(tf.math.count_nonzero(tf.argmax(logits, axis=1) == labels))
+        first_bad = tf.logical_and(self._bad_step < 0, tf.logical_not(tf.math.is_finite(loss)))
+        self._bad_step.assign(tf.where(first_bad, self._step, self._bad_step))
+
+    def _test(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = self.model(images, training=False)
+        return logits, _cross_entropy(labels, logits)
+
+    def _load(self, progress: Progress) -> None:
+        self._step.assign(progress.step)
+        self._loss_sum.assign(progress.loss_sum)
+        self._correct.assign(progress.correct)
+
+    def _check_finite(self) -> None:
+        bad = int(self._bad_step)
+        if bad >= 0:
+            raise TrainingError(
+                f"The loss is not finite since step {bad}. Received: nan or inf. A smaller learning-rate, or "
+                "precision float32, is the usual cure."
+            )
+
+
+def augmented(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Pictures (n, h, w, c) flipped left to right at random and shifted by up to 4 pixels, edges mirrored.
+
+    The same `seed` (2,) gives the same pictures, so a resumed epoch repeats an uninterrupted one.
+    """
+    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    shift = min(_SHIFT, height - 1, width - 1)
+    draws = tf.random.stateless_uniform((3, count), seed, maxval=2**30, dtype=tf.int32)
+    padded = tf.pad(images, [[0, 0], [shift, shift], [shift, shift], [0, 0]], "REFLECT")
+    rows = (draws[0] % (2 * shift + 1))[:, None] + tf.range(height)
+    columns = (draws[1] % (2 * shift + 1))[:, None] + tf.range(width)
+    flipped = (draws[2] % 2 == 1)[:, None]
+    columns = tf.where(flipped, columns[:, ::-1], columns)
+    return tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """(n,) float32."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))

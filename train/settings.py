@@ -1,0 +1,160 @@
+"""Hyperparameters: strings from the request → one typed, frozen record."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from train.errors import TrainingError
+
+# Written into every request by the toolkit, the SDKs and the tuning service: theirs, never unknown.
+PLATFORM_PREFIX = "sagemaker_"
+PLATFORM_NAMES = frozenset({"_tuning_objective_metric", "model_dir"})
+
+CIFAR10_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+
+def _setting(default: Any, reason: str, *, low: float | None = None, one_of: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"reason": reason, "low": low, "one_of": one_of})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a job can be told. The hyperparameter is the field's name with `-` for `_`."""
+
+    epochs: int = _setting(10, "passes over the train channel", low=1)
+    batch_size: int = _setting(128, "pictures a step: the usual compromise of speed and noise for CIFAR-10", low=1)
+    learning_rate: float = _setting(1e-3, "Adam's usual one", low=1e-12)
+    optimizer: str = _setting("adam", "forgiving about the learning rate", one_of=("sgd", "adam", "rmsprop"))
+    model: str = _setting("tutorial", "small: an epoch in seconds on two cores", one_of=("tutorial", "lab"))
+    seed: int = _setting(0, "of weights, shuffling, dropout and augmentation", low=0)
+    augment: bool = _setting(False, "random flips and 4-pixel shifts of training pictures")
+    shuffle_buffer: int = _setting(10_000, "pictures held for shuffling: 31 MB of 32×32×3", low=1)
+    patience: int = _setting(
+        0, "stop after so many epochs without a better validation accuracy and keep the best; 0: never", low=0
+    )
+    precision: str = _setting(
+        "float32", "what layers compute in", one_of=("float32", "mixed_bfloat16", "mixed_float16")
+    )
+    fifo_timeout: float = _setting(300.0, "seconds to wait for a FIFO, or for its next byte", low=0.001)
+    classes: str = _setting(",".join(CIFAR10_CLASSES), "class names in label order, unless a dataset channel says")
+    image_shape: str = _setting("32,32,3", "height,width,channels, unless a dataset channel says")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.classes.split(",") if name.strip())
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels in pixels."""
+        try:
+            height, width, channels = (int(part) for part in self.image_shape.split(","))
+        except ValueError:
+            raise _wrong("image-shape", self.image_shape, "height,width,channels such as 32,32,3") from None
+        if min(height, width) < 1 or channels not in (1, 3):
+            raise _wrong("image-shape", self.image_shape, "positive height and width, 1 or 3 channels")
+        return height, width, channels
+
+
+def parse(hyperparameters: Mapping[str, str]) -> Settings:
+    """The settings of a job.
+
+    `hyperparameters` maps names to strings as in hyperparameters.json; values may carry JSON quotes (the SDKs add
+    them). Raises TrainingError for an unknown name, a value of the wrong type or out of range.
+    """
+    known = {_hyperparameter(setting): setting for setting in fields(Settings)}
+    given = {name: value for name, value in hyperparameters.items() if not is_platform(name)}
+    for name in given:
+        if name not in known:
+            raise _unknown(name, list(known))
+    settings = Settings(**{known[name].name: _typed(name, value, known[name]) for name, value in given.items()})
+    if len(settings.class_names) < 2:
+        raise _wrong("classes", settings.classes, "two or more names separated by commas")
+    if len(set(settings.class_names)) != len(settings.class_names):
+        raise _wrong("classes", settings.classes, "every name once")
+    _ = settings.shape  # raises if it can't be read
+    return settings
+
+
+def is_platform(name: str) -> bool:
+    """Whether a hyperparameter belongs to the toolkit, an SDK or the tuning service."""
+    return name.startswith(PLATFORM_PREFIX) or name in PLATFORM_NAMES
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """(hyperparameter, default, what it means and accepts) for each setting: the README's table."""
+    rows = []
+    for setting in fields(Settings):
+        default = "" if setting.default is MISSING else str(setting.default)
+        choices = "; one of " + ", ".join(setting.metadata["one_of"]) if setting.metadata["one_of"] else ""
+        rows.append((_hyperparameter(setting), default, setting.metadata["reason"] + choices))
+    return rows
+
+
+def _hyperparameter(setting: Field) -> str:
+    return setting.name.replace("_", "-")
+
+
+def _typed(name: str, value: str, setting: Field) -> Any:
+    text = _unquoted(value)
+    typed = _READERS[setting.type](name, text)
+    low, one_of = setting.metadata["low"], setting.metadata["one_of"]
+    if low is not None and typed < low:
+        raise _wrong(name, value, f"{setting.type.__name__} of at least {low:g}")
+    if one_of and typed not in one_of:
+        raise _wrong(name, value, "one of " + ", ".join(one_of))
+    return typed
+
+
+def _unquoted(value: str) -> str:
+    """`"\\"adam\\""` → `adam`: the SDKs send every value through json.dumps."""
+    if isinstance(value, str) and len(value) >= 2 and value[0] == value[-1] == '"':
+        try:
+            decoded = json.loads(value)
+        except ValueError:
+            return value
+        return decoded if isinstance(decoded, str) else value
+    return str(value)
+
+
+def _int(name: str, text: str) -> int:
+    try:
+        number = float(text)  # the tuning service writes integers as 64 or as 64.0
+    except ValueError:
+        raise _wrong(name, text, "a whole number") from None
+    if not number.is_integer():
+        raise _wrong(name, text, "a whole number")
+    return int(number)
+
+
+def _float(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise _wrong(name, text, "a number") from None
+    if number - number != 0:  # nan or inf
+        raise _wrong(name, text, "a finite number")
+    return number
+
+
+def _bool(name: str, text: str) -> bool:
+    try:
+        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+    except KeyError:
+        raise _wrong(name, text, "true or false") from None
+
+
+_READERS = {int: _int, float: _float, bool: _bool, str: lambda _name, text: text}
+
+
+def _wrong(name: str, received: str, expected: str) -> TrainingError:
+    return TrainingError(f"Hyperparameter {name} can't be used. Received: {received!r}. Expected: {expected}.")
+
+
+def _unknown(name: str, known: list[str]) -> TrainingError:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return TrainingError(f"Unknown hyperparameter. Received: {name}.{hint} Known: {', '.join(known)}.")
