@@ -1,0 +1,180 @@
+"""The local SageMaker's commands: train runs one job, feed serves FIFOs for a container started by hand."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Any
+
+try:
+    from local_test.channels import Channel
+    from local_test.display import Display
+    from local_test.errors import BadRequest, LocalTestError
+    from local_test.feeder import Fed, Feeder
+    from local_test.files import file_uri
+    from local_test.job import TrainingJob, now_utc
+    from local_test.request import DEFAULT_JOB, Options, build, built_in, pairs, read_job
+    from local_test.runners.choice import CHECKOUT, CHOICES, choose
+    from local_test.storage import Storage
+except ModuleNotFoundError as missing:
+    sys.stderr.write(f"local_test: {missing.name} is not installed. Run pip install '.[local]' with this Python\n")
+    sys.exit(2)
+
+_EXIT_CODES = {"Completed": 0, "Failed": 1, "Stopped": 130}
+_BAD_REQUEST = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m local_test", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    _add_train(commands.add_parser("train", help="run one training job; exit code 0 only if it is Completed"))
+    _add_feed(commands.add_parser("feed", help="serve FIFOs for a container started by hand"))
+    return top
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    add = train.add_argument
+    add("--job", type=Path, metavar="FILE.json", help=f"a CreateTrainingJob request (default: {DEFAULT_JOB}, if there)")
+    add("--image", metavar="IMG", help="image to run, instead of the request's")
+    add(
+        "--runner", choices=CHOICES, default="auto", help="auto: a container if a Docker engine answers, else a process"
+    )
+    add("--input-mode", choices=("Pipe", "File", "FastFile"), help="the job's TrainingInputMode")
+    add("--channel", action="append", default=[], metavar="NAME=PATH_OR_S3", help="where a channel's data is")
+    add("--hyperparameter", action="append", default=[], metavar="K=V")
+    add("--env", action="append", default=[], metavar="K=V", help="a variable of the container")
+    add("--instance-count", type=int, metavar="N")
+    add("--max-runtime", type=int, metavar="SECONDS", help="StoppingCondition.MaxRuntimeInSeconds")
+    add("--checkpoints", type=Path, metavar="DIR", help="restored before, kept up to date: the same DIR again resumes")
+    add("--name", help="the job's name (default: the request's name with the time added)")
+    add("--out", type=Path, default=Path("jobs"), metavar="DIR", help="where jobs are kept (default: jobs)")
+    add("--memory", metavar="SIZE", help="limit of the container's memory, such as 8g")
+    add("--shm-size", metavar="SIZE", help="size of the container's /dev/shm, such as 1g")
+
+
+def _add_feed(feed: argparse.ArgumentParser) -> None:
+    feed.add_argument("path", metavar="PATH", help="a file, a folder or an s3:// prefix")
+    feed.add_argument("prefix", type=Path, metavar="FIFO_PREFIX", help="<prefix>_0, <prefix>_1, … are made and served")
+    feed.add_argument("--epochs", type=int, metavar="N", help="end after N FIFOs (default: at Ctrl-C)")
+
+
+def train(args: argparse.Namespace) -> int:
+    """One job; its exit code."""
+    display = Display(sys.stdout, sys.stderr)
+    with ExitStack() as stack:
+        storage = stack.enter_context(closing(Storage()))
+        stack.callback(display.close)
+        request = _request(args)
+        runner = choose(args.runner, args.memory, args.shm_size, display.on_note)
+        if close := getattr(runner, "close", None):
+            stack.callback(close)
+        job = TrainingJob(request, args.out, runner, storage, os.environ, [display])
+        display.watch(job.channels)
+        _stop_on_signals(job)
+        description = job.run()
+        display.close()
+        _report(description, job.folder, display.say)
+    return _EXIT_CODES[description["TrainingJobStatus"]]
+
+
+def _request(args: argparse.Namespace) -> dict[str, Any]:
+    default = CHECKOUT / DEFAULT_JOB
+    job = read_job(args.job or default) if args.job or default.exists() else built_in()
+    options = Options(
+        image=args.image,
+        name=args.name,
+        input_mode=args.input_mode,
+        channels=pairs("--channel", args.channel),
+        hyperparameters=pairs("--hyperparameter", args.hyperparameter),
+        environment=pairs("--env", args.env),
+        instance_count=args.instance_count,
+        checkpoints=args.checkpoints,
+        max_runtime=args.max_runtime,
+    )
+    return build(job, options, args.out, now_utc())
+
+
+def _stop_on_signals(job: TrainingJob) -> None:
+    """First Ctrl-C (or SIGTERM, or a closed terminal): stop as the service would. Second: kill. Third: leave."""
+    count = 0
+
+    def handle(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a handler
+        nonlocal count
+        count += 1
+        if count == 1:
+            # os.write: the handler may interrupt a print
+            os.write(2, b"\nlocal_test: stopping the job: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills it\n")
+            job.stop()
+        elif count == 2:
+            os.write(2, b"\nlocal_test: killing the job\n")
+            job.kill()
+        else:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handle)
+
+
+def _report(description: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:
+    status, reason = description["TrainingJobStatus"], description["SecondaryStatus"]
+    say(f"{description['TrainingJobName']}: {status}" + (f" ({reason})" if reason != status else ""))
+    if "FailureReason" in description:
+        say(f"FailureReason: {description['FailureReason']}")
+    for metric in description.get("FinalMetricDataList", []):
+        say(f"{metric['MetricName']}: {metric['Value']:g}")
+    say(f"TrainingTimeInSeconds: {description.get('TrainingTimeInSeconds', 0)}")
+    say(f"Logs, metrics and artifacts: {folder}")
+    if description["ModelArtifacts"]["S3ModelArtifacts"]:
+        say(f"Model: {description['ModelArtifacts']['S3ModelArtifacts']}")
+
+
+def feed(args: argparse.Namespace) -> int:
+    """Serves FIFOs until Ctrl-C or the last epoch."""
+    with closing(Storage()) as storage:
+        uri = args.path if "://" in args.path else file_uri(Path(args.path))
+        channel = Channel(args.prefix.name, "Pipe", uri, tuple(storage.objects(uri)))
+        if not channel.objects:
+            raise BadRequest(f"There is nothing to feed. Received: {args.path}. Expected a file, a folder or s3://…")
+        errors: list[Exception] = []
+        serve = Feeder(args.prefix, lambda n: channel.contents(n, storage), _say_fed, errors.append, args.epochs)
+        with ExitStack() as stack:
+            stack.callback(serve.stop)
+            serve.start()
+            _say(f"{serve.path(0)}: {len(channel.objects)} objects, {channel.size} bytes an epoch; Ctrl-C ends it")
+            with suppress(KeyboardInterrupt):  # the ordinary end
+                while serve.alive and not errors:
+                    serve.join(0.2)
+    if errors:
+        raise LocalTestError(str(errors[0]))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 1 failed, 2 a bad request, 130 stopped."""
+    args = parser().parse_args(argv)
+    try:
+        return {"train": train, "feed": feed}[args.command](args)
+    except LocalTestError as error:
+        _say(f"local_test: {error}")
+        return _BAD_REQUEST
+    except KeyboardInterrupt:
+        return _EXIT_CODES["Stopped"]
+
+
+def _say_fed(fed: Fed) -> None:
+    if fed.end:
+        early = ", closed early" if fed.end == "early" else ""
+        _say(f"{fed.channel}_{fed.n}: {fed.bytes} bytes fed{early}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

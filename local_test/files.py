@@ -1,0 +1,47 @@
+"""Files written whole or not at all, and file:// URIs: the local extension of an S3Uri."""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+FILE_SCHEME = "file://"
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """`write` gets a file beside `path` that takes its name once it is on disk; after an error nothing is left."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented, for people; times as ISO 8601. The files of a job's folder."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_time)
+    write_whole(path, lambda file: file.write(f"{text}\n".encode()))
+
+
+def _time(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    raise TypeError(f"{value!r} has no place in JSON")
+
+
+def file_uri(path: Path) -> str:
+    """file:///absolute/path; names with spaces are percent-encoded."""
+    return Path(os.path.abspath(path)).as_uri()  # noqa: PTH100 - resolve() would follow links
+
+
+def local_path(uri: str) -> Path | None:
+    """The path of a file:// URI, None of any other."""
+    return Path(unquote(urlsplit(uri).path)) if uri.startswith(FILE_SCHEME) else None

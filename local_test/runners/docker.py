@@ -1,0 +1,158 @@
+"""Runs the image in a container with the platform's limits, through the engine's API.
+
+Two differences to the service, both so that a job leaves nothing behind that only root could remove: the container runs
+as the calling user (HOME=/tmp where that user is not root), and without any capability. An image must
+therefore write nowhere but below /opt/ml and /tmp, and work as any user.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import LogConfig, Mount
+
+from local_test.errors import RunnerError
+from local_test.optml import OPT_ML
+from local_test.runners import ContainerSpec, Exit
+
+LABEL = "sagemaker-local-job"
+_ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
+
+
+class DockerRunner:
+    """`memory` and `shm_size` in Docker's notation ("2g"); None leaves the engine's default (64 MB of /dev/shm)."""
+
+    def __init__(
+        self,
+        memory: str | None = None,
+        shm_size: str | None = None,
+        new_client: Callable[[], docker.DockerClient] = docker.from_env,
+    ) -> None:
+        self._memory, self._shm_size = memory, shm_size
+        try:
+            self._client = new_client()
+            self._client.ping()
+        except _ENGINE_ERRORS as error:
+            raise RunnerError(
+                f"No Docker engine answers. Received: {_one_line(error)}. Start one, or use --runner process"
+            ) from None
+
+    def close(self) -> None:
+        self._client.close()
+
+    def check(self, spec: ContainerSpec) -> None:
+        try:
+            self._client.images.get(spec.image)
+        except ImageNotFound:
+            raise RunnerError(
+                f"There is no image {spec.image} on this machine. Run make build, or name another with --image"
+            ) from None
+        except _ENGINE_ERRORS as error:
+            raise RunnerError(f"The image {spec.image} can't be used. Received: {_one_line(error)}") from None
+
+    def start(self, spec: ContainerSpec) -> "DockerContainer":
+        container = None
+        try:
+            container = self._client.containers.create(**self._options(spec))
+            return DockerContainer(container)
+        except BaseException as error:
+            if container:
+                with suppress(*_ENGINE_ERRORS):
+                    container.remove(force=True)
+            if isinstance(error, _ENGINE_ERRORS):
+                raise RunnerError(f"The container can't be started. Received: {_one_line(error)}") from None
+            raise
+
+    def _options(self, spec: ContainerSpec) -> Mapping[str, Any]:
+        user = self._user()
+        home = {} if user.startswith("0:") else {"HOME": "/tmp"}  # noqa: S108 - inside the container
+        return {
+            "image": spec.image,
+            "entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
+            "command": list(spec.arguments),
+            "environment": {**home, **spec.environment},
+            "mounts": _mounts(spec),
+            "hostname": spec.host,
+            "labels": {LABEL: spec.job, "sagemaker-local-host": spec.host},
+            "user": user,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "network_mode": "bridge" if spec.network else "none",
+            "mem_limit": self._memory,
+            "memswap_limit": self._memory,  # equal to the memory: no swap, as on the service
+            "shm_size": self._shm_size,
+            "log_config": LogConfig(type=LogConfig.types.JSON, config={"max-size": "50m", "max-file": "2"}),
+        }
+
+    def _user(self) -> str:
+        """The calling user; a rootless engine has that user as its root already."""
+        rootless = any("rootless" in option for option in self._client.info().get("SecurityOptions") or [])
+        return "0:0" if rootless else f"{os.getuid()}:{os.getgid()}"
+
+
+def _mounts(spec: ContainerSpec) -> list[Mount]:
+    """/opt/ml, what comes in read-only (a FIFO can be read there all the same), and further folders."""
+    return [
+        Mount(str(OPT_ML), str(spec.base), type="bind"),
+        Mount(str(OPT_ML / "input"), str(spec.base / "input"), type="bind", read_only=True),
+        *(Mount(target, str(source), type="bind") for source, target in spec.mounts.items()),
+    ]
+
+
+class DockerContainer:
+    """Attached before it starts, so that no output is missed."""
+
+    def __init__(self, container: Any) -> None:
+        self._container: Any = container
+        self._exit: Exit | str | None = None
+        self._stream = container.attach(stream=True, stdout=True, stderr=True, demux=True)
+        container.start()
+        # An HTTP request that lasts as long as the container: on a connection pool of its own thread's use.
+        self._ended = threading.Event()
+        threading.Thread(target=self._await_end, name=f"wait-{container.short_id}", daemon=True).start()
+
+    def output(self) -> Iterator[tuple[str, bytes]]:
+        try:
+            for out, err in self._stream:
+                if out:
+                    yield "stdout", out
+                if err:
+                    yield "stderr", err
+        except _ENGINE_ERRORS:
+            return  # the engine went away: `wait` reports it
+
+    def signal(self, number: int) -> None:
+        with suppress(NotFound, APIError):  # 409: it is not running any more
+            self._container.kill(signal=number)
+
+    def wait(self, timeout: float | None = None) -> Exit | None:
+        if not self._ended.wait(timeout):
+            return None
+        if isinstance(self._exit, Exit):
+            return self._exit
+        raise RunnerError(f"The engine lost the container. Received: {self._exit}")
+
+    def close(self) -> None:
+        with suppress(*_ENGINE_ERRORS):
+            self._container.remove(force=True, v=True)
+        with suppress(*_ENGINE_ERRORS):
+            self._stream.close()
+
+    def _await_end(self) -> None:
+        try:
+            code = self._container.wait(timeout=None)["StatusCode"]
+            self._container.reload()
+            self._exit = Exit(code, bool(self._container.attrs["State"]["OOMKilled"]))
+        except _ENGINE_ERRORS as error:
+            self._exit = _one_line(error)
+        finally:
+            self._ended.set()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(getattr(error, "explanation", None) or error).split())
