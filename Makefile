@@ -1,0 +1,70 @@
+# Every command of this project, a line each. `make` alone lists them.
+#
+#   PYTHON    the interpreter to make the environment with; default: the first on PATH that fits
+#   ENGINE    `make train ENGINE=` trains in a process although a Docker engine answers
+#   IMAGE     the image's name; default cv-keras-cifar10:local
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+export IMAGE ?= cv-keras-cifar10:local
+
+# TensorFlow 2.21 is published for these
+FITS := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	"$$p" $(FITS) 2>/dev/null && echo "$$p" && break; done)
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+SCRIPTS := $(wildcard *.sh */*.sh .ci/run)
+
+# asked only where the answer matters: it may take a while
+ifneq (,$(filter train test,$(MAKECMDGOALS)))
+ENGINE ?= $(if $(shell timeout 20 docker info >/dev/null 2>&1 && echo yes),docker)
+endif
+
+.PHONY: help train test build bench lint lock clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+
+train: $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build) ## the main job: pictures, FIFOs, training, result
+	$(RUN) -m dataset prepare
+	$(RUN) -m local_test train --runner $(if $(ENGINE),docker,process) --hyperparameter model=tutorial --hyperparameter epochs=3
+
+test: lint $(VENV)/.has-dev,launch,local,train $(if $(ENGINE),build) ## everything this machine can test
+	$(RUN) -m pytest
+
+build: ## the training image, as IMAGE
+	container/build.sh
+
+bench: build $(VENV)/.has-dev,launch,local,train ## every benchmark, as tables
+	@set -e; for script in benchmarks/*.py; do PYTHONPATH=. $(RUN) "$$script"; done
+
+lint: $(VENV)/.has-dev ## ruff, and shellcheck if it is there
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not there: left out" >&2; fi
+
+lock: ## lock what the image installs, with hashes
+	container/lock.sh
+
+clean: ## remove what these commands made, but not data and jobs
+	rm -rf $(VENV) .venv-lock .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+# A virtual environment with the extras that its name lists. Made once, and again when pyproject.toml changes.
+# editable: otherwise pip leaves a build folder in the checkout.
+# A compiler is needed by nothing but the toolkit's C extension, which only MPI jobs load, but all import. Where it can't
+# be built, `true` stands for the compiler, and an empty module for the extension.
+NO_COMPILER := $(if $(PYTHON),$(shell $(PYTHON) -c 'import os, shutil, sysconfig as s; \
+	compiler = os.environ.get("CC") or s.get_config_var("CC") or "cc"; \
+	print("" if shutil.which(compiler.split()[0]) and os.path.exists(s.get_path("include") + "/Python.h") else "yes")'))
+EXTENSION := import importlib.util as u, pathlib, sysconfig as s; \
+	u.find_spec("gethostname") or pathlib.Path(s.get_path("purelib"), "gethostname.py").touch()
+
+$(VENV)/.has-%: pyproject.toml
+	@[ -n "$(PYTHON)" ] && $(PYTHON) $(FITS) || \
+		{ echo "no Python that fits. Received: $(or $(PYTHON),none on PATH). Needs 3.11, 3.12 or 3.13: give PYTHON=…" >&2; exit 1; }
+	@[ -x $(RUN) ] || $(PYTHON) -m venv $(VENV)
+	$(if $(NO_COMPILER),CC=true LDSHARED=true) $(RUN) -m pip install --quiet --editable '.[$*]'
+	$(if $(findstring train,$*),@$(RUN) -c '$(EXTENSION)')
+	@touch $@

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Usage: container/build.sh [--gpu]
+#
+# Builds the training image from this checkout. What has not changed is taken from the engine's cache, without a look
+# at the network. The base is BASE if given, else the Dockerfile's own if this machine has or reaches it, else one made
+# from Debian's packages (container/debian_base.sh). Prints the image's name and size.
+#
+#   --gpu     with CUDA
+#   BASE      (environment) base image: Debian with Python 3.11
+#   IMAGE     (environment) name of the image; default cv-keras-cifar10:local
+#   SOURCE    (environment) address of the sources for the image's label; default: git's origin, if it is a web address
+
+set -Eeuo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly root
+readonly DEBIAN_BASE=debian-python:bookworm
+readonly PULL_LIMIT=180 # seconds; a registry that cannot be reached says so at once, or never answers
+readonly BUILD_LIMIT=3600
+
+usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+
+die() {
+  echo "build.sh: $*" >&2
+  exit 1
+}
+
+check_tools() {
+  command -v docker >/dev/null || die "no docker command. Install a Docker engine first."
+  timeout 20 docker info >/dev/null 2>&1 || die "no Docker engine answers. Start it (dockerd) and try again."
+}
+
+is_here() { docker image inspect "$1" >/dev/null 2>&1; }
+
+# What is on this machine comes first: a second build must not depend on a registry.
+pick_base() {
+  local registry_base
+  registry_base=$(sed -n 's/^ARG BASE=//p' "$root/container/Dockerfile")
+  if [[ -n ${BASE:-} ]]; then
+    echo "$BASE"
+  elif is_here "$registry_base"; then
+    echo "$registry_base"
+  elif is_here "$DEBIAN_BASE"; then
+    echo "$DEBIAN_BASE"
+  elif timeout "$PULL_LIMIT" docker pull --quiet "$registry_base" >/dev/null 2>&1; then
+    echo "$registry_base"
+  else
+    echo "no registry has or gives ${registry_base%@*}" >&2
+    "$root/container/debian_base.sh" "$DEBIAN_BASE"
+  fi
+}
+
+in_git() { git -C "$root" "$@" 2>/dev/null; }
+
+revision() { in_git describe --always --abbrev=40 --exclude='*' --dirty || echo unknown; }
+
+# The commit's time, not now: the same sources give the same image, and the cache holds.
+created() { in_git show --no-patch --format=%cI HEAD || echo unknown; }
+
+source_address() {
+  local origin
+  origin=$(in_git remote get-url origin || true)
+  [[ $origin != http*://* ]] || sed -E 's#//[^/@]*@#//#' <<<"$origin" # without a name or password
+}
+
+version() { sed -n 's/^version = "\(.*\)"/\1/p' "$root/pyproject.toml"; }
+
+build() {
+  local image=$1 variant=$2 base=$3
+  timeout --foreground "$BUILD_LIMIT" docker build --file "$root/container/Dockerfile" --tag "$image" \
+    --build-arg "BASE=$base" --build-arg "VARIANT=$variant" \
+    --build-arg "CREATED=$(created)" --build-arg "REVISION=$(revision)" \
+    --build-arg "SOURCE=${SOURCE:-$(source_address)}" --build-arg "VERSION=$(version)" "$root" >&2
+}
+
+main() {
+  local variant=cpu
+  while (($#)); do
+    case $1 in
+      -h | --help) usage && return ;;
+      --gpu) variant=gpu ;;
+      *) die "unknown argument. Received: $1. Known: --gpu, --help." ;;
+    esac
+    shift
+  done
+  check_tools
+  local image=${IMAGE:-cv-keras-cifar10:local} base
+  base=$(pick_base)
+  echo "building $image on $base" >&2
+  build "$image" "$variant" "$base" || die "the build of $image failed; docker's lines above say where."
+  printf '%s %s MB\n' "$image" "$(($(docker image inspect --format '{{.Size}}' "$image") / 1000000))"
+}
+
+main "$@"
