@@ -67,7 +67,7 @@ class Checkpoints:
         damaged = []
         for path in reversed(self._all()):
             try:
-                with np.load(path, allow_pickle=False) as archive:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
                 return path, Progress(**json.loads(str(arrays.pop("progress")))), arrays
             except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -87,9 +87,16 @@ class Checkpoints:
 
 
 def variables_of(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
-    """Every variable that training changes — weights, statistics, random states, momenta — by a stable name."""
-    named = {f"model/{variable.path}": variable for variable in model.variables}
-    named |= {f"optimizer/{variable.path}": variable for variable in optimizer.variables}
+    """Every variable that training changes — weights, statistics, random states, momenta — by a stable name.
+
+    Keras numbers optimizers and random states by how many the process has made; here they are named without that.
+    """
+    named: dict[str, keras.Variable] = {}
+    for variable in model.variables:
+        random = variable.name == "seed_generator_state"
+        name = f"random/{sum(other.startswith('random/') for other in named)}" if random else f"model/{variable.path}"
+        named[name] = variable
+    named |= {f"optimizer/{variable.path.partition('/')[2]}": variable for variable in optimizer.variables}
     if len(named) != len(model.variables) + len(optimizer.variables):
         raise ValueError("two variables share a path: name the layers apart")
     return named
@@ -121,7 +128,7 @@ def same_order(saved: Mapping[str, int], now: Mapping[str, int], path: Path) -> 
 
 def as_arrays(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
     """Copies of the values, on the host."""
-    return {name: np.array(keras.ops.convert_to_numpy(variable.value)) for name, variable in variables.items()}
+    return {name: np.array(variable.value.numpy()) for name, variable in variables.items()}
 
 
 def _shape(value: Any) -> Sequence[int] | str:

@@ -25,8 +25,11 @@ def main() -> None:
     """
     stop = stop_on_sigterm()
     logging.getLogger("train").setLevel(logging.INFO)
+    root = Path(os.environ.get("SAGEMAKER_BASE_DIR", environment.OPT_ML))
+    # The toolkit writes `failure` here; where it can't, its `finally: sys.exit(0)` turns the failure into a success.
+    (root / "output").mkdir(parents=True, exist_ok=True)
     try:
-        here = environment.read(Path(os.environ.get("SAGEMAKER_BASE_DIR", environment.OPT_ML)))
+        here = environment.read(root)
         if _script(here):
             run_script()
         else:

@@ -39,9 +39,7 @@ def test_regular_pieces_hold_the_same_records_in_order(sizes, size):
 @given(st.integers(0, 300), st.integers(1, 40), st.integers(1, 400), st.integers(0, 9))
 def test_shuffling_gives_each_record_exactly_once_with_its_label(count, size, buffer, seed):
     pieces = list(
-        pipeline.shuffled(
-            pipeline.regular(numbered(count), min(size, buffer)), buffer, np.random.default_rng(seed)
-        )
+        pipeline.shuffled(pipeline.regular(numbered(count), min(size, buffer)), buffer, np.random.default_rng(seed))
     )
     assert sorted(labels_of(pieces)) == list(range(count))
     assert all((images[:, 0] == labels % 256).all() for images, labels in pieces)

@@ -39,9 +39,7 @@ def frame(data: bytes) -> bytes:
 
 
 def read(data: bytes, sizes: list[int] | None = None, check_data: bool = True) -> list[bytes]:
-    return [
-        bytes(row) for run in records.tfrecords(Trickle(data, sizes), check_data) for row in run.rows
-    ]
+    return [bytes(row) for run in records.tfrecords(Trickle(data, sizes), check_data) for row in run.rows]
 
 
 def test_tensorflow_reads_the_same_frames(tmp_path):

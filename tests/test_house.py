@@ -1,0 +1,41 @@
+"""The walls of the house: who may import whom, and that what is named in one place is what is meant in another."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("dataset", "train", "local_test", "launch")
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level packages that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_share_nothing_but_files(package):
+    """`/opt/ml`, the API and shards are all that the parts have in common. An example script may use the image's reader."""
+    others = set(PACKAGES) - {package}
+    for path in (ROOT / package).rglob("*.py"):
+        assert not imported(path) & others, path
+
+
+def test_only_the_places_meant_for_it_print():
+    """Metric lines have one source; `step=1` is the only other line the training program prints."""
+    printing = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "train").rglob("*.py")
+        if any(
+            isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    }
+    assert printing == {"train/metrics.py", "train/loop.py"}
