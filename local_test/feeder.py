@@ -85,7 +85,9 @@ class Feeder:
         if not self._thread.is_alive():  # else it hangs in a read of its source, which has a limit of its own
             self._close_wake()
         for n in (self._n, self._n + 1):
-            self.path(n).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if stat.S_ISFIFO(self.path(n).stat().st_mode):  # what stood in its place is not ours to remove
+                    self.path(n).unlink()
 
     @property
     def alive(self) -> bool:

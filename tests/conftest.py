@@ -1,4 +1,4 @@
-"""What every test may use: a Docker engine, the real pictures. Both are optional on a laptop, never silently absent in CI."""
+"""What every test may use: a Docker engine, the real pictures. Both optional, and never silently absent in CI."""
 
 import os
 from pathlib import Path

@@ -22,7 +22,7 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_share_nothing_but_files(package):
-    """`/opt/ml`, the API and shards are all that the parts have in common. An example script may use the image's reader."""
+    """`/opt/ml`, the API and shards are all that the parts have in common."""
     others = set(PACKAGES) - {package}
     for path in (ROOT / package).rglob("*.py"):
         assert not imported(path) & others, path

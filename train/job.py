@@ -130,7 +130,7 @@ class _Job:
         if self._progress.history:
             export.export(self._model, self._pictures, self._environment.model)
         _log.info(
-            "Stopped in epoch %d after step %d, saved in %.1f s. Run again with the same checkpoints to go on from here.",
+            "Stopped in epoch %d after step %d, saved in %.1f s. Run with the same checkpoints to go on from here.",
             self._progress.epoch + 1, self._progress.step, time.monotonic() - began,
         )  # fmt: skip
 

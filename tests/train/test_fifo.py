@@ -8,7 +8,7 @@ import pytest
 from tests.train.conftest import Feeder
 from train.environment import Channel
 from train.errors import DataError, StopRequested
-from train.fifo import FileSource, FifoSource, source
+from train.fifo import FifoSource, FileSource, source
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -126,11 +126,11 @@ def test_an_index_moves_only_when_reading_starts(tmp_path, feed):
 
 def test_descriptors_are_closed(tmp_path, feed):
     feed(tmp_path, "train", b"x" * 10)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     fifos = pipe(tmp_path)
     for _ in range(5):
         one_pass(fifos)
-    assert len(os.listdir("/proc/self/fd")) <= before + 1  # the feeder's own
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1  # the feeder's own
 
 
 def test_files_are_read_in_order_of_their_names(tmp_path):

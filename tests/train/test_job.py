@@ -250,8 +250,10 @@ def script_folder(root: Path, greeting: str) -> Path:
     code.mkdir(parents=True)
     (code / "mine.py").write_text(textwrap.dedent(SCRIPT))
     hyperparameters = {
-        "greeting": f'"{greeting}"', "sagemaker_program": '"mine.py"', "sagemaker_submit_directory": json.dumps(str(code)),
-    }  # fmt: skip
+        "greeting": f'"{greeting}"',
+        "sagemaker_program": '"mine.py"',
+        "sagemaker_submit_directory": json.dumps(str(code)),
+    }
     job_folder(root, "Pipe", {})
     (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
     (root / "input/config/resourceconfig.json").write_text('{"current_host":"localhost","hosts":["localhost"]}')

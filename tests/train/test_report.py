@@ -77,5 +77,5 @@ def test_one_epoch_and_no_mistake_are_a_page_too(tmp_path):
 
 def test_a_full_disk_is_one_line(small_disk):
     (small_disk / "filler").write_bytes(b"x" * (1 << 20))
-    with pytest.raises(TrainingError, match="The report can't be written to .*: No space left on device"):
+    with pytest.raises(TrainingError, match=r"The report can't be written to .*: No space left on device"):
         report.write(small_disk, HISTORY, EVALUATION, CLASSES, {})
