@@ -1,0 +1,118 @@
+"""The command line: `python -m dataset prepare` and `python -m dataset upload`. Exit codes: 0, 1 (one line says why),
+2 (wrong usage), 128 + signal (interrupted)."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from dataset import interrupt
+from dataset.errors import DatasetError, one_line
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    interrupt.install()
+    try:
+        return arguments.run(arguments)
+    except DatasetError as error:
+        return _end(1, one_line(error))
+    except interrupt.Interrupted as error:
+        return _end(128 + error.signum, f"{error}; nothing was changed")
+
+
+def _end(code: int, line: str) -> int:
+    interrupt.ignore()
+    sys.stderr.write(f"dataset: {line}\n")
+    return code
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    # imported here: numpy and Pillow take a while, and Ctrl-C works from the first moment on
+    from dataclasses import replace
+
+    from dataset.prepare import Request, prepare
+    from dataset.sources.cifar10 import ARCHIVE, cache_folder
+
+    options = {name: value for name, value in vars(arguments).items() if name in Request.__annotations__}
+    archive = replace(ARCHIVE, url=arguments.mirror or ARCHIVE.url)
+    described = prepare(Request(**{**options, "cache": arguments.cache or cache_folder(), "archive": archive}))
+    height, width, _ = described.image_shape
+    counts = (
+        f"{described.examples(split):,} {split} pictures in {len(shards)} shards"
+        for split, shards in described.splits.items()
+    )
+    sys.stdout.write(f"{arguments.out}: {', '.join(counts)}, {len(described.classes)} classes, {height}×{width}\n")
+    return 0
+
+
+def _upload(arguments: argparse.Namespace) -> int:
+    from dataset.upload import upload
+
+    sys.stdout.write(f"{upload(arguments.data, arguments.bucket, arguments.prefix)}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dataset", description="Pictures → TFRecord shards, on disk or in S3."
+    )
+    commands = parser.add_subparsers(required=True, metavar="prepare|upload")
+    _add_prepare(commands.add_parser("prepare", help="write shards and dataset.json"))
+    _add_upload(commands.add_parser("upload", help="copy them to S3"))
+    return parser
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_prepare)
+    add = parser.add_argument
+    add("--source", default="auto", metavar="auto|cifar10|synthetic|PATH", help=_SOURCE)
+    add(
+        "--out",
+        type=Path,
+        default=Path("data"),
+        help="folder to write, replaced whole if it was written by this command (data)",
+    )
+    add("--shards", type=_from_to(1, 99_999), help="files of the train split (16)")
+    add("--validation-shards", type=_from_to(1, 99_999), help="files of the validation split (a quarter of --shards)")
+    add(
+        "--image-size",
+        type=_from_to(1, 4096),
+        metavar="N",
+        help="N×N pixels (the pictures' own if all have one, else 32)",
+    )
+    add("--seed", type=_from_to(0, 2**63 - 1), help="of the shuffling, and of synthetic pictures (0)")
+    add("--cache", type=Path, help="folder of the downloaded archive ($XDG_CACHE_HOME/cv-keras-cifar10)")
+    add("--mirror", metavar="URL", help="another address of cifar-10-python.tar.gz")
+
+
+def _add_upload(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_upload)
+    add = parser.add_argument
+    add("--bucket", required=True, help="S3 bucket, its name alone")
+    add("--prefix", default="cv_keras_cifar10", help="the objects are PREFIX/data/… (cv_keras_cifar10)")
+    add("--data", type=Path, default=Path("data"), help="a prepared folder (data)")
+
+
+def _from_to(least: int, most: int):
+    def number(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"from {least} to {most} expected. Received: {text}")
+        return value
+
+    return number
+
+
+_SOURCE = (
+    "auto (default): what is prepared already, else CIFAR-10, else a synthetic stand-in; cifar10: the official "
+    "archive, downloaded once; synthetic: drawn shapes; PATH: a folder, zip or tar of train/<class>/* and "
+    "validation/<class>/* (or val/, or test/), or the CIFAR-10 archive"
+)
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # what may still run is an upload that nobody waits for any more; a PUT is whole or not at all
+    os._exit(code) if code > 128 else sys.exit(code)

@@ -1,0 +1,24 @@
+"""Talk on stderr: lines and progress bars. The result alone goes to stdout."""
+
+import sys
+
+from tqdm import tqdm
+
+
+def say(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
+
+
+def bar(total: int, what: str, unit: str, *, initial: int = 0) -> tqdm:
+    """A progress bar; in a log, where a line can't be redrawn, it speaks every ten seconds only."""
+    return tqdm(
+        total=total,
+        initial=initial,
+        desc=what,
+        unit=unit,
+        unit_scale=unit == "B",
+        file=sys.stderr,
+        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+        dynamic_ncols=sys.stderr.isatty(),
+    )

@@ -1,0 +1,174 @@
+"""`prepare`: a source → shards and dataset.json in a folder, whole or not at all."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataset import manifest, shards
+from dataset.console import bar, say
+from dataset.errors import DatasetError, DownloadError, one_line
+from dataset.manifest import Manifest, Shard
+from dataset.shards import Indices
+from dataset.sources import Source
+from dataset.sources.cifar10 import Cifar10, is_cifar10
+from dataset.sources.download import Limits, Remote, fetch
+from dataset.sources.pictures import pictures
+from dataset.sources.stores import open_store
+from dataset.sources.synthetic import Synthetic
+from dataset.staging import Staging, staging
+
+SHARDS = 16
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; None: not said, so the default, or what is prepared already."""
+
+    source: str
+    out: Path
+    cache: Path
+    archive: Remote
+    shards: int | None = None
+    validation_shards: int | None = None
+    image_size: int | None = None
+    seed: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def prepare(request: Request) -> Manifest:
+    """Does what was asked and returns what is in `out` now. Raises DatasetError, and leaves `out` as it was."""
+    if request.source == "auto" and (existing := _prepared(request)):
+        return existing
+    with staging(request.out) as stage:
+        with _open(request, stage.scratch) as source:
+            described = _write(source, request, stage)
+        stage.commit()
+    return described
+
+
+def _prepared(request: Request) -> Manifest | None:
+    """What is in `out` already, if it is whole. Raises DatasetError if it is not what was asked for."""
+    if not (request.out / manifest.FILE).exists():
+        return None
+    existing = manifest.read(request.out)
+    if problem := manifest.damage(existing, request.out):
+        say(f"{request.out} is damaged and will be prepared anew: {problem}")
+        return None
+    _check_same(existing, request)
+    say(f"{request.out} is prepared already, from {existing.source['name'] or existing.source['kind']}: nothing to do")
+    if note := existing.source["note"]:
+        say(f"NOTE: {note}")
+    return existing
+
+
+def _check_same(existing: Manifest, request: Request) -> None:
+    side = request.image_size
+    asked_and_there = {
+        "--shards": (request.shards, len(existing.splits["train"])),
+        "--validation-shards": (request.validation_shards, len(existing.splits["validation"])),
+        "--seed": (request.seed, existing.seed),
+        "--image-size": (side and (side, side), existing.image_shape[:2]),
+    }
+    for option, (asked, there) in asked_and_there.items():
+        if asked is not None and asked != there:
+            raise DatasetError(
+                f"{request.out} is prepared already, with another {option}. Received: {asked}, there: {there}. "
+                "Name its --source to prepare it anew, or choose another --out"
+            )
+
+
+@contextmanager
+def _open(request: Request, scratch: Path) -> Iterator[Source]:
+    path, note = _locate(request)
+    if path is None:
+        yield Synthetic(request.seed or 0, request.image_size, note=note)
+    else:
+        with _open_path(path, request.image_size, scratch) as source:
+            yield source
+
+
+def _locate(request: Request) -> tuple[Path | None, str | None]:
+    """The file or folder to read; or None, which stands for drawn shapes, and why."""
+    if request.source == "synthetic":
+        return None, None
+    if request.source not in ("auto", "cifar10"):
+        return Path(os.path.expanduser(request.source)), None  # noqa: PTH111 -- Path's raises where there is no such user
+    try:
+        return fetch(request.archive, request.cache, request.limits), None
+    except DownloadError as error:
+        if request.source == "auto":
+            return None, _announce_stand_in(error)
+        hint = "`--source synthetic` needs no network, `--source PATH` takes what you have"
+        raise DatasetError(f"{error}. {hint}") from error
+
+
+@contextmanager
+def _open_path(path: Path, image_size: int | None, scratch: Path) -> Iterator[Source]:
+    store = open_store(path, scratch)
+    members = store.members()
+    if is_cifar10(members):
+        yield Cifar10(store, members, image_size)
+    else:
+        with pictures(store, members, image_size) as source:
+            yield source
+
+
+def _announce_stand_in(error: DownloadError) -> str:
+    """Loud here, and for ever in dataset.json: an accuracy on drawn shapes must not pass for one on CIFAR-10."""
+    note = f"stand-in: drawn shapes, NOT CIFAR-10, because {one_line(error)}"
+    frame = "!" * 100
+    say(f"{frame}\nSYNTHETIC {note}\n`--source PATH` takes CIFAR-10, or pictures of your own, from a file\n{frame}")
+    return note
+
+
+def _write(source: Source, request: Request, stage: Staging) -> Manifest:
+    seed = request.seed or 0
+    counts = _shard_counts(source, request)
+    orders = {
+        split: shards.deal(source.labels[split], counts[split], (seed, number))
+        for number, split in enumerate(manifest.SPLITS)  # a seed for each split, or they would be shuffled alike
+    }
+    with bar(sum(map(len, source.labels.values())), "write shards", "picture") as done:
+        splits = {
+            split: _write_split(source, split, orders[split], stage.fresh / split, done.update)
+            for split in manifest.SPLITS
+        }
+    described = Manifest(source.image_shape, source.classes, seed, source.description(), splits)
+    manifest.write(described, stage.fresh)
+    return described
+
+
+def _shard_counts(source: Source, request: Request) -> dict[str, int]:
+    train = request.shards or SHARDS
+    # a validation pass is short: few shards. Where there are hardly any pictures, even fewer
+    default = min(max(1, train // 4), len(source.labels["validation"]))
+    counts = {"train": train, "validation": request.validation_shards or default}
+    for split, option in (("train", "--shards"), ("validation", "--validation-shards")):
+        if counts[split] > (examples := len(source.labels[split])):
+            raise DatasetError(
+                f"more shards than {split} pictures. Received: {option} {counts[split]}. Expected at most {examples}"
+            )
+    return counts
+
+
+def _write_split(
+    source: Source, split: str, orders: list[Indices], folder: Path, progress: Progress
+) -> tuple[Shard, ...]:
+    folder.mkdir()
+    return tuple(
+        shards.write(
+            folder / manifest.shard_name(split, number, len(orders)), _examples(source, split, order, progress)
+        )
+        for number, order in enumerate(orders)
+    )
+
+
+def _examples(source: Source, split: str, order: Indices, progress: Progress) -> Iterator[tuple[bytes, int]]:
+    labels = source.labels[split][order].tolist()
+    for image, label in zip(source.images(split, order), labels, strict=True):
+        yield image, label
+        progress(1)

@@ -1,0 +1,142 @@
+"""The official CIFAR-10 archive: six pickles of a batch each, and their names."""
+
+import io
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dataset.errors import DatasetError
+from dataset.sources.decode import pixels
+from dataset.sources.download import Remote
+from dataset.sources.stores import Member, Store
+
+ARCHIVE = Remote(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    name="cifar-10-python.tar.gz",
+    md5="c58f30108f718f92721af3b95e74349a",  # from the same page
+)
+SIDE = 32
+_BATCHES = {"train": [f"data_batch_{n}" for n in range(1, 6)], "validation": ["test_batch"]}
+_NAMES = "batches.meta"
+_ROW = 3 * SIDE * SIDE
+
+
+class Cifar10:
+    """A Source. Holds the pictures as they come, 180 MB."""
+
+    def __init__(self, store: Store, members: list[Member], image_size: int | None) -> None:
+        side = image_size or SIDE
+        batches = _batches(members)
+        self._name = store.path.name
+        self.image_shape = (side, side, 3)
+        self.classes = _class_names(store, batches[_NAMES])
+        self.labels: dict[str, NDArray[np.int64]] = {}
+        self._rows: dict[str, NDArray[np.uint8]] = {}
+        for split, names in _BATCHES.items():
+            parts = [_batch(store, batches[name], len(self.classes)) for name in names]
+            self._rows[split] = np.concatenate([rows for rows, _ in parts])
+            self.labels[split] = np.concatenate([labels for _, labels in parts])
+
+    def images(self, split: str, order: NDArray[np.int64]) -> Iterator[bytes]:
+        size = self.image_shape[:2]
+        for index in order:
+            # a row is the red plane, the green, the blue
+            picture = self._rows[split][index].reshape(3, SIDE, SIDE).transpose(1, 2, 0)
+            yield (
+                picture.tobytes()
+                if size == (SIDE, SIDE)
+                else pixels(Image.fromarray(np.ascontiguousarray(picture)), size)
+            )
+
+    def description(self) -> dict[str, Any]:
+        side = self.image_shape[0]
+        note = None if side == SIDE else f"scaled from {SIDE}×{SIDE} to {side}×{side} pixels"
+        return {"kind": "cifar10", "name": self._name, "note": note}
+
+
+def is_cifar10(members: list[Member]) -> bool:
+    return any(PurePosixPath(member.path).name == "data_batch_1" for member in members)
+
+
+def cache_folder(environment: dict[str, str] | os._Environ[str] = os.environ) -> Path:
+    """$XDG_CACHE_HOME, or ~/.cache (XDG Base Directory Specification: a relative one does not count)."""
+    base = Path(environment.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        base = Path(environment.get("HOME") or tempfile.gettempdir()) / ".cache"
+    return base / "cv-keras-cifar10"
+
+
+def _batches(members: list[Member]) -> dict[str, Member]:
+    found = {PurePosixPath(member.path).name: member for member in members}
+    for name in (_NAMES, *(name for names in _BATCHES.values() for name in names)):
+        if name not in found:
+            raise DatasetError(f"not all of CIFAR-10: {name} is missing. Expected the official python archive")
+    return found
+
+
+def _class_names(store: Store, member: Member) -> tuple[str, ...]:
+    names = _unpickle(store, member).get(b"label_names")
+    if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
+        raise _unlike(store, member, "label_names")
+    return tuple(name.decode("ascii", "replace") for name in names)
+
+
+def _batch(store: Store, member: Member, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pictures [n, 3072] and labels [n] of one pickle."""
+    content = _unpickle(store, member)
+    rows, labels = content.get(b"data"), content.get(b"labels")
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != _ROW:
+        raise _unlike(store, member, f"data of uint8 × {_ROW}")
+    if not isinstance(labels, list) or len(labels) != len(rows) or not set(labels) <= set(range(classes)):
+        raise _unlike(store, member, f"{len(rows)} labels from 0 to {classes - 1}")
+    return rows, np.array(labels, np.int64)
+
+
+def _unlike(store: Store, member: Member, expected: str) -> DatasetError:
+    return DatasetError(f"{store.path}: {member.path} is not a batch of CIFAR-10. Expected {expected}")
+
+
+def _unpickle(store: Store, member: Member) -> dict[bytes, Any]:
+    try:
+        content = _Unpickler(io.BytesIO(store.read(member)), encoding="bytes").load()
+    except DatasetError:
+        raise
+    except Exception as error:  # a damaged pickle makes the unpickler raise nearly anything
+        raise DatasetError(f"{store.path}: {member.path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise _unlike(store, member, "a dictionary")
+    return content
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How protocol 2 spells bytes when Python 3 writes it: codecs.encode(text, "latin1")."""
+    if encoding not in ("latin1", b"latin1"):
+        raise pickle.UnpicklingError(f"encoding {encoding!r} is not expected")
+    return text.encode("latin1")
+
+
+_RECONSTRUCT = np.zeros(0, np.uint8).__reduce__()[0]  # numpy's own, wherever it lives by now
+_ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _latin1,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """A pickle can call anything it names; this one may name what arrays are made of."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of CIFAR-10 does") from None

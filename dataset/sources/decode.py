@@ -1,0 +1,145 @@
+"""A picture file's bytes → raw pixels."""
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from dataset.errors import DatasetError, why
+from dataset.sources.stores import Member, Store
+
+Size = tuple[int, int]  # height, width
+
+# what `Image.open` may try; left out are formats that start other programs (EPS) or have no pixels of their own (PDF)
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES += (".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k")
+
+
+def is_picture(path: str) -> bool:
+    """By name: what has a picture's suffix must decode, what has not is left out and counted."""
+    return PurePosixPath(path).suffix.lower() in SUFFIXES
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pictures `indices` of a Decoder's members: to be measured, or to be decoded to `size`."""
+
+    indices: list[int]
+    size: Size | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Raw RGB, height × width × 3 bytes each, and how many of them had another size."""
+
+    images: list[bytes]
+    resized: int
+
+
+class Decoder:
+    """What a decoding process holds: a store and its pictures, by number."""
+
+    def __init__(self, store: Store, members: list[Member]) -> None:
+        self._store = store
+        self._members = members
+
+    def __call__(self, task: Task) -> Decoded | list[Size]:
+        """Decoded, or the pictures' sizes if the task has none. Raises DatasetError naming picture and store."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if task.size is None:
+                return [self._measure(index) for index in task.indices]
+            return self._decode(task.indices, task.size)
+
+    def _measure(self, index: int) -> Size:
+        with self._picture(index) as picture:
+            return upright_size(picture.image)
+
+    def _decode(self, indices: list[int], size: Size) -> Decoded:
+        images, resized = [], 0
+        for index in indices:
+            with self._picture(index) as picture:
+                resized += upright_size(picture.image) != size
+                images.append(pixels(picture.image, size))
+        return Decoded(images, resized)
+
+    def _picture(self, index: int) -> "_Picture":
+        member = self._members[index]
+        return _Picture(f"{self._store.path}: {member.path}", self._store.read(member))
+
+
+class _Picture:
+    """An open image whose every failure is a DatasetError with its name: Pillow fails when opened or when loaded."""
+
+    image: Image.Image
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self._name = name
+        self._data = data
+
+    def __enter__(self) -> "_Picture":
+        try:
+            self.image = Image.open(io.BytesIO(self._data), formats=FORMATS)
+        except Exception as error:
+            raise self._failure(error) from None
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.image.close()
+        # damaged files make Pillow's plugins raise nearly anything: OSError, SyntaxError, ValueError, struct.error, …
+        if isinstance(error, Exception):
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> DatasetError:
+        if isinstance(error, Image.UnidentifiedImageError):
+            start = self._data[:8].hex(" ") or "no bytes"
+            return DatasetError(f"{self._name} is not a picture. Received: {len(self._data):,} bytes, {start} …")
+        return DatasetError(f"{self._name} cannot be decoded: {why(error)}")
+
+
+def upright_size(image: Image.Image) -> Size:
+    """Height and width as it is to be seen. EXIF orientations 5 to 8 lie on their side."""
+    width, height = image.size
+    # not asked of a square: for a PNG the answer costs decoding it
+    lying = width != height and _orientation(image) >= 5
+    return (width, height) if lying else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 (upright) to 8 (EXIF tag 0x0112). Metadata beyond reading is no reason to refuse a picture."""
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:
+        return 1
+
+
+def pixels(image: Image.Image, size: Size) -> bytes:
+    """Raw RGB, `size` × 3 bytes. Another size is scaled to cover it (Lanczos), and what juts out is cut off evenly.
+
+    Covering and cutting keeps proportions: a stretched cat is another shape, a cropped one is still a cat.
+    """
+    height, width = size
+    # a JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, many times faster; twice the wanted size leaves Lanczos
+    # its work
+    image.draft(None, (2 * max(size), 2 * max(size)))
+    image = to_rgb(ImageOps.exif_transpose(image) if _orientation(image) > 1 else image)
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    return image.tobytes()
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB from any mode: transparency lies on white, 16-bit grey is scaled (Pillow alone would clip it)."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode}: 8 or 16 bits a channel expected")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

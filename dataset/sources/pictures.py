@@ -1,0 +1,86 @@
+"""A folder, zip or tar of pictures of any size, one folder a class."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset.console import bar, say
+from dataset.sources.decode import Decoder, Size, Task
+from dataset.sources.layout import Layout, arrange
+from dataset.sources.stores import Member, Store
+from dataset.workers import Workers, cores
+
+DEFAULT_SIZE = 32  # pixels a side, where pictures differ in size: what CIFAR-10 has
+_BATCH = 64  # pictures a task
+_BATCH_BYTES = 4 << 20  # of pixels a task: large pictures go in smaller batches, which keeps memory flat
+_FEW = 256  # pictures are decoded sooner than processes start
+
+
+@contextmanager
+def pictures(store: Store, members: list[Member], image_size: int | None) -> Iterator["Pictures"]:
+    """The Source of a store's pictures, with processes that decode while it is open. Raises DatasetError."""
+    layout = arrange([member.path for member in members], str(store.path))
+    _tell_ignored(layout.ignored)
+    count = sum(map(len, layout.files.values()))
+    with Workers(Decoder(store, members), cores() if count > _FEW else 0) as workers:
+        size = (image_size, image_size) if image_size else _own_size(workers, layout.files)
+        yield Pictures(store, layout, workers, size)
+
+
+class Pictures:
+    """A Source."""
+
+    def __init__(self, store: Store, layout: Layout, workers: Workers, size: Size) -> None:
+        self.image_shape = (*size, 3)
+        self.classes = layout.classes
+        self.labels = layout.labels
+        self._store = store
+        self._layout = layout
+        self._workers = workers
+        self._size = size
+        self._resized = 0
+
+    def images(self, split: str, order: NDArray[np.int64]) -> Iterator[bytes]:
+        batch = max(1, min(_BATCH, _BATCH_BYTES // (self._size[0] * self._size[1] * 3)))
+        for decoded in self._workers.map(_tasks(self._layout.files[split][order], batch, self._size)):
+            self._resized += decoded.resized
+            yield from decoded.images
+
+    def description(self) -> dict[str, Any]:
+        height, width = self._size
+        note = None
+        if self._resized:
+            note = (
+                f"{self._resized:,} pictures of another size were scaled to cover {height}×{width} pixels and cropped"
+            )
+        source = {"kind": self._store.kind, "name": self._store.path.resolve().name, "note": note}
+        return {**source, "resized": self._resized, "ignored": len(self._layout.ignored)}
+
+
+def _tasks(files: NDArray[np.int64], batch: int, size: Size | None) -> Iterator[Task]:
+    for start in range(0, len(files), batch):
+        yield Task(files[start : start + batch].tolist(), size)
+
+
+def _own_size(workers: Workers, files: Mapping[str, NDArray[np.int64]]) -> Size:
+    """The pictures' size if they all have one, else DEFAULT_SIZE: looks at headers until two differ."""
+    everything = np.concatenate(list(files.values()))
+    sizes: set[Size] = set()
+    with bar(len(everything), "look at pictures", "picture") as done:
+        for found in workers.map(_tasks(everything, _BATCH, None)):
+            sizes.update(found)
+            done.update(len(found))
+            if len(sizes) > 1:
+                break
+    if len(sizes) == 1:
+        return sizes.pop()
+    say(f"pictures differ in size: resized to {DEFAULT_SIZE}×{DEFAULT_SIZE} (--image-size N for another)")
+    return DEFAULT_SIZE, DEFAULT_SIZE
+
+
+def _tell_ignored(ignored: tuple[str, ...]) -> None:
+    if ignored:
+        say(f"{len(ignored):,} files are no pictures of a class: left out (the first: {ignored[0]!r})")

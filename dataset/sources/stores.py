@@ -1,0 +1,258 @@
+"""Where pictures lie: a folder, a zip, a tar. All three list their files and read one by one, in any order.
+
+Nothing is ever unpacked under the name an archive gives it, so a name such as `../../etc/passwd` is only a name.
+"""
+
+import bz2
+import gzip
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from dataset.console import bar
+from dataset.errors import DatasetError, why
+
+FILE_LIMIT = 256 << 20  # bytes; a "picture" larger than this is a bomb or a mistake
+_BLOCK = 512  # of a tar
+_COPY = 1 << 20
+_OPENERS: dict[bytes, Callable[..., BinaryIO]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second is an empty one
+_EXPECTED = "a folder, a zip, or a tar (plain, gz, bz2 or xz) of pictures"
+# what reading damaged or unsupported archives raises; encrypted zip entries are a RuntimeError
+_DAMAGE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of a store: its path there with `/`, and where the store finds it."""
+
+    path: str
+    where: Any
+
+
+class Store(Protocol):
+    """Picklable: each process opens its own."""
+
+    kind: str
+    path: Path
+
+    def members(self) -> list[Member]:
+        """Every file, sorted by path."""
+
+    def read(self, member: Member) -> bytes:
+        """Its bytes. Raises DatasetError that names store and member."""
+
+
+def open_store(path: Path, scratch: Path) -> Store:
+    """The store at `path`; `scratch` takes a compressed tar's plain form. Raises DatasetError."""
+    try:
+        if path.is_dir():
+            return Folder(path)
+        head = _head(path)
+    except FileNotFoundError:
+        raise DatasetError(f"no such file or folder. Received: --source {path}") from None
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {why(error)}") from None
+    return _archive(path, head, scratch)
+
+
+def _archive(path: Path, head: bytes, scratch: Path) -> Store:
+    if head.startswith(_ZIP) or zipfile.is_zipfile(path):
+        return Zip(path)
+    plain = path
+    for magic, opener in _OPENERS.items():
+        if head.startswith(magic):
+            plain = _unpacked(path, opener, scratch / "archive.tar")
+            head = _head(plain)
+    if _is_tar(head):
+        return Tar(path, plain)
+    raise DatasetError(f"not an archive. Received: {path} ({_size(path)}). Expected {_EXPECTED}")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_BLOCK)
+
+
+def _is_tar(head: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")  # checks the header's checksum
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size:,} bytes"
+
+
+class Folder:
+    kind = "folder"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def members(self) -> list[Member]:
+        files = (Path(folder, name) for folder, names in _walk(self.path) for name in names)
+        paths = (file.relative_to(self.path).as_posix() for file in files)
+        return sorted((Member(path, path) for path in paths), key=_by_path)
+
+    def read(self, member: Member) -> bytes:
+        try:
+            with (self.path / member.where).open("rb") as file:
+                return _limited(file, f"{self.path / member.path}")
+        except OSError as error:
+            raise DatasetError(f"{self.path / member.path} cannot be read: {why(error)}") from None
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """os.walk through links too (class folders often are links), entering each folder once: links may form a circle."""
+    seen: set[str] = set()
+
+    def unreadable(error: OSError) -> None:
+        raise DatasetError(f"{error.filename} cannot be read: {why(error)}")
+
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield folder, [name for name in names if Path(folder, name).is_file()]
+
+
+class Zip:
+    kind = "zip"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: zipfile.ZipFile | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_file": None}
+
+    def _opened(self) -> zipfile.ZipFile:
+        if self._file is None:
+            try:
+                self._file = zipfile.ZipFile(self.path)
+            except _DAMAGE as error:
+                # the list of a zip is at its end: without it, the end is missing
+                raise DatasetError(f"{self.path} is truncated or damaged: {why(error)} ({_size(self.path)})") from None
+        return self._file
+
+    def members(self) -> list[Member]:
+        infos = enumerate(self._opened().infolist())
+        # archives made on Windows by old programs have backslashes
+        members = (Member(i.filename.replace("\\", "/"), n) for n, i in infos if not i.is_dir())
+        return sorted(members, key=_by_path)
+
+    def read(self, member: Member) -> bytes:
+        archive = self._opened()
+        try:
+            with archive.open(archive.infolist()[member.where]) as file:
+                return _limited(file, f"{self.path}: {member.path}")
+        except _DAMAGE as error:
+            raise DatasetError(f"{self.path}: {member.path} cannot be read: {why(error)}") from None
+
+
+class Tar:
+    """`plain` is the uncompressed tar: only there can files be read in any order."""
+
+    kind = "tar"
+
+    def __init__(self, path: Path, plain: Path) -> None:
+        self.path = path
+        self._plain = plain
+        self._file: BinaryIO | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_plain": self._plain, "_file": None}
+
+    def members(self) -> list[Member]:
+        try:
+            with tarfile.open(self._plain, "r:") as archive:
+                places = dict(_places(archive))
+                end = archive.offset
+        except _DAMAGE as error:
+            raise DatasetError(f"{self.path} is truncated or damaged: {why(error)}") from None
+        self._check_end(end)
+        return sorted((Member(path, where) for path, where in places.items()), key=_by_path)
+
+    def _check_end(self, end: int) -> None:
+        """tarfile takes a damaged header, or none at all, for the end; the format has a block of zeros there."""
+        with self._plain.open("rb") as file:
+            file.seek(end)
+            if file.read(_BLOCK) != bytes(_BLOCK):
+                raise DatasetError(
+                    f"{self.path} is truncated or damaged: its end is missing at byte {end:,} of the tar"
+                )
+
+    def read(self, member: Member) -> bytes:
+        offset, size = member.where
+        if size > FILE_LIMIT:
+            raise DatasetError(f"{self.path}: {member.path} is too large for a picture: {size:,} bytes")
+        try:
+            self._file = self._file or self._plain.open("rb")
+            self._file.seek(offset)
+            return self._file.read(size)
+        except OSError as error:
+            raise DatasetError(f"{self.path}: {member.path} cannot be read: {why(error)}") from None
+
+
+def _places(archive: tarfile.TarFile) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Path, offset and size of every file; a hard link is the file it names. Later entries replace earlier ones."""
+    places: dict[str, tuple[int, int]] = {}
+    for info in archive:
+        if info.islnk() and info.linkname in places:
+            places[info.name] = places[info.linkname]
+        elif info.isreg() and not info.issparse():
+            places[info.name] = (info.offset_data, info.size)
+    return iter(places.items())
+
+
+def _unpacked(path: Path, opener: Callable[..., BinaryIO], plain: Path) -> Path:
+    """Decompresses a tar once, because compressed ones can only be read from front to back."""
+    with (
+        path.open("rb") as raw,
+        plain.open("wb") as target,
+        bar(path.stat().st_size, f"unpack {path.name}", "B") as done,
+        opener(raw) as source,
+    ):
+        while block := _block(path, source):
+            target.write(block)  # outside of _block: a full disk is not a damaged archive
+            done.update(raw.tell() - done.n)
+    return plain
+
+
+def _block(path: Path, source: BinaryIO) -> bytes:
+    try:
+        return source.read(_COPY)
+    except _DAMAGE as error:
+        raise DatasetError(f"{path} is truncated or damaged: {why(error)} ({_size(path)})") from None
+
+
+def _limited(file: Any, name: str) -> bytes:
+    data = file.read(FILE_LIMIT + 1)
+    if len(data) > FILE_LIMIT:
+        raise DatasetError(f"{name} is too large for a picture: over {FILE_LIMIT:,} bytes")
+    return data
+
+
+def _by_path(member: Member) -> str:
+    return member.path
