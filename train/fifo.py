@@ -95,15 +95,15 @@ class FifoSource:
 
     def __init__(self, channel: Channel, timeout: float = 300.0, stop: threading.Event = _NEVER) -> None:
         self._channel, self._timeout, self._stop = channel, timeout, stop
-        self._next = 0
+        self.opened = 0  # FIFOs so far: the next one's index
 
     def streams(self) -> Iterator[FifoStream]:
         """The one stream of the next pass."""
-        path = self._channel.data / f"{self._channel.name}_{self._next}"
+        path = self._channel.data / f"{self._channel.name}_{self.opened}"
         name = f"channel {self._channel.name}, FIFO {path.name}"
         self._appear(path, name)
         stream = FifoStream(path, name, self._timeout, self._stop)
-        self._next += 1
+        self.opened += 1
         with closing(stream):
             yield stream
 
@@ -114,8 +114,8 @@ class FifoSource:
                 raise StopRequested
             if time.monotonic() > deadline:
                 raise DataError(
-                    f"{name} did not appear within {self._timeout:g} s (index {self._next}). Expected: {path}, made by "
-                    "the platform. Does the job have this channel, in Pipe mode?"
+                    f"{name} did not appear within {self._timeout:g} s (index {self.opened}). Expected: {path}, made "
+                    "by the platform. Does the job have this channel, in Pipe mode?"
                 )
         if not stat.S_ISFIFO(path.stat().st_mode):
             raise DataError(f"{name} is not a FIFO. Received: an ordinary file or folder at {path}.")

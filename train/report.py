@@ -63,7 +63,7 @@ def _page(history: History, evaluation: Evaluation, classes: tuple[str, ...], fa
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Training report</title><style>{_STYLE}</style></head><body><main>
 <h1>{evaluation.accuracy:.1%} of {evaluation.examples:,} validation pictures recognised</h1>
-<p>The model saw none of these pictures in training. Loss {evaluation.loss:.4f}, {len(history)} epochs.</p>
+<p>The model saw none of these pictures in training. Loss {evaluation.loss:.4f}. Epochs: {len(history)}.</p>
 <section class="charts">{charts}</section>
 <p class="key"><span class="train">training</span> <span class="validation">validation</span></p>
 <h2>What was taken for what</h2>

@@ -1,0 +1,167 @@
+"""The image against a naive one: size, and time from the start of a container to its first training step.
+
+    python benchmarks/image.py [--runs N]
+
+Both are built on the same base; both train the tutorial's CNN on the same 512 records, in File mode, at batch 128. The
+naive image (benchmarks/naive) runs a user's script in the toolkit's script mode. Runs are interleaved, so that whatever
+else the machine does falls on both; the first pair, which reads the images from disk, is not counted.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+
+from dataset import tfrecord
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
+BASE_LABEL = "org.opencontainers.image.base.name"
+RECORDS = 512
+BUILD_LIMIT_S = 3600
+RUN_LIMIT_S = 180
+
+
+@dataclass(frozen=True)
+class Image:
+    """`mark` begins the line that a container prints after its first training step."""
+
+    name: str
+    mark: str
+
+
+OURS = Image(IMAGE, "step=1 ")
+NAIVE = Image("cv-keras-cifar10:naive", "first step")
+
+
+def build() -> None:
+    """Both images; unchanged ones come from the engine's cache."""
+    run(ROOT / "container/build.sh")
+    base = output("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{BASE_LABEL}"}}}}', OURS.name)
+    run("docker", "build", "--quiet", "--build-arg", f"BASE={base}", "--tag", NAIVE.name, ROOT / "benchmarks/naive")
+
+
+def size(image: Image) -> int:
+    """Bytes, all layers."""
+    return int(output("docker", "image", "inspect", "--format", "{{.Size}}", image.name))
+
+
+def seconds_to_first_step(image: Image, optml: Path) -> float:
+    """From the start of `docker run` to the marked line."""
+    name = f"benchmark-image-{uuid.uuid4().hex[:12]}"
+    command = ["docker", "run", "--rm", "--name", name, "--network", "none"]
+    command += [f"--volume={folder}:/opt/ml/{folder.name}" for folder in sorted(optml.iterdir())]
+    began = time.monotonic()
+    with subprocess.Popen([*command, image.name, "train"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        limit = Timer(RUN_LIMIT_S, remove, [name])
+        limit.start()
+        try:
+            return marked(image, process.stdout, began)
+        finally:
+            limit.cancel()
+            remove(name)
+
+
+def marked(image: Image, lines: Iterable[bytes], began: float) -> float:
+    """Seconds from `began` to the marked line; exits with what was printed if it never comes."""
+    printed = []
+    for line in lines:
+        if line.decode(errors="replace").startswith(image.mark):
+            return time.monotonic() - began
+        printed.append(line.decode(errors="replace"))
+    sys.exit(f"{image.name} ended, or ran {RUN_LIMIT_S} s, without a line '{image.mark}…':\n{''.join(printed[-20:])}")
+
+
+def remove(container: str) -> None:
+    """Kill and remove, if it is still there."""
+    subprocess.run(["docker", "rm", "--force", container], capture_output=True, timeout=60, check=False)
+
+
+@contextmanager
+def optml_tree() -> Iterator[Path]:
+    """/opt/ml of a job in File mode: `input`, writable `model` and `output`. Pictures are noise: only time counts."""
+    root = Path(tempfile.mkdtemp(prefix="benchmark-image-"))
+    try:
+        config = root / "input/config"
+        config.mkdir(parents=True)
+        channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+        write_json(config / "inputdataconfig.json", {"train": channel, "validation": channel})
+        write_json(config / "hyperparameters.json", {"epochs": "1", "batch-size": "128", "model": "tutorial"})
+        host = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
+        write_json(config / "resourceconfig.json", host)
+        for name in ("train", "validation"):
+            folder = root / "input/data" / name
+            folder.mkdir(parents=True)
+            (folder / f"{name}-00000-of-00001.tfrecord").write_bytes(b"".join(records()))
+        (root / "model").mkdir()
+        (root / "output/data").mkdir(parents=True)
+        yield root
+    finally:
+        shutil.rmtree(root)
+
+
+def records() -> Iterator[bytes]:
+    """Framed examples of 32×32×3 pictures."""
+    noise = random.Random(0)
+    for number in range(RECORDS):
+        yield tfrecord.frame(tfrecord.example(noise.randbytes(32 * 32 * 3), number % 10))
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, separators=(",", ":")))
+
+
+def run(*command: str | Path) -> None:
+    """A command whose output is for whoever watches."""
+    subprocess.run(command, stdout=sys.stderr, timeout=BUILD_LIMIT_S, check=True)
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout.strip()
+
+
+def report(ours: list[float], naive: list[float]) -> str:
+    """The table; the ratio's spread is that of the pairs' ratios."""
+    sizes = size(OURS) / 1e6, size(NAIVE) / 1e6
+    pairs = [mine / other for mine, other in zip(ours, naive, strict=True)]
+    rows = [
+        ("size, MB", f"{sizes[0]:,.0f}", f"{sizes[1]:,.0f}", f"{sizes[0] / sizes[1]:.2f}", "≤ 0.60"),
+        ("start to first step, s", spread(ours), spread(naive), spread(pairs), "≤ 0.60"),
+    ]
+    head = ("image", "ours", "naive", "ratio", "limit")
+    return "\n".join("{:<24}{:>22}{:>22}{:>22}{:>9}".format(*row) for row in (head, *rows))
+
+
+def spread(values: list[float]) -> str:
+    """Median, least and most."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=7, metavar="N", help="pairs that count (default: 7)")
+    runs = parser.parse_args().runs
+    build()
+    times: dict[Image, list[float]] = {OURS: [], NAIVE: []}
+    with optml_tree() as optml:
+        for _ in range(runs + 1):
+            for image, seconds in times.items():
+                seconds.append(seconds_to_first_step(image, optml))
+    print(report(times[OURS][1:], times[NAIVE][1:]))
+    print(f"median (least–most) of {runs} interleaved runs each, {os.cpu_count()} CPU cores")
+
+
+if __name__ == "__main__":
+    main()

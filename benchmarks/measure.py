@@ -1,0 +1,75 @@
+"""Interleaved rounds, medians and spreads, tables."""
+
+import contextlib
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def rounds(candidates: Mapping[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
+    """`count` figures of each candidate, taken in turns, so that a slow minute meets all of them."""
+    figures: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(count):
+        for name, measure in candidates.items():
+            show(f"round {number + 1} of {count}: {name}")
+            figures[name].append(measure())
+    show("")
+    return figures
+
+
+def ratios(figures: Sequence[float], baseline: Sequence[float]) -> list[float]:
+    """Each figure over the baseline's of the same round."""
+    return [figure / base for figure, base in zip(figures, baseline, strict=True)]
+
+
+def spread(figures: Sequence[float], form: str = ",.0f") -> str:
+    """`median (lowest–highest)`."""
+    return f"{statistics.median(figures):{form}} ({min(figures):{form}}–{max(figures):{form}})"
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    print(f"\n### {title}\n")
+    for row in [head, ["-" * width for width in widths], *rows]:
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+    sys.stdout.flush()
+
+
+def machine() -> str:
+    """What the figures were taken on."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    return f"{len(os.sched_getaffinity(0))} cores, {cpu}, Python {platform.python_version()}"
+
+
+def show(text: str) -> None:
+    """A line of progress on a terminal, nothing in a log."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def fed(objects: Path, channel: str = "train") -> Iterator[Path]:
+    """A folder in which `<channel>_0`, `<channel>_1`, … are fed with `objects` by a process of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "local_test", "feed", str(objects), str(Path(folder) / channel)]
+        feeder = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield Path(folder)
+        finally:
+            feeder.terminate()
+            feeder.wait(30)
