@@ -11,6 +11,7 @@ from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.files import file_uri, local_path
+from local_test.validation import validate
 
 LOCAL_IMAGE = "cv-keras-cifar10:local"
 LOCAL_ROLE = "arn:aws:iam::123456789012:role/local"
@@ -86,20 +87,14 @@ def build(
 
     `<name>` becomes a name with the time in it, `<image>` and `<role>` local ones; an S3 URI in `<bucket>` becomes the
     folder where that thing is locally: a channel the prepared data, output and checkpoints the job's own folder.
-    BadRequest names what can't be filled in.
+    BadRequest names what is wrong with the job, or can't be filled in.
     """
-    request = copy.deepcopy(dict(job))
-    for name in ("AlgorithmSpecification", "OutputDataConfig", "ResourceConfig"):
-        if not isinstance(request.setdefault(name, {}), dict):
-            return request  # of a wrong type: validation says so
-    request = _name({"TrainingJobName": "<name>", **request}, options.name or timed_name(BASE_NAME, now))
-    if options.name:
-        request["TrainingJobName"] = options.name
+    request = _fill(copy.deepcopy({"TrainingJobName": "<name>", **job}), options.name or timed_name(BASE_NAME, now))
+    validate(request)  # from here on everything is of the type that it should be
     _lay_over(request, options)
     _set_channels(request, options.channels)
-    if isinstance(request.get("InputDataConfig"), list):
-        _fill_channels(request, data)
-    _fill_rest(request, out)
+    _fill_channels(request, data)
+    _fill_outputs(request, out)
     for path, value in _strings(request, ""):
         if _PLACEHOLDER.search(value):
             raise BadRequest(f"{path} has a placeholder that has no local value. Received: {value}")
@@ -112,26 +107,29 @@ def timed_name(base: str, now: datetime) -> str:
     return f"{base[: _NAME_LIMIT - len(time) - 1].rstrip('-')}-{time}"
 
 
-def _name(value: Any, name: str) -> Any:
-    """The request with `<name>` replaced wherever it stands."""
+def _fill(value: Any, name: str) -> Any:
+    """The request with the placeholders that are no places replaced wherever they stand."""
     if isinstance(value, dict):
-        return {key: _name(item, name) for key, item in value.items()}
+        return {key: _fill(item, name) for key, item in value.items()}
     if isinstance(value, list):
-        return [_name(item, name) for item in value]
-    return value.replace("<name>", name) if isinstance(value, str) else value
+        return [_fill(item, name) for item in value]
+    if not isinstance(value, str):
+        return value
+    return LOCAL_ROLE if "<role>" in value else value.replace("<name>", name).replace("<image>", LOCAL_IMAGE)
 
 
 def _lay_over(request: dict[str, Any], options: Options) -> None:
-    algorithm = request["AlgorithmSpecification"]
+    if options.name:
+        request["TrainingJobName"] = options.name
     if options.image:
-        algorithm["TrainingImage"] = options.image
+        request.setdefault("AlgorithmSpecification", {})["TrainingImage"] = options.image
     if options.input_mode:
         _set_mode(request, options.input_mode)
     for member, values in (("HyperParameters", options.hyperparameters), ("Environment", options.environment)):
         if values:
-            request[member] = {**(request.get(member) or {}), **values}
+            request[member] = {**request.get(member, {}), **values}
     if options.instance_count is not None:
-        request["ResourceConfig"]["InstanceCount"] = options.instance_count
+        request.setdefault("ResourceConfig", {})["InstanceCount"] = options.instance_count
     if options.max_runtime is not None:
         request["StoppingCondition"] = {
             **request.get("StoppingCondition", {}),
@@ -144,10 +142,10 @@ def _lay_over(request: dict[str, Any], options: Options) -> None:
 
 def _set_mode(request: dict[str, Any], mode: str) -> None:
     """The job's mode, and that of channels which spell out the job's; a channel that differs keeps its own."""
-    before = request["AlgorithmSpecification"].get("TrainingInputMode")
-    request["AlgorithmSpecification"]["TrainingInputMode"] = mode
+    algorithm = request.setdefault("AlgorithmSpecification", {})
+    before, algorithm["TrainingInputMode"] = algorithm.get("TrainingInputMode"), mode
     for channel in request.get("InputDataConfig", []):
-        if channel.get("InputMode") == before:
+        if "InputMode" in channel and channel["InputMode"] == before:
             channel["InputMode"] = mode
 
 
@@ -156,9 +154,9 @@ def _set_channels(request: dict[str, Any], given: Mapping[str, str]) -> None:
     for name, place in given.items():
         uri = place if "://" in place else file_uri(Path(place))
         channels = request.setdefault("InputDataConfig", [])
-        known = [channel for channel in channels if channel.get("ChannelName") == name]
+        known = [channel for channel in channels if channel["ChannelName"] == name]
         if known:
-            known[0].setdefault("DataSource", {}).setdefault("S3DataSource", {"S3DataType": "S3Prefix"})["S3Uri"] = uri
+            known[0]["DataSource"].setdefault("S3DataSource", {"S3DataType": "S3Prefix"})["S3Uri"] = uri
         else:
             channels.append(_channel(name, uri))
         path = local_path(uri)
@@ -168,19 +166,18 @@ def _set_channels(request: dict[str, Any], given: Mapping[str, str]) -> None:
 
 def _fill_channels(request: dict[str, Any], data: Path) -> None:
     """Prepared data lies together, so where train was put, the others are beside it."""
-    uris = {channel.get("ChannelName"): _uri(channel) for channel in request["InputDataConfig"]}
-    train = local_path(uris.get("train") or "")
+    channels = request.get("InputDataConfig", [])
+    train = next((local_path(_uri(channel)) for channel in channels if channel["ChannelName"] == "train"), None)
     root = train.parent if train else data
     places = {"train": root / "train", "validation": root / "validation", "dataset": root / "dataset.json"}
-    kept = []
-    for channel in request["InputDataConfig"]:
-        name = channel.get("ChannelName")
-        if "<bucket>" in _uri(channel):
-            if name == "dataset" and not places["dataset"].exists():
-                continue  # it describes the others; they can be trained on without
+    for channel in list(channels):
+        name = channel["ChannelName"]
+        if "<bucket>" not in _uri(channel):
+            continue
+        if name == "dataset" and not places[name].exists():
+            channels.remove(channel)  # it describes the others; they can be trained on without
+        else:
             channel["DataSource"]["S3DataSource"]["S3Uri"] = _prepared(name, places)
-        kept.append(channel)
-    request["InputDataConfig"] = kept
 
 
 def _prepared(name: str, places: Mapping[str, Path]) -> str:
@@ -194,21 +191,15 @@ def _prepared(name: str, places: Mapping[str, Path]) -> str:
     return file_uri(places[name])
 
 
-def _uri(channel: Any) -> str:
-    source = channel.get("DataSource", {}) if isinstance(channel, dict) else {}
-    return str((source.get("S3DataSource") or {}).get("S3Uri", "")) if isinstance(source, dict) else ""
+def _uri(channel: Mapping[str, Any]) -> str:
+    return channel["DataSource"].get("S3DataSource", {}).get("S3Uri", "")
 
 
-def _fill_rest(request: dict[str, Any], out: Path) -> None:
-    algorithm, output = request["AlgorithmSpecification"], request["OutputDataConfig"]
-    if "<image>" in str(algorithm.get("TrainingImage", "")):
-        algorithm["TrainingImage"] = LOCAL_IMAGE
-    if "<role>" in str(request.get("RoleArn", "")):
-        request["RoleArn"] = LOCAL_ROLE
-    if "<bucket>" in str(output.get("S3OutputPath", "")):
+def _fill_outputs(request: dict[str, Any], out: Path) -> None:
+    output, checkpoints = request["OutputDataConfig"], request.get("CheckpointConfig", {})
+    if "<bucket>" in output["S3OutputPath"]:
         output["S3OutputPath"] = file_uri(out)
-    checkpoints = request.get("CheckpointConfig")
-    if isinstance(checkpoints, dict) and "<bucket>" in str(checkpoints.get("S3Uri", "")):
+    if "<bucket>" in checkpoints.get("S3Uri", ""):
         checkpoints["S3Uri"] = file_uri(out / request["TrainingJobName"] / "checkpoints")
 
 

@@ -15,12 +15,14 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
+from docker.utils.socket import STDERR, STDOUT, frames_iter
 
 from local_test.errors import RunnerError
 from local_test.optml import OPT_ML
 from local_test.runners import ContainerSpec, Exit
 
 LABEL = "sagemaker-local-job"
+_STREAMS = {STDOUT: "stdout", STDERR: "stderr"}
 _ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
 
 
@@ -34,13 +36,17 @@ class DockerRunner:
         new_client: Callable[[], docker.DockerClient] = docker.from_env,
     ) -> None:
         self._memory, self._shm_size = memory, shm_size
+        client = None
         try:
-            self._client = new_client()
-            self._client.ping()
+            client = new_client()
+            client.ping()
         except _ENGINE_ERRORS as error:
+            if client:
+                client.close()
             raise RunnerError(
                 f"No Docker engine answers. Received: {_one_line(error)}. Start one, or use --runner process"
             ) from None
+        self._client = client
 
     def close(self) -> None:
         self._client.close()
@@ -110,19 +116,21 @@ class DockerContainer:
     def __init__(self, container: Any) -> None:
         self._container: Any = container
         self._exit: Exit | str | None = None
-        self._stream = container.attach(stream=True, stdout=True, stderr=True, demux=True)
-        container.start()
+        # The socket itself, since docker's own stream leaves it half open when it is closed.
+        self._socket = container.attach_socket(params={"stdout": 1, "stderr": 1, "stream": 1})
+        try:
+            container.start()
+        except BaseException:
+            self._close_socket()
+            raise
         # An HTTP request that lasts as long as the container: on a connection pool of its own thread's use.
         self._ended = threading.Event()
         threading.Thread(target=self._await_end, name=f"wait-{container.short_id}", daemon=True).start()
 
     def output(self) -> Iterator[tuple[str, bytes]]:
         try:
-            for out, err in self._stream:
-                if out:
-                    yield "stdout", out
-                if err:
-                    yield "stderr", err
+            for stream, chunk in frames_iter(self._socket, tty=False):
+                yield _STREAMS.get(stream, "stdout"), chunk
         except _ENGINE_ERRORS:
             return  # the engine went away: `wait` reports it
 
@@ -140,8 +148,12 @@ class DockerContainer:
     def close(self) -> None:
         with suppress(*_ENGINE_ERRORS):
             self._container.remove(force=True, v=True)
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        """The answer that became this socket owns it, and its connection."""
         with suppress(*_ENGINE_ERRORS):
-            self._stream.close()
+            self._socket._response.close()
 
     def _await_end(self) -> None:
         try:

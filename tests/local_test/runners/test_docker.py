@@ -1,0 +1,243 @@
+"""Real containers from a small image of the tests' own."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_test.errors import RunnerError
+from local_test.feeder import Feeder
+from local_test.files import file_uri
+from local_test.job import TrainingJob
+from local_test.runners import ContainerSpec
+from local_test.runners.docker import LABEL, DockerRunner
+from local_test.storage import Storage
+
+from ..conftest import Recorder, request_for
+
+Run = Callable[..., tuple[dict[str, Any], Recorder, Path]]
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(90)]
+
+
+@pytest.fixture
+def runner(image: str, docker_engine: Any) -> Iterator[DockerRunner]:
+    found = DockerRunner()
+    yield found
+    found.close()
+    assert docker_engine.containers.list(all=True, filters={"ancestor": image}) == []  # whatever the test did
+
+
+def request_of(program: str, out: Path, channels: dict[str, Path] | None = None, **members: Any) -> dict[str, Any]:
+    return request_for("job", out, channels, Environment={"PROGRAM": program}, **members)
+
+
+def test_a_container_reads_fifos_and_leaves_a_model(runner: DockerRunner, run: Run, data: Path, tmp_path: Path) -> None:
+    program = """
+        for n in 0 1 2; do
+          until [ -p /opt/ml/input/data/train_$n ]; do sleep 0.01; done
+          head -c 25 /opt/ml/input/data/train_$n | wc -c
+        done
+        cat /opt/ml/input/data/labels/a; echo; echo $0 $HOSTNAME $TRAINING_JOB_NAME
+        mkdir /opt/ml/model/1; echo w > /opt/ml/model/1/weights; echo h > /opt/ml/output/data/h.csv; echo err >&2
+    """
+    request = request_of(program, tmp_path / "jobs", {"train": data, "labels": data})
+    request["InputDataConfig"][1]["InputMode"] = "File"
+    description, seen, folder = run(runner, request)
+    assert description["TrainingJobStatus"] == "Completed", (description, seen.lines)
+    lines = [line for line in seen.lines if line != "err"]
+    assert lines[:4] == ["25", "25", "25", "1" * 10]
+    assert lines[4].endswith(" job")
+    assert "err" in seen.lines
+    for path in folder.rglob("*"):
+        assert path.stat().st_uid == os.getuid()
+    assert not (folder / "algo-1").exists()
+
+
+def test_the_limits_of_the_platform(runner: DockerRunner, run: Run, data: Path, tmp_path: Path) -> None:
+    program = """
+        while read k v; do case $k in CapEff:|CapBnd:|NoNewPrivs:) echo $k $v;; esac; done < /proc/self/status
+        cat /proc/sys/kernel/hostname; id -u
+        touch /opt/ml/input/data/train/a || echo data is read-only
+        touch /opt/ml/input/config/resourceconfig.json || echo config is read-only
+        touch /opt/ml/model/m /opt/ml/output/data/o /opt/ml/code/c /tmp/t && echo can write
+    """
+    request = request_of(program, tmp_path / "jobs", {"train": data})
+    request["AlgorithmSpecification"]["TrainingInputMode"] = "File"
+    _, seen, _ = run(runner, request)
+    for line in ("CapEff: 0000000000000000", "CapBnd: 0000000000000000", "NoNewPrivs: 1", "algo-1", str(os.getuid())):
+        assert line in seen.lines
+    for line in ("data is read-only", "config is read-only", "can write"):
+        assert line in seen.lines
+    assert (data / "a").read_bytes() == b"1" * 10
+
+
+def test_network_isolation(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
+    request = request_of("ls /sys/class/net", tmp_path / "jobs", EnableNetworkIsolation=True)
+    _, seen, _ = run(runner, request)
+    assert seen.lines == ["lo"]
+
+
+def test_entry_point_and_arguments(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
+    request = request_of("", tmp_path / "jobs")
+    request["AlgorithmSpecification"] |= {
+        "ContainerEntrypoint": ["sh", "-c", 'echo "$@"', "name"],
+        "ContainerArguments": ["a b", "c"],
+    }
+    _, seen, _ = run(runner, request)
+    assert seen.lines == ["a b c"]
+
+
+def test_checkpoints_outside_opt_ml(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
+    config = {"CheckpointConfig": {"S3Uri": file_uri(tmp_path / "kept"), "LocalPath": "/state"}}
+    request = request_of(
+        "echo 3 > /state/epoch; cat /opt/ml/input/config/checkpointconfig.json", tmp_path / "jobs", **config
+    )
+    _, seen, _ = run(runner, request)
+    assert seen.lines == ['{"LocalPath":"/state"}']
+    assert (tmp_path / "kept/epoch").read_text() == "3\n"
+
+
+def test_shm_size(image: str, run: Run, tmp_path: Path) -> None:
+    runner = DockerRunner(shm_size="123m")
+    _, seen, _ = run(runner, request_of("cat /proc/mounts", tmp_path / "jobs"))
+    runner.close()
+    assert any(" /dev/shm " in line and "size=125952k" in line for line in seen.lines)
+
+
+def test_failed(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
+    description, *_ = run(runner, request_of("echo no data > /opt/ml/output/failure; exit 4", tmp_path / "jobs"))
+    assert description["FailureReason"] == "AlgorithmError: no data, exit code: 4"
+
+
+def test_a_program_that_is_not_in_the_image(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
+    request = request_of("", tmp_path / "jobs")
+    request["AlgorithmSpecification"]["ContainerEntrypoint"] = ["no-such-program"]
+    description, *_ = run(runner, request)
+    assert description["TrainingJobStatus"] == "Failed"
+    assert "The container can't be started. Received: " in description["FailureReason"]
+    assert "no-such-program" in description["FailureReason"]
+
+
+def test_out_of_memory(image: str, run: Run, tmp_path: Path) -> None:
+    runner = DockerRunner(memory="16m")
+    # tail keeps a line until it ends, and this one never does
+    description, *_ = run(runner, request_of("exec tail /dev/zero", tmp_path / "jobs"))
+    runner.close()
+    assert description["FailureReason"] == "AlgorithmError: killed: out of memory, exit code: 137"
+
+
+def in_thread(job: TrainingJob) -> Callable[[], dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: found.append(job.run()))
+    thread.start()
+
+    def result() -> dict[str, Any]:
+        thread.join(60)
+        assert not thread.is_alive()
+        return found[0]
+
+    return result
+
+
+def test_sigterm_is_dropped_by_a_first_process_without_a_handler(runner: DockerRunner, tmp_path: Path) -> None:
+    seen = Recorder()
+    request = request_of("echo ready; while :; do sleep 0.1; done", tmp_path / "jobs")
+    job = TrainingJob(request, tmp_path / "jobs", runner, Storage(), {}, [seen], grace=1)
+    result = in_thread(job)
+    seen.wait_for(lambda: seen.lines)
+    job.stop()
+    stopping, uploading = result()["SecondaryStatusTransitions"][-3:-1]
+    assert (stopping["Status"], uploading["Status"]) == ("Stopping", "Uploading")
+    assert (uploading["StartTime"] - stopping["StartTime"]).total_seconds() >= 1
+
+
+def test_a_handler_gets_sigterm_and_its_grace(runner: DockerRunner, tmp_path: Path) -> None:
+    seen = Recorder()
+    program = "trap 'echo saved > /opt/ml/model/m; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    job = TrainingJob(request_of(program, tmp_path / "jobs"), tmp_path / "jobs", runner, Storage(), {}, [seen])
+    result = in_thread(job)
+    seen.wait_for(lambda: seen.lines)
+    job.stop()
+    assert result()["SecondaryStatus"] == "Stopped"
+
+
+def test_a_container_that_somebody_else_kills(runner: DockerRunner, docker_engine: Any, tmp_path: Path) -> None:
+    seen = Recorder()
+    request = request_of("echo ready; sleep 60", tmp_path / "jobs")
+    result = in_thread(TrainingJob(request, tmp_path / "jobs", runner, Storage(), {}, [seen]))
+    seen.wait_for(lambda: seen.lines)
+    (container,) = docker_engine.containers.list(filters={"label": f"{LABEL}=job"})
+    container.kill()
+    reason = "AlgorithmError: killed with SIGKILL; not seen to be out of memory, exit code: 137"
+    assert result()["FailureReason"] == reason
+
+
+def test_a_container_that_somebody_else_removes(runner: DockerRunner, docker_engine: Any, tmp_path: Path) -> None:
+    seen = Recorder()
+    request = request_of("echo ready; sleep 60", tmp_path / "jobs")
+    result = in_thread(TrainingJob(request, tmp_path / "jobs", runner, Storage(), {}, [seen]))
+    seen.wait_for(lambda: seen.lines)
+    (container,) = docker_engine.containers.list(filters={"label": f"{LABEL}=job"})
+    container.remove(force=True)
+    assert result()["TrainingJobStatus"] == "Failed"
+
+
+def test_a_container_that_is_closed_is_gone(
+    runner: DockerRunner, docker_engine: Any, image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ml/input").mkdir(parents=True)
+    spec = ContainerSpec("job", "algo-1", image, tmp_path / "ml", {"PROGRAM": "sleep 60"})
+    container = runner.start(spec)
+    assert container.wait(0.1) is None
+    container.close()
+    container.close()
+    container.signal(signal.SIGTERM)
+    assert docker_engine.containers.list(all=True, filters={"label": f"{LABEL}=job"}) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make files of another user")
+def test_as_an_ordinary_user(
+    runner: DockerRunner, image: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "ml"
+    for name in ("model", "input/data"):
+        (base / name).mkdir(parents=True)
+    feeder = Feeder(base / "input/data/train", lambda _: iter([data / "a"]))
+    feeder.start()
+    for path in (base, base / "model"):
+        os.chown(path, 1234, 1234)
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+    monkeypatch.setattr(os, "getgid", lambda: 1234)
+    program = "id -u; echo $HOME; cat /opt/ml/input/data/train_0; echo x > /opt/ml/model/m"
+    container = runner.start(ContainerSpec("job", "algo-1", image, base, {"PROGRAM": program}))
+    output = b"".join(chunk for _, chunk in container.output())
+    container.close()
+    feeder.stop()
+    assert output == b"1234\n/tmp\n" + b"1" * 10
+    assert (base / "model/m").stat().st_uid == 1234
+
+
+def test_two_containers_at_once(runner: DockerRunner, data: Path, tmp_path: Path) -> None:
+    program = "for n in 0 1 2 3; do until [ -p /opt/ml/input/data/train_$n ]; do sleep 0.01; done; "
+    program += "cat /opt/ml/input/data/train_$n | wc -c; done"
+    jobs = []
+    for name in ("a", "b"):
+        request = {**request_of(program, tmp_path / "jobs", {"train": data}), "TrainingJobName": name}
+        seen = Recorder()
+        jobs.append((seen, in_thread(TrainingJob(request, tmp_path / "jobs", runner, Storage(), {}, [seen]))))
+    for seen, result in jobs:
+        assert result()["TrainingJobStatus"] == "Completed"
+        assert seen.lines == ["30"] * 4
+
+
+def test_an_image_that_is_not_there(runner: DockerRunner, tmp_path: Path) -> None:
+    request = request_of("", tmp_path / "jobs")
+    request["AlgorithmSpecification"]["TrainingImage"] = "no-such-image:1"
+    with pytest.raises(RunnerError, match=r"There is no image no-such-image:1 .* make build"):
+        TrainingJob(request, tmp_path / "jobs", runner, Storage(), {})
+    assert not (tmp_path / "jobs").exists()

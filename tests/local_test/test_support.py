@@ -1,0 +1,87 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_test.errors import BadRequest
+from local_test.support import ACCEPTED, ACTED_ON, VALUES, check_request
+from local_test.validation import service_model
+
+from .conftest import request_for
+
+REQUEST = request_for("job-1", Path("/out"), {"train": Path("/data")})
+
+
+def with_channel(**members: Any) -> dict[str, Any]:
+    return {**REQUEST, "InputDataConfig": [{**REQUEST["InputDataConfig"][0], **members}]}
+
+
+def with_source(**members: Any) -> dict[str, Any]:
+    source = {**REQUEST["InputDataConfig"][0]["DataSource"]["S3DataSource"], **members}
+    return with_channel(DataSource={"S3DataSource": source})
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (
+            {**REQUEST, "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}},
+            "ResourceConfig.InstanceCount",
+        ),
+        (with_channel(RecordWrapperType="RecordIO"), r"InputDataConfig\[\].RecordWrapperType .* Received: RecordIO"),
+        (with_source(S3DataType="ManifestFile"), "S3DataType .* Received: ManifestFile. Supported: S3Prefix"),
+        (with_source(S3DataType="AugmentedManifestFile"), "S3DataType"),
+        (with_source(AttributeNames=["a"]), "AttributeNames"),
+        (
+            {**REQUEST, "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}},
+            "VpcConfig.SecurityGroupIds",
+        ),
+        ({**REQUEST, "OutputDataConfig": {"S3OutputPath": "s3://b/", "CompressionType": "NONE"}}, "CompressionType"),
+        (
+            {**REQUEST, "AlgorithmSpecification": {"TrainingInputMode": "File"}},
+            "AlgorithmSpecification.TrainingImage is missing",
+        ),
+        ({**REQUEST, "ResourceConfig": {"InstanceCount": 1}}, "ResourceConfig.InstanceType is missing"),
+        (
+            {key: REQUEST[key] for key in REQUEST if key != "AlgorithmSpecification"},
+            "AlgorithmSpecification is missing",
+        ),
+        (
+            {**REQUEST, "StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}},
+            "for EnableManagedSpot",
+        ),
+        (
+            {
+                **REQUEST,
+                "EnableManagedSpotTraining": True,
+                "StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 8},
+            },
+            "Received: 8 < 9",
+        ),
+    ],
+)
+def test_what_would_change_the_result_is_refused_by_name(request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        check_request(request_)
+
+
+def test_what_has_no_effect_is_listed() -> None:
+    request = {**REQUEST, "Tags": [{"Key": "a", "Value": "b"}], "EnableManagedSpotTraining": True}
+    request["EnableInterContainerTrafficEncryption"] = False
+    assert check_request(request) == ["EnableManagedSpotTraining", "ResourceConfig.VolumeSizeInGB", "Tags"]
+
+
+def test_the_tables_name_members_that_exist() -> None:
+    def exists(path: str) -> bool:
+        shape = service_model().operation_model("CreateTrainingJob").input_shape
+        for name in path.replace("[]", ".[]").split("."):
+            if name == "[]":
+                shape = shape.member
+            elif name in shape.members:
+                shape = shape.members[name]
+            else:
+                return False
+        return True
+
+    assert [path for path in ACTED_ON | ACCEPTED | set(VALUES) if not exists(path)] == []
+    assert not ACTED_ON & ACCEPTED
