@@ -59,9 +59,9 @@ def size(image: Image) -> int:
 
 
 def seconds_to_first_step(image: Image, optml: Path) -> float:
-    """From the start of `docker run` to the marked line."""
+    """From the start of `docker run` to the marked line. Script mode waits until the host of the job has an address."""
     name = f"benchmark-image-{uuid.uuid4().hex[:12]}"
-    command = ["docker", "run", "--rm", "--name", name, "--network", "none"]
+    command = ["docker", "run", "--rm", "--name", name, "--hostname", "algo-1"]
     command += [f"--volume={folder}:/opt/ml/{folder.name}" for folder in sorted(optml.iterdir())]
     began = time.monotonic()
     with subprocess.Popen([*command, image.name, "train"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
