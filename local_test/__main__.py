@@ -141,13 +141,12 @@ def feed(args: argparse.Namespace) -> int:
             raise BadRequest(f"There is nothing to feed. Received: {args.path}. Expected a file, a folder or s3://…")
         errors: list[Exception] = []
         serve = Feeder(args.prefix, lambda n: channel.contents(n, storage), _say_fed, errors.append, args.epochs)
-        with ExitStack() as stack:
+        with suppress(KeyboardInterrupt), ExitStack() as stack:  # Ctrl-C is the ordinary end
             stack.callback(serve.stop)
             serve.start()
             _say(f"{serve.path(0)}: {len(channel.objects)} objects, {channel.size} bytes an epoch; Ctrl-C ends it")
-            with suppress(KeyboardInterrupt):  # the ordinary end
-                while serve.alive and not errors:
-                    serve.join(0.2)
+            while serve.alive and not errors:
+                serve.join(0.2)
     if errors:
         raise LocalTestError(str(errors[0]))
     return 0
