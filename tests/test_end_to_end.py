@@ -1,0 +1,154 @@
+"""The whole way, as a person goes it: pictures → shards → a job over FIFOs, in a process and in the image → results."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
+pytestmark = pytest.mark.timeout(300)
+
+
+def run(*words: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=250, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Shards of 20×20 pictures of three kinds, made by the project's own command."""
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 200), ("validation", 40)):
+        for label, name in enumerate(("dark", "light", "striped")):
+            (folder / "zoo" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 60, (20, 20, 3))
+                pixels += 180 if label == 1 else 0
+                pixels[::2] += 150 if label == 2 else 0
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / "zoo" / split / name / f"{number}.png")
+    out = folder / "data"
+    prepared = run("dataset", "prepare", "--source", str(folder / "zoo"), "--out", str(out), "--shards", "4")
+    assert prepared.returncode == 0, prepared.stderr
+    return out
+
+
+def channels(data: Path) -> list[str]:
+    words = ["dataset=" + str(data / "dataset.json")]
+    words += [f"{name}={data / name}" for name in ("train", "validation")]
+    return [word for channel in words for word in ("--channel", channel)]
+
+
+def job(data: Path, out: Path, runner: str, *more: str) -> list[str]:
+    return [
+        "local_test", "train", "--runner", runner, "--image", IMAGE, "--out", str(out), "--name", "end-to-end",
+        *channels(data), "--hyperparameter", "epochs=2", "--hyperparameter", "batch-size=32", *more,
+    ]  # fmt: skip
+
+
+def check_artifacts(folder: Path, pictures: Path, scratch: Path) -> dict:
+    """Everything is there, and the exported model has exactly the accuracy that the job reported."""
+    import tensorflow as tf
+
+    described = json.loads((folder / "describe.json").read_text())
+    assert described["TrainingJobStatus"] == "Completed"
+    assert {metric["MetricName"] for metric in described["FinalMetricDataList"]} >= {
+        "train:loss",
+        "validation:accuracy",
+    }
+    assert "epoch=2 step=38 " in (folder / "logs/algo-1.log").read_text()
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    assert sum(row["metric"] == "validation:accuracy" for row in rows) == 2
+    for archive in ("model", "output"):
+        with tarfile.open(folder / f"{archive}.tar.gz") as tar:
+            tar.extractall(scratch / archive, filter="data")
+    evaluation = json.loads((scratch / "output/evaluation.json").read_text())
+    assert (scratch / "output/report.html").stat().st_size > 5000
+
+    serve = tf.saved_model.load(str(scratch / "model/1")).signatures["serving_default"]
+    files = sorted(pictures.glob("validation/*/*.png"))
+    images = np.stack([np.asarray(Image.open(path)) for path in files])
+    names = [name.decode() for name in serve(image=tf.constant(images))["class"].numpy()]
+    right = sum(name == path.parent.name for name, path in zip(names, files, strict=True))
+    assert right / len(files) == evaluation["accuracy"]
+    assert evaluation["accuracy"] > 0.9
+    return described
+
+
+def test_in_a_process(data, tmp_path):
+    done = run(*job(data, tmp_path / "jobs", "process"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "end-to-end: Completed" in done.stderr
+    check_artifacts(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path)
+
+
+@pytest.mark.docker
+def test_in_the_image_with_the_result_of_a_process(data, tmp_path, docker_engine):
+    done = run(*job(data, tmp_path / "jobs", "docker"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    described = check_artifacts(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path)
+    assert described["AlgorithmSpecification"]["TrainingImage"] == IMAGE
+    left = docker_engine.containers.list(all=True, filters={"label": "sagemaker-local-job=end-to-end"})
+    assert left == []
+
+
+def interrupted(words: list[str], line: str) -> tuple[int, str]:
+    """Run, press Ctrl-C when a log line that starts so has come; exit code and output."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    seen = []
+    try:
+        for text in process.stdout:
+            seen.append(text)
+            if text.startswith(line):
+                process.send_signal(signal.SIGINT)
+                line = "\0"
+        return process.wait(60), "".join(seen)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("runner", ["process", pytest.param("docker", marks=pytest.mark.docker)])
+def test_ctrl_c_and_the_same_checkpoints_go_on(data, tmp_path, runner, request):
+    if runner == "docker":
+        request.getfixturevalue("docker_engine")
+    more = ["--checkpoints", str(tmp_path / "state"), "--hyperparameter", "epochs=4"]
+    began = time.monotonic()
+    code, output = interrupted(job(data, tmp_path / "first", runner, *more), "epoch=1 ")
+    assert code == 130, output
+    assert time.monotonic() - began < 60
+    described = json.loads((tmp_path / "first/end-to-end/describe.json").read_text())
+    assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "Stopped")
+    assert list((tmp_path / "state").glob("checkpoint-*.npz"))
+
+    done = run(*job(data, tmp_path / "second", runner, *more))
+    assert done.returncode == 0, done.stdout + done.stderr
+    epochs = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("epoch=")]
+    assert epochs in (["epoch=2", "epoch=3", "epoch=4"], ["epoch=3", "epoch=4"])
+    with tarfile.open(tmp_path / "second/end-to-end/output.tar.gz") as tar:
+        history = tar.extractfile("history.csv").read().decode()
+    assert [line.split(",")[0] for line in history.splitlines()] == ["epoch", "1", "2", "3", "4"]
+
+
+def test_a_failure_reaches_the_person(data, tmp_path):
+    done = run(*job(data, tmp_path / "jobs", "process", "--hyperparameter", "epoch=3"))
+    assert done.returncode == 1
+    reason = "AlgorithmError: Unknown hyperparameter. Received: epoch. Did you mean epochs?"
+    assert reason in done.stdout + done.stderr
+    described = json.loads((tmp_path / "jobs/end-to-end/describe.json").read_text())
+    assert described["FailureReason"].startswith(reason)
+    assert described["FailureReason"].endswith("exit code: 1")
