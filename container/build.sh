@@ -7,7 +7,7 @@
 #
 #   --gpu     with CUDA
 #   BASE      (environment) base image: Debian with Python 3.11
-#   IMAGE     (environment) name of the image; default cv-keras-cifar10:local
+#   IMAGE     (environment) name of the image; default cv-keras-cifar10:local, with CUDA cv-keras-cifar10:gpu
 #   SOURCE    (environment) address of the sources for the image's label; default: git's origin, if it is a web address
 
 set -Eeuo pipefail
@@ -67,7 +67,10 @@ version() { sed -n 's/^version = "\(.*\)"/\1/p' "$root/pyproject.toml"; }
 
 build() {
   local image=$1 variant=$2 base=$3
-  timeout --foreground "$BUILD_LIMIT" docker build --file "$root/container/Dockerfile" --tag "$image" \
+  local -a quiet=()
+  # a first build takes minutes and shows its steps; a later one has little to tell, and an error is shown all the same
+  ! is_here "$image" || quiet=(--quiet)
+  timeout --foreground "$BUILD_LIMIT" docker build "${quiet[@]}" --file "$root/container/Dockerfile" --tag "$image" \
     --build-arg "BASE=$base" --build-arg "VARIANT=$variant" \
     --build-arg "CREATED=$(created)" --build-arg "REVISION=$(revision)" \
     --build-arg "SOURCE=${SOURCE:-$(source_address)}" --build-arg "VERSION=$(version)" "$root" >&2
@@ -84,7 +87,9 @@ main() {
     shift
   done
   check_tools
-  local image=${IMAGE:-cv-keras-cifar10:local} base
+  local name=local base
+  [[ $variant == cpu ]] || name=$variant
+  local image=${IMAGE:-cv-keras-cifar10:$name}
   base=$(pick_base)
   echo "building $image on $base" >&2
   build "$image" "$variant" "$base" || die "the build of $image failed; docker's lines above say where."

@@ -53,6 +53,20 @@ def test_labels(described):
     assert "@" not in labels["source"].partition("://")[2].partition("/")[0], "a password?"
 
 
+def test_unknown_variant_is_refused(described):
+    base = described["Config"]["Labels"]["org.opencontainers.image.base.name"]
+    build = [
+        "docker",
+        "build",
+        f"--build-arg=BASE={base}",
+        "--build-arg=VARIANT=tpu",
+        f"--file={ROOT}/container/Dockerfile",
+    ]
+    failed = subprocess.run([*build, ROOT], capture_output=True, text=True, timeout=600)
+    assert failed.returncode != 0
+    assert "Received: tpu. Expected cpu or gpu." in failed.stdout + failed.stderr
+
+
 def test_started_as_the_service_does(described):
     config = described["Config"]
     environment = dict(entry.split("=", 1) for entry in config["Env"])

@@ -141,6 +141,14 @@ def test_base_from_the_registry(path, tmp_path):
     assert built_on(path, tmp_path, REGISTRY="1", IMAGE="other:1") == REGISTRY_BASE
 
 
+def test_gpu_variant_has_a_name_of_its_own(path, tmp_path):
+    command(path, "docker", ENGINE)
+    log = tmp_path / "builds"
+    done = run("container/build.sh", "--gpu", path=path, IMAGES=REGISTRY_BASE, LOG=str(log))
+    assert done.stdout == "cv-keras-cifar10:gpu 1234 MB\n"
+    assert "--build-arg VARIANT=gpu" in log.read_text()
+
+
 def test_no_base_at_all(path):
     """No registry, and debian_base.sh can't make one: its line is the last word."""
     command(path, "docker", ENGINE)
