@@ -4,6 +4,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from dataset import interrupt
@@ -18,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     except DatasetError as error:
         return _end(1, one_line(error))
     except interrupt.Interrupted as error:
-        return _end(128 + error.signum, f"{error}; nothing was changed")
+        return _end(128 + error.signum, f"{error}; {arguments.interrupted}")
 
 
 def _end(code: int, line: str) -> int:
@@ -39,7 +40,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
     described = prepare(Request(**{**options, "cache": arguments.cache or cache_folder(), "archive": archive}))
     height, width, _ = described.image_shape
     counts = (
-        f"{described.examples(split):,} {split} pictures in {len(shards)} shards"
+        f"{described.examples(split):,} {split} pictures in {len(shards)} shard{'s' * (len(shards) > 1)}"
         for split, shards in described.splits.items()
     )
     sys.stdout.write(f"{arguments.out}: {', '.join(counts)}, {len(described.classes)} classes, {height}×{width}\n")
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_prepare)
+    parser.set_defaults(run=_prepare, interrupted="nothing half-written is left")
     add = parser.add_argument
     add("--source", default="auto", metavar="auto|cifar10|synthetic|PATH", help=_SOURCE)
     add(
@@ -87,14 +88,14 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_upload(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_upload)
+    parser.set_defaults(run=_upload, interrupted="what was not sent yet is sent by the next upload")
     add = parser.add_argument
     add("--bucket", required=True, help="S3 bucket, its name alone")
     add("--prefix", default="cv_keras_cifar10", help="the objects are PREFIX/data/… (cv_keras_cifar10)")
     add("--data", type=Path, default=Path("data"), help="a prepared folder (data)")
 
 
-def _from_to(least: int, most: int):
+def _from_to(least: int, most: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         value = int(text)
         if not least <= value <= most:
@@ -111,6 +112,7 @@ _SOURCE = (
 )
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a path may hold what a terminal can't show
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -66,12 +66,13 @@ def _prepared(request: Request) -> Manifest | None:
 
 
 def _check_same(existing: Manifest, request: Request) -> None:
-    side = request.image_size
+    size = request.image_size and f"{request.image_size}×{request.image_size}"
+    height, width, _ = existing.image_shape
     asked_and_there = {
         "--shards": (request.shards, len(existing.splits["train"])),
         "--validation-shards": (request.validation_shards, len(existing.splits["validation"])),
         "--seed": (request.seed, existing.seed),
-        "--image-size": (side and (side, side), existing.image_shape[:2]),
+        "--image-size": (size, f"{height}×{width}"),
     }
     for option, (asked, there) in asked_and_there.items():
         if asked is not None and asked != there:

@@ -28,7 +28,7 @@ class Staging:
         self.replaced = self.root / "replaced"
 
     def clear(self) -> None:
-        """Empties `root`. A process killed between the two renames of `commit` left the old data there: back it goes."""
+        """Empties `root`. Killed between the two renames of `commit`, a process left the old data: back it goes."""
         if self.replaced.exists() and not self.out.exists():
             self.replaced.rename(self.out)
         for entry in self.root.iterdir():

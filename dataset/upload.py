@@ -52,9 +52,10 @@ def upload(data: Path, bucket: str, prefix: str) -> str:
     shards = [Item(f"{base}/{name}", data / name, s.bytes, s.sha256) for name, s in described.files()]
     _check(described, data, shards)
     with _failures_in_a_line(bucket, base):
-        there = _listed(_client(), bucket, base)
+        client = _client()
+        there = _listed(client, bucket, base)
         _refuse_strangers(there, shards, bucket, base)
-        sent = _send(_client(), bucket, [*shards], _description(data, base), there)
+        sent = _send(client, bucket, shards, _description(data, base), there)
     skipped = len(shards) + 1 - sent
     if skipped:
         say(f"{skipped} of {len(shards) + 1} objects are there already, same size and checksum: skipped")
@@ -119,7 +120,7 @@ def _put(client: Any, bucket: str, item: Item, there: dict[str, int]) -> bool:
     if item.size > _PUT_LIMIT:
         raise DatasetError(f"{item.path} is too large for one object: {item.size:,} bytes. Prepare with more --shards")
     with item.path.open("rb") as body:
-        client.put_object(Bucket=bucket, Key=item.key, Body=body, ChecksumSHA256=checksum)
+        client.put_object(Bucket=bucket, Key=item.key, Body=body, ChecksumAlgorithm="SHA256", ChecksumSHA256=checksum)
     return True
 
 
@@ -127,7 +128,7 @@ def _client() -> Any:
     boto3, config = _boto()
     # bucket.host does not resolve where the host is a local stand-in; real S3 wants the bucket in the host name
     elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return boto3.client(
+    return boto3.session.Session().client(
         "s3",
         config=config(
             s3={"addressing_style": "path" if elsewhere else "auto"},

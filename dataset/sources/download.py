@@ -165,7 +165,7 @@ def _receive(answer: http.client.HTTPResponse, part: _Part, start: int, limits: 
         part.restart(_version(answer))
         start = 0
     total = _total(answer)
-    with part.path.open("ab") as file, bar(total or 0, "download", "B", initial=start) as done:
+    with part.path.open("ab", buffering=0) as file, bar(total or 0, "download", "B", initial=start) as done:
         for block in _blocks(answer, limits):
             file.write(block)
             part.received += len(block)
@@ -194,7 +194,8 @@ def _blocks(answer: http.client.HTTPResponse, limits: Limits) -> Iterator[bytes]
 def _answer(request: urllib.request.Request, limit: float) -> Any:
     """The answer once its headers are there; 416 is one. Raises _BrokenError, in `limit` seconds at most."""
     try:
-        return _within(limit, lambda: urllib.request.urlopen(request, timeout=limit))  # noqa: S310 -- see _request
+        opener = urllib.request.build_opener()  # with the proxies that the environment names now
+        return _within(limit, lambda: opener.open(request, timeout=limit))
     except urllib.error.HTTPError as error:
         if error.code == _NOT_SATISFIABLE:
             return error

@@ -179,10 +179,6 @@ class Tar:
     def __init__(self, path: Path, plain: Path) -> None:
         self.path = path
         self._plain = plain
-        self._file: BinaryIO | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_plain": self._plain, "_file": None}
 
     def members(self) -> list[Member]:
         try:
@@ -208,9 +204,8 @@ class Tar:
         if size > FILE_LIMIT:
             raise DatasetError(f"{self.path}: {member.path} is too large for a picture: {size:,} bytes")
         try:
-            self._file = self._file or self._plain.open("rb")
-            self._file.seek(offset)
-            return self._file.read(size)
+            with self._plain.open("rb", buffering=0) as file:
+                return os.pread(file.fileno(), size, offset)
         except OSError as error:
             raise DatasetError(f"{self.path}: {member.path} cannot be read: {why(error)}") from None
 
