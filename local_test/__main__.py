@@ -1,13 +1,17 @@
-"""The local SageMaker's commands: train runs one job, feed serves FIFOs for a container started by hand."""
+"""The local SageMaker's commands: train runs one job, serve answers SageMaker's API, feed serves FIFOs by hand."""
 
 import argparse
 import os
+import queue
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from local_test.service import Service
 
 try:
     from local_test.channels import Channel
@@ -25,6 +29,7 @@ except ModuleNotFoundError as missing:
 
 _EXIT_CODES = {"Completed": 0, "Failed": 1, "Stopped": 130}
 _BAD_REQUEST = 2
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m local_test", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     _add_train(commands.add_parser("train", help="run one training job; exit code 0 only if it is Completed"))
+    _add_serve(commands.add_parser("serve", help="answer SageMaker's API, and run the jobs that clients create"))
     _add_feed(commands.add_parser("feed", help="serve FIFOs for a container started by hand"))
     return top
 
@@ -54,6 +60,18 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("jobs"), metavar="DIR", help="where jobs are kept (default: jobs)")
     add("--memory", metavar="SIZE", help="limit of the container's memory, such as 8g")
     add("--shm-size", metavar="SIZE", help="size of the container's /dev/shm, such as 1g")
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    add = serve.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
+    add("--port", type=int, default=4580, help="0: any that is free (default: 4580)")
+    add("--root", type=Path, default=Path("jobs/api"), metavar="DIR", help="where jobs are kept (default: jobs/api)")
+    add("--runner", choices=CHOICES, default="auto", help="auto: containers if a Docker engine answers, else processes")
+    add("--images", type=Path, metavar="FILE.json", help="a map from image names in requests to local images")
+    add("--parallel", type=int, metavar="N", help="jobs at a time, others wait (default: one a CPU, at least 2)")
+    add("--memory", metavar="SIZE", help="limit of each container's memory, such as 8g")
+    add("--shm-size", metavar="SIZE", help="size of each container's /dev/shm, such as 1g")
 
 
 def _add_feed(feed: argparse.ArgumentParser) -> None:
@@ -132,6 +150,54 @@ def _report(description: dict[str, Any], folder: Path, say: Callable[[str], None
         say(f"Model: {description['ModelArtifacts']['S3ModelArtifacts']}")
 
 
+def serve(args: argparse.Namespace) -> int:
+    """Answers until Ctrl-C; jobs are then stopped as the service would, and waited for."""
+    from local_test.service import Service, read_images  # it loads moto, which no other command needs
+
+    with ExitStack() as stack:
+        runner = choose(args.runner, args.memory, args.shm_size, lambda text: _say(f"local_test: {text}"))
+        if close := getattr(runner, "close", None):
+            stack.callback(close)
+        slots = args.parallel or max(2, os.cpu_count() or 1)
+        service = Service(args.root, runner, args.host, args.port, slots, read_images(args.images))
+        stack.callback(service.close)
+        asked = _signalled()
+        if args.host not in _LOOPBACK:
+            _say(
+                f"local_test: warning: {args.host} may be reached from other machines, and whoever reaches it can run "
+                "any image here and read any file"
+            )
+        service.start()
+        _say(f"local_test: ready at {service.url}; jobs are kept in {args.root}; Ctrl-C stops them and ends")
+        for line in service.exports():
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        asked.get()
+        _stop_jobs(service, asked)
+    return 0
+
+
+def _stop_jobs(service: "Service", asked: "queue.SimpleQueue[int]") -> None:
+    """The first signal has come: SIGTERM and the grace period. The second kills, the third leaves."""
+    names = service.jobs.close()
+    if names:
+        _say(f"local_test: stopping {len(names)} jobs: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills them")
+    while not service.jobs.wait(0.2):
+        if not asked.empty():
+            asked.get()
+            _say("local_test: killing the jobs")
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            service.jobs.kill()
+
+
+def _signalled() -> "queue.SimpleQueue[int]":
+    """Every Ctrl-C, SIGTERM and SIGHUP from here on."""
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: asked.put(number))
+    return asked
+
+
 def feed(args: argparse.Namespace) -> int:
     """Serves FIFOs until Ctrl-C or the last epoch."""
     with closing(Storage()) as storage:
@@ -156,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 1 failed, 2 a bad request, 130 stopped."""
     args = parser().parse_args(argv)
     try:
-        return {"train": train, "feed": feed}[args.command](args)
+        return {"train": train, "serve": serve, "feed": feed}[args.command](args)
     except LocalTestError as error:
         _say(f"local_test: {error}")
         return _BAD_REQUEST

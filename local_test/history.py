@@ -28,6 +28,7 @@ _STATUS = {
     "MaxRuntimeExceeded": "Stopped",
 }
 _FINAL = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded")
+FINAL_STATUSES = ("Completed", "Failed", "Stopped")
 _DEFAULT_MAX_RUNTIME = 86400  # the service's, in seconds
 _FAILURE_CHARACTERS = 1024  # how much of /opt/ml/output/failure the service shows
 
@@ -45,6 +46,9 @@ class History:
             "ModelArtifacts": {"S3ModelArtifacts": ""},
             "TrainingJobStatus": "InProgress",
             "SecondaryStatus": "Starting",
+            "EnableNetworkIsolation": False,
+            "EnableInterContainerTrafficEncryption": False,
+            "EnableManagedSpotTraining": False,
             **copy.deepcopy(echo),
             "CreationTime": created,
             "LastModifiedTime": created,
@@ -55,6 +59,13 @@ class History:
             **request.get("StoppingCondition", {}),
         }
         self.move("Starting")
+
+    @classmethod
+    def restored(cls, description: dict[str, Any], now: Callable[[], datetime]) -> "History":
+        """One that was described before, as it was then."""
+        history = cls.__new__(cls)
+        history._now, history._lock, history._description = now, threading.Lock(), description
+        return history
 
     @property
     def max_runtime(self) -> int:
@@ -86,13 +97,18 @@ class History:
         if state == "Downloading":
             description["TrainingStartTime"] = now
         if state in _FINAL and "TrainingStartTime" in description:
-            seconds = round((now - description["TrainingStartTime"]).total_seconds())
+            seconds = max(1, round((now - description["TrainingStartTime"]).total_seconds()))  # the model's minimum
             description.update(TrainingEndTime=now, TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
 
     def fail(self, reason: str) -> None:
         """Why the job will be Failed."""
         with self._lock:
             self._description["FailureReason"] = reason
+
+    def update(self, members: Mapping[str, Any]) -> None:
+        """What UpdateTrainingJob changes."""
+        with self._lock:
+            self._description.update(copy.deepcopy(dict(members)), LastModifiedTime=self._now())
 
     def leave(self, model_uri: str) -> None:
         """Where the model is."""

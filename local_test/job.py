@@ -49,7 +49,9 @@ class _Failed(Exception):  # noqa: N818 - the job's end, not an error of this pr
 
 
 def now_utc() -> datetime:
-    return datetime.now(UTC)
+    """To the millisecond, as the API tells times."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def region(environ: Mapping[str, str]) -> str:
@@ -88,16 +90,23 @@ class TrainingJob:
             self._in_use()
         runner.check(self._spec)
         self.channels: list[Channel] = find_channels(request, storage)
+        self._check_buckets()
         self._events: Events = queue.SimpleQueue()
         self._stop_asked = threading.Event()
-        self._history = History(request, self.arn, now)
+        self.history = History(request, self.arn, now)
+        self._publishing = threading.Lock()
         self._make_folder()
         if without_effect:
             self._note(f"accepted without effect here: {', '.join(without_effect)}")
 
     def describe(self) -> dict[str, Any]:
         """DescribeTrainingJob's response; times are datetimes."""
-        return self._history.describe()
+        return self.history.describe()
+
+    def update(self, members: Mapping[str, Any]) -> None:
+        """As UpdateTrainingJob: for what has no effect on the container."""
+        self.history.update(members)
+        self._write_description()
 
     def stop(self) -> None:
         """As the service would: SIGTERM, SIGKILL after the grace period; artifacts are kept."""
@@ -115,9 +124,9 @@ class TrainingJob:
         try:
             state = self._attempt()
         except _Failed as failed:
-            self._history.fail(str(failed))
+            self.history.fail(str(failed))
         except BaseException as error:  # a bug, or this program is being ended: leave no job that seems to run
-            self._history.fail(f"InternalServerError: {error or type(error).__name__}")
+            self.history.fail(f"InternalServerError: {error or type(error).__name__}")
             raise
         finally:
             self._remove_tree()
@@ -135,7 +144,7 @@ class TrainingJob:
         except _Failed as failed:
             failure = failed
         self._move("Uploading")
-        self._history.measure(self._metrics.final)
+        self.history.measure(self._metrics.final)
         self._upload()
         if failure:
             raise failure
@@ -170,6 +179,14 @@ class TrainingJob:
             "TRAINING_JOB_NAME": self.name,
             "TRAINING_JOB_ARN": self.arn,
         }
+
+    def _check_buckets(self) -> None:
+        """What is written to must be there: a job that can't leave its model must not run for hours."""
+        for path in ("OutputDataConfig.S3OutputPath", "CheckpointConfig.S3Uri"):
+            outer, inner = path.split(".")
+            uri = self.request.get(outer, {}).get(inner)
+            if uri and not self._storage.has_bucket(uri):
+                raise BadRequest(f"{path}: its S3 bucket does not exist. Received: {uri}. Create the bucket first")
 
     def _make_folder(self) -> None:
         try:
@@ -272,7 +289,7 @@ class TrainingJob:
                 stack.callback(container.close)
                 supervisor = Supervisor(container, self._events, self._grace, lambda: self._move("Stopping"))
                 with listening(container, lambda line: self._line(line, log, rows), self._events):
-                    return supervisor.watch(self._history.max_runtime)
+                    return supervisor.watch(self.history.max_runtime)
             except RunnerError as error:
                 raise _Failed(f"InternalServerError: {error}") from None
 
@@ -318,7 +335,7 @@ class TrainingJob:
                 self._put(name)
         except (DataError, OSError) as error:
             raise _Failed(f"ClientError: Artifact upload failed:{error}") from None
-        self._history.leave(self._artifact_uri("model.tar.gz"))
+        self.history.leave(self._artifact_uri("model.tar.gz"))
 
     def _artifact_uri(self, name: str) -> str:
         """S3OutputPath/<job>/output/, as on the service; the job's own folder where that is the output path."""
@@ -342,14 +359,19 @@ class TrainingJob:
             self._note(f"{len(problems)} files of the container can't be removed: {problems[0]}")
 
     def _move(self, state: str) -> None:
-        self._history.move(state)
+        self.history.move(state)
         self._publish()
 
     def _publish(self) -> None:
-        description = self.describe()
-        write_json(self.folder / "describe.json", description)
+        description = self._write_description()
         for observer in self._observers:
             observer.on_transition(description)
+
+    def _write_description(self) -> dict[str, Any]:
+        with self._publishing:  # two writers would share a temporary name, and the older description could win
+            description = self.describe()
+            write_json(self.folder / "describe.json", description)
+            return description
 
     def _note(self, text: str) -> None:
         with suppress(OSError), self._platform_log.open("a", encoding="utf-8") as log:

@@ -78,6 +78,18 @@ class Storage:
             if not key.endswith("/")
         ]
 
+    def has_bucket(self, uri: str) -> bool:
+        """False only if S3 says that there is none: one that may not be looked at may still be written to."""
+        if local_path(uri) is not None:
+            return True
+        try:
+            self._s3().head_bucket(Bucket=split_s3(uri)[0])
+        except ClientError as error:
+            return error.response["Error"]["Code"] not in ("404", "NoSuchBucket")
+        except BotoCoreError as error:
+            raise BadRequest(f"{uri} can't be reached: {s3_reason(error)}") from None
+        return True
+
     def chunks(self, item: StoredObject) -> Iterator[bytes]:
         """The object's bytes, at most CHUNK_BYTES at a time. A broken connection is taken up where it broke."""
         if item.path:

@@ -39,6 +39,7 @@ ACTED_ON = frozenset(
         "CheckpointConfig.S3Uri",
         "CheckpointConfig.LocalPath",
         "Environment",
+        "Tags",
     }
 )
 
@@ -53,7 +54,6 @@ ACCEPTED = frozenset(
         "ResourceConfig.KeepAlivePeriodInSeconds",
         "StoppingCondition.MaxWaitTimeInSeconds",
         "StoppingCondition.MaxPendingTimeInSeconds",
-        "Tags",
         "EnableInterContainerTrafficEncryption",
         "EnableManagedSpotTraining",
         "DebugHookConfig",

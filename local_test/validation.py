@@ -8,6 +8,7 @@ The one extension: an S3 URI may be a file:// URI, which is how local folders en
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -27,6 +28,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (float, int),
     "double": (float, int),
     "boolean": (bool,),
+    "timestamp": (int, float, datetime),  # JSON 1.1: epoch seconds; a description has datetimes
 }
 # classes of Java's regular expressions that Python lacks, widened where Python has no equal
 _JAVA = {r"\p{Alnum}": "A-Za-z0-9", r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": r"\w"}
@@ -64,7 +66,7 @@ def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
             yield from _check(item, shape.member, f"{at}.{index}.member")
     elif shape.type_name == "string":
         yield from _check_string(value, shape, at)
-    elif shape.type_name != "boolean":
+    elif shape.type_name not in ("boolean", "timestamp"):
         yield from _check_size(value, value, shape, at, "value")
 
 

@@ -21,7 +21,9 @@ from local_test.runners import Runner
 from local_test.runners.process import ProcessRunner
 from local_test.storage import Storage
 
-IMAGE = "local-test-tests:sh"
+from .served import BUCKET, Served
+
+IMAGE = f"local-test-tests:sh-{os.getpid()}"  # of this run: another one removes its own
 PROGRAMS = ("sh", "cat", "sleep", "head", "wc", "id", "ls", "mkdir", "chmod", "touch", "tail")
 TRAIN = '#!/bin/sh\neval "$PROGRAM"\n'
 
@@ -148,3 +150,22 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(content), mode
     tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with the bucket that `served.request` names."""
+    with Served(tmp_path_factory.mktemp("served"), "--parallel", "4") as server:
+        server.client("s3").create_bucket(Bucket=BUCKET)
+        yield server
+        assert "Traceback" not in server.end()
+
+
+@pytest.fixture(scope="session")
+def sagemaker(served: Served) -> Any:
+    return served.client("sagemaker")
+
+
+@pytest.fixture(scope="session")
+def s3(served: Served) -> Any:
+    return served.client("s3")

@@ -332,9 +332,10 @@ def test_a_lot_of_output_is_not_lost(program: Program, run: Run, tmp_path: Path)
 
 
 def test_what_has_no_effect_is_said_once(program: Program, run: Run, tmp_path: Path) -> None:
-    description, _, folder = run(program(""), request_for("job", tmp_path / "jobs", Tags=[{"Key": "k", "Value": "v"}]))
+    request = request_for("job", tmp_path / "jobs", InfraCheckConfig={"EnableInfraCheck": True})
+    description, _, folder = run(program(""), request)
     assert description["TrainingJobStatus"] == "Completed"
-    expected = "accepted without effect here: ResourceConfig.VolumeSizeInGB, Tags"
+    expected = "accepted without effect here: InfraCheckConfig, ResourceConfig.VolumeSizeInGB"
     assert (folder / "logs/platform.log").read_text().count(expected) == 1
 
 

@@ -68,7 +68,7 @@ def test_what_would_change_the_result_is_refused_by_name(request_: dict[str, Any
 def test_what_has_no_effect_is_listed() -> None:
     request = {**REQUEST, "Tags": [{"Key": "a", "Value": "b"}], "EnableManagedSpotTraining": True}
     request["EnableInterContainerTrafficEncryption"] = False
-    assert check_request(request) == ["EnableManagedSpotTraining", "ResourceConfig.VolumeSizeInGB", "Tags"]
+    assert check_request(request) == ["EnableManagedSpotTraining", "ResourceConfig.VolumeSizeInGB"]
 
 
 def test_the_tables_name_members_that_exist() -> None:

@@ -1,0 +1,75 @@
+"""List operations: filters, order, pages. A page starts after the last item of the one before, whatever came since."""
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from local_test.errors import BadRequest
+
+_PAGE = 10  # items where MaxResults is not given
+_TIMES = ("CreationTime", "LastModifiedTime")
+
+Items = Iterable[Mapping[str, Any]]
+
+
+def filtered(items: Items, request: Mapping[str, Any], name: str, status: str) -> list[Mapping[str, Any]]:
+    """Those that NameContains, StatusEquals and the four times let through; `name`, `status`: their members' names."""
+
+    def passes(item: Mapping[str, Any]) -> bool:
+        times = all(_between(item[time], request.get(f"{time}After"), request.get(f"{time}Before")) for time in _TIMES)
+        return times and _matches(item, request, name, status)
+
+    return [item for item in items if passes(item)]
+
+
+def _matches(item: Mapping[str, Any], request: Mapping[str, Any], name: str, status: str) -> bool:
+    return request.get("NameContains", "") in item[name] and request.get("StatusEquals") in (None, item[status])
+
+
+def _between(time: datetime, after: float | None, before: float | None) -> bool:
+    seconds = time.timestamp()
+    return (after is None or seconds > after) and (before is None or seconds < before)
+
+
+def page(
+    items: Items, request: Mapping[str, Any], key: Callable[[Mapping[str, Any]], Sequence[Any]]
+) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    """(the items of this page, {"NextToken": …} if there are more). `key` orders, and tells any two items apart."""
+    descending = request.get("SortOrder", "Ascending") == "Descending"
+    ordered = sorted(items, key=key, reverse=descending)
+    if token := request.get("NextToken"):
+        last = _read(token)
+        try:
+            ordered = [item for item in ordered if (key(item) < last if descending else key(item) > last)]
+        except TypeError:
+            raise _bad(token) from None
+    size = request.get("MaxResults", _PAGE)
+    shown = ordered[:size]
+    return shown, {"NextToken": _write(key(shown[-1]))} if len(ordered) > size else {}
+
+
+def _write(key: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(list(key)).encode()).decode()
+
+
+def _read(token: str) -> tuple[Any, ...]:
+    try:
+        return tuple(json.loads(base64.urlsafe_b64decode(token)))
+    except (ValueError, TypeError):
+        raise _bad(token) from None
+
+
+def _bad(token: str) -> BadRequest:
+    return BadRequest(f"Invalid NextToken. Received: {token}. Expected the one of the page before, order unchanged")
+
+
+def sort_key(request: Mapping[str, Any], name: str, status: str) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """By SortBy (default: CreationTime), then by name; what a token can carry."""
+    by = {"Name": name, "Status": status}.get(request.get("SortBy", "CreationTime"))
+
+    def key(item: Mapping[str, Any]) -> tuple[Any, ...]:
+        return (item[by] if by else item["CreationTime"].timestamp(), item[name])
+
+    return key

@@ -1,0 +1,108 @@
+"""The local SageMaker put together: store, jobs, operations, address."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from local_test.api import Api
+from local_test.api.tags import Tags
+from local_test.api.training import Training
+from local_test.clients import CREDENTIALS, Clients
+from local_test.cloudwatch import CloudWatch
+from local_test.errors import BadRequest
+from local_test.job import TrainingJob, now_utc
+from local_test.jobs import Jobs
+from local_test.request import LOCAL_ROLE
+from local_test.runners import Container, ContainerSpec, Runner
+from local_test.server import Router, Server
+from local_test.storage import Storage
+from local_test.store import Store
+
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+_REGION = "us-east-1"  # where IAM is asked
+
+
+class Service:
+    """Serves from `start` to `close`. `slots`: training jobs at a time; `images`: names of requests → local names.
+
+    BadRequest, one line, if the address or the folder can't be had.
+    """
+
+    def __init__(
+        self, root: Path, runner: Runner, host: str, port: int, slots: int, images: Mapping[str, str] | None = None
+    ) -> None:
+        self._runner: Runner = NamedImages(runner, images or {})
+        with ExitStack() as stack:
+            self._store = stack.enter_context(closing(Store(root)))
+            self.jobs = Jobs(self._store, self._new_job, slots)
+            api = Api({**Training(self.jobs).operations(), **Tags(self.jobs).operations()})
+            self._server = stack.enter_context(closing(Server(host, port, Router(api))))
+            self._clients = stack.enter_context(closing(Clients(self._server.url)))
+            self._stack = stack.pop_all()
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def start(self) -> None:
+        """Answers from here on; the role that local job files name exists, as SDKs ask for."""
+        self._server.start()
+        iam = self._clients.get("iam", _REGION)
+        with suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
+
+    def close(self) -> None:
+        """Jobs that still run are not waited for: see `jobs`."""
+        self._stack.close()
+
+    def exports(self) -> Iterator[str]:
+        """What a shell needs so that every client finds this address."""
+        for name, value in self._environment(os.environ.get("AWS_DEFAULT_REGION") or _REGION).items():
+            yield f"export {name}={value}"
+
+    def _environment(self, region: str) -> dict[str, str]:
+        return {"AWS_ENDPOINT_URL": self.url, **CREDENTIALS, "AWS_DEFAULT_REGION": region}
+
+    def _new_job(self, request: Mapping[str, Any], region: str) -> TrainingJob:
+        observer = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
+        storage = Storage(lambda: self._clients.get("s3", region))
+        environ = self._environment(region)
+        return TrainingJob(request, self._store.jobs, self._runner, storage, environ, [observer])
+
+
+class NamedImages:
+    """A runner that knows images by further names, such as those of a registry that can't be reached."""
+
+    def __init__(self, runner: Runner, names: Mapping[str, str]) -> None:
+        self._runner, self._names = runner, names
+
+    def check(self, spec: ContainerSpec) -> None:
+        self._runner.check(self._named(spec))
+
+    def start(self, spec: ContainerSpec) -> Container:
+        return self._runner.start(self._named(spec))
+
+    def _named(self, spec: ContainerSpec) -> ContainerSpec:
+        return replace(spec, image=self._names.get(spec.image, spec.image))
+
+
+def read_images(path: Path | None) -> dict[str, str]:
+    """--images: a JSON object of image names of requests → names of local images."""
+    if path is None:
+        return {}
+    try:
+        names = json.loads(path.read_text())
+    except OSError as error:
+        raise BadRequest(f"--images can't be read: {error.strerror}. Received: {path}") from None
+    except ValueError as error:
+        raise BadRequest(f"--images is not JSON: {error}. Received: {path}") from None
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise BadRequest(f'--images must be {{"name in a request": "name of a local image", …}}. Received: {path}')
+    return names

@@ -1,0 +1,90 @@
+"""Jobs on disk: a folder each below the root, so that a restart of the server loses none.
+
+What a job is lies in its folder's describe.json, which a job writes whole at every step of its life. One server a root.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.model import Shape
+
+from local_test.errors import BadRequest
+from local_test.files import write_json
+from local_test.validation import service_model
+
+_DELETED = ".deleted-"  # no job's name begins with a dot
+
+
+class Store:
+    """The folder `root`, locked until `close`. BadRequest if it can't be used."""
+
+    def __init__(self, root: Path) -> None:
+        self.jobs = Path(os.path.abspath(root)) / "training"  # noqa: PTH100 - links stay
+        try:
+            self.jobs.mkdir(parents=True, exist_ok=True)
+            self._lock = (root / ".lock").open("w")
+        except OSError as error:
+            raise BadRequest(f"--root can't be used: {error.strerror}. Received: {root}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise BadRequest(f"Another server keeps its jobs there. Received: {root}. Name another --root") from None
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def load(self) -> Iterator[dict[str, Any]]:
+        """Every job's description, times as datetimes.
+
+        What was being deleted, or was cut off before it was accepted, is removed for good.
+        """
+        shape = service_model().operation_model("DescribeTrainingJob").output_shape
+        for folder in sorted(path for path in self.jobs.iterdir() if path.is_dir()):
+            described = folder / "describe.json"
+            if folder.name.startswith(_DELETED) or not described.exists():
+                shutil.rmtree(folder)
+            else:
+                yield parse(json.loads(described.read_text()), shape)
+
+    def folder(self, name: str) -> Path:
+        return self.jobs / name
+
+    def save(self, description: Mapping[str, Any]) -> None:
+        """The description of a job that no TrainingJob looks after any more."""
+        write_json(self.folder(description["TrainingJobName"]) / "describe.json", description)
+
+    def remove(self, name: str) -> None:
+        """The whole folder; under another name first, so that no half of it is ever seen as a job."""
+        deleted = self.jobs / f"{_DELETED}{name}"
+        self.folder(name).rename(deleted)
+        shutil.rmtree(deleted)
+
+    def tags(self, name: str) -> list[dict[str, str]]:
+        """As they are now; those of the request until they were changed."""
+        with suppress(FileNotFoundError):
+            return json.loads((self.folder(name) / "tags.json").read_text())
+        return json.loads((self.folder(name) / "request.json").read_text()).get("Tags", [])
+
+    def set_tags(self, name: str, tags: list[Mapping[str, str]]) -> None:
+        write_json(self.folder(name) / "tags.json", tags)
+
+
+def parse(value: Any, shape: Shape) -> Any:
+    """What files.write_json wrote, with the times of the shape as datetimes again."""
+    if shape.type_name == "timestamp":
+        return datetime.fromisoformat(value)
+    if shape.type_name == "list":
+        return [parse(item, shape.member) for item in value]
+    if shape.type_name == "structure":
+        return {
+            name: parse(item, shape.members[name]) if name in shape.members else item for name, item in value.items()
+        }
+    return value

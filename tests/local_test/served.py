@@ -1,0 +1,127 @@
+"""A server of the tests' own: `serve` as a person starts it, with a training program that does what the job says."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLE = "arn:aws:iam::123456789012:role/local"
+BUCKET = "test-bucket"
+# the process runner with a program that runs the variable PROGRAM of its job, in the place of the toolkit's
+MAIN = """
+import os, sys
+from pathlib import Path
+import local_test.__main__ as main
+from local_test.runners.process import ProcessRunner
+main.choose = lambda *_: ProcessRunner(os.environ, Path.cwd(), [str(Path("train.py").resolve())])
+sys.exit(main.main())
+"""
+TRAIN = f"""#!{sys.executable} -I
+import os, signal, sys, time
+from pathlib import Path
+BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])
+exec(os.environ.get("PROGRAM", ""))
+"""
+WAIT = "print('ready', flush=True)\nsignal.pause()"  # until SIGTERM, which then ends it as any program
+
+
+class Served:
+    """A server process; `exports` is the environment that it tells clients to have."""
+
+    def __init__(self, folder: Path, *arguments: str, own: bool = True) -> None:
+        (folder / "train.py").write_text(TRAIN)
+        (folder / "train.py").chmod(0o755)
+        start = ["-c", MAIN] if own else ["-m", "local_test"]
+        self.root = folder / "root"
+        self.process = subprocess.Popen(
+            [sys.executable, *start, "serve", "--port", "0", "--root", str(self.root), *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        lines = [self.process.stdout.readline() for _ in range(4)]
+        if not all(lines):
+            raise AssertionError(self.process.communicate(timeout=30))
+        self.exports = dict(line.removeprefix("export ").strip().split("=") for line in lines)
+        self._clients: list[Any] = []
+
+    def client(self, service: str, region: str = "us-east-1") -> Any:
+        """A boto3 client that knows what the exports say, and nothing else."""
+        client = boto3.session.Session(
+            aws_access_key_id=self.exports["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.exports["AWS_SECRET_ACCESS_KEY"],
+            region_name=region,
+        ).client(service, endpoint_url=self.exports["AWS_ENDPOINT_URL"], config=Config(proxies={}))
+        self._clients.append(client)
+        return client
+
+    def end(self, number: int = signal.SIGTERM) -> str:
+        """What it has written to standard error, once it has ended."""
+        for client in self._clients:
+            client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=45)
+        return err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.end(signal.SIGKILL)
+
+
+def request(name: str, program: str = "", channels: Mapping[str, str] | None = None, **members: Any) -> dict[str, Any]:
+    """A small valid request over S3; `channels`: name → URI; `members` replace its own."""
+    inputs = [
+        {"ChannelName": key, "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}}}
+        for key, uri in (channels or {}).items()
+    ]
+    return {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "Pipe"},
+        "RoleArn": ROLE,
+        **({"InputDataConfig": inputs} if inputs else {}),
+        "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 100},
+        "Environment": {"PROGRAM": program},
+        **members,
+    }
+
+
+def until(check: Callable[[], Any], seconds: float = 30) -> Any:
+    """What `check` returns once it is true; an answer over HTTP is the only event there is."""
+    limit = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < limit, f"not within {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
+def ended(sagemaker: Any, name: str) -> dict[str, Any]:
+    """The description of the job once it is over."""
+
+    def over() -> dict[str, Any] | None:
+        description = sagemaker.describe_training_job(TrainingJobName=name)
+        return description if description["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
+
+    return until(over)
+
+
+def printed(served: Served, name: str, text: str) -> None:
+    """Wait until the job's log has that line."""
+    log = served.root / f"training/{name}/logs/algo-1.log"
+    until(lambda: log.exists() and text in log.read_text().splitlines())
