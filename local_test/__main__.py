@@ -29,7 +29,6 @@ except ModuleNotFoundError as missing:
 
 _EXIT_CODES = {"Completed": 0, "Failed": 1, "Stopped": 130}
 _BAD_REQUEST = 2
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -152,7 +151,7 @@ def _report(description: dict[str, Any], folder: Path, say: Callable[[str], None
 
 def serve(args: argparse.Namespace) -> int:
     """Answers until Ctrl-C; jobs are then stopped as the service would, and waited for."""
-    from local_test.service import Service, read_images  # it loads moto, which no other command needs
+    from local_test.service import LOOPBACK, Service, read_images  # it loads moto, which no other command needs
 
     with ExitStack() as stack:
         runner = choose(args.runner, args.memory, args.shm_size, lambda text: _say(f"local_test: {text}"))
@@ -162,7 +161,7 @@ def serve(args: argparse.Namespace) -> int:
         service = Service(args.root, runner, args.host, args.port, slots, read_images(args.images))
         stack.callback(service.close)
         asked = _signalled()
-        if args.host not in _LOOPBACK:
+        if args.host not in LOOPBACK:
             _say(
                 f"local_test: warning: {args.host} may be reached from other machines, and whoever reaches it can run "
                 "any image here and read any file"

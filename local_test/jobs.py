@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from local_test.errors import BadRequest, ResourceInUse
@@ -34,10 +35,10 @@ class _Entry:
 
 
 class Jobs:
-    """`slots`: how many run at a time. Safe for threads."""
+    """`slots`: how many run at a time; `sweep` ends what runs below a folder. Safe for threads."""
 
-    def __init__(self, store: Store, new_job: NewJob, slots: int) -> None:
-        self._store, self._new_job, self._slots = store, new_job, slots
+    def __init__(self, store: Store, new_job: NewJob, slots: int, sweep: Callable[[Path], None]) -> None:
+        self._store, self._new_job, self._slots, self._sweep = store, new_job, slots, sweep
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._waiting: deque[_Entry] = deque()
@@ -51,6 +52,8 @@ class Jobs:
         name = description["TrainingJobName"]
         history = History.restored(description, now_utc)
         if description["TrainingJobStatus"] not in FINAL_STATUSES:
+            self._sweep(self._store.folder(name))
+            self._store.remove_trees(name)
             history.fail(LEFT)
             history.move("Failed")
             self._store.save(history.describe())

@@ -27,6 +27,7 @@ _TRUST = {
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
 _REGION = "us-east-1"  # where IAM is asked
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Service:
@@ -41,9 +42,12 @@ class Service:
         self._runner: Runner = NamedImages(runner, images or {})
         with ExitStack() as stack:
             self._store = stack.enter_context(closing(Store(root)))
-            self.jobs = Jobs(self._store, self._new_job, slots)
-            api = Api({**Training(self.jobs).operations(), **Tags(self.jobs).operations()})
-            self._server = stack.enter_context(closing(Server(host, port, Router(api))))
+            self.jobs = Jobs(self._store, self._new_job, slots, self._runner.sweep)
+            router = Router(Api({**Training(self.jobs).operations(), **Tags(self.jobs).operations()}))
+            self._server = stack.enter_context(closing(Server(host, port, router)))
+            self._inside = _inside(runner, self._server, router)
+            if self._inside:
+                stack.callback(self._inside.close)
             self._clients = stack.enter_context(closing(Clients(self._server.url)))
             self._stack = stack.pop_all()
 
@@ -54,6 +58,8 @@ class Service:
     def start(self) -> None:
         """Answers from here on; the role that local job files name exists, as SDKs ask for."""
         self._server.start()
+        if self._inside:
+            self._inside.start()
         iam = self._clients.get("iam", _REGION)
         with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
@@ -64,17 +70,33 @@ class Service:
 
     def exports(self) -> Iterator[str]:
         """What a shell needs so that every client finds this address."""
-        for name, value in self._environment(os.environ.get("AWS_DEFAULT_REGION") or _REGION).items():
+        region = os.environ.get("AWS_DEFAULT_REGION") or _REGION
+        for name, value in _environment(self.url, region).items():
             yield f"export {name}={value}"
-
-    def _environment(self, region: str) -> dict[str, str]:
-        return {"AWS_ENDPOINT_URL": self.url, **CREDENTIALS, "AWS_DEFAULT_REGION": region}
 
     def _new_job(self, request: Mapping[str, Any], region: str) -> TrainingJob:
         observer = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
         storage = Storage(lambda: self._clients.get("s3", region))
-        environ = self._environment(region)
+        environ = _environment((self._inside or self._server).url, region)
         return TrainingJob(request, self._store.jobs, self._runner, storage, environ, [observer])
+
+
+def _inside(runner: Runner, server: Server, router: Router) -> Server | None:
+    """For containers, whose 127.0.0.1 is their own: the engine's gateway, which leads to this machine alone.
+
+    Where that can't be listened at, as with an engine in a virtual machine, programs in containers have no S3; FIFOs,
+    File channels and artifacts don't need one.
+    """
+    gateway = getattr(runner, "gateway", lambda: None)()
+    if gateway and server.host in LOOPBACK:
+        for port in (server.port, 0):
+            with suppress(BadRequest):
+                return Server(gateway, port, router)
+    return None
+
+
+def _environment(url: str, region: str) -> dict[str, str]:
+    return {"AWS_ENDPOINT_URL": url, **CREDENTIALS, "AWS_DEFAULT_REGION": region}
 
 
 class NamedImages:
@@ -88,6 +110,9 @@ class NamedImages:
 
     def start(self, spec: ContainerSpec) -> Container:
         return self._runner.start(self._named(spec))
+
+    def sweep(self, folder: Path) -> None:
+        self._runner.sweep(folder)
 
     def _named(self, spec: ContainerSpec) -> ContainerSpec:
         return replace(spec, image=self._names.get(spec.image, spec.image))

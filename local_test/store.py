@@ -67,6 +67,11 @@ class Store:
         self.folder(name).rename(deleted)
         shutil.rmtree(deleted)
 
+    def remove_trees(self, name: str) -> None:
+        """What hosts that are gone have left: their /opt/ml."""
+        for tree in self.folder(name).glob("algo-*"):
+            shutil.rmtree(tree)
+
     def tags(self, name: str) -> list[dict[str, str]]:
         """As they are now; those of the request until they were changed."""
         with suppress(FileNotFoundError):

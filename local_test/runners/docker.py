@@ -9,6 +9,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -22,6 +24,7 @@ from local_test.optml import OPT_ML
 from local_test.runners import ContainerSpec, Exit
 
 LABEL = "sagemaker-local-job"
+_BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are unique only there
 _STREAMS = {STDOUT: "stdout", STDERR: "stderr"}
 _ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
 
@@ -74,6 +77,24 @@ class DockerRunner:
                 raise RunnerError(f"The container can't be started. Received: {_one_line(error)}") from None
             raise
 
+    def sweep(self, folder: Path) -> None:
+        try:
+            for container in self._client.containers.list(all=True, filters={"label": LABEL}):
+                if Path(container.labels.get(_BASE_LABEL, "")).is_relative_to(folder):
+                    with suppress(NotFound):
+                        container.remove(force=True, v=True)
+        except _ENGINE_ERRORS as error:
+            raise RunnerError(f"Containers left behind can't be removed. Received: {_one_line(error)}") from None
+
+    def gateway(self) -> str | None:
+        """The address of this machine as containers see it; None where the engine does not say."""
+        try:
+            pools = self._client.networks.get("bridge").attrs["IPAM"]["Config"]
+        except _ENGINE_ERRORS:
+            return None
+        # some engines name none: it is the first address then
+        return next((pool.get("Gateway") or str(ip_network(pool["Subnet"])[1]) for pool in pools or []), None)
+
     def _options(self, spec: ContainerSpec) -> Mapping[str, Any]:
         user = self._user()
         home = {} if user.startswith("0:") else {"HOME": "/tmp"}  # noqa: S108 - inside the container
@@ -84,7 +105,7 @@ class DockerRunner:
             "environment": {**home, **spec.environment},
             "mounts": _mounts(spec),
             "hostname": spec.host,
-            "labels": {LABEL: spec.job, "sagemaker-local-host": spec.host},
+            "labels": {LABEL: spec.job, "sagemaker-local-host": spec.host, _BASE_LABEL: str(spec.base)},
             "user": user,
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],

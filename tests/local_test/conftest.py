@@ -24,7 +24,7 @@ from local_test.storage import Storage
 from .served import BUCKET, Served
 
 IMAGE = f"local-test-tests:sh-{os.getpid()}"  # of this run: another one removes its own
-PROGRAMS = ("sh", "cat", "sleep", "head", "wc", "id", "ls", "mkdir", "chmod", "touch", "tail")
+PROGRAMS = ("sh", "bash", "cat", "sleep", "head", "wc", "id", "ls", "mkdir", "chmod", "touch", "tail")
 TRAIN = '#!/bin/sh\neval "$PROGRAM"\n'
 
 
