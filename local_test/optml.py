@@ -19,6 +19,8 @@ OPT_ML = PurePosixPath("/opt/ml")
 GROUP = "homogeneousCluster"
 _ENUMS = {
     "S3Prefix": "S3_PREFIX",
+    "ManifestFile": "MANIFEST_FILE",
+    "AugmentedManifestFile": "AUGMENTED_MANIFEST_FILE",
     "FullyReplicated": "FULLY_REPLICATED",
     "ShardedByS3Key": "SHARDED_BY_S3_KEY",
     "Pipe": "PIPE",
@@ -139,10 +141,10 @@ def _init_config(host: Host, request: Mapping[str, Any], channels: Sequence[Chan
 def _init_channel(channel: Channel) -> dict[str, Any]:
     return {
         "s3DataSource": {
-            "s3DataType": "S3_PREFIX",
+            "s3DataType": _ENUMS[channel.data_type],
             "s3Uri": channel.uri,
             "s3DataDistributionType": _ENUMS[channel.distribution],
-            "attributeNames": None,
+            "attributeNames": list(channel.attributes) or None,
         },
         "fileSystemDataSource": None,
         "compressionType": _ENUMS[channel.compression],
@@ -182,10 +184,10 @@ def fetch_channel(host: Host, channel: Channel, storage: Storage, check: Callabl
     """
     folder = host.input_data / channel.name
     folder.mkdir()
-    for item in channel.objects:
+    for item in channel.here:
         check()
         _fetch(item, folder / item.name, storage)
-    write_manifest(host, channel.name, channel.uri, channel.objects)
+    write_manifest(host, channel.name, channel.uri, channel.here)
 
 
 def write_manifest(host: Host, name: str, uri: str, objects: Sequence[StoredObject]) -> None:

@@ -116,6 +116,13 @@ class Storage:
             except (BotoCoreError, ClientError) as error:
                 raise DataError(f"{item.uri} can't be read: {s3_reason(error)}") from None
 
+    def read(self, uri: str) -> bytes:
+        """The whole object. DataError if it can't be read."""
+        try:
+            return b"".join(self.chunks(StoredObject(uri, "", 0)))
+        except OSError as error:
+            raise DataError(f"{uri} can't be read: {error.strerror}") from None
+
     def download(self, item: StoredObject, path: Path) -> None:
         """The object as a file; its folder is made. Whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)

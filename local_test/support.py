@@ -25,6 +25,7 @@ ACTED_ON = frozenset(
         "InputDataConfig[].DataSource.S3DataSource.S3DataType",
         "InputDataConfig[].DataSource.S3DataSource.S3Uri",
         "InputDataConfig[].DataSource.S3DataSource.S3DataDistributionType",
+        "InputDataConfig[].DataSource.S3DataSource.AttributeNames[]",
         "InputDataConfig[].ContentType",
         "InputDataConfig[].CompressionType",
         "InputDataConfig[].RecordWrapperType",
@@ -72,8 +73,10 @@ ACCEPTED = frozenset(
 # Members that are acted on, but not with every value: path → (test, what is supported).
 VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "ResourceConfig.InstanceCount": (lambda count: count == 1, "1"),
-    "InputDataConfig[].DataSource.S3DataSource.S3DataType": (lambda value: value == "S3Prefix", "S3Prefix"),
-    "InputDataConfig[].RecordWrapperType": (lambda value: value == "None", "None"),
+    "InputDataConfig[].DataSource.S3DataSource.S3DataType": (
+        lambda value: value in ("S3Prefix", "ManifestFile", "AugmentedManifestFile"),
+        "S3Prefix, ManifestFile, AugmentedManifestFile",
+    ),
     "OutputDataConfig.CompressionType": (lambda value: value == "GZIP", "GZIP"),
     "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode": (
         lambda value: value == "Platform",

@@ -28,10 +28,8 @@ def with_source(**members: Any) -> dict[str, Any]:
             {**REQUEST, "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}},
             "ResourceConfig.InstanceCount",
         ),
-        (with_channel(RecordWrapperType="RecordIO"), r"InputDataConfig\[\].RecordWrapperType .* Received: RecordIO"),
-        (with_source(S3DataType="ManifestFile"), "S3DataType .* Received: ManifestFile. Supported: S3Prefix"),
-        (with_source(S3DataType="AugmentedManifestFile"), "S3DataType"),
-        (with_source(AttributeNames=["a"]), "AttributeNames"),
+        (with_source(S3DataType="Converse"), "S3DataType .* Received: Converse. Supported: S3Prefix, ManifestFile"),
+        (with_source(InstanceGroupNames=["a"]), "InstanceGroupNames"),
         (
             {**REQUEST, "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}},
             "VpcConfig.SecurityGroupIds",
