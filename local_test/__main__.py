@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 import sys
+import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -147,6 +148,17 @@ def _report(description: dict[str, Any], folder: Path, say: Callable[[str], None
     say(f"Logs, metrics and artifacts: {folder}")
     if description["ModelArtifacts"]["S3ModelArtifacts"]:
         say(f"Model: {description['ModelArtifacts']['S3ModelArtifacts']}")
+    if names := _files_in(folder / "output.tar.gz"):
+        say(f"Output data: {folder / 'output.tar.gz'}: {', '.join(names)}")
+
+
+def _files_in(archive: Path) -> list[str]:
+    """The names of the files in a tar archive, at most ten; none where there is no archive."""
+    if not archive.exists():
+        return []
+    with tarfile.open(archive) as tar:
+        names = [member.name for member in tar.getmembers() if member.isfile()]
+    return [*names[:10], "…"] if len(names) > 10 else names
 
 
 def serve(args: argparse.Namespace) -> int:

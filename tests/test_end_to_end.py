@@ -90,6 +90,7 @@ def test_in_a_process(data, tmp_path):
     done = run(*job(data, tmp_path / "jobs", "process"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "end-to-end: Completed" in done.stderr
+    assert "output.tar.gz: evaluation.json, history.csv, report.html" in done.stderr
     check_artifacts(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path)
 
 
