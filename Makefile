@@ -38,7 +38,8 @@ build: ## the training image, as IMAGE
 	container/build.sh
 
 bench: build $(VENV)/.has-dev,launch,local,train ## every benchmark, as tables
-	@set -e; for script in benchmarks/*.py; do PYTHONPATH=. $(RUN) "$$script"; done
+	$(RUN) -m dataset prepare
+	$(RUN) -m benchmarks
 
 lint: $(VENV)/.has-dev ## ruff, and shellcheck if it is there
 	$(RUN) -m ruff check

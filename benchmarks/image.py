@@ -1,7 +1,5 @@
 """The image against a naive one: size, and time from the start of a container to its first training step.
 
-    python benchmarks/image.py [--runs N]
-
 Both are built on the same base; both train the tutorial's CNN on the same 512 records, in File mode, at batch 128. The
 naive image (benchmarks/naive) runs a user's script in the toolkit's script mode. Runs are interleaved, so that whatever
 else the machine does falls on both; the first pair, which reads the images from disk, is not counted.
@@ -12,7 +10,6 @@ import json
 import os
 import random
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 
+from benchmarks import measure
 from dataset import tfrecord
 
-ROOT = Path(__file__).resolve().parent.parent
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
 BASE_LABEL = "org.opencontainers.image.base.name"
 RECORDS = 512
@@ -48,9 +45,18 @@ NAIVE = Image("cv-keras-cifar10:naive", "first step")
 
 def build() -> None:
     """Both images; unchanged ones come from the engine's cache."""
-    run(ROOT / "container/build.sh")
+    run(measure.ROOT / "container/build.sh")
     base = output("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{BASE_LABEL}"}}}}', OURS.name)
-    run("docker", "build", "--quiet", "--build-arg", f"BASE={base}", "--tag", NAIVE.name, ROOT / "benchmarks/naive")
+    run(
+        "docker",
+        "build",
+        "--quiet",
+        "--build-arg",
+        f"BASE={base}",
+        "--tag",
+        NAIVE.name,
+        measure.ROOT / "benchmarks/naive",
+    )
 
 
 def size(image: Image) -> int:
@@ -132,35 +138,34 @@ def output(*command: str) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout.strip()
 
 
-def report(ours: list[float], naive: list[float]) -> str:
-    """The table; the ratio's spread is that of the pairs' ratios."""
-    sizes = size(OURS) / 1e6, size(NAIVE) / 1e6
-    pairs = [mine / other for mine, other in zip(ours, naive, strict=True)]
-    rows = [
-        ("size, MB", f"{sizes[0]:,.0f}", f"{sizes[1]:,.0f}", f"{sizes[0] / sizes[1]:.2f}", "≤ 0.60"),
-        ("start to first step, s", spread(ours), spread(naive), spread(pairs), "≤ 0.60"),
-    ]
-    head = ("image", "ours", "naive", "ratio", "limit")
-    return "\n".join("{:<24}{:>22}{:>22}{:>22}{:>9}".format(*row) for row in (head, *rows))
-
-
-def spread(values: list[float]) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=7, metavar="N", help="pairs that count (default: 7)")
-    runs = parser.parse_args().runs
+    """Print the table."""
+    arguments = parser().parse_args()
     build()
-    times: dict[Image, list[float]] = {OURS: [], NAIVE: []}
     with optml_tree() as optml:
-        for _ in range(runs + 1):
-            for image, seconds in times.items():
-                seconds.append(seconds_to_first_step(image, optml))
-    print(report(times[OURS][1:], times[NAIVE][1:]))
-    print(f"median (least–most) of {runs} interleaved runs each, {os.cpu_count()} CPU cores")
+        starts = {image.name: (lambda image=image: seconds_to_first_step(image, optml)) for image in (OURS, NAIVE)}
+        measure.rounds(starts, 1)  # reads the images from disk: does not count
+        seconds = measure.rounds(starts, arguments.rounds)
+    ours, naive = seconds[OURS.name], seconds[NAIVE.name]
+    sizes = size(OURS) / 1e6, size(NAIVE) / 1e6
+    rows = [
+        ["size, MB", f"{sizes[0]:,.0f}", f"{sizes[1]:,.0f}", f"{sizes[0] / sizes[1]:.2f}"],
+        [
+            "start to first step, s",
+            measure.spread(ours, ".2f"),
+            measure.spread(naive, ".2f"),
+            measure.spread(measure.ratios(ours, naive), ".2f"),
+        ],
+    ]
+    title = f"Image; median of {arguments.rounds} starts (range); {measure.machine()}"
+    measure.table(title, ["", "this image", "naive image", "ratio"], rows)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--rounds", type=int, default=7, metavar="N", help="pairs that count (default: 7)")
+    return made
 
 
 if __name__ == "__main__":
