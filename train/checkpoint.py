@@ -32,6 +32,7 @@ class Progress:
     correct: int = 0
     seen: int = 0
     seconds: float = 0.0  # spent in the training part of the epoch under way
+    waited: float = 0.0  # of these, for input
     history: list[dict[str, float]] = field(default_factory=list)
     order: dict[str, int] = field(default_factory=dict)  # the settings that decide the order of pictures
 

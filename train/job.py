@@ -8,7 +8,7 @@ from dataclasses import asdict
 import keras
 import numpy as np
 
-from train import evaluation, export, fifo, metrics, model, pipeline, report
+from train import evaluation, export, fifo, metrics, model, pipeline, report, system
 from train.checkpoint import Checkpoints, Progress, as_arrays, restore, same_order, variables_of
 from train.environment import Environment
 from train.errors import StopRequested, TrainingError
@@ -18,6 +18,7 @@ from train.settings import Settings, parse
 
 _log = logging.getLogger(__name__)
 
+_SLOW_INPUT = 0.2  # share of an epoch waited for input from which it is worth a sentence
 _BEST = "best/"  # prefix of the best epoch's weights in a checkpoint
 
 
@@ -28,6 +29,7 @@ def run(environment: Environment, stop: threading.Event) -> None:
             f"Several hosts are not supported. Received: {', '.join(environment.hosts)}. Expected: InstanceCount 1."
         )
     settings = parse(environment.hyperparameters)
+    _log.info("%s", " ".join(f"{name}={value}" for name, value in system.facts(environment).items()))
     pictures = describe(environment, settings)
     job = _Job(environment, settings, pictures, stop)
     try:
@@ -104,13 +106,20 @@ class _Job:
             validation_loss=loss,
             validation_accuracy=accuracy,
             images_per_second=progress.seen / max(progress.seconds, 1e-9),
+            input_wait=progress.waited / max(progress.seconds, 1e-9),
         )
         progress.history.append(asdict(result))
         progress.step_in_epoch = progress.correct = progress.seen = 0
-        progress.loss_sum = progress.seconds = 0.0
+        progress.loss_sum = progress.seconds = progress.waited = 0.0
         self._keep_best()
         self._save()  # before the line: whoever reads it may rely on the epoch
         metrics.report(result)
+        if result.input_wait > _SLOW_INPUT:
+            _log.info(
+                "Input is the bottleneck: %.0f %% of the training time of epoch %d was spent waiting for it. An instance "
+                "with more network bandwidth or cores helps, or FastFile mode where the same data is read again.",
+                100 * result.input_wait, result.epoch,
+            )  # fmt: skip
 
     def finish(self) -> None:
         """Export the model and what it can do."""
@@ -147,7 +156,6 @@ class _Job:
         self._checkpoints.save(self._progress, as_arrays(self._variables) | self._best)
 
     def _facts(self) -> dict[str, str]:
-        modes = {channel.name: channel.mode for channel in self._environment.channels.values()}
         settings = {name.replace("_", "-"): str(value) for name, value in asdict(self._settings).items()}
         settings |= {
             "classes": ", ".join(self._pictures.classes),
@@ -155,8 +163,8 @@ class _Job:
         }
         return {
             "parameters": f"{self._model.count_params():,}",
-            "input modes": ", ".join(f"{name}: {mode}" for name, mode in modes.items()),
             **settings,
+            **system.facts(self._environment),
         }
 
 

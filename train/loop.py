@@ -51,7 +51,7 @@ class Loop:
         self._load(progress)
         began = self._clock() - progress.seconds
         try:
-            for images, labels in self._until_stopped(batches):
+            for images, labels in self._until_stopped(self._timed(batches, progress)):
                 self._train_step(images, labels)
                 progress.step += 1
                 progress.step_in_epoch += 1
@@ -81,6 +81,17 @@ class Loop:
         for images, labels in self._until_stopped(batches):
             logits, _ = self._test_step(images, labels)
             yield images, labels, tf.nn.softmax(logits)
+
+    def _timed(self, batches: Iterable[Batch], progress: Progress) -> Iterator[Batch]:
+        """The same, with the time until each was there added to `progress.waited`."""
+        iterator = iter(batches)
+        while True:
+            began = self._clock()
+            batch = next(iterator, None)
+            progress.waited += self._clock() - began
+            if batch is None:
+                return
+            yield batch
 
     def _until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:

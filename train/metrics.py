@@ -21,6 +21,7 @@ class EpochMetrics:
     validation_loss: float
     validation_accuracy: float
     images_per_second: float  # of the training part, waiting for input included
+    input_wait: float = 0.0  # the share of that time spent waiting for input; not in the line
 
     def line(self) -> str:
         """`epoch=3 step=1170 train:loss=0.912345 …`: fixed point, so that no regular expression meets `9e-04`."""

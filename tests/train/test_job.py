@@ -89,7 +89,8 @@ def weights(root: Path) -> dict[str, np.ndarray]:
 
 
 def without_speed(history: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in history]
+    timed = ("images_per_second", "input_wait")
+    return [{name: value for name, value in row.items() if name not in timed} for row in history]
 
 
 def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, shards, feed, start):
@@ -103,6 +104,8 @@ def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, sha
     lines = [line for line in piped.lines if line.startswith("epoch=")]
     assert [line.split(" train:")[0] for line in lines] == ["epoch=1 step=10", "epoch=2 step=20"]
     assert any(line.startswith("step=1 loss=") for line in piped.lines)
+    facts = next(line for line in piped.lines if " host=algo-1/1 cores=" in line)
+    assert " inputs=train:Pipe,validation:Pipe python=3." in facts
     assert (pipe / "output/success").exists()
     assert piped.failure is None
     assert sorted(path.name for path in (pipe / "model").iterdir()) == ["1", "classes.json", "model.keras"]
@@ -172,6 +175,22 @@ def test_stopped_before_the_first_fifo_it_ends_at_once(tmp_path, start):
     assert any("Stopped in epoch 1 after step 0" in line for line in job.lines)
     assert job.failure is None
     assert not (tmp_path / "output/success").exists()
+
+
+def test_a_job_that_waits_for_its_input_says_so(tmp_path, shards, feed, start):
+    root = job_folder(tmp_path, "Pipe", {"epochs": "1"})
+    train = channel_bytes(shards, "train")
+
+    def slowly(_turn: int) -> bytes:
+        time.sleep(3)  # a slow peer, not a wait for something
+        return train
+
+    feed(root / "input/data", "train", slowly)
+    feed(root / "input/data", "validation", channel_bytes(shards, "validation"))
+    job = start(root)
+    assert job.wait() == 0, job.lines
+    assert any("Input is the bottleneck: " in line and "of epoch 1 was spent waiting" in line for line in job.lines)
+    assert 0.2 < float(job.history[0]["input_wait"]) < 1
 
 
 def broken(shards: Path) -> bytes:

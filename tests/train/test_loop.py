@@ -133,3 +133,18 @@ def test_augmentation_uses_flips_and_every_shift():
     assert 0.45 < flipped.mean() < 0.55
     assert len(np.unique(result[:, 6, 6, 0])) == 9
     assert len(np.unique(result[~flipped, 6, 6, 1])) == 9
+
+
+def test_the_time_waited_for_input_is_that_of_the_batches():
+    now = [0.0]
+
+    def slow():
+        for batch in batches():
+            now[0] += 3
+            yield batch
+
+    loop, progress = make(), Progress()
+    loop._clock = lambda: now[0]
+    loop._train_step = lambda *_: now.__setitem__(0, now[0] + 1)
+    loop.train_epoch(slow(), progress)
+    assert (progress.waited, progress.seconds) == (9, 12)
