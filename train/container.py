@@ -3,17 +3,16 @@
 import gc
 import logging
 import os
-import signal
 import threading
 from pathlib import Path
 
-import psutil
 from sagemaker_training import entry_point
 from sagemaker_training import environment as toolkit
 from sagemaker_training.errors import ClientError
 
 from train import environment
 from train.errors import StopRequested, TrainingError
+from train.signals import stop_on_sigterm
 
 _log = logging.getLogger(__name__)
 
@@ -40,31 +39,6 @@ def main() -> None:
     except StopRequested:
         # The toolkit would write `success` after a return; a stopped job has neither succeeded nor failed.
         raise SystemExit(0) from None
-
-
-def stop_on_sigterm() -> threading.Event:
-    """An event that SIGTERM sets, at once even while the main thread waits inside TensorFlow.
-
-    Python runs a signal handler between two bytecodes of the main thread, which may be waiting for a FIFO; the
-    interpreter's wake-up descriptor is written by the C handler itself. As PID 1 a process without a handler would not
-    even get the signal.
-    """
-    stop = threading.Event()
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    threading.Thread(target=_watch, args=(read, stop), name="sigterm", daemon=True).start()
-    return stop
-
-
-def _watch(descriptor: int, stop: threading.Event) -> None:
-    while signal.SIGTERM not in os.read(descriptor, 64):
-        pass
-    _log.info("SIGTERM: stopping after this step")
-    stop.set()
-    for child in psutil.Process().children(recursive=True):  # the user's script; the toolkit forwards nothing
-        child.terminate()
 
 
 def run_job(here: environment.Environment, stop: threading.Event) -> None:

@@ -116,8 +116,8 @@ class _Job:
         metrics.report(result)
         if result.input_wait > _SLOW_INPUT:
             _log.info(
-                "Input is the bottleneck: %.0f %% of the training time of epoch %d was spent waiting for it. An instance "
-                "with more network bandwidth or cores helps, or FastFile mode where the same data is read again.",
+                "Input is the bottleneck: %.0f %% of the training time of epoch %d was spent waiting for it. "
+                "An instance with more network bandwidth or cores helps, or FastFile mode for data read many times.",
                 100 * result.input_wait, result.epoch,
             )  # fmt: skip
 

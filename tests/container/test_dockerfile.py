@@ -40,6 +40,7 @@ def test_last_stage_installs_nothing():
     layers = [" ".join(instruction) for instruction in final_stage() if instruction[0] in ("COPY", "ADD", "RUN")]
     assert layers == [
         "COPY --from=builder /opt/venv /opt/venv",
+        "COPY container/train /opt/program/bin/train",
         "COPY train /opt/program/train",
         "RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/program",
     ]
@@ -63,7 +64,7 @@ def test_the_service_can_start_it():
 def test_dockerignore_is_an_allow_list():
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
-    assert {line for line in lines if line[0] == "!"} == {"!container/requirements*.txt", "!train"}
+    assert {line for line in lines if line[0] == "!"} == {"!container/requirements*.txt", "!container/train", "!train"}
 
 
 @pytest.mark.docker
@@ -71,7 +72,13 @@ def test_dockerignore_is_an_allow_list():
 def test_nothing_else_reaches_the_engine(image, tmp_path):
     """Seen from inside: an image of the whole context."""
     (tmp_path / ".dockerignore").write_text((ROOT / ".dockerignore").read_text())
-    for name in ("train/job.py", "train/deep/x.py", "container/requirements.txt", "container/requirements-gpu.txt"):
+    for name in (
+        "train/job.py",
+        "train/deep/x.py",
+        "container/train",
+        "container/requirements.txt",
+        "container/requirements-gpu.txt",
+    ):
         touch(tmp_path / name)
     for name in (
         "train/__pycache__/job.pyc", "train/deep/__pycache__/x.pyc", "container/build.sh", "data/a.tfrecord",
@@ -88,7 +95,8 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
     finally:
         subprocess.run(["docker", "rmi", name], capture_output=True, timeout=60, check=True)
     assert {path.removeprefix("/context/") for path in found} == {
-        "train/job.py", "train/deep/x.py", "container/requirements.txt", "container/requirements-gpu.txt",
+        "train/job.py", "train/deep/x.py", "container/train",
+        "container/requirements.txt", "container/requirements-gpu.txt",
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -194,3 +195,30 @@ def wheel(path: Path) -> None:
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", f"greeting.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(120)
+def test_a_stop_while_it_starts_ends_it_at_once(image, tmp_path):
+    """The toolkit's own command has no handler for its first half second, and none at all as PID 1 without ours."""
+    config = tmp_path / "input/config"
+    config.mkdir(parents=True)
+    (config / "inputdataconfig.json").write_text('{"train":{"TrainingInputMode":"Pipe"},"validation":{}}')
+    (config / "hyperparameters.json").write_text("{}")
+    (config / "resourceconfig.json").write_text('{"current_host":"algo-1","hosts":["algo-1"]}')
+    for number, wait in enumerate((0.15, 0.3, 0.6, 1.5)):
+        name = f"stop-at-start-{os.getpid()}-{number}"
+        command = ["docker", "run", "--rm", "--name", name, f"--volume={tmp_path}:/opt/ml", image, "train"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+            try:
+                while subprocess.run(["docker", "top", name], capture_output=True, check=False).returncode:
+                    assert running.poll() is None, running.stdout.read()
+                time.sleep(wait)  # the moment is what is tested
+                began = time.monotonic()
+                subprocess.run(["docker", "kill", "--signal=TERM", name], check=True, capture_output=True)
+                printed, _ = running.communicate(timeout=30)
+                assert time.monotonic() - began < 10, (wait, printed)
+                assert "Stopped in epoch 1 after step 0" in printed, (wait, printed)
+            finally:
+                subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+    assert not (tmp_path / "output/success").exists()

@@ -1,0 +1,38 @@
+"""SIGTERM, caught from the first moment: before all imports but the standard library's."""
+
+import functools
+import logging
+import os
+import signal
+import threading
+
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def stop_on_sigterm() -> threading.Event:
+    """An event that SIGTERM sets, at once even while the main thread waits inside TensorFlow. One a process.
+
+    Python runs a signal handler between two bytecodes of the main thread, which may be waiting for a FIFO; the
+    interpreter's wake-up descriptor is written by the C handler itself. As PID 1 a process without a handler would not
+    even get the signal: the kernel drops it.
+    """
+    stop = threading.Event()
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    threading.Thread(target=_watch, args=(read, stop), name="sigterm", daemon=True).start()
+    return stop
+
+
+def _watch(descriptor: int, stop: threading.Event) -> None:
+    while signal.SIGTERM not in os.read(descriptor, 64):
+        pass
+    _log.info("SIGTERM: stopping after this step")
+    stop.set()
+
+    import psutil  # after the event: it takes a while
+
+    for child in psutil.Process().children(recursive=True):  # the user's script; the toolkit forwards nothing
+        child.terminate()
