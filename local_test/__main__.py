@@ -1,4 +1,4 @@
-"""The local SageMaker's commands: train runs one job, serve answers SageMaker's API, feed serves FIFOs by hand."""
+"""The local SageMaker's commands: train runs one job, serve answers SageMaker's API."""
 
 import argparse
 import os
@@ -21,6 +21,7 @@ try:
     from local_test.feeder import Fed, Feeder
     from local_test.files import file_uri
     from local_test.job import TrainingJob, now_utc
+    from local_test.remote import call, list_jobs, server_url
     from local_test.request import DEFAULT_JOB, Options, build, built_in, pairs, read_job
     from local_test.runners.choice import CHECKOUT, CHOICES, choose
     from local_test.storage import Storage
@@ -30,6 +31,11 @@ except ModuleNotFoundError as missing:
 
 _EXIT_CODES = {"Completed": 0, "Failed": 1, "Stopped": 130}
 _BAD_REQUEST = 2
+_REMOTE = {
+    "jobs": "list the training jobs of a running server, the newest first",
+    "stop": "stop a training job of a running server",
+    "interrupt": "take a job's spot instances away, as the service may at any time",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,6 +44,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     _add_train(commands.add_parser("train", help="run one training job; exit code 0 only if it is Completed"))
     _add_serve(commands.add_parser("serve", help="answer SageMaker's API, and run the jobs that clients create"))
+    for name, text in _REMOTE.items():
+        remote = commands.add_parser(name, help=text)
+        remote.add_argument("--endpoint-url", default=server_url(), metavar="URL", help="default: AWS_ENDPOINT_URL")
+        if name != "jobs":
+            remote.add_argument("job", metavar="JOB", help="its name")
     _add_feed(commands.add_parser("feed", help="serve FIFOs for a container started by hand"))
     return top
 
@@ -91,7 +102,7 @@ def train(args: argparse.Namespace) -> int:
         if close := getattr(runner, "close", None):
             stack.callback(close)
         job = TrainingJob(request, args.out, runner, storage, os.environ, [display])
-        display.watch(job.channels)
+        display.watch(job.channels, len(job.members))
         _stop_on_signals(job)
         description = job.run()
         display.close()
@@ -209,6 +220,23 @@ def _signalled() -> "queue.SimpleQueue[int]":
     return asked
 
 
+def jobs(args: argparse.Namespace) -> int:
+    """A line a job."""
+    for line in list_jobs(args.endpoint_url):
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def stop(args: argparse.Namespace) -> int:
+    call(args.endpoint_url, "StopTrainingJob", TrainingJobName=args.job)
+    return 0
+
+
+def interrupt(args: argparse.Namespace) -> int:
+    call(args.endpoint_url, "InterruptTrainingJob", TrainingJobName=args.job)
+    return 0
+
+
 def feed(args: argparse.Namespace) -> int:
     """Serves FIFOs until Ctrl-C or the last epoch."""
     with closing(Storage()) as storage:
@@ -229,11 +257,14 @@ def feed(args: argparse.Namespace) -> int:
     return 0
 
 
+_COMMANDS = {"train": train, "serve": serve, "jobs": jobs, "stop": stop, "interrupt": interrupt, "feed": feed}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 1 failed, 2 a bad request, 130 stopped."""
     args = parser().parse_args(argv)
     try:
-        return {"train": train, "serve": serve, "feed": feed}[args.command](args)
+        return _COMMANDS[args.command](args)
     except LocalTestError as error:
         _say(f"local_test: {error}")
         return _BAD_REQUEST

@@ -43,8 +43,11 @@ class CloudWatch(Observer):
             if state in _OVER:
                 self._over.set()
             self._deliver()
+        elif state in ("Interrupted", "Restarting"):  # the next instances have streams of their own
+            self._deliver()
+            self._streams.clear()
 
-    def on_line(self, line: str, host: str = "algo-1") -> None:
+    def on_line(self, line: str, host: str) -> None:
         # CloudWatch takes no empty event
         event = {"timestamp": round(self._now().timestamp() * 1000), "message": line or " "}
         with self._lock:

@@ -21,9 +21,13 @@ class Display(Observer):
         self._channel: Channel | None = None
         self._bar: tqdm | None = None
         self._n = -1
+        self._several = False
 
-    def watch(self, channels: Sequence[Channel]) -> None:
-        """The bar follows `train`, or the channel with the most bytes; there is none where `err` is no terminal."""
+    def watch(self, channels: Sequence[Channel], hosts: int = 1) -> None:
+        """Lines are told apart by host if there are several.
+
+        The bar follows `train`, or the channel with the most bytes; there is none where `err` is no terminal."""
+        self._several = hosts > 1
         fed = [channel for channel in channels if channel.mode == "Pipe"]
         if fed and self._err.isatty():
             self._channel = max(fed, key=lambda channel: (channel.name == "train", channel.size))
@@ -32,8 +36,8 @@ class Display(Observer):
         last = description["SecondaryStatusTransitions"][-1]
         self.say(f"{last['StartTime']:%Y-%m-%d %H:%M:%S} {last['Status']} - {last['StatusMessage']}")
 
-    def on_line(self, line: str) -> None:
-        self._write(line, self._out)
+    def on_line(self, line: str, host: str) -> None:
+        self._write(f"{host}: {line}" if self._several else line, self._out)
 
     def on_note(self, text: str) -> None:
         self.say(f"local_test: {text}")

@@ -19,6 +19,9 @@ MESSAGES = {
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job waiting time exceeded MaxWaitTimeInSeconds provided",
+    "Interrupted": "The managed spot training instances were interrupted",
+    "Restarting": "Restarting the training job after an internal error",
 }
 _STATUS = {
     "Stopping": "Stopping",
@@ -26,8 +29,9 @@ _STATUS = {
     "Failed": "Failed",
     "Stopped": "Stopped",
     "MaxRuntimeExceeded": "Stopped",
+    "MaxWaitTimeExceeded": "Stopped",
 }
-_FINAL = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded")
+_FINAL = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 FINAL_STATUSES = ("Completed", "Failed", "Stopped")
 _DEFAULT_MAX_RUNTIME = 86400  # the service's, in seconds
 _FAILURE_CHARACTERS = 1024  # how much of /opt/ml/output/failure the service shows
@@ -94,7 +98,7 @@ class History:
     def _times(self, state: str, now: datetime) -> None:
         """Training time counts from the download of the data to the end of the upload."""
         description = self._description
-        if state == "Downloading":
+        if state == "Downloading" and "TrainingStartTime" not in description:  # its first run
             description["TrainingStartTime"] = now
         if state in _FINAL and "TrainingStartTime" in description:
             seconds = max(1, round((now - description["TrainingStartTime"]).total_seconds()))  # the model's minimum

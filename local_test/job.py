@@ -4,12 +4,14 @@ A job is checked when it is made (`TrainingJob(...)` raises) and run by `run`, w
 happens on the way is in there, not an exception. `stop` and `kill` may come from any thread and from a signal handler.
 """
 
-import os
+import math
 import queue
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,16 +20,17 @@ from local_test.artifacts import pack
 from local_test.channels import Channel, find_channels
 from local_test.checkpoints import Checkpoints
 from local_test.errors import BadRequest, Cancelled, DataError, ResourceInUse, RunnerError
-from local_test.feeder import Fed, Feeder
+from local_test.feeder import Fed
 from local_test.files import file_uri, write_json
 from local_test.history import History, algorithm_error
 from local_test.logs import LogFile
+from local_test.member import Member, find_hosts, specification
 from local_test.metrics import MetricFile, MetricReader
 from local_test.observer import Observer
-from local_test.optml import Host, checkpoint_path, fetch_channel, make_folders, write_config, write_manifest
-from local_test.runners import ContainerSpec, Runner
+from local_test.optml import checkpoint_path
+from local_test.runners import Container, Runner
 from local_test.storage import Storage, join_uri
-from local_test.supervision import Events, Outcome, Stop, Supervisor, listening
+from local_test.supervision import Events, Interrupt, Outcome, Stop, Supervisor, listening
 from local_test.support import check_request
 
 ACCOUNT = "123456789012"
@@ -41,7 +44,13 @@ PASSED_ON = (
     "AWS_SESSION_TOKEN",
     "AWS_DEFAULT_REGION",
 )
-_LAST_STATES = {"ended": "Completed", "stopped": "Stopped", "max runtime": "MaxRuntimeExceeded"}
+_LAST_STATES = {
+    "ended": "Completed",
+    "stopped": "Stopped",
+    "max runtime": "MaxRuntimeExceeded",
+    "max wait": "MaxWaitTimeExceeded",
+}
+_PLATFORM = "InternalServerError"  # begins the FailureReason that RetryStrategy is for
 
 
 class _Failed(Exception):  # noqa: N818 - the job's end, not an error of this program
@@ -79,18 +88,25 @@ class TrainingJob:
     ) -> None:
         without_effect = check_request(request)
         self.request, self.name = request, request["TrainingJobName"]
+        algorithm = request["AlgorithmSpecification"]
         self.out, self.folder = out, out / self.name
         self._runner, self._storage, self._environ = runner, storage, environ
         self._observers, self._now, self._grace = observers, now, grace
         self.arn = f"arn:aws:sagemaker:{region(environ)}:{ACCOUNT}:training-job/{self.name.lower()}"
-        self._metrics = MetricReader(request["AlgorithmSpecification"].get("MetricDefinitions", []))
-        self._host = Host(Path(os.path.abspath(self.folder)) / "algo-1/opt/ml")  # noqa: PTH100 - links stay
-        self._spec = self._container()
+        self._metrics, self._reading = MetricReader(algorithm.get("MetricDefinitions", [])), threading.Lock()
+        hosts = find_hosts(request, self.folder)
+        environment = self._container_environment()
+        specs = [specification(request, host, environment) for host in hosts]
         if self.folder.exists():
             self._in_use()
-        runner.check(self._spec)
-        self.channels: list[Channel] = find_channels(request, storage)
+        runner.check(specs[0])
+        channels = find_channels(request, storage)
         self._check_buckets()
+        self.members = [
+            Member(host, spec, [channel.of_host(index, len(hosts)) for channel in channels])
+            for index, (host, spec) in enumerate(zip(hosts, specs, strict=True))
+        ]
+        self._runs, self._trained, self._created = 0, 0.0, time.monotonic()
         self._events: Events = queue.SimpleQueue()
         self._stop_asked = threading.Event()
         self.history = History(request, self.arn, now)
@@ -98,6 +114,11 @@ class TrainingJob:
         self._make_folder()
         if without_effect:
             self._note(f"accepted without effect here: {', '.join(without_effect)}")
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """As the first host sees them."""
+        return self.members[0].channels
 
     def describe(self) -> dict[str, Any]:
         """DescribeTrainingJob's response; times are datetimes."""
@@ -118,6 +139,15 @@ class TrainingJob:
         self._stop_asked.set()
         self._events.put(Stop(kill=True))
 
+    def interrupt(self) -> None:
+        """As if the spot instances were taken away. BadRequest for a job that has none, or that does not train now."""
+        if not self.request.get("EnableManagedSpotTraining"):
+            raise BadRequest(f"Only a job with EnableManagedSpotTraining can be interrupted. Received: {self.name}")
+        state = self.describe()["SecondaryStatus"]
+        if state != "Training":
+            raise BadRequest(f"Only a job that trains can be interrupted. Received: {self.name}, which is {state}")
+        self._events.put(Interrupt())
+
     def run(self) -> dict[str, Any]:
         """The job from beginning to end; its description. Call it once."""
         state = "Failed"
@@ -126,10 +156,10 @@ class TrainingJob:
         except _Failed as failed:
             self.history.fail(str(failed))
         except BaseException as error:  # a bug, or this program is being ended: leave no job that seems to run
-            self.history.fail(f"InternalServerError: {error or type(error).__name__}")
+            self.history.fail(f"{_PLATFORM}: {error or type(error).__name__}")
             raise
         finally:
-            self._remove_tree()
+            self._remove_trees()
             self._move(state)
         return self.describe()
 
@@ -137,10 +167,10 @@ class TrainingJob:
         """The last state; _Failed where that is Failed. What a failed job has written is uploaded all the same."""
         failure, state = None, "Failed"
         try:
-            state = _LAST_STATES[self._train(self._download()).why]
+            state = _LAST_STATES[self._train_until_done().why]
         except Cancelled:  # before there was a container to stop
             self._move("Stopping")
-            return "Stopped"
+            return "MaxWaitTimeExceeded" if self._waited_too_long() else "Stopped"
         except _Failed as failed:
             failure = failed
         self._move("Uploading")
@@ -150,23 +180,33 @@ class TrainingJob:
             raise failure
         return state
 
-    # Starting
+    def _train_until_done(self) -> Outcome:
+        """Started again, from its checkpoints, after an interruption; and after a failure of the platform's as often as
+        RetryStrategy allows."""
+        retries = self.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
+        with closing(MetricFile(self.folder / "metrics.csv")) as rows:
+            while True:
+                self._runs += 1
+                try:
+                    outcome = self._train(self._download(), rows)
+                    if outcome.why != "interrupted":
+                        return outcome
+                    again = "Interrupted"
+                except _Failed as failed:
+                    if not retries or not str(failed).startswith(_PLATFORM):
+                        raise
+                    retries -= 1
+                    again = "Restarting"
+                    self._note(f"{failed}. Started again")
+                self._start_again(again)
 
-    def _container(self) -> ContainerSpec:
-        algorithm = self.request["AlgorithmSpecification"]
-        local_path = checkpoint_path(self.request)
-        outside = local_path and self._host.inside(local_path) is None
-        return ContainerSpec(
-            job=self.name,
-            host=self._host.name,
-            image=algorithm.get("TrainingImage", ""),
-            base=self._host.base,
-            environment=self._container_environment(),
-            entrypoint=algorithm.get("ContainerEntrypoint"),
-            arguments=algorithm.get("ContainerArguments", () if "ContainerEntrypoint" in algorithm else ("train",)),
-            mounts={self._host.base.parent / "checkpoints": local_path} if local_path and outside else {},
-            network=not self.request.get("EnableNetworkIsolation", False),
-        )
+    def _start_again(self, state: str) -> None:
+        self._move(state)
+        self._events = queue.SimpleQueue()  # a stop that came before is remembered by _stop_asked
+        self._remove_trees()
+        self._move("Starting")
+
+    # Starting
 
     def _container_environment(self) -> dict[str, str]:
         """The request's, the platform's, and the way to S3; an isolated container gets no credentials."""
@@ -213,92 +253,108 @@ class TrainingJob:
 
     # Downloading
 
-    def _download(self) -> Checkpoints | None:
+    def _download(self) -> list[Checkpoints]:
         self._check()
         self._move("Downloading")
         try:
-            make_folders(self._host, self.request)
-            write_config(self._host, self.request, self.channels, self.arn)
-            for channel in self.channels:
-                if channel.mode != "Pipe":
-                    fetch_channel(self._host, channel, self._storage, self._check)
+            for member in self.members:
+                member.prepare(self.request, self.arn, self._runs, self._storage, self._check)
             return self._restore()
         except (DataError, OSError) as error:
             raise _Failed(f"ClientError: Data download failed:{error}") from None
 
-    def _restore(self) -> Checkpoints | None:
-        local_path = checkpoint_path(self.request)
-        if not local_path:
-            return None
-        folder = self._host.inside(local_path) or next(iter(self._spec.mounts))
-        folder.mkdir(parents=True, exist_ok=True)
-        uri = self.request["CheckpointConfig"]["S3Uri"]
-        checkpoints = Checkpoints(folder, uri, self._storage, self._checkpoint_problem)
-        restored = checkpoints.restore(self._check)
-        write_manifest(self._host, "checkpoints", uri, restored)
-        if restored:
-            self._note(f"{len(restored)} files of checkpoints restored from {uri}")
-        return checkpoints
+    def _restore(self) -> list[Checkpoints]:
+        """To every host."""
+        kept = []
+        if checkpoint_path(self.request):
+            for member in self.members:
+                checkpoints, count = member.restore(self.request, self._storage, self._check, self._checkpoint_problem)
+                kept.append(checkpoints)
+            if count:
+                self._note(f"{count} files of checkpoints restored from {self.request['CheckpointConfig']['S3Uri']}")
+        return kept
 
     def _checkpoint_problem(self, error: Exception) -> None:
         self._note(f"a checkpoint could not be copied and will be tried again: {error}")
 
     def _check(self) -> None:
-        if self._stop_asked.is_set():
+        if self._stop_asked.is_set() or self._waited_too_long():
             raise Cancelled
+
+    def _waited_too_long(self) -> bool:
+        return self._wait_left() <= 0 and not self._stop_asked.is_set()
+
+    def _wait_left(self) -> float:
+        """Seconds until MaxWaitTimeInSeconds, which counts from the job's creation."""
+        limit = self.request.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
+        return math.inf if limit is None else self._created + limit - time.monotonic()
 
     # Training
 
-    def _train(self, checkpoints: Checkpoints | None) -> Outcome:
+    def _train(self, kept: Sequence[Checkpoints], rows: MetricFile) -> Outcome:
         self._check()
-        with ExitStack() as stack:  # left in the opposite order: the container first, its feeders last
+        with ExitStack() as stack:  # left in the opposite order: the containers first, their feeders last
             self._start_feeders(stack)
-            if checkpoints:
+            for checkpoints in kept:
                 checkpoints.start()
                 stack.callback(self._last_checkpoint, checkpoints)
             self._move("Training")
-            outcome = self._run_container()
-        ended = outcome.exit
+            outcome = self._run_containers(rows)
         if outcome.error:
             raise _Failed(f"ClientError: Data download failed:{outcome.error}")
+        ended, failed = outcome.ended.exit, self.members[outcome.ended.index]
         if outcome.why == "ended" and ended.code:
-            raise _Failed(algorithm_error(self._failure_text(), ended.code, ended.out_of_memory))
+            raise _Failed(algorithm_error(failed.failure_text(), ended.code, ended.out_of_memory))
         return outcome
 
     def _start_feeders(self, stack: ExitStack) -> None:
-        for channel in self.channels:
-            if channel.mode == "Pipe":
-                feeder = Feeder(
-                    self._host.input_data / channel.name,
-                    lambda n, channel=channel: channel.contents(n, self._storage),
-                    self._fed,
-                    self._feed_failed,
-                )
-                stack.callback(feeder.stop)
-                try:
-                    feeder.start()
-                except DataError as error:
-                    raise _Failed(f"InternalServerError: {error}") from None
+        try:
+            for member in self.members:
+                shown = self._fed if member is self.members[0] else lambda _: None
+                member.start_feeders(stack, self._storage, shown, self._feed_failed)
+        except DataError as error:
+            raise _Failed(f"{_PLATFORM}: {error}") from None
 
-    def _run_container(self) -> Outcome:
+    def _run_containers(self, rows: MetricFile) -> Outcome:
         with ExitStack() as stack:
-            log = stack.enter_context(closing(LogFile(self.folder / f"logs/{self._host.name}.log")))
-            rows = stack.enter_context(closing(MetricFile(self.folder / "metrics.csv")))
             try:
-                container = self._runner.start(self._spec)
-                stack.callback(container.close)
-                supervisor = Supervisor(container, self._events, self._grace, lambda: self._move("Stopping"))
-                with listening(container, lambda line: self._line(line, log, rows), self._events):
-                    return supervisor.watch(self.history.max_runtime)
+                logs = [
+                    stack.enter_context(closing(LogFile(self.folder / f"logs/{member.host.name}.log")))
+                    for member in self.members
+                ]
+                containers = self._start_containers(stack)
+                supervisor = Supervisor(containers, self._events, self._grace, lambda: self._move("Stopping"))
+                with listening(containers, lambda index, line: self._line(index, line, logs, rows), self._events):
+                    return self._timed(supervisor)
             except RunnerError as error:
-                raise _Failed(f"InternalServerError: {error}") from None
+                raise _Failed(f"{_PLATFORM}: {error}") from None
 
-    def _line(self, line: str, log: LogFile, rows: MetricFile) -> None:
-        log.write(line)
-        metrics = self._metrics.read(line, self._now())
-        rows.write(metrics)
+    def _start_containers(self, stack: ExitStack) -> list[Container]:
+        network = stack.enter_context(self._runner.connected(self.members[0].spec))
+        containers = []
+        for member in self.members:
+            container = self._runner.start(replace(member.spec, peers=network))
+            stack.callback(container.close)
+            containers.append(container)
+        return containers
+
+    def _timed(self, supervisor: Supervisor) -> Outcome:
+        """MaxRuntimeInSeconds limits the training time of all runs together."""
+        started = time.monotonic()
+        try:
+            left = self.history.max_runtime - self._trained
+            return supervisor.watch({"max runtime": left, "max wait": self._wait_left()})
+        finally:
+            self._trained += time.monotonic() - started
+
+    def _line(self, index: int, line: str, logs: Sequence[LogFile], rows: MetricFile) -> None:
+        logs[index].write(line)
+        host = self.members[index].host.name
+        with self._reading:  # one line at a time, whichever host prints it
+            metrics = self._metrics.read(line, self._now())
+            rows.write(metrics)
         for observer in self._observers:
-            observer.on_line(line)
+            observer.on_line(line, host)
             for metric in metrics:
                 observer.on_metric(metric)
 
@@ -310,13 +366,6 @@ class TrainingJob:
         self._note(f"the data can't be fed any further, the container is stopped: {error}")
         self._events.put(error if isinstance(error, DataError) else DataError(str(error)))
 
-    def _failure_text(self) -> str:
-        """What the program has written to /opt/ml/output/failure; a link there is not followed."""
-        path = self._host.failure
-        if path.is_symlink() or not path.is_file():
-            return ""
-        return path.read_bytes()[: 4 * 1024].decode(errors="replace")
-
     def _last_checkpoint(self, checkpoints: Checkpoints) -> None:
         try:
             checkpoints.stop()
@@ -327,12 +376,14 @@ class TrainingJob:
 
     def _upload(self) -> None:
         """Both archives, in the job's folder and where OutputDataConfig wants them."""
-        if not self._host.model.is_dir():  # it has failed before there was a tree
+        hosts = [member.host for member in self.members]
+        if not all(host.model.is_dir() for host in hosts):  # it has failed before there was a tree
             return
         try:
-            for folder, name in ((self._host.model, "model.tar.gz"), (self._host.output_data, "output.tar.gz")):
-                pack(folder, self.folder / name)
-                self._put(name)
+            pack([host.model for host in hosts], self.folder / "model.tar.gz")
+            pack([host.output_data for host in hosts], self.folder / "output.tar.gz")
+            self._put("model.tar.gz")
+            self._put("output.tar.gz")
         except (DataError, OSError) as error:
             raise _Failed(f"ClientError: Artifact upload failed:{error}") from None
         self.history.leave(self._artifact_uri("model.tar.gz"))
@@ -352,11 +403,13 @@ class TrainingJob:
 
     # over
 
-    def _remove_tree(self) -> None:
+    def _remove_trees(self) -> None:
         problems: list[str] = []
-        shutil.rmtree(self.folder / "algo-1", onerror=lambda _, path, error: problems.append(f"{path}: {error[1]}"))
-        if problems and (self.folder / "algo-1").exists():
-            self._note(f"{len(problems)} files of the container can't be removed: {problems[0]}")
+        for member in self.members:
+            tree = self.folder / member.host.name
+            shutil.rmtree(tree, onerror=lambda _, path, error: problems.append(f"{path}: {error[1]}"))
+            if problems and tree.exists():
+                self._note(f"{len(problems)} files of the container can't be removed: {problems[0]}")
 
     def _move(self, state: str) -> None:
         self.history.move(state)

@@ -93,6 +93,13 @@ class Jobs:
         with self._lock:
             self._end_waiting(entry)
 
+    def interrupt(self, name: str) -> None:
+        """As if its spot instances were taken away."""
+        job = self._entry(name).job
+        if not job:
+            raise _rejected(self.describe(name)["TrainingJobStatus"])
+        job.interrupt()
+
     def delete(self, name: str) -> None:
         entry = self._entry(name)
         status = entry.history.describe()["TrainingJobStatus"]

@@ -12,14 +12,14 @@ class Observer:
     def on_transition(self, description: dict[str, Any]) -> None:
         """The job has a new state: its description, a copy."""
 
-    def on_line(self, line: str) -> None:
-        """The container has printed a line."""
+    def on_line(self, line: str, host: str) -> None:
+        """The host's container has printed a line."""
 
     def on_metric(self, metric: Metric) -> None:
         """A definition has found a value."""
 
     def on_fed(self, fed: Fed) -> None:
-        """A FIFO was opened, fed some more, or is served."""
+        """A FIFO of the first host was opened, fed some more, or is served."""
 
     def on_note(self, text: str) -> None:
         """Something the platform has to say, one line."""

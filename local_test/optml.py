@@ -79,19 +79,21 @@ def make_folders(host: Host, request: Mapping[str, Any]) -> None:
         checkpoints.mkdir(parents=True, exist_ok=True)
 
 
-def write_config(host: Host, request: Mapping[str, Any], channels: Sequence[Channel], arn: str) -> None:
-    """input/config: the files a container reads, and those it was seen with."""
-    for name, value in config_files(host, request, channels, arn).items():
+def write_config(host: Host, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1) -> None:
+    """input/config: the files a container reads, and those it was seen with. `run` counts starts of the job."""
+    for name, value in config_files(host, request, channels, arn, run).items():
         (host.base / "input/config" / name).write_text(_compact(value))
 
 
-def config_files(host: Host, request: Mapping[str, Any], channels: Sequence[Channel], arn: str) -> dict[str, Any]:
+def config_files(
+    host: Host, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1
+) -> dict[str, Any]:
     """Name → content of every file in input/config."""
     files = {
         "hyperparameters.json": request.get("HyperParameters", {}),
         "inputdataconfig.json": {channel.name: _input_data(channel) for channel in channels},
         "resourceconfig.json": _resources(host, request["ResourceConfig"]["InstanceType"]),
-        "init-config.json": _init_config(host, request, channels),
+        "init-config.json": _init_config(host, request, channels, run),
         "metric-definition-regex.json": request["AlgorithmSpecification"].get("MetricDefinitions", []),
         "upstreamoutputdataconfig.json": [],
         "trainingjobconfig.json": _inner({**request, "TrainingJobArn": arn}),
@@ -126,7 +128,7 @@ def _resources(host: Host, instance_type: str) -> dict[str, Any]:
     }
 
 
-def _init_config(host: Host, request: Mapping[str, Any], channels: Sequence[Channel]) -> dict[str, Any]:
+def _init_config(host: Host, request: Mapping[str, Any], channels: Sequence[Channel], run: int) -> dict[str, Any]:
     mode = request["AlgorithmSpecification"]["TrainingInputMode"]
     return {
         "inputMode": _ENUMS[mode],
@@ -134,7 +136,7 @@ def _init_config(host: Host, request: Mapping[str, Any], channels: Sequence[Chan
         "checkpointChannel": _checkpoint_channel(request),
         "hostConfig": {"clusterSize": len(host.hosts), "hostNumber": host.hosts.index(host.name) + 1},
         "enableAdditionalPlatformLoggingForCustomer": False,
-        "jobRunInfo": {"jobRunNumber": 1},
+        "jobRunInfo": {"jobRunNumber": run},
     }
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from local_test.api.training import Training
 from local_test.clients import CREDENTIALS, Clients
 from local_test.cloudwatch import CloudWatch
 from local_test.errors import BadRequest
+from local_test.interruption import asked_for
 from local_test.job import TrainingJob, now_utc
 from local_test.jobs import Jobs
 from local_test.request import LOCAL_ROLE
@@ -75,10 +76,15 @@ class Service:
             yield f"export {name}={value}"
 
     def _new_job(self, request: Mapping[str, Any], region: str) -> TrainingJob:
-        observer = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
+        watching = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
+        interrupting = asked_for(request)
         storage = Storage(lambda: self._clients.get("s3", region))
         environ = _environment((self._inside or self._server).url, region)
-        return TrainingJob(request, self._store.jobs, self._runner, storage, environ, [observer])
+        observers = [watching, *interrupting]
+        job = TrainingJob(request, self._store.jobs, self._runner, storage, environ, observers)
+        for observer in interrupting:
+            observer.job = job
+        return job
 
 
 def _inside(runner: Runner, server: Server, router: Router) -> Server | None:
@@ -107,6 +113,9 @@ class NamedImages:
 
     def check(self, spec: ContainerSpec) -> None:
         self._runner.check(self._named(spec))
+
+    def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:
+        return self._runner.connected(spec)
 
     def start(self, spec: ContainerSpec) -> Container:
         return self._runner.start(self._named(spec))

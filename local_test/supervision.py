@@ -1,12 +1,13 @@
-"""A running container and those who want it to end: which signal, when, and what the end then means."""
+"""Running containers and those who want them to end: which signal, when, and what the end then means."""
 
 import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from local_test.errors import RunnerError
 from local_test.logs import Lines
@@ -23,43 +24,73 @@ class Stop:
     kill: bool = False
 
 
-Event = Exit | Stop | Exception  # the container ended; a stop; its data, or the runner, failed
+@dataclass(frozen=True)
+class Interrupt:
+    """The spot instances are taken away: SIGTERM and the grace period, and the job may start again."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The container of host `index` (from 0) has ended."""
+
+    index: int
+    exit: Exit
+
+
+Event = Ended | Stop | Interrupt | Exception  # an exception: the job's data, or the runner, failed
 Events = queue.SimpleQueue[Event]  # may be put to from a signal handler
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended, and who wanted it to: nobody ("ended"), "stopped", "max runtime", or `error` ("failed")."""
+    """How all have ended, and who wanted it to: nobody ("ended"), "stopped", "interrupted", one of the limits, or
+    `error` ("failed"). `ended` is the first that failed by itself, else the last."""
 
-    exit: Exit
+    ended: Ended
     why: str = "ended"
     error: Exception | None = None
 
 
 class Supervisor:
-    """`on_stopping` is called once, when the container is first told to stop by a person or by its time limit."""
+    """`on_stopping` is called once, when the containers are first told to stop by a person or by a limit."""
 
-    def __init__(self, container: Container, events: Events, grace: float, on_stopping: Callable[[], None]) -> None:
-        self._container, self._events, self._grace = container, events, grace
+    def __init__(
+        self, containers: Sequence[Container], events: Events, grace: float, on_stopping: Callable[[], None]
+    ) -> None:
+        self._containers, self._events, self._grace = containers, events, grace
         self._on_stopping = on_stopping
         self._why, self._error, self._killed = "ended", None, False
+        self._running, self._failed = set(range(len(containers))), None
 
-    def watch(self, max_runtime: float) -> Outcome:
-        """Until the container has ended. Seconds. RunnerError if it is lost, or can't be killed."""
-        limit = time.monotonic() + max_runtime
+    def watch(self, limits: Mapping[str, float]) -> Outcome:
+        """Until every container has ended. `limits`: why → seconds. RunnerError if one is lost, or can't be killed."""
+        over, seconds = min(limits.items(), key=lambda item: item[1])
+        limit = time.monotonic() + seconds
         while True:
             event = self._next(limit)
-            if isinstance(event, Exit):
-                return Outcome(event, self._why, self._error)
-            if isinstance(event, RunnerError):
+            if isinstance(event, Ended):
+                if outcome := self._note(event):
+                    return outcome
+                if self._failed and self._why == "ended":  # one failing host fails the job
+                    limit = self._terminate("failed")
+            elif isinstance(event, RunnerError):
                 raise event
-            if event is None:
-                limit = self._terminate("max runtime") if self._why == "ended" else self._kill(self._why)
+            elif event is None:
+                limit = self._terminate(over) if self._why == "ended" else self._kill(self._why)
             elif isinstance(event, Stop):
                 limit = self._stop(event, limit)
             elif self._why == "ended":
-                self._error = event
-                limit = self._terminate("failed")
+                self._error = event if isinstance(event, Exception) else None
+                limit = self._terminate("failed" if self._error else "interrupted")
+
+    def _note(self, event: Ended) -> Outcome | None:
+        """The outcome if that was the last."""
+        self._running.discard(event.index)
+        if event.exit.code and self._why == "ended" and not self._failed:
+            self._failed = event
+        if self._running:
+            return None
+        return Outcome(self._failed or event, "ended" if self._failed else self._why, self._error)
 
     def _next(self, limit: float) -> Event | None:
         """What has happened, None if nothing did before `limit`."""
@@ -74,7 +105,7 @@ class Supervisor:
 
     def _terminate(self, why: str) -> float:
         self._begin(why)
-        self._container.signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         return time.monotonic() + self._grace
 
     def _kill(self, why: str) -> float:
@@ -82,32 +113,42 @@ class Supervisor:
             raise RunnerError(f"the container still runs {_KILL_SECONDS:g} s after SIGKILL")
         self._begin(why)
         self._killed = True
-        self._container.signal(signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         return time.monotonic() + _KILL_SECONDS
 
+    def _signal(self, number: int) -> None:
+        for index in self._running:
+            self._containers[index].signal(number)
+
     def _begin(self, why: str) -> None:
-        if self._why == "ended" and why != "failed":
+        if self._why == "ended" and why not in ("failed", "interrupted"):
             self._on_stopping()
         self._why = why
 
 
 @contextmanager
-def listening(container: Container, on_line: Callable[[str], None], events: Events) -> Iterator[None]:
-    """While inside, the container's lines go to `on_line` (in a thread) and its end to `events`.
+def listening(containers: Sequence[Container], on_line: Callable[[int, str], None], events: Events) -> Iterator[None]:
+    """While inside, the containers' lines go to `on_line` with their index (each in a thread), their ends to `events`.
 
     On leaving, the last lines are waited for, but not for ever: a process that left the container's group may keep its
     output open.
     """
-    threads = [
-        threading.Thread(target=_pump, args=(container, on_line, events), name="output", daemon=True),
-        threading.Thread(target=_await_end, args=(container, events), name="end", daemon=True),
+    pumps = [
+        threading.Thread(target=_pump, args=(container, partial(on_line, index), events), daemon=True)
+        for index, container in enumerate(containers)
     ]
-    for thread in threads:
+    ends = [
+        threading.Thread(target=_await_end, args=(container, index, events), daemon=True)
+        for index, container in enumerate(containers)
+    ]
+    for thread in (*pumps, *ends):
         thread.start()
     try:
         yield
     finally:
-        threads[0].join(_OUTPUT_SECONDS)
+        limit = time.monotonic() + _OUTPUT_SECONDS
+        for thread in pumps:
+            thread.join(max(0.0, limit - time.monotonic()))
 
 
 def _pump(container: Container, on_line: Callable[[str], None], events: Events) -> None:
@@ -123,10 +164,10 @@ def _pump(container: Container, on_line: Callable[[str], None], events: Events) 
         events.put(RunnerError(f"the container's output can't be kept: {error}"))
 
 
-def _await_end(container: Container, events: Events) -> None:
+def _await_end(container: Container, index: int, events: Events) -> None:
     try:
         ended = container.wait()
         if ended:
-            events.put(ended)
+            events.put(Ended(index, ended))
     except RunnerError as error:
         events.put(error)

@@ -36,6 +36,9 @@ ACTED_ON = frozenset(
         "ResourceConfig.InstanceType",
         "ResourceConfig.InstanceCount",
         "StoppingCondition.MaxRuntimeInSeconds",
+        "StoppingCondition.MaxWaitTimeInSeconds",
+        "RetryStrategy",
+        "EnableManagedSpotTraining",
         "EnableNetworkIsolation",
         "CheckpointConfig.S3Uri",
         "CheckpointConfig.LocalPath",
@@ -53,17 +56,14 @@ ACCEPTED = frozenset(
         "ResourceConfig.VolumeSizeInGB",
         "ResourceConfig.VolumeKmsKeyId",
         "ResourceConfig.KeepAlivePeriodInSeconds",
-        "StoppingCondition.MaxWaitTimeInSeconds",
         "StoppingCondition.MaxPendingTimeInSeconds",
         "EnableInterContainerTrafficEncryption",
-        "EnableManagedSpotTraining",
         "DebugHookConfig",
         "DebugRuleConfigurations",
         "TensorBoardOutputConfig",
         "ExperimentConfig",
         "ProfilerConfig",
         "ProfilerRuleConfigurations",
-        "RetryStrategy",
         "RemoteDebugConfig",
         "InfraCheckConfig",
         "SessionChainingConfig",
@@ -72,7 +72,6 @@ ACCEPTED = frozenset(
 
 # Members that are acted on, but not with every value: path → (test, what is supported).
 VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "ResourceConfig.InstanceCount": (lambda count: count == 1, "1"),
     "InputDataConfig[].DataSource.S3DataSource.S3DataType": (
         lambda value: value in ("S3Prefix", "ManifestFile", "AugmentedManifestFile"),
         "S3Prefix, ManifestFile, AugmentedManifestFile",

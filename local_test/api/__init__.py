@@ -13,6 +13,10 @@ from local_test.validation import service_model, validate
 Operation = Callable[[dict[str, Any], str], Mapping[str, Any] | None]  # (valid request, region) → response
 
 
+INTERRUPT = "InterruptTrainingJob"  # the one operation that the service does not have: there, it happens
+_SHAPES = {INTERRUPT: "StopTrainingJob"}  # whose input and output it takes
+
+
 class NotOurs(Exception):  # noqa: N818 - not an error: somebody else answers it
     """The operation is about a resource that this platform does not keep."""
 
@@ -28,9 +32,10 @@ class Api:
 
     def answer(self, operation: str, body: bytes, region: str) -> Answer | None:
         """The service's answer, None if the request is about something that is not kept here."""
+        model = _SHAPES.get(operation, operation)
         try:
             request = decode(body)
-            validate(request, operation)
+            validate(request, model)
             response = self._operations[operation](request, region)
         except NotOurs:
             return None
@@ -41,7 +46,7 @@ class Api:
             return refusal(
                 "InternalFailure", "A bug of the local platform; its traceback is on the server's terminal", 500
             )
-        return answer(response, service_model().operation_model(operation).output_shape)
+        return answer(response, service_model().operation_model(model).output_shape)
 
 
 def _short(body: bytes) -> str:

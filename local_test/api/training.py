@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from local_test.api import Operation
+from local_test.api import INTERRUPT, Operation
 from local_test.api.listing import filtered, page, sort_key
 from local_test.errors import BadRequest
 from local_test.jobs import Jobs
@@ -33,6 +33,7 @@ class Training:
             "StopTrainingJob": self._stop,
             "DeleteTrainingJob": self._delete,
             "UpdateTrainingJob": self._update,
+            INTERRUPT: self._interrupt,
         }
 
     def _create(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:
@@ -52,6 +53,9 @@ class Training:
 
     def _stop(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002
         self._jobs.stop(request["TrainingJobName"])
+
+    def _interrupt(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002
+        self._jobs.interrupt(request["TrainingJobName"])
 
     def _delete(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002
         self._jobs.delete(request["TrainingJobName"])

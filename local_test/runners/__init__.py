@@ -1,6 +1,7 @@
 """What runs a container: start, signal, wait, lines of output — nothing else."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,8 @@ class ContainerSpec:
     arguments: Sequence[str] = ("train",)  # `docker run IMAGE train` is how the service starts a container
     mounts: Mapping[Path, str] = field(default_factory=dict)
     network: bool = True
+    hosts: Sequence[str] = ("algo-1",)  # all of the job, whose names resolve in each of its containers
+    peers: str = ""  # the network of a job with several hosts, from Runner.connected
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class Runner(Protocol):
 
     def check(self, spec: ContainerSpec) -> None:
         """RunnerError if that container could not be started: no image, no toolkit, a member it can't follow."""
+        ...
+
+    def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:
+        """While inside, a network for the hosts of the spec's job, of which this is the name."""
         ...
 
     def start(self, spec: ContainerSpec) -> Container: ...

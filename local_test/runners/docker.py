@@ -8,15 +8,16 @@ therefore write nowhere but below /opt/ml and /tmp, and work as any user.
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import LogConfig, Mount
+from docker.types import IPAMConfig, IPAMPool, LogConfig, Mount
 from docker.utils.socket import STDERR, STDOUT, frames_iter
 
 from local_test.errors import RunnerError
@@ -64,6 +65,37 @@ class DockerRunner:
         except _ENGINE_ERRORS as error:
             raise RunnerError(f"The image {spec.image} can't be used. Received: {_one_line(error)}") from None
 
+    @contextmanager
+    def connected(self, spec: ContainerSpec) -> Iterator[str]:
+        """One host is alone on the engine's own network. With EnableNetworkIsolation peers reach each other alone."""
+        if len(spec.hosts) == 1:
+            yield ""
+            return
+        try:
+            network = self._make_network(spec)
+        except _ENGINE_ERRORS as error:
+            raise RunnerError(f"The hosts' network can't be made. Received: {_one_line(error)}") from None
+        try:
+            yield network.name
+        finally:
+            with suppress(*_ENGINE_ERRORS):
+                network.remove()
+
+    def _make_network(self, spec: ContainerSpec) -> Any:
+        """Addresses can be chosen only in a subnet that was named, so the engine is asked for a free one first."""
+        name = f"sagemaker-local-{uuid4().hex[:12]}"
+        probe = self._client.networks.create(name)
+        try:
+            subnet = self._client.networks.get(probe.id).attrs["IPAM"]["Config"][0]["Subnet"]
+        finally:
+            probe.remove()
+        return self._client.networks.create(
+            name,
+            internal=not spec.network,
+            ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]),
+            labels={LABEL: spec.job, _BASE_LABEL: str(spec.base)},
+        )
+
     def start(self, spec: ContainerSpec) -> "DockerContainer":
         container = None
         try:
@@ -83,6 +115,9 @@ class DockerRunner:
                 if Path(container.labels.get(_BASE_LABEL, "")).is_relative_to(folder):
                     with suppress(NotFound):
                         container.remove(force=True, v=True)
+            for network in self._client.networks.list(filters={"label": LABEL}):
+                if Path(network.attrs["Labels"].get(_BASE_LABEL, "")).is_relative_to(folder):
+                    network.remove()
         except _ENGINE_ERRORS as error:
             raise RunnerError(f"Containers left behind can't be removed. Received: {_one_line(error)}") from None
 
@@ -109,12 +144,22 @@ class DockerRunner:
             "user": user,
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
-            "network_mode": "bridge" if spec.network else "none",
+            **self._network(spec),
             "mem_limit": self._memory,
             "memswap_limit": self._memory,  # equal to the memory: no swap, as on the service
             "shm_size": self._shm_size,
             "log_config": LogConfig(type=LogConfig.types.JSON, config={"max-size": "50m", "max-file": "2"}),
         }
+
+    def _network(self, spec: ContainerSpec) -> Mapping[str, Any]:
+        if not spec.peers:
+            return {"network_mode": "bridge" if spec.network else "none"}
+        subnet = ip_network(self._client.networks.get(spec.peers).attrs["IPAM"]["Config"][0]["Subnet"])
+        # by /etc/hosts as well: asked for a host that is not up yet, the engine's name server asks others, which may
+        # take long; but it alone knows that there is no IPv6 address
+        addresses = {host: str(subnet[index]) for index, host in enumerate(spec.hosts, 2)}  # the first is the gateway's
+        endpoint = self._client.api.create_endpoint_config(aliases=[spec.host], ipv4_address=addresses[spec.host])
+        return {"network": spec.peers, "networking_config": {spec.peers: endpoint}, "extra_hosts": addresses}
 
     def _user(self) -> str:
         """The calling user; a rootless engine has that user as its root already."""

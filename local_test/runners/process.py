@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from local_test.errors import RunnerError
@@ -18,7 +18,11 @@ from local_test.runners import STOP_EXIT_CODE, ContainerSpec, Exit
 _READ_BYTES = 1 << 16
 _VMSTAT = Path("/proc/vmstat")
 # the ENV of the image; see container/Dockerfile
-PROGRAM = {"SAGEMAKER_TRAINING_MODULE": "train.container:main", "PYTHONUNBUFFERED": "1"}
+PROGRAM = {
+    "PYTHONUNBUFFERED": "1",
+    "SAGEMAKER_TRAINING_MODULE": "train.container:main",
+    "TF_CPP_MIN_LOG_LEVEL": "1",
+}
 
 
 class ProcessRunner:
@@ -39,11 +43,20 @@ class ProcessRunner:
                 "AlgorithmSpecification.ContainerEntrypoint and ContainerArguments name a program of the image. "
                 f"Received: {[*(spec.entrypoint or ()), *spec.arguments]}. Use --runner docker"
             )
+        if len(spec.hosts) > 1:
+            raise RunnerError(
+                "ResourceConfig.InstanceCount above 1 needs a container for each host, whose names resolve there. "
+                f"Received: {len(spec.hosts)}. Use --runner docker"
+            )
         if spec.mounts:
             raise RunnerError(
                 "CheckpointConfig.LocalPath must be below /opt/ml where a process runs instead of a container. "
                 f"Received: {', '.join(spec.mounts.values())}. Use --runner docker"
             )
+
+    def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:  # noqa: ARG002 - a Runner
+        """One host needs no network of its own."""
+        return nullcontext("")
 
     def start(self, spec: ContainerSpec) -> "Process":
         environment = {

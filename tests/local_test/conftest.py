@@ -24,7 +24,7 @@ from local_test.storage import Storage
 from .served import BUCKET, Served
 
 IMAGE = f"local-test-tests:sh-{os.getpid()}"  # of this run: another one removes its own
-PROGRAMS = ("sh", "bash", "cat", "sleep", "head", "wc", "id", "ls", "mkdir", "chmod", "touch", "tail")
+PROGRAMS = ("sh", "bash", "getent", "cat", "sleep", "head", "wc", "id", "ls", "mkdir", "chmod", "touch", "tail")
 TRAIN = '#!/bin/sh\neval "$PROGRAM"\n'
 
 
@@ -41,8 +41,8 @@ class Recorder(Observer):
     def on_transition(self, description: dict[str, Any]) -> None:
         self._add(self.states, description["SecondaryStatus"])
 
-    def on_line(self, line: str) -> None:
-        self._add(self.lines, line)
+    def on_line(self, line: str, host: str) -> None:
+        self._add(self.lines, line if host == "algo-1" else f"{host}: {line}")
 
     def on_note(self, text: str) -> None:
         self._add(self.notes, text)

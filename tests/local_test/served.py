@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,8 +80,14 @@ class Served:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.end(signal.SIGKILL)
+        """After a failure: containers are not left behind, however they take it."""
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.communicate(timeout=5)
+        for client in self._clients:
+            client.close()
 
 
 def request(name: str, program: str = "", channels: Mapping[str, str] | None = None, **members: Any) -> dict[str, Any]:

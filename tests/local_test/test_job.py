@@ -342,7 +342,7 @@ def test_what_has_no_effect_is_said_once(program: Program, run: Run, tmp_path: P
 def test_credentials_pass_on_to_the_program_but_not_into_an_isolated_one(program: Program, tmp_path: Path) -> None:
     runner, environ = program(""), {"AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "eu-west-1", "OTHER": "x"}
     job = TrainingJob(request_for("a", tmp_path), tmp_path, runner, Storage(), environ)
-    assert job._spec.environment == {
+    assert job.members[0].spec.environment == {
         "AWS_SECRET_ACCESS_KEY": "s",
         "AWS_REGION": "eu-west-1",
         "TRAINING_JOB_NAME": "a",
@@ -350,8 +350,8 @@ def test_credentials_pass_on_to_the_program_but_not_into_an_isolated_one(program
     }
     isolated = request_for("b", tmp_path, EnableNetworkIsolation=True)
     job = TrainingJob(isolated, tmp_path, runner, Storage(), environ)
-    assert "AWS_SECRET_ACCESS_KEY" not in job._spec.environment
-    assert job._spec.network is False
+    assert "AWS_SECRET_ACCESS_KEY" not in job.members[0].spec.environment
+    assert job.members[0].spec.network is False
 
 
 def test_a_name_that_is_in_use(program: Program, run: Run, tmp_path: Path) -> None:
@@ -434,3 +434,108 @@ def test_an_observer_that_breaks_is_a_bug_but_leaves_no_job_that_seems_to_run(pr
         job.run()
     assert json.loads((job.folder / "describe.json").read_text())["FailureReason"] == "InternalServerError: bug"
     assert not (job.folder / "algo-1").exists()
+
+
+SPOT = {"EnableManagedSpotTraining": True, "StoppingCondition": {"MaxRuntimeInSeconds": 50, "MaxWaitTimeInSeconds": 50}}
+RESUMING = """
+saved = BASE / "checkpoints/epoch"
+if saved.exists():
+    run = json.loads((BASE / "input/config/init-config.json").read_text())["jobRunInfo"]["jobRunNumber"]
+    print("resumed", saved.read_text(), "run", run, "acc=2", flush=True)
+    (BASE / "model/last").write_text("x")
+    sys.exit(0)
+def leave(*_):
+    saved.write_text("7")
+    sys.exit(1)
+signal.signal(signal.SIGTERM, leave)
+print("first", len(channel("train", 0).read()), "acc=1", flush=True)
+signal.pause()
+"""
+
+
+def test_an_interrupted_job_resumes_from_its_checkpoint(program: Program, data: Path, tmp_path: Path) -> None:
+    runner = program("import json\n" + RESUMING)
+    checkpoints = {"S3Uri": file_uri(tmp_path / "kept")}
+    request = request_for("job", tmp_path / "jobs", {"train": data}, CheckpointConfig=checkpoints, **SPOT)
+    request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "acc", "Regex": "acc=([0-9])"}]
+    job, seen, result = started(runner, request, tmp_path / "jobs")
+    seen.wait_for(lambda: seen.lines)
+    job.interrupt()
+    description = result()
+    assert description["TrainingJobStatus"] == "Completed", description
+    once = ["Starting", "Downloading", "Training"]
+    assert states(description) == [*once, "Interrupted", *once, "Uploading", "Completed"]
+    assert seen.lines == ["first 30 acc=1", "resumed 7 run 2 acc=2"]
+    assert (job.folder / "logs/algo-1.log").read_text().splitlines() == seen.lines
+    assert [row["value"] for row in csv.DictReader((job.folder / "metrics.csv").read_text().splitlines())] == [
+        "1.0",
+        "2.0",
+    ]
+    assert names(job.folder / "model.tar.gz") == ["last"]
+    assert description["TrainingStartTime"] == description["SecondaryStatusTransitions"][1]["StartTime"]
+
+
+def test_only_a_spot_job_that_trains_can_be_interrupted(program: Program, tmp_path: Path) -> None:
+    runner = program("")
+    job = TrainingJob(request_for("a", tmp_path), tmp_path, runner, Storage(), {})
+    with pytest.raises(BadRequest, match="Only a job with EnableManagedSpotTraining"):
+        job.interrupt()
+    spot = TrainingJob(request_for("b", tmp_path, **SPOT), tmp_path, runner, Storage(), {})
+    with pytest.raises(BadRequest, match=r"Only a job that trains can be interrupted\. Received: b, which is Starting"):
+        spot.interrupt()
+
+
+def test_max_wait_time_stops_a_job(program: Program, run: Run, tmp_path: Path) -> None:
+    limits = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
+    request = request_for("job", tmp_path / "jobs", **{**SPOT, "StoppingCondition": limits})
+    seen = Recorder()
+    job = TrainingJob(request, tmp_path / "jobs", program("signal.pause()"), Storage(), {}, [seen])
+    job._created -= 0.5  # it has waited for its turn
+    description = job.run()
+    assert (description["TrainingJobStatus"], description["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
+    late = TrainingJob({**request, "TrainingJobName": "late"}, tmp_path / "jobs", program(""), Storage(), {})
+    late._created -= 2
+    assert states(late.run()) == ["Starting", "Stopping", "MaxWaitTimeExceeded"]
+
+
+class Flaky:
+    """A runner that fails to start so often."""
+
+    def __init__(self, runner: ProcessRunner, failures: int) -> None:
+        self._runner, self._failures = runner, failures
+        self.check, self.connected = runner.check, runner.connected
+
+    def start(self, spec: Any) -> Any:
+        self._failures -= 1
+        if self._failures >= 0:
+            raise RunnerError("the engine is gone")
+        return self._runner.start(spec)
+
+
+@pytest.mark.parametrize(("attempts", "status"), [(2, "Completed"), (1, "Failed")])
+def test_a_failure_of_the_platform_is_retried(
+    program: Program, run: Run, tmp_path: Path, attempts: int, status: str
+) -> None:
+    request = request_for("job", tmp_path / "jobs", RetryStrategy={"MaximumRetryAttempts": attempts})
+    description, seen, _ = run(Flaky(program("print('ran')"), 2), request)
+    assert description["TrainingJobStatus"] == status
+    assert seen.states.count("Restarting") == attempts
+    if status == "Failed":
+        assert description["FailureReason"] == "InternalServerError: the engine is gone"
+    else:
+        assert seen.lines == ["ran"]
+
+
+def test_a_failure_of_the_program_is_not_retried(program: Program, run: Run, tmp_path: Path) -> None:
+    request = request_for("job", tmp_path / "jobs", RetryStrategy={"MaximumRetryAttempts": 3})
+    description, seen, _ = run(program("sys.exit(1)"), request)
+    assert description["TrainingJobStatus"] == "Failed"
+    assert "Restarting" not in seen.states
+
+
+def test_several_hosts_need_containers(program: Program, tmp_path: Path) -> None:
+    request = request_for("job", tmp_path / "jobs")
+    request["ResourceConfig"]["InstanceCount"] = 2
+    with pytest.raises(RunnerError, match="InstanceCount above 1 needs a container for each host"):
+        TrainingJob(request, tmp_path / "jobs", program(""), Storage(), {})
+    assert not (tmp_path / "jobs").exists()

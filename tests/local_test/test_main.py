@@ -253,10 +253,10 @@ def test_the_bar_does_not_mangle_lines() -> None:
         display = Display(terminal, terminal)
         display.watch([Channel("train", "Pipe", "s3://b/t", ()), Channel("validation", "Pipe", "s3://b/v", ())])
         display.on_fed(Fed("train", 0, 0))
-        display.on_line("epoch=0 train:loss=0.5")
+        display.on_line("epoch=0 train:loss=0.5", "algo-1")
         display.on_fed(Fed("train", 0, 500))
         display.on_fed(Fed("validation", 0, 500, "all"))
-        display.on_line("epoch=1 train:loss=0.4")
+        display.on_line("epoch=1 train:loss=0.4", "algo-1")
         display.on_fed(Fed("train", 0, 900, "all"))
         display.close()
     shown = b""
@@ -278,7 +278,7 @@ def test_there_is_no_bar_in_a_file(tmp_path: Path) -> None:
         display = Display(file, file)
         display.watch([Channel("train", "Pipe", "s3://b/t", ())])
         display.on_fed(Fed("train", 0, 10))
-        display.on_line("line")
+        display.on_line("line", "algo-1")
         display.close()
         file.seek(0)
         assert file.read() == "line\n"

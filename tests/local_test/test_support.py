@@ -24,10 +24,6 @@ def with_source(**members: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (
-            {**REQUEST, "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}},
-            "ResourceConfig.InstanceCount",
-        ),
         (with_source(S3DataType="Converse"), "S3DataType .* Received: Converse. Supported: S3Prefix, ManifestFile"),
         (with_source(InstanceGroupNames=["a"]), "InstanceGroupNames"),
         (
@@ -64,9 +60,9 @@ def test_what_would_change_the_result_is_refused_by_name(request_: dict[str, Any
 
 
 def test_what_has_no_effect_is_listed() -> None:
-    request = {**REQUEST, "Tags": [{"Key": "a", "Value": "b"}], "EnableManagedSpotTraining": True}
+    request = {**REQUEST, "Tags": [{"Key": "a", "Value": "b"}], "InfraCheckConfig": {"EnableInfraCheck": True}}
     request["EnableInterContainerTrafficEncryption"] = False
-    assert check_request(request) == ["EnableManagedSpotTraining", "ResourceConfig.VolumeSizeInGB"]
+    assert check_request(request) == ["InfraCheckConfig", "ResourceConfig.VolumeSizeInGB"]
 
 
 def test_the_tables_name_members_that_exist() -> None:

@@ -1,0 +1,104 @@
+"""One host of a job: its /opt/ml, its channels and FIFOs, its checkpoints, what its container is started with."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_test.channels import Channel
+from local_test.checkpoints import Checkpoints
+from local_test.feeder import Fed, Feeder
+from local_test.optml import Host, checkpoint_path, fetch_channel, make_folders, write_config, write_manifest
+from local_test.runners import ContainerSpec
+from local_test.storage import Storage
+
+_FAILURE_BYTES = 4 * 1024  # of which the service shows 1024 characters
+
+
+@dataclass(frozen=True)
+class Member:
+    """A host with its container's specification and its part of every channel."""
+
+    host: Host
+    spec: ContainerSpec
+    channels: Sequence[Channel]
+
+    def prepare(
+        self, request: Mapping[str, Any], arn: str, run: int, storage: Storage, check: Callable[[], None]
+    ) -> None:
+        """The tree of /opt/ml as the container finds it. `run` counts starts from 1; `check` raises to end the work."""
+        make_folders(self.host, request)
+        write_config(self.host, request, self.channels, arn, run)
+        for channel in self.channels:
+            if channel.mode != "Pipe":
+                fetch_channel(self.host, channel, storage, check)
+
+    def restore(
+        self,
+        request: Mapping[str, Any],
+        storage: Storage,
+        check: Callable[[], None],
+        on_problem: Callable[[Exception], None],
+    ) -> tuple[Checkpoints, int]:
+        """(what keeps the checkpoints, files restored). Call it for a request with a CheckpointConfig."""
+        folder = self.host.inside(checkpoint_path(request) or "") or next(iter(self.spec.mounts))
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = request["CheckpointConfig"]["S3Uri"]
+        checkpoints = Checkpoints(folder, uri, storage, on_problem)
+        restored = checkpoints.restore(check)
+        write_manifest(self.host, "checkpoints", uri, restored)
+        return checkpoints, len(restored)
+
+    def start_feeders(
+        self,
+        stack: ExitStack,
+        storage: Storage,
+        on_fed: Callable[[Fed], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        """One for every Pipe channel, stopped when the stack is left. DataError if a FIFO can't be made."""
+        for channel in self.channels:
+            if channel.mode == "Pipe":
+                feeder = Feeder(
+                    self.host.input_data / channel.name,
+                    lambda n, channel=channel: channel.contents(n, storage),
+                    on_fed,
+                    on_error,
+                )
+                stack.callback(feeder.stop)
+                feeder.start()
+
+    def failure_text(self) -> str:
+        """What the program has written to /opt/ml/output/failure; a link there is not followed."""
+        path = self.host.failure
+        if path.is_symlink() or not path.is_file():
+            return ""
+        return path.read_bytes()[:_FAILURE_BYTES].decode(errors="replace")
+
+
+def find_hosts(request: Mapping[str, Any], folder: Path) -> list[Host]:
+    """algo-1 … algo-n, each with its tree below the job's folder."""
+    names = tuple(f"algo-{n}" for n in range(1, request["ResourceConfig"]["InstanceCount"] + 1))
+    root = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay
+    return [Host(root / name / "opt/ml", name, names) for name in names]
+
+
+def specification(request: Mapping[str, Any], host: Host, environment: Mapping[str, str]) -> ContainerSpec:
+    """The container of a host."""
+    algorithm = request["AlgorithmSpecification"]
+    local_path = checkpoint_path(request)
+    outside = local_path and host.inside(local_path) is None
+    return ContainerSpec(
+        job=request["TrainingJobName"],
+        host=host.name,
+        image=algorithm.get("TrainingImage", ""),
+        base=host.base,
+        environment=environment,
+        entrypoint=algorithm.get("ContainerEntrypoint"),
+        arguments=algorithm.get("ContainerArguments", () if "ContainerEntrypoint" in algorithm else ("train",)),
+        mounts={host.base.parent / "checkpoints": local_path} if local_path and outside else {},
+        network=not request.get("EnableNetworkIsolation", False),
+        hosts=host.hosts,
+    )
