@@ -93,7 +93,8 @@ class _Job:
             self._train, self._pictures, self._settings.batch_size, self._settings.shuffle_buffer,
             self._settings.seed, progress.epoch,
         )  # fmt: skip
-        self._loop.train_epoch(batches.skip(progress.step_in_epoch), progress)
+        every = self._settings.checkpoint_every
+        self._loop.train_epoch(batches.skip(progress.step_in_epoch), progress, every, self._save)
         if not progress.seen:
             raise TrainingError("The epoch had no picture left to train on. Are the channel's objects still the same?")
         loss, accuracy = self._loop.evaluate(self._validation_batches())

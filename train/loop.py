@@ -42,10 +42,17 @@ class Loop:
         self._train_step = tf.function(self._train, input_signature=signature)
         self._test_step = tf.function(self._test, input_signature=signature)
 
-    def train_epoch(self, batches: Iterable[Batch], progress: Progress) -> None:
+    def train_epoch(
+        self,
+        batches: Iterable[Batch],
+        progress: Progress,
+        every: int = 0,
+        save: Callable[[], None] = lambda: None,
+    ) -> None:
         """Train on `batches` — those that are left of the epoch —, counting in `progress`.
 
-        StopRequested leaves `progress` and the model as they are after a whole step. TrainingError at a loss that is
+        `save` is called after each `every` steps of the epoch (0: never), with `progress` up to date. StopRequested
+        leaves `progress` and the model as they are after a whole step. TrainingError at a loss that is
         not finite.
         """
         self._load(progress)
@@ -60,9 +67,12 @@ class Loop:
                     print(f"step=1 loss={float(self._loss_sum) / progress.seen:.6f}", flush=True)  # noqa: T201
                 if progress.step % CHECK_STEPS == 0:
                     self._check_finite()
+                if every and progress.step_in_epoch % every == 0:
+                    self._check_finite()
+                    self._count(progress, began)
+                    save()
         finally:
-            progress.seconds = self._clock() - began
-            progress.loss_sum, progress.correct = float(self._loss_sum), int(self._correct)
+            self._count(progress, began)
         self._check_finite()
 
     def evaluate(self, batches: Iterable[Batch]) -> tuple[float, float]:
@@ -123,6 +133,10 @@ class Loop:
         self._step.assign(progress.step)
         self._loss_sum.assign(progress.loss_sum)
         self._correct.assign(progress.correct)
+
+    def _count(self, progress: Progress, began: float) -> None:
+        progress.seconds = self._clock() - began
+        progress.loss_sum, progress.correct = float(self._loss_sum), int(self._correct)
 
     def _check_finite(self) -> None:
         bad = int(self._bad_step)

@@ -5,6 +5,7 @@ Records of equal length that follow each other (all of them, for raw pictures) c
 read buffer; a lone record is a matrix of one row. So there is one path, whatever the lengths are.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ _FRAME = 16  # what a record takes besides its data
 _MASK_DELTA = np.uint32(0xA282EAD8)
 _RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
 _GZIP_MAGIC = b"\x1f\x8b"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class Run:
     rows: np.ndarray
     first: int  # number of the first record in its stream, from 0
     offset: int  # byte offset of the first record's frame in its stream
+    stride: int  # bytes from one record's frame to the next
     stream: str  # the stream's name, for messages
 
     def where(self, row: int) -> str:
         """`channel train, FIFO train_0, record 7 at byte 21882`."""
-        stride = self.rows.shape[1] + _FRAME
-        return place(self.stream, self.first + row, self.offset + row * stride)
+        return place(self.stream, self.first + row, self.offset + row * self.stride)
 
 
 def place(stream: str, number: int, offset: int) -> str:
@@ -49,23 +51,26 @@ def masked_crc32c(crc: np.ndarray) -> np.ndarray:
     return (crc >> np.uint32(15) | crc << np.uint32(17)) + _MASK_DELTA
 
 
-def tfrecords(stream: Stream, check_data: bool = True) -> Iterator[Run]:
+def tfrecords(stream: Stream, check_data: bool = True, skip: int = 0) -> Iterator[Run]:
     """The records of `stream` in order. Length CRCs are always checked, data CRCs unless `check_data` is false.
 
-    DataError, naming stream, record and byte, for anything that is not whole TFRecord.
+    Up to `skip` records in sequence are left out, with a warning each, where their data's CRC is wrong.
+    DataError, naming stream, record and byte, for anything else that is not whole TFRecord.
     """
-    reader = _TFRecordReader(stream, check_data)
+    reader = _TFRecordReader(stream, check_data, skip)
     while reader.fill():
         while (run := reader.run()) is not None:
-            yield run
+            if len(run.rows):
+                yield run
     reader.finish()
 
 
 class _TFRecordReader:
     """A buffer that slides over the stream; records are views of it."""
 
-    def __init__(self, stream: Stream, check_data: bool) -> None:
-        self._stream, self._check_data = stream, check_data
+    def __init__(self, stream: Stream, check_data: bool, skip: int) -> None:
+        self._stream, self._check_data, self._skip = stream, check_data, skip
+        self._skipped = 0  # in sequence, just before the record at _start
         self._buffer = np.empty(BLOCK_BYTES, np.uint8)
         self._start = self._end = 0  # what has been read and not yet handed out
         self._offset = 0  # of _start in the stream
@@ -105,13 +110,16 @@ class _TFRecordReader:
             return None
         frames = self._alike(stride, available // stride)
         if self._check_data:
-            self._check(frames)
-        run = Run(frames[:, _HEAD:-4], self._number, self._offset, self._stream.name)
-        self._start += frames.size
-        self._offset += frames.size
-        self._number += len(frames)
-        self._wanted = self._end - self._start + 1
+            frames = self._sound(frames)
+        run = Run(frames[:, _HEAD:-4], self._number, self._offset, stride, self._stream.name)
+        self._pass(max(len(frames), 1), stride)
         return run
+
+    def _pass(self, records: int, stride: int) -> None:
+        self._start += records * stride
+        self._offset += records * stride
+        self._number += records
+        self._wanted = self._end - self._start + 1
 
     def _length(self) -> int:
         head = self._buffer[self._start : self._start + _HEAD].tobytes()
@@ -131,18 +139,25 @@ class _TFRecordReader:
         self._stretch = 1 if differ.size else min(self._stretch * 4, 1 << 20)
         return frames[: differ[0]] if differ.size else frames
 
-    def _check(self, frames: np.ndarray) -> None:
+    def _sound(self, frames: np.ndarray) -> np.ndarray:
+        """The frames before the first whose data is damaged; none where that is the first one and may be skipped."""
         data = frames[:, _HEAD:-4]
         computed = masked_crc32c(np.fromiter(map(google_crc32c.value, data), np.uint32, len(data)))
         stored = np.ascontiguousarray(frames[:, -4:]).view("<u4").ravel()
         wrong = np.flatnonzero(computed != stored)
-        if wrong.size:
-            row = int(wrong[0])
-            where = place(self._stream.name, self._number + row, self._offset + row * frames.shape[1])
-            raise DataError(
-                f"{where}: the data's CRC is wrong. Received: {computed[row]:08x}. Expected: {stored[row]:08x}. "
-                "The record is damaged; write the shard again."
-            )
+        if not wrong.size or (wrong[0] and self._skip):
+            self._skipped = 0
+            return frames[: wrong[0]] if wrong.size else frames
+        row = int(wrong[0])
+        what = (
+            f"{place(self._stream.name, self._number + row, self._offset + row * frames.shape[1])}: the data's CRC is "
+            f"wrong. Received: {computed[row]:08x}. Expected: {stored[row]:08x}."
+        )
+        if self._skipped == self._skip:
+            raise DataError(f"{what} The record is damaged; write the shard again.")
+        self._skipped += 1
+        _log.warning("%s Skipped, %d of at most %d in sequence.", what, self._skipped, self._skip)
+        return frames[:0]
 
     def finish(self) -> None:
         """Whether the stream ended where a record did."""

@@ -36,6 +36,9 @@ class Settings:
     patience: int = _setting(
         0, "stop after so many epochs without a better validation accuracy and keep the best; 0: never", low=0
     )
+    checkpoint_every: int = _setting(
+        0, "steps between checkpoints within an epoch, for what SIGTERM does not announce; 0: at its end", low=0
+    )
     precision: str = _setting(
         "float32", "what layers compute in", one_of=("float32", "mixed_bfloat16", "mixed_float16")
     )

@@ -1,5 +1,6 @@
 """Whole jobs: the toolkit's own `train` command in a process, fed through real FIFOs."""
 
+import contextlib
 import csv
 import json
 import os
@@ -163,6 +164,38 @@ def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(t
     assert without_speed(again.history) == without_speed(whole.history)
     for name, array in weights(quiet).items():
         np.testing.assert_array_equal(array, weights(resumed)[name], err_msg=name)
+
+
+def test_killed_at_random_moments_it_ends_as_if_never_killed(tmp_path, shards, feed, start):
+    """SIGKILL announces nothing: what is lost is what came after the last checkpoint, and nothing of the result."""
+    hyperparameters = {"epochs": "3", "shuffle-buffer": "50", "augment": "true", "checkpoint-every": "2"}
+    data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
+
+    def begin(name: str, checkpoints: Path | None = None) -> Job:
+        root = job_folder(tmp_path / name, "Pipe", hyperparameters)
+        if checkpoints is not None and checkpoints.exists():
+            shutil.copytree(checkpoints, root / "checkpoints")
+        for channel in data:
+            feed(root / "input/data", channel, data[channel])
+        return start(root)
+
+    whole = begin("whole")
+    moments = np.random.default_rng()
+    state = None
+    for number in range(4):
+        killed = begin(f"killed-{number}", state)
+        killed.until(" host=algo-1")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            killed.process.wait(moments.uniform(0, 3))
+        killed.process.kill()
+        killed.wait()
+        if (killed.root / "checkpoints").exists():
+            state = killed.root / "checkpoints"
+    last = begin("last", state)
+    assert (last.wait(), whole.wait()) == (0, 0), last.lines
+    assert without_speed(last.history) == without_speed(whole.history)
+    for name, array in weights(whole.root).items():
+        np.testing.assert_array_equal(array, weights(last.root)[name], err_msg=name)
 
 
 def test_stopped_before_the_first_fifo_it_ends_at_once(tmp_path, start):

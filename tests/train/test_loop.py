@@ -148,3 +148,10 @@ def test_the_time_waited_for_input_is_that_of_the_batches():
     loop._train_step = lambda *_: now.__setitem__(0, now[0] + 1)
     loop.train_epoch(slow(), progress)
     assert (progress.waited, progress.seconds) == (9, 12)
+
+
+def test_a_checkpoint_is_asked_for_at_every_so_many_steps_with_the_counts_of_that_step():
+    loop, progress, seen = make(), Progress(), []
+    loop.train_epoch(batches(), progress, 2, lambda: seen.append((progress.step_in_epoch, progress.seen)))
+    loop.train_epoch(batches(), progress, 2, lambda: seen.append((progress.step_in_epoch, progress.loss_sum > 0)))
+    assert seen == [(2, 64), (4, True), (6, True)]
