@@ -1,6 +1,7 @@
 """The walls of the house: who may import whom, and that what is named in one place is what is meant in another."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def test_packages_share_nothing_but_files(package):
     others = set(PACKAGES) - {package}
     for path in (ROOT / package).rglob("*.py"):
         assert not imported(path) & others, path
+
+
+def test_a_process_gets_the_images_environment():
+    from local_test.runners.process import PROGRAM
+
+    final = (ROOT / "container/Dockerfile").read_text().rpartition("FROM ")[2]
+    image = dict(re.findall(r"^(?:ENV|   ) ?(\w+)=(\S+)", final, flags=re.MULTILINE))
+    own = ("PATH", "PYTHONPATH", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES")  # of a container alone
+    assert {name: value for name, value in image.items() if name not in own} == PROGRAM
 
 
 def test_only_the_places_meant_for_it_print():
