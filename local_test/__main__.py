@@ -201,10 +201,10 @@ def serve(args: argparse.Namespace) -> int:
 
 def _stop_jobs(service: "Service", asked: "queue.SimpleQueue[int]") -> None:
     """The first signal has come: SIGTERM and the grace period. The second kills, the third leaves."""
-    names = service.jobs.close()
+    names = service.stop_jobs()
     if names:
         _say(f"local_test: stopping {len(names)} jobs: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills them")
-    while not service.jobs.wait(0.2):
+    while not service.ended(0.2):
         if not asked.empty():
             asked.get()
             _say("local_test: killing the jobs")

@@ -40,13 +40,16 @@ _FAILURE_CHARACTERS = 1024  # how much of /opt/ml/output/failure the service sho
 class History:
     """The description of one job, safe to read from any thread while the job moves on."""
 
-    def __init__(self, request: Mapping[str, Any], arn: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, request: Mapping[str, Any], arn: str, now: Callable[[], datetime], tuning_arn: str | None = None
+    ) -> None:
         self._now, self._lock = now, threading.Lock()
         created = now()
         echo = {key: value for key, value in request.items() if key not in ("TrainingJobName", "Tags")}
         self._description: dict[str, Any] = {
             "TrainingJobName": request["TrainingJobName"],
             "TrainingJobArn": arn,
+            **({"TuningJobArn": tuning_arn} if tuning_arn else {}),
             "ModelArtifacts": {"S3ModelArtifacts": ""},
             "TrainingJobStatus": "InProgress",
             "SecondaryStatus": "Starting",

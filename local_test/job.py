@@ -85,6 +85,7 @@ class TrainingJob:
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = now_utc,
         grace: float = GRACE_SECONDS,
+        tuning_arn: str | None = None,
     ) -> None:
         without_effect = check_request(request)
         self.request, self.name = request, request["TrainingJobName"]
@@ -109,7 +110,7 @@ class TrainingJob:
         self._runs, self._trained, self._created = 0, 0.0, time.monotonic()
         self._events: Events = queue.SimpleQueue()
         self._stop_asked = threading.Event()
-        self.history = History(request, self.arn, now)
+        self.history = History(request, self.arn, now, tuning_arn)
         self._publishing = threading.Lock()
         self._make_folder()
         if without_effect:

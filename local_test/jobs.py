@@ -11,10 +11,11 @@ from typing import Any
 from local_test.errors import BadRequest, ResourceInUse
 from local_test.history import FINAL_STATUSES, History
 from local_test.job import TrainingJob, now_utc
-from local_test.store import Store
+from local_test.store import Store, Tag, change_tags
 
-NewJob = Callable[[Mapping[str, Any], str], TrainingJob]  # (request, region) → an accepted job
-_RETURN_SECONDS = 30.0
+# (request, region, ARN of its tuning job) → an accepted job
+NewJob = Callable[[Mapping[str, Any], str, str | None], TrainingJob]
+RETURN_SECONDS = 30.0
 LEFT = "InternalServerError: The local server ended while the job ran. Start the job again"
 
 
@@ -44,6 +45,7 @@ class Jobs:
         self._waiting: deque[_Entry] = deque()
         self._running: dict[str, threading.Thread] = {}
         self._closed = False
+        self.listeners: list[Callable[[str], None]] = []  # called with the name of every job that has ended
         for description in store.load():
             self._restore(description)
 
@@ -61,11 +63,11 @@ class Jobs:
 
     # Operations
 
-    def create(self, request: Mapping[str, Any], region: str) -> str:
+    def create(self, request: Mapping[str, Any], region: str, tuning_arn: str | None = None) -> str:
         """The ARN. The checks read S3, so they are made without the lock; the job's folder keeps its name unique."""
         if self._closed:
             raise BadRequest("The server is ending and takes no more jobs")
-        job = self._new_job(request, region)
+        job = self._new_job(request, region, tuning_arn)
         entry = _Entry(job.name, job.history, job)
         with self._lock:
             self._entries[job.name.lower()] = entry
@@ -108,7 +110,7 @@ class Jobs:
         with self._lock:
             thread = self._running.get(name)
         if thread:  # it has told its end, and is about to return
-            thread.join(_RETURN_SECONDS)
+            thread.join(RETURN_SECONDS)
         with self._lock:
             if self._entries.pop(name.lower(), None) is None:
                 raise NotFound
@@ -122,19 +124,13 @@ class Jobs:
         job.update(changes)
         return job.arn
 
-    def change_tags(
-        self, name: str, change: Callable[[list[Mapping[str, str]]], list[Mapping[str, str]]]
-    ) -> list[Mapping[str, str]]:
+    def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
         """The tags after `change`, which gets those before; `name` in any case."""
         with self._lock:
             entry = self._entries.get(name.lower())
             if not entry:
                 raise NotFound
-            before = self._store.tags(entry.name)
-            after = change(list(before))
-            if after != before:
-                self._store.set_tags(entry.name, after)
-            return after
+            return change_tags(self._store.folder(entry.name), change)
 
     def _entry(self, name: str) -> _Entry:
         with self._lock:
@@ -163,6 +159,8 @@ class Jobs:
                 entry.job = None
                 del self._running[entry.name]
                 self._fill_slots()
+            for on_end in self.listeners:
+                on_end(entry.name)
 
     def _end_waiting(self, entry: _Entry) -> None:
         """A job that is stopped while it waits ends at once: there is nothing it needs a slot for."""

@@ -11,6 +11,7 @@ from typing import Any
 from local_test.api import Api
 from local_test.api.tags import Tags
 from local_test.api.training import Training
+from local_test.api.tuning import Tuning
 from local_test.clients import CREDENTIALS, Clients
 from local_test.cloudwatch import CloudWatch
 from local_test.errors import BadRequest
@@ -22,6 +23,7 @@ from local_test.runners import Container, ContainerSpec, Runner
 from local_test.server import Router, Server
 from local_test.storage import Storage
 from local_test.store import Store
+from local_test.tunings import Tunings
 
 _TRUST = {
     "Version": "2012-10-17",
@@ -44,7 +46,9 @@ class Service:
         with ExitStack() as stack:
             self._store = stack.enter_context(closing(Store(root)))
             self.jobs = Jobs(self._store, self._new_job, slots, self._runner.sweep)
-            router = Router(Api({**Training(self.jobs).operations(), **Tags(self.jobs).operations()}))
+            self.tunings = Tunings(self._store.tuning, self.jobs)
+            operations = (Training(self.jobs), Tuning(self.tunings), Tags(self.jobs, self.tunings))
+            router = Router(Api({name: call for some in operations for name, call in some.operations().items()}))
             self._server = stack.enter_context(closing(Server(host, port, router)))
             self._inside = _inside(runner, self._server, router)
             if self._inside:
@@ -65,6 +69,15 @@ class Service:
         with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
 
+    def stop_jobs(self) -> list[str]:
+        """As the service would; the names of the training jobs that still have to end."""
+        self.tunings.close()
+        return self.jobs.close()
+
+    def ended(self, seconds: float) -> bool:
+        """Whether everything has, which is waited for so long."""
+        return self.jobs.wait(seconds) and self.tunings.wait(seconds)
+
     def close(self) -> None:
         """Jobs that still run are not waited for: see `jobs`."""
         self._stack.close()
@@ -75,13 +88,13 @@ class Service:
         for name, value in _environment(self.url, region).items():
             yield f"export {name}={value}"
 
-    def _new_job(self, request: Mapping[str, Any], region: str) -> TrainingJob:
+    def _new_job(self, request: Mapping[str, Any], region: str, tuning_arn: str | None) -> TrainingJob:
         watching = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
         interrupting = asked_for(request)
         storage = Storage(lambda: self._clients.get("s3", region))
         environ = _environment((self._inside or self._server).url, region)
         observers = [watching, *interrupting]
-        job = TrainingJob(request, self._store.jobs, self._runner, storage, environ, observers)
+        job = TrainingJob(request, self._store.jobs, self._runner, storage, environ, observers, tuning_arn=tuning_arn)
         for observer in interrupting:
             observer.job = job
         return job

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from local_test.errors import BadRequest
 from local_test.files import write_json
 from local_test.validation import service_model
 
+Tag = Mapping[str, str]
 _DELETED = ".deleted-"  # no job's name begins with a dot
 
 
@@ -26,9 +27,11 @@ class Store:
     """The folder `root`, locked until `close`. BadRequest if it can't be used."""
 
     def __init__(self, root: Path) -> None:
-        self.jobs = Path(os.path.abspath(root)) / "training"  # noqa: PTH100 - links stay
+        top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay
+        self.jobs, self.tuning = top / "training", top / "tuning"
         try:
             self.jobs.mkdir(parents=True, exist_ok=True)
+            self.tuning.mkdir(exist_ok=True)
             self._lock = (root / ".lock").open("w")
         except OSError as error:
             raise BadRequest(f"--root can't be used: {error.strerror}. Received: {root}") from None
@@ -42,17 +45,8 @@ class Store:
         self._lock.close()
 
     def load(self) -> Iterator[dict[str, Any]]:
-        """Every job's description, times as datetimes.
-
-        What was being deleted, or was cut off before it was accepted, is removed for good.
-        """
-        shape = service_model().operation_model("DescribeTrainingJob").output_shape
-        for folder in sorted(path for path in self.jobs.iterdir() if path.is_dir()):
-            described = folder / "describe.json"
-            if folder.name.startswith(_DELETED) or not described.exists():
-                shutil.rmtree(folder)
-            else:
-                yield parse(json.loads(described.read_text()), shape)
+        """Every training job's description, times as datetimes."""
+        return load(self.jobs, "DescribeTrainingJob")
 
     def folder(self, name: str) -> Path:
         return self.jobs / name
@@ -62,24 +56,49 @@ class Store:
         write_json(self.folder(description["TrainingJobName"]) / "describe.json", description)
 
     def remove(self, name: str) -> None:
-        """The whole folder; under another name first, so that no half of it is ever seen as a job."""
-        deleted = self.jobs / f"{_DELETED}{name}"
-        self.folder(name).rename(deleted)
-        shutil.rmtree(deleted)
+        remove(self.folder(name))
 
     def remove_trees(self, name: str) -> None:
         """What hosts that are gone have left: their /opt/ml."""
         for tree in self.folder(name).glob("algo-*"):
             shutil.rmtree(tree)
 
-    def tags(self, name: str) -> list[dict[str, str]]:
-        """As they are now; those of the request until they were changed."""
-        with suppress(FileNotFoundError):
-            return json.loads((self.folder(name) / "tags.json").read_text())
-        return json.loads((self.folder(name) / "request.json").read_text()).get("Tags", [])
 
-    def set_tags(self, name: str, tags: list[Mapping[str, str]]) -> None:
-        write_json(self.folder(name) / "tags.json", tags)
+def load(folder: Path, operation: str) -> Iterator[dict[str, Any]]:
+    """The descriptions below a folder, by the output of the operation that shows them.
+
+    What was being deleted, or was cut off before it was accepted, is removed for good.
+    """
+    shape = service_model().operation_model(operation).output_shape
+    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+        described = path / "describe.json"
+        if path.name.startswith(_DELETED) or not described.exists():
+            shutil.rmtree(path)
+        else:
+            yield parse(json.loads(described.read_text()), shape)
+
+
+def remove(folder: Path) -> None:
+    """All of it; under another name first, so that no half of it is ever seen as a job."""
+    deleted = folder.with_name(f"{_DELETED}{folder.name}")
+    folder.rename(deleted)
+    shutil.rmtree(deleted)
+
+
+def read_tags(folder: Path) -> list[dict[str, str]]:
+    """Of a job, as they are now; those of the request until they were changed."""
+    with suppress(FileNotFoundError):
+        return json.loads((folder / "tags.json").read_text())
+    return json.loads((folder / "request.json").read_text()).get("Tags", [])
+
+
+def change_tags(folder: Path, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
+    """The tags after `change`, which gets those before."""
+    before = read_tags(folder)
+    after = change(list(before))
+    if after != before:
+        write_json(folder / "tags.json", after)
+    return after
 
 
 def parse(value: Any, shape: Shape) -> Any:

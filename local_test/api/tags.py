@@ -1,24 +1,24 @@
 """AddTags, ListTags, DeleteTags for the resources kept here; those of any other resource are moto's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from local_test.api import NotOurs, Operation
 from local_test.api.listing import page
 from local_test.errors import BadRequest
 from local_test.jobs import Jobs
+from local_test.store import Tag
+from local_test.tunings import Tunings
 
 _LIMIT = 50  # tags a resource, on the service
 _PAGE = 50
 
-Tag = Mapping[str, str]
-
 
 class Tags:
-    """Tags of training jobs."""
+    """Tags of training and tuning jobs."""
 
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: Jobs, tunings: Tunings) -> None:
+        self._kinds = {"training-job": jobs.change_tags, "hyper-parameter-tuning-job": tunings.change_tags}
 
     def operations(self) -> dict[str, Operation]:
         return {"AddTags": self._add, "ListTags": self._list, "DeleteTags": self._delete}
@@ -32,23 +32,21 @@ class Tags:
                 raise BadRequest(f"A resource has at most {_LIMIT} tags. Received: {len(merged)} with the ones it has")
             return merged
 
-        return {"Tags": self._jobs.change_tags(_name(request), change)}
+        return {"Tags": self._change(request, change)}
 
     def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
-        tags = self._jobs.change_tags(_name(request), list)
+        tags = self._change(request, list)
         shown, more = page(tags, {"MaxResults": _PAGE, **request}, lambda tag: (tag["Key"],))
         return {"Tags": shown, **more}
 
     def _delete(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
         keys = request["TagKeys"]
-        self._jobs.change_tags(_name(request), lambda tags: [tag for tag in tags if tag["Key"] not in keys])
+        self._change(request, lambda tags: [tag for tag in tags if tag["Key"] not in keys])
         return {}
 
-
-def _name(request: Mapping[str, Any]) -> str:
-    """The job's name as its ARN has it: in lower case."""
-    resource = request["ResourceArn"].rpartition(":")[2]
-    kind, _, name = resource.partition("/")
-    if kind != "training-job":
-        raise NotOurs
-    return name
+    def _change(self, request: Mapping[str, Any], change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
+        """An ARN has the job's name in lower case."""
+        kind, _, name = request["ResourceArn"].rpartition(":")[2].partition("/")
+        if kind not in self._kinds:
+            raise NotOurs
+        return self._kinds[kind](name, change)

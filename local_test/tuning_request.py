@@ -1,0 +1,146 @@
+"""A CreateHyperParameterTuningJob request: checked, and taken apart into the training jobs it makes."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from local_test.errors import BadRequest
+from local_test.ranges import read_ranges
+from local_test.storage import join_uri
+from local_test.strategies import Strategy, choose_strategy, grid_size
+from local_test.support import check_request
+from local_test.validation import validate
+
+OBJECTIVE = "_tuning_objective_metric"  # a hyperparameter of every child
+_JOBS = 750
+# Not supported: path in the configuration → the value that asks for nothing. Everything else is acted on.
+_REFUSED: Mapping[str, Any] = {
+    "HyperParameterTuningJobConfig.StrategyConfig": None,
+    "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": "Off",
+    "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected.CompleteOnConvergence": "Disabled",
+    "WarmStartConfig": None,
+    "Autotune": None,
+}
+# of a definition, not of a training job
+_OWN = ("DefinitionName", "TuningObjective", "HyperParameterRanges", "StaticHyperParameters")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One kind of training job that a tuning job makes."""
+
+    name: str | None
+    request: Mapping[str, Any]  # without name and tuned hyperparameters
+    objective: str
+    maximize: bool
+    strategy: Strategy
+    size: int  # of its grid
+
+    def child(self, name: str, values: Mapping[str, str]) -> dict[str, Any]:
+        """The CreateTrainingJob request. Each child has checkpoints of its own, below the definition's."""
+        request = copy.deepcopy(dict(self.request))
+        request["TrainingJobName"] = name
+        request["HyperParameters"] = {**request["HyperParameters"], **values}
+        if "CheckpointConfig" in request:
+            request["CheckpointConfig"]["S3Uri"] = join_uri(request["CheckpointConfig"]["S3Uri"], name)
+        return request
+
+    def loss(self, value: float) -> float:
+        """Lower is better."""
+        return -value if self.maximize else value
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a tuning job does. `target`: an objective that is good enough; `patience`: jobs without a better one."""
+
+    definitions: Sequence[Definition]
+    max_jobs: int
+    parallel: int
+    max_seconds: float | None
+    target: float | None
+    patience: int | None
+
+
+def read_plan(request: Mapping[str, Any]) -> Plan:
+    """BadRequest, one line, for what the service or this platform would refuse."""
+    validate(request, "CreateHyperParameterTuningJob")
+    _refuse(request)
+    config = request["HyperParameterTuningJobConfig"]
+    definitions = _definitions(request, config)
+    limits, criteria = config["ResourceLimits"], config.get("TuningJobCompletionCriteria", {})
+    return Plan(
+        definitions,
+        _max_jobs(config, definitions),
+        limits["MaxParallelTrainingJobs"],
+        limits.get("MaxRuntimeInSeconds"),
+        criteria.get("TargetObjectiveMetricValue"),
+        criteria.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving"),
+    )
+
+
+def _refuse(request: Mapping[str, Any]) -> None:
+    for path, nothing in _REFUSED.items():
+        value: Any = request
+        for name in path.split("."):
+            value = value.get(name) if value else None
+        if value not in (None, nothing):
+            raise BadRequest(
+                f"{path} is not supported locally and would change the result. Received: {value}. Take it out"
+            )
+
+
+def _definitions(request: Mapping[str, Any], config: Mapping[str, Any]) -> list[Definition]:
+    one, several = request.get("TrainingJobDefinition"), request.get("TrainingJobDefinitions")
+    if bool(one) == bool(several):
+        raise BadRequest("A tuning job needs either TrainingJobDefinition or TrainingJobDefinitions")
+    if one:
+        given = [(one, config.get("HyperParameterTuningJobObjective"), config.get("ParameterRanges"))]
+    else:
+        given = [(item, item.get("TuningObjective"), item.get("HyperParameterRanges")) for item in several or []]
+    return [_definition(item, objective, ranges, config) for item, objective, ranges in given]
+
+
+def _definition(
+    given: Mapping[str, Any],
+    objective: Mapping[str, str] | None,
+    ranges: Mapping[str, Any] | None,
+    config: Mapping[str, Any],
+) -> Definition:
+    if not objective or not ranges:
+        raise BadRequest("A definition needs an objective (Type and MetricName) and ranges of hyperparameters")
+    metrics = [item["Name"] for item in given["AlgorithmSpecification"].get("MetricDefinitions", [])]
+    if objective["MetricName"] not in metrics:
+        raise BadRequest(
+            f"The objective metric must be one of MetricDefinitions. Received: {objective['MetricName']}. "
+            f"Defined: {', '.join(metrics) or 'none'}"
+        )
+    read, static = read_ranges(ranges), given.get("StaticHyperParameters", {})
+    for item in read:
+        if item.name in static:
+            raise BadRequest(f"A hyperparameter is static or has a range, not both. Received: {item.name}")
+    request = {key: value for key, value in given.items() if key not in _OWN}
+    request["HyperParameters"] = {**static, OBJECTIVE: objective["MetricName"]}
+    check_request({**request, "TrainingJobName": "checked"})
+    strategy = choose_strategy(config["Strategy"], read, config.get("RandomSeed"))
+    maximize = objective["Type"] == "Maximize"
+    return Definition(
+        given.get("DefinitionName"), request, objective["MetricName"], maximize, strategy, grid_size(read)
+    )
+
+
+def _max_jobs(config: Mapping[str, Any], definitions: Sequence[Definition]) -> int:
+    asked = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
+    if config["Strategy"] == "Grid":
+        combinations = sum(definition.size for definition in definitions)
+        if asked not in (None, combinations):
+            raise BadRequest(
+                f"MaxNumberOfTrainingJobs must be the grid's {combinations} or left out. Received: {asked}"
+            )
+        asked = combinations
+    if asked is None:
+        raise BadRequest("ResourceLimits.MaxNumberOfTrainingJobs is missing: only Strategy Grid knows it by itself")
+    if asked > _JOBS:
+        raise BadRequest(f"A tuning job makes at most {_JOBS} training jobs. Received: {asked}")
+    return asked
