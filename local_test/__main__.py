@@ -25,6 +25,7 @@ try:
     from local_test.request import DEFAULT_JOB, Options, build, built_in, pairs, read_job
     from local_test.runners.choice import CHECKOUT, CHOICES, choose
     from local_test.storage import Storage
+    from local_test.tune import Tune, line_of
 except ModuleNotFoundError as missing:
     sys.stderr.write(f"local_test: {missing.name} is not installed. Run pip install '.[local]' with this Python\n")
     sys.exit(2)
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m local_test", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     _add_train(commands.add_parser("train", help="run one training job; exit code 0 only if it is Completed"))
+    _add_tune(commands.add_parser("tune", help="run one tuning job; exit code 0 only if it is Completed"))
     _add_serve(commands.add_parser("serve", help="answer SageMaker's API, and run the jobs that clients create"))
     for name, text in _REMOTE.items():
         remote = commands.add_parser(name, help=text)
@@ -71,6 +73,17 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("jobs"), metavar="DIR", help="where jobs are kept (default: jobs)")
     add("--memory", metavar="SIZE", help="limit of the container's memory, such as 8g")
     add("--shm-size", metavar="SIZE", help="size of the container's /dev/shm, such as 1g")
+
+
+def _add_tune(tune: argparse.ArgumentParser) -> None:
+    add = tune.add_argument
+    add("--job", type=Path, required=True, metavar="FILE.json", help="a CreateHyperParameterTuningJob request")
+    add("--image", metavar="IMG", help="image to run, instead of the request's")
+    add("--runner", choices=CHOICES, default="auto", help="auto: containers if a Docker engine answers, else processes")
+    add("--root", type=Path, default=Path("jobs/tune"), metavar="DIR", help="where jobs are kept (default: jobs/tune)")
+    add("--parallel", type=int, metavar="N", help="jobs at a time, others wait (default: one a CPU, at least 2)")
+    add("--memory", metavar="SIZE", help="limit of each container's memory, such as 8g")
+    add("--shm-size", metavar="SIZE", help="size of each container's /dev/shm, such as 1g")
 
 
 def _add_serve(serve: argparse.ArgumentParser) -> None:
@@ -103,7 +116,7 @@ def train(args: argparse.Namespace) -> int:
             stack.callback(close)
         job = TrainingJob(request, args.out, runner, storage, os.environ, [display])
         display.watch(job.channels, len(job.members))
-        _stop_on_signals(job)
+        _stop_on_signals(job.stop, job.kill)
         description = job.run()
         display.close()
         _report(description, job.folder, display.say)
@@ -127,7 +140,7 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
     return build(job, options, args.out, now_utc())
 
 
-def _stop_on_signals(job: TrainingJob) -> None:
+def _stop_on_signals(stop: Callable[[], object], kill: Callable[[], object]) -> None:
     """First Ctrl-C (or SIGTERM, or a closed terminal): stop as the service would. Second: kill. Third: leave."""
     count = 0
 
@@ -137,10 +150,10 @@ def _stop_on_signals(job: TrainingJob) -> None:
         if count == 1:
             # os.write: the handler may interrupt a print
             os.write(2, b"\nlocal_test: stopping the job: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills it\n")
-            job.stop()
+            stop()
         elif count == 2:
             os.write(2, b"\nlocal_test: killing the job\n")
-            job.kill()
+            kill()
         else:
             raise KeyboardInterrupt
 
@@ -170,6 +183,28 @@ def _files_in(archive: Path) -> list[str]:
     with tarfile.open(archive) as tar:
         names = [member.name for member in tar.getmembers() if member.isfile()]
     return [*names[:10], "…"] if len(names) > 10 else names
+
+
+def tune(args: argparse.Namespace) -> int:
+    """One tuning job; its exit code."""
+    request = read_job(args.job)
+    with ExitStack() as stack:
+        runner = choose(args.runner, args.memory, args.shm_size, lambda text: _say(f"local_test: {text}"))
+        if close := getattr(runner, "close", None):
+            stack.callback(close)
+        slots = args.parallel or max(2, os.cpu_count() or 1)
+        tuning = Tune(request, args.image, args.root, runner, slots, os.environ, now_utc, _say)
+        stack.callback(tuning.close)
+        _stop_on_signals(tuning.stop, tuning.jobs.kill)
+        description = tuning.run()
+    status = description["HyperParameterTuningJobStatus"]
+    _say(f"{tuning.name}: {status}")
+    if "FailureReason" in description:
+        _say(f"FailureReason: {description['FailureReason']}")
+    if "BestTrainingJob" in description:
+        _say(f"Best: {line_of(description['BestTrainingJob'])}")
+    _say(f"Training jobs, logs, metrics and artifacts: {args.root}")
+    return _EXIT_CODES[status]
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -257,7 +292,15 @@ def feed(args: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"train": train, "serve": serve, "jobs": jobs, "stop": stop, "interrupt": interrupt, "feed": feed}
+_COMMANDS = {
+    "train": train,
+    "tune": tune,
+    "serve": serve,
+    "jobs": jobs,
+    "stop": stop,
+    "interrupt": interrupt,
+    "feed": feed,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ _REFUSED: Mapping[str, Any] = {
     "Autotune": None,
 }
 # of a definition, not of a training job
-_OWN = ("DefinitionName", "TuningObjective", "HyperParameterRanges", "StaticHyperParameters")
+OWN = ("DefinitionName", "TuningObjective", "HyperParameterRanges", "StaticHyperParameters")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _definition(
     for item in read:
         if item.name in static:
             raise BadRequest(f"A hyperparameter is static or has a range, not both. Received: {item.name}")
-    request = {key: value for key, value in given.items() if key not in _OWN}
+    request = {key: value for key, value in given.items() if key not in OWN}
     request["HyperParameters"] = {**static, OBJECTIVE: objective["MetricName"]}
     check_request({**request, "TrainingJobName": "checked"})
     strategy = choose_strategy(config["Strategy"], read, config.get("RandomSeed"))

@@ -1,0 +1,118 @@
+"""One tuning job without a server: the same jobs, the same folders, a line for each training job as it ends."""
+
+import copy
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from local_test.history import FINAL_STATUSES
+from local_test.job import TrainingJob, region
+from local_test.jobs import Jobs
+from local_test.request import Options, build, timed_name
+from local_test.runners import Runner
+from local_test.storage import Storage
+from local_test.store import Store
+from local_test.tuning_request import OWN
+from local_test.tunings import Tunings
+
+_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
+_STATUS = "HyperParameterTuningJobStatus"
+_OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
+
+
+def fill(request: Mapping[str, Any], image: str | None, out: Path, now: datetime) -> dict[str, Any]:
+    """The request of a local run, each of its definitions filled in as `request.build` fills in a training job."""
+    filled = copy.deepcopy(dict(request))
+    if filled.get("HyperParameterTuningJobName", "<name>") == "<name>":
+        filled["HyperParameterTuningJobName"] = timed_name(_NAME, now)[:_NAME_LIMIT]
+    for key in ("TrainingJobDefinition", "TrainingJobDefinitions"):
+        given = filled.get(key)
+        if isinstance(given, dict):
+            filled[key] = _fill_definition(given, image, out, now)
+        elif isinstance(given, list):
+            filled[key] = [_fill_definition(item, image, out, now) for item in given]
+    return filled
+
+
+def _fill_definition(given: Any, image: str | None, out: Path, now: datetime) -> Any:
+    if not isinstance(given, dict):  # said by the check of the whole
+        return given
+    own = {name: given[name] for name in OWN if name in given}
+    training = {name: value for name, value in given.items() if name not in OWN}
+    built = build(training, Options(image=image), out, now)
+    del built["TrainingJobName"]
+    return {**own, **built}
+
+
+class Tune:
+    """A tuning job that is filled in, accepted and ready to `run`; its folders are below `root`.
+
+    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `say` gets each line for a person.
+    """
+
+    def __init__(
+        self,
+        request: Mapping[str, Any],
+        image: str | None,
+        root: Path,
+        runner: Runner,
+        slots: int,
+        environ: Mapping[str, str],
+        now: Callable[[], datetime],
+        say: Callable[[str], None],
+    ) -> None:
+        self._runner, self._environ, self._say, self._region = runner, environ, say, region(environ)
+        with ExitStack() as stack:
+            self._store = stack.enter_context(closing(Store(root)))
+            self._storage = stack.enter_context(closing(Storage()))
+            self.jobs = Jobs(self._store, self._new_job, slots, runner.sweep)
+            self.tunings = Tunings(self._store.tuning, self.jobs)
+            self._request = fill(request, image, self._store.jobs, now())
+            self.name = self._request["HyperParameterTuningJobName"]
+            self._ended = threading.Semaphore(0)
+            self.jobs.listeners.append(lambda _: self._ended.release())
+            self._stack = stack.pop_all()
+
+    @property
+    def folder(self) -> Path:
+        return self._store.tuning / self.name
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def stop(self) -> None:
+        """As the service would."""
+        self.tunings.close()
+        self.jobs.close()
+
+    def run(self) -> dict[str, Any]:
+        """From beginning to end; DescribeHyperParameterTuningJob's response."""
+        self.tunings.create(self._request, self._region)
+        told: set[str] = set()
+        while True:
+            description = self.tunings.describe(self.name)
+            self._tell(told)
+            if description[_STATUS] in FINAL_STATUSES:
+                self.tunings.wait(1.0)
+                return description
+            self._ended.acquire(timeout=0.2)
+
+    def _tell(self, told: set[str]) -> None:
+        for child in self.tunings.children(self.name):
+            if child["TrainingJobName"] not in told and child["ObjectiveStatus"] != "Pending":
+                told.add(child["TrainingJobName"])
+                self._say(line_of(child))
+
+    def _new_job(self, request: Mapping[str, Any], _: str, tuning_arn: str | None) -> TrainingJob:
+        return TrainingJob(request, self._store.jobs, self._runner, self._storage, self._environ, tuning_arn=tuning_arn)
+
+
+def line_of(child: Mapping[str, Any]) -> str:
+    """A training job of a tuning job: name, status, objective, what was tried."""
+    objective = child.get(_OBJECTIVE)
+    reached = f"{objective['MetricName']}={objective['Value']:g}" if objective else child.get("FailureReason", "")
+    tried = " ".join(f"{name}={value}" for name, value in child["TunedHyperParameters"].items())
+    return f"{child['TrainingJobName']}  {child['TrainingJobStatus']}  {tried}  {reached}".rstrip()
