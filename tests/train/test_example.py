@@ -26,7 +26,7 @@ def feature(value: object) -> tf.train.Feature:
 
 def run_of(*serialized: bytes) -> Run:
     rows = np.array([np.frombuffer(record, np.uint8) for record in serialized])
-    return Run(rows, 10, 1000, "channel train, FIFO train_0")
+    return Run(rows, 10, 1000, rows.shape[1] + 16, "channel train, FIFO train_0")
 
 
 def decode(*serialized: bytes, size: int = 6, classes: int = 1000) -> tuple[list[bytes], list[int]]:

@@ -61,8 +61,8 @@ def test_any_mixture_of_lengths_in_any_pieces_comes_out_as_it_went_in(contents, 
     assert read(b"".join(map(frame, contents)), sizes) == contents
 
 
-@settings(max_examples=20)
-@given(st.lists(st.integers(0, 400_000), min_size=1, max_size=12), st.integers(1, 300_000))
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 400_000), min_size=1, max_size=12), st.integers(1000, 300_000))
 def test_records_around_and_over_the_block_size(lengths, size):
     contents = [bytes([index]) * (length * 5) for index, length in enumerate(lengths)]
     assert read(b"".join(map(frame, contents)), [size]) == contents
@@ -127,6 +127,41 @@ def test_a_wrong_data_crc_names_record_and_byte():
     with pytest.raises(DataError, match=r"record 3 at byte 198: the data's CRC is wrong\. Received: [0-9a-f]{8}\."):
         read(bytes(data))
     assert len(read(bytes(data), check_data=False)) == 5
+
+
+def damaged(*good: bool) -> bytes:
+    """A record for each flag; the false ones with a wrong data CRC. Their data is their number."""
+    frames = [bytearray(frame(b"%03d" % number)) for number in range(len(good))]
+    for whole, flag in zip(frames, good, strict=True):
+        whole[-1] ^= not flag
+    return b"".join(frames)
+
+
+@given(st.lists(st.booleans(), max_size=30), st.integers(1, 4), st.lists(st.integers(1, 60), min_size=1, max_size=3))
+def test_damaged_records_are_skipped_up_to_so_many_in_sequence(good, skip, sizes):
+    longest = max((len(row) for row in "".join("x."[flag] for flag in good).split(".")), default=0)
+    expected, got = [b"%03d" % number for number, flag in enumerate(good) if flag], []
+    try:
+        for run in records.tfrecords(Trickle(damaged(*good), sizes), skip=skip):
+            got += [bytes(row) for row in run.rows]
+    except DataError as failure:
+        assert longest > skip
+        assert "the data's CRC is wrong" in str(failure)
+        assert got == expected[: len(got)]
+    else:
+        assert longest <= skip
+        assert got == expected
+
+
+def test_a_skipped_record_is_warned_of_and_truncation_is_still_an_error(caplog):
+    with pytest.raises(DataError, match="record 3 at byte 57 is truncated"):
+        read_skipping(damaged(True, False, False) + frame(b"999")[:-1], 2)
+    assert "record 2 at byte 38: the data's CRC is wrong." in caplog.text
+    assert "Skipped, 2 of at most 2 in sequence." in caplog.text
+
+
+def read_skipping(data: bytes, skip: int) -> list[bytes]:
+    return [bytes(row) for run in records.tfrecords(Trickle(data), skip=skip) for row in run.rows]
 
 
 @given(st.binary(min_size=1, max_size=200))
