@@ -3,7 +3,7 @@
 import itertools
 import random
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from local_test.errors import BadRequest
 from local_test.ranges import Categorical, Range
@@ -55,6 +55,59 @@ class GridStrategy:
         """Nothing is learnt."""
 
 
+class BayesianStrategy:
+    """Optuna's tree-structured Parzen estimator: likely places near what was good. What runs counts as bad until it has
+    ended, so that jobs at a time don't all try the same. The service's own method is not published."""
+
+    def __init__(self, ranges: Sequence[Range], seed: int | None) -> None:
+        optuna = _optuna()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._ranges = ranges
+        self._places = {item.name: _distribution(item) for item in ranges}
+        self._failed = optuna.trial.TrialState.FAIL
+        self._study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True))
+        self._running: list[tuple[Values, Any]] = []
+
+    def ask(self) -> Values | None:
+        trial = self._study.ask(self._places)
+        values = {item.name: _text(item, trial.params[item.name]) for item in self._ranges}
+        self._running.append((values, trial))
+        return values
+
+    def tell(self, values: Values, objective: float | None) -> None:
+        index = next(index for index, (asked, _) in enumerate(self._running) if asked == values)
+        _, trial = self._running.pop(index)
+        self._study.tell(trial, objective, state=self._failed if objective is None else None)
+
+
+def _optuna() -> Any:
+    """It takes half a second to load, and no other strategy needs it."""
+    try:
+        import optuna
+    except ModuleNotFoundError as missing:
+        raise BadRequest(
+            f"Strategy Bayesian needs Optuna. Received: no {missing.name}. Run pip install '.[local]' with this Python"
+        ) from None
+    return optuna
+
+
+def _distribution(item: Range) -> Any:
+    """Where a value is looked for; that of ReverseLogarithmic is 1 - x, logarithmic."""
+    distributions = _optuna().distributions
+    if isinstance(item, Categorical):
+        return distributions.CategoricalDistribution(item.values)
+    if item.scaling == "ReverseLogarithmic":
+        return distributions.FloatDistribution(1 - item.high, 1 - item.low, log=True)
+    kind = distributions.IntDistribution if item.integer else distributions.FloatDistribution
+    return kind(item.low, item.high, log=item.scaling == "Logarithmic")
+
+
+def _text(item: Range, value: Any) -> str:
+    if isinstance(item, Categorical):
+        return value
+    return item.text(1 - value if item.scaling == "ReverseLogarithmic" else value)
+
+
 def grid_size(ranges: Sequence[Range]) -> int:
     """How many combinations there are."""
     size = 1
@@ -69,4 +122,6 @@ def choose_strategy(name: str, ranges: Sequence[Range], seed: int | None) -> Str
         return RandomStrategy(ranges, seed)
     if name == "Grid":
         return GridStrategy(ranges)
-    raise BadRequest(f"Strategy {name} is not supported locally. Supported: Random, Grid")
+    if name == "Bayesian":
+        return BayesianStrategy(ranges, seed)
+    raise BadRequest(f"Strategy {name} is not supported locally. Supported: Bayesian, Random, Grid")

@@ -249,11 +249,12 @@ class TuningJob:
         with self._lock:
             self._description["HyperParameterTuningJobStatus"] = self._end
             self._description["HyperParameterTuningEndTime"] = self._description["LastModifiedTime"] = now
-        self._store()
+        self._save(self.describe(), self.children())
         return self.describe()
 
     def _store(self) -> None:
-        self._description["LastModifiedTime"] = self._now()
+        with self._lock:
+            self._description["LastModifiedTime"] = self._now()
         self._save(self.describe(), self.children())
 
 

@@ -87,13 +87,12 @@ class Tunings:
         return [*(job.describe() for job, _ in running), *(description for description, _ in over)]
 
     def stop(self, name: str) -> None:
+        status = self.describe(name)["HyperParameterTuningJobStatus"]
         with self._lock:
             found = self._running.get(name.lower())
-        if found and found[0].name == name:
-            found[0].stop()
-            return
-        status = self.describe(name)["HyperParameterTuningJobStatus"]
-        raise BadRequest(f"The request was rejected because the hyper parameter tuning job is in status {status}.")
+        if status in FINAL_STATUSES or not found:
+            raise BadRequest(f"The request was rejected because the hyper parameter tuning job is in status {status}.")
+        found[0].stop()
 
     def delete(self, name: str) -> None:
         """Its training jobs stay."""

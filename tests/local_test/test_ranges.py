@@ -96,6 +96,36 @@ def test_a_grid_is_every_combination_once() -> None:
         GridStrategy([Numeric("n", 0, 1, "Linear", True)])
 
 
+def bayesian_best(seed: int) -> float:
+    """How near 40 trials of one job after the other come to (0.01, 64, "b"); every seventh fails."""
+    ranges = read_ranges(
+        {
+            "ContinuousParameterRanges": [
+                numeric("x", 1e-4, 1, "Logarithmic"),
+                numeric("r", 0.9, 0.9999, "ReverseLogarithmic"),
+            ],
+            "IntegerParameterRanges": [numeric("n", 1, 1000)],
+            "CategoricalParameterRanges": [{"Name": "c", "Values": ["a", "b"]}],
+        }
+    )
+    strategy = choose_strategy("Bayesian", ranges, seed)
+    losses = []
+    for number in range(40):
+        values = strategy.ask()
+        assert values
+        assert 0.9 <= float(values["r"]) <= 0.9999
+        near = abs(math.log10(float(values["x"])) + 2) + abs(math.log2(int(values["n"])) - 6)
+        loss = near + (values["c"] != "b")
+        strategy.tell(values, None if number % 7 == 6 else loss)
+        losses.append(loss)
+    assert sum(losses[20:]) < sum(losses[:20])  # it has learnt
+    return min(losses)
+
+
+def test_bayesian_learns_and_repeats_itself_with_a_seed() -> None:
+    assert bayesian_best(1) == bayesian_best(1) < 1.0
+
+
 def test_a_strategy_that_there_is_not() -> None:
     with pytest.raises(BadRequest, match="Strategy Hyperband is not supported locally"):
         choose_strategy("Hyperband", [], None)

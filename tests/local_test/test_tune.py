@@ -83,11 +83,11 @@ def test_ctrl_c_stops_it(tmp_path: Path) -> None:
 
 
 def test_what_is_not_supported_is_one_line(tmp_path: Path) -> None:
-    job_file(tmp_path, "", Strategy="Bayesian")
+    job_file(tmp_path, "", Strategy="Hyperband")
     process = tune(tmp_path)
     _, err = process.communicate(timeout=45)
     assert process.returncode == 2
-    assert err == "local_test: Strategy Bayesian is not supported locally. Supported: Random, Grid\n"
+    assert err == "local_test: Strategy Hyperband is not supported locally. Supported: Bayesian, Random, Grid\n"
 
 
 def test_a_definition_is_filled_in_as_a_training_job_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,7 +252,7 @@ CONFIG = "HyperParameterTuningJobConfig"
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (tuning_request(Strategy="Bayesian"), "Strategy Bayesian is not supported locally. Supported: Random, Grid"),
+        (tuning_request(Strategy="Hyperband"), "Strategy Hyperband is not supported locally. Supported: Bayesian"),
         (tuning_request(TrainingJobEarlyStoppingType="Auto"), "TrainingJobEarlyStoppingType is not supported"),
         (changed("Autotune", {"Mode": "Enabled"}), "Autotune is not supported"),
         (

@@ -80,6 +80,18 @@ def jobs_of(sagemaker: Any, name: str, **members: Any) -> list[dict[str, Any]]:
     return found
 
 
+def test_bayesian_jobs(served: Served, sagemaker: Any) -> None:
+    sagemaker.create_hyper_parameter_tuning_job(**tuning("bayes", CODE, Strategy="Bayesian"))
+    description = over(sagemaker, "bayes")
+    assert description["HyperParameterTuningJobStatus"] == "Completed", description
+    assert description["ObjectiveStatusCounters"]["Succeeded"] == 6
+    for child in jobs_of(sagemaker, "bayes"):
+        tried = child["TunedHyperParameters"]
+        assert 0.0001 <= float(tried["learning-rate"]) <= 0.1
+        assert int(tried["batch-size"]) in range(16, 257)
+        assert tried["optimizer"] in ("sgd", "adam")
+
+
 def test_a_stop(served: Served, sagemaker: Any) -> None:
     sagemaker.create_hyper_parameter_tuning_job(**tuning("stopped", WAIT))
     until(lambda: len(jobs_of(sagemaker, "stopped")) == 2)
@@ -94,8 +106,8 @@ def test_a_stop(served: Served, sagemaker: Any) -> None:
 
 
 def test_what_is_not_supported_is_refused(sagemaker: Any) -> None:
-    with pytest.raises(ClientError, match="Strategy Bayesian is not supported locally"):
-        sagemaker.create_hyper_parameter_tuning_job(**tuning("no", CODE, Strategy="Bayesian"))
+    with pytest.raises(ClientError, match="Strategy Hyperband is not supported locally"):
+        sagemaker.create_hyper_parameter_tuning_job(**tuning("no", CODE, Strategy="Hyperband"))
 
 
 def test_after_a_kill_and_after_an_orderly_end(tmp_path: Path) -> None:
