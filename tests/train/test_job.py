@@ -214,13 +214,18 @@ def test_a_job_that_waits_for_its_input_says_so(tmp_path, shards, feed, start):
     root = job_folder(tmp_path, "Pipe", {"epochs": "1"})
     train = channel_bytes(shards, "train")
 
+    started = threading.Event()
+
     def slowly(_turn: int) -> bytes:
-        time.sleep(3)  # a slow peer, not a wait for something
+        started.wait(60)
+        time.sleep(5)  # a slow peer, not a wait for something
         return train
 
     feed(root / "input/data", "train", slowly)
     feed(root / "input/data", "validation", channel_bytes(shards, "validation"))
     job = start(root)
+    job.until(" host=algo-1")
+    started.set()
     assert job.wait() == 0, job.lines
     assert any("Input is the bottleneck: " in line and "of epoch 1 was spent waiting" in line for line in job.lines)
     assert 0.2 < float(job.history[0]["input_wait"]) < 1
