@@ -76,7 +76,7 @@ def test_started_as_the_service_does(described):
     assert environment["SAGEMAKER_TRAINING_MODULE"] == "train.container:main"
     assert environment["PYTHONPATH"] == "/opt/program"
     assert environment["PYTHONUNBUFFERED"] == "1"
-    assert environment["PATH"].split(":")[0] == "/opt/venv/bin"
+    assert environment["PATH"].split(":")[:2] == ["/opt/program/bin", "/opt/venv/bin"]  # our `train` comes first
 
 
 def lines(in_image: InImage, script: str) -> list[str]:
@@ -104,14 +104,15 @@ def test_nothing_idle_is_left(in_image: InImage):
 def test_program_is_that_of_the_checkout(in_image: InImage):
     listing = in_image("sh", "-c", "cd /opt/program && find . -name '*.py' -exec sha256sum {} +").stdout
     inside = {path: digest for digest, path in (line.split() for line in listing.splitlines())}
-    sources = {f"./{path.relative_to(ROOT)}": path for path in (ROOT / "train").rglob("*.py")}
+    packages = ("sagemaker_tensorflow", "train")
+    sources = {f"./{path.relative_to(ROOT)}": path for name in packages for path in (ROOT / name).rglob("*.py")}
     assert inside == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sources.items()}
 
 
 def test_a_start_compiles_nothing(in_image: InImage):
     """Every module that a job imports has its bytecode in the image."""
     code = (
-        "import os, sys, train.container, train.job, keras, tensorflow\n"
+        "import os, sys, sagemaker_tensorflow, train.container, train.job, keras, tensorflow\n"
         "for module in list(sys.modules.values()):\n"
         "    cached = getattr(getattr(module, '__spec__', None), 'cached', None)\n"
         "    if cached and cached.startswith('/opt/') and not os.path.exists(cached): print(module.__name__)\n"
