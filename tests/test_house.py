@@ -29,6 +29,15 @@ def test_packages_share_nothing_but_files(package):
         assert not imported(path) & others, path
 
 
+def test_the_drop_in_needs_nothing_but_the_training_program():
+    """It goes into the image with `train/`, which does not know it."""
+    for path in (ROOT / "sagemaker_tensorflow").rglob("*.py"):
+        assert not imported(path) & (set(PACKAGES) - {"train"}), path
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            assert "sagemaker_tensorflow" not in imported(path), path
+
+
 def test_a_process_gets_the_images_environment():
     from local_test.runners.process import PROGRAM
 

@@ -27,6 +27,8 @@ class Window:
 
     def fill(self, wanted: int) -> bool:
         """Read until `wanted` bytes are there; False if the stream ends before."""
+        if self._end - self._start >= wanted:
+            return True
         self._make_room(wanted)
         into = memoryview(self._buffer)
         while self._end < wanted and not self.ended:

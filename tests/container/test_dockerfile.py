@@ -41,6 +41,7 @@ def test_last_stage_installs_nothing():
     assert layers == [
         "COPY --from=builder /opt/venv /opt/venv",
         "COPY container/train /opt/program/bin/train",
+        "COPY sagemaker_tensorflow /opt/program/sagemaker_tensorflow",
         "COPY train /opt/program/train",
         "RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/program",
     ]
@@ -64,7 +65,9 @@ def test_the_service_can_start_it():
 def test_dockerignore_is_an_allow_list():
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
-    assert {line for line in lines if line[0] == "!"} == {"!container/requirements*.txt", "!container/train", "!train"}
+    assert {line[1:] for line in lines if line[0] == "!"} == {
+        "container/requirements*.txt", "container/train", "sagemaker_tensorflow", "train",
+    }  # fmt: skip
 
 
 @pytest.mark.docker
@@ -75,6 +78,7 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
     for name in (
         "train/job.py",
         "train/deep/x.py",
+        "sagemaker_tensorflow/x.py",
         "container/train",
         "container/requirements.txt",
         "container/requirements-gpu.txt",
@@ -95,7 +99,7 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
     finally:
         subprocess.run(["docker", "rmi", name], capture_output=True, timeout=60, check=True)
     assert {path.removeprefix("/context/") for path in found} == {
-        "train/job.py", "train/deep/x.py", "container/train",
+        "train/job.py", "train/deep/x.py", "sagemaker_tensorflow/x.py", "container/train",
         "container/requirements.txt", "container/requirements-gpu.txt",
     }  # fmt: skip
 

@@ -1,0 +1,59 @@
+"""Which FIFO of a channel comes next, kept in `state_dir` across processes and safe between them.
+
+The files are those of the official reader, so that the two could follow each other. It read the number and raised it in
+two steps: two processes could take the same FIFO. Here both happen under the lock.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class PipeState:
+    """The number of the next FIFO of `channel`."""
+
+    def __init__(self, folder: Path, channel: str) -> None:
+        self._lock = folder / f".{channel}-pipe_mode-lock"
+        self._file = folder / f".{channel}-pipe_mode-state"
+
+    def take(self) -> int:
+        """The next FIFO's number, which nobody else gets."""
+        with self._locked():
+            index = self._read()
+            self._write(index + 1)
+        return index
+
+    def give_back(self, index: int) -> None:
+        """FIFO `index` was taken but never read: it is the next again, unless others have gone on meanwhile."""
+        with self._locked():
+            if self._read() == index + 1:
+                self._write(index)
+
+    def _read(self) -> int:
+        try:
+            text = self._file.read_text()
+        except FileNotFoundError:
+            return 0
+        try:
+            return int(text)
+        except ValueError:
+            raise RuntimeError(
+                f"{self._file} can't be used. Received: {text!r}. Expected: the number of the channel's next FIFO. "
+                "Remove the file to begin with FIFO 0."
+            ) from None
+
+    def _write(self, index: int) -> None:
+        beside = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+        with beside.open("w") as file:
+            file.write(str(index))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(self._file)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock.open("w") as lock:  # closing it unlocks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,68 @@
+"""A script for the official reader, as its documentation has them, in script mode through the toolkit."""
+
+import json
+import textwrap
+
+import pytest
+
+from tests.train.conftest import SIZE, channel_bytes, job_folder
+
+pytestmark = pytest.mark.timeout(180)
+
+SCRIPT = """
+    import argparse
+
+    import tensorflow as tf
+    from sagemaker_tensorflow import PipeModeDataset
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--size", type=int)
+    args, _ = parser.parse_known_args()
+
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+    }
+
+    def parse(record):
+        parsed = tf.io.parse_single_example(record, features)
+        image = tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), [args.size, args.size, 3])
+        return tf.cast(image, tf.float32) / 255, parsed["label"]
+
+    def input_fn(channel):
+        ds = PipeModeDataset(channel=channel, record_format="TFRecord")
+        return ds.map(parse, num_parallel_calls=tf.data.AUTOTUNE).batch(50).prefetch(2)
+
+    model = tf.keras.Sequential([
+        tf.keras.Input((args.size, args.size, 3)),
+        tf.keras.layers.Flatten(),
+        tf.keras.layers.Dense(3, activation="softmax"),
+    ])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(input_fn("train"), epochs=args.epochs, verbose=0)
+    print("epochs trained:", len(history.history["loss"]), flush=True)
+    print("validation pictures:", sum(len(labels) for _, labels in input_fn("validation")), flush=True)
+"""
+
+
+def test_a_script_for_the_official_reader_runs_unchanged(tmp_path, shards, feed, start):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/old.py").write_text(textwrap.dedent(SCRIPT))
+    job_folder(tmp_path, "Pipe", {})
+    hyperparameters = {
+        "epochs": "2",
+        "size": str(SIZE),
+        "sagemaker_program": '"old.py"',
+        "sagemaker_submit_directory": json.dumps(str(tmp_path / "code")),
+    }
+    (tmp_path / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
+    (tmp_path / "input/config/resourceconfig.json").write_text('{"current_host":"localhost","hosts":["localhost"]}')
+    for channel in ("train", "validation"):
+        feed(tmp_path / "input/data", channel, channel_bytes(shards, channel))
+    job = start(tmp_path)
+    assert job.wait() == 0, job.lines
+    assert "epochs trained: 2" in job.lines
+    assert "validation pictures: 60" in job.lines
+    assert (tmp_path / "output/success").exists()
+    assert (tmp_path / "pipe_state/.train-pipe_mode-state").read_text() == "2"
