@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 try:
     from local_test.channels import Channel
     from local_test.display import Display
-    from local_test.errors import BadRequest, LocalTestError
+    from local_test.errors import BadRequest, LocalTestError, RunnerError
     from local_test.feeder import Fed, Feeder
     from local_test.files import file_uri
     from local_test.job import TrainingJob, now_utc
@@ -209,8 +209,10 @@ def tune(args: argparse.Namespace) -> int:
 
 def serve(args: argparse.Namespace) -> int:
     """Answers until Ctrl-C; jobs are then stopped as the service would, and waited for."""
-    from local_test.service import LOOPBACK, Service, read_images  # it loads moto, which no other command needs
-
+    try:
+        from local_test.service import LOOPBACK, Service, read_images  # it loads moto, which no other command needs
+    except ModuleNotFoundError as missing:
+        raise RunnerError(f"{missing.name} is not installed. Run pip install '.[local]' with this Python") from None
     with ExitStack() as stack:
         runner = choose(args.runner, args.memory, args.shm_size, lambda text: _say(f"local_test: {text}"))
         if close := getattr(runner, "close", None):
@@ -231,6 +233,7 @@ def serve(args: argparse.Namespace) -> int:
         sys.stdout.flush()
         asked.get()
         _stop_jobs(service, asked)
+        service.save()
     return 0
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from local_test import snapshot
 from local_test.api import Api
 from local_test.api.tags import Tags
 from local_test.api.training import Training
@@ -61,10 +62,11 @@ class Service:
         return self._server.url
 
     def start(self) -> None:
-        """Answers from here on; the role that local job files name exists, as SDKs ask for."""
+        """Answers from here on. S3 holds what it held at an orderly end; the role of local job files exists."""
         self._server.start()
         if self._inside:
             self._inside.start()
+        snapshot.load(self._clients.get("s3", _REGION), self._store.s3)
         iam = self._clients.get("iam", _REGION)
         with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
@@ -77,6 +79,10 @@ class Service:
     def ended(self, seconds: float) -> bool:
         """Whether everything has, which is waited for so long."""
         return self.jobs.wait(seconds) and self.tunings.wait(seconds)
+
+    def save(self) -> None:
+        """What S3 holds, for the next start. DataError if it can't be."""
+        snapshot.save(self._clients.get("s3", _REGION), self._store.s3)
 
     def close(self) -> None:
         """Jobs that still run are not waited for: see `jobs`."""

@@ -28,7 +28,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay
-        self.jobs, self.tuning = top / "training", top / "tuning"
+        self.jobs, self.tuning, self.s3 = top / "training", top / "tuning", top / "s3"
         try:
             self.jobs.mkdir(parents=True, exist_ok=True)
             self.tuning.mkdir(exist_ok=True)
