@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("dataset", "train", "local_test", "launch")
+EXAMPLE = ROOT / "launch/example_script.py"
 
 
 def imported(path: Path) -> set[str]:
@@ -25,8 +26,19 @@ def imported(path: Path) -> set[str]:
 def test_packages_share_nothing_but_files(package):
     """`/opt/ml`, the API and shards are all that the parts have in common."""
     others = set(PACKAGES) - {package}
-    for path in (ROOT / package).rglob("*.py"):
+    for path in set((ROOT / package).rglob("*.py")) - {EXAMPLE}:
         assert not imported(path) & others, path
+
+
+def test_the_example_script_uses_the_scripts_interface_alone():
+    """It lies in `launch/` as what a job sends, but runs inside the image: there `train.pipe` is all it may know."""
+    ours = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(EXAMPLE.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and set(PACKAGES) & set(ast.unparse(node).replace(".", " ").split())
+    ]
+    assert ours == ["from train import pipe"]
 
 
 def test_the_drop_in_needs_nothing_but_the_training_program():

@@ -1,0 +1,201 @@
+"""For a script of one's own: ready batches from a channel, in Pipe, File and FastFile mode alike.
+
+    from train import pipe
+
+    train = pipe.pictures("train", batch_size=128, shuffle=10_000)
+    for epoch in range(10):
+        for images, labels in train:  # a pass over the channel: in Pipe mode the next FIFO
+            model.train_on_batch(images, labels)
+
+`pictures` reads the records that `python -m dataset prepare` writes, at the built-in job's speed. `records` reads any
+TFRecord, RecordIO, text or raw records and leaves their meaning to the script. Both wait for FIFOs with a limit, check
+what they read, and raise DataError naming channel, FIFO, record and byte. Leaving the inner loop early closes the FIFO.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from train import environment, fifo, pipeline
+from train.errors import DataError, TrainingError
+from train.fixed import fixed
+from train.lines import lines
+from train.pictures import Pictures, describe
+from train.recordio import Splits, recordio
+from train.records import Run, tfrecords
+from train.settings import Settings
+
+__all__ = ["DataError", "PictureBatches", "RecordBatches", "TrainingError", "pictures", "records"]
+
+Format = Literal["tfrecord", "recordio", "lines", "fixed"]
+Framing = Callable[[fifo.Stream], Iterator[Run]]
+_DRAWS = 1024  # random numbers at a time: drawing does not depend on how the bytes happen to arrive
+
+
+class PictureBatches:
+    """Every iteration is the channel's next pass: batches of pictures (n, height, width, channels) uint8 and labels
+    (n,) int64, as tensors; the last one may be smaller."""
+
+    def __init__(self, source: fifo.Source, content: Pictures, batch_size: int, shuffle: int, seed: int) -> None:
+        self._source, self._content = source, content
+        self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
+        self.shape, self.classes = content.shape, content.classes
+        self.epoch = 0  # passes begun; part of the shuffling's seed, so set it where a resumed job continues
+
+    def __iter__(self) -> Iterator[pipeline.Batch]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        if self._shuffle:
+            return iter(
+                pipeline.for_training(self._source, self._content, self._batch_size, self._shuffle, self._seed, epoch)
+            )
+        return iter(pipeline.for_validation(self._source, self._content, self._batch_size))
+
+
+class RecordBatches:
+    """Every iteration is the channel's next pass: batches (n,) of bytes objects, the last one may be smaller."""
+
+    def __init__(self, source: fifo.Source, framing: Framing, batch_size: int, shuffle: int, seed: int) -> None:
+        self._source, self._framing = source, framing
+        self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
+        self.epoch = 0  # passes begun; part of the shuffling's seed, so set it where a resumed job continues
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        return self._pass(np.random.default_rng([self._seed, epoch]))
+
+    def _pass(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        batch: list[bytes] = []
+        with closing(self._records()) as arriving:
+            for record in _shuffled(arriving, self._shuffle, generator) if self._shuffle else arriving:
+                batch.append(record)
+                if len(batch) == self._batch_size:
+                    yield _array(batch)
+                    batch = []
+        if batch:
+            yield _array(batch)
+
+    def _records(self) -> Iterator[bytes]:
+        name, empty = "", True
+        with closing(self._source.streams()) as streams:
+            for stream in streams:
+                name = name or stream.name
+                for run in self._framing(stream):
+                    empty = False
+                    yield from [row.tobytes() for row in run.rows]
+        if empty:
+            raise DataError(f"{name} is empty: it ended without a record. Are there objects under the channel's S3Uri?")
+
+
+def pictures(
+    channel: str,
+    batch_size: int = 128,
+    *,
+    shuffle: int = 0,
+    seed: int = 0,
+    shape: tuple[int, int, int] = (32, 32, 3),
+    classes: Sequence[str] | None = None,
+    timeout: float = 300.0,
+    root: str | Path | None = None,
+) -> PictureBatches:
+    """Batches of pictures and labels from shards of tf.train.Example with `image` and `label`.
+
+    Args:
+        channel: its name in the job's InputDataConfig.
+        batch_size: pictures a batch.
+        shuffle: pictures held for shuffling; 0 keeps the order of the records.
+        seed: of the shuffling; every pass has another order, the same in every run.
+        shape: height, width, channels. A dataset channel (File mode, dataset.json) says better, and goes first.
+        classes: names in label order, CIFAR-10's by default. The same holds.
+        timeout: seconds to wait for a FIFO, or for its next byte.
+        root: default SAGEMAKER_BASE_DIR, or else /opt/ml.
+
+    Raises:
+        TrainingError: no such channel, or an argument out of range. Iterating: DataError.
+    """
+    _in_range(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
+    here = _environment(root)
+    known = {} if classes is None else {"classes": ",".join(classes)}
+    content = describe(here, Settings(image_shape=",".join(map(str, shape)), **known))
+    return PictureBatches(fifo.source(here.channel(channel), timeout), content, batch_size, shuffle, seed)
+
+
+def records(
+    channel: str,
+    batch_size: int = 128,
+    *,
+    format: Format = "tfrecord",  # noqa: A002 - what it is called everywhere
+    record_bytes: int | None = None,
+    splits: Splits | None = None,
+    shuffle: int = 0,
+    seed: int = 0,
+    timeout: float = 300.0,
+    root: str | Path | None = None,
+) -> RecordBatches:
+    """Batches of records as they are.
+
+    Args:
+        channel: its name in the job's InputDataConfig.
+        batch_size: records a batch.
+        format: tfrecord, recordio, lines (without their ends, \\n or \\r\\n) or fixed (raw, `record_bytes` each).
+        record_bytes: with `fixed`, and only there.
+        splits: how the writer split RecordIO records, if it did: dmlc drops the magic between parts, plain nothing.
+        shuffle, seed, timeout, root: as for `pictures`.
+
+    Raises:
+        TrainingError: no such channel, or an argument out of range. Iterating: DataError.
+    """
+    _in_range(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
+    framing = _framing(format, record_bytes, splits)
+    return RecordBatches(fifo.source(_environment(root).channel(channel), timeout), framing, batch_size, shuffle, seed)
+
+
+def _framing(format: str, record_bytes: int | None, splits: Splits | None) -> Framing:  # noqa: A002
+    if (format == "fixed") != (record_bytes is not None):
+        raise TrainingError(f"record_bytes goes with format fixed. Received: {format}, {record_bytes}.")
+    if splits not in (None, "dmlc", "plain"):
+        raise TrainingError(f"splits is unknown. Received: {splits}. Expected: dmlc or plain.")
+    if format == "fixed":
+        _in_range(record_bytes=(record_bytes, 1))
+        return functools.partial(fixed, size=record_bytes)
+    framings = {"tfrecord": tfrecords, "recordio": functools.partial(recordio, splits=splits), "lines": lines}
+    if format not in framings:
+        raise TrainingError(f"format is unknown. Received: {format}. Expected: {', '.join(framings)} or fixed.")
+    return framings[format]
+
+
+def _environment(root: str | Path | None) -> environment.Environment:
+    return environment.read(Path(root or os.environ.get("SAGEMAKER_BASE_DIR", environment.OPT_ML)))
+
+
+def _in_range(**arguments: tuple[int, int]) -> None:
+    for name, (value, least) in arguments.items():
+        if value < least:
+            raise TrainingError(f"{name} is too small. Received: {value}. Expected: at least {least}.")
+
+
+def _shuffled(arriving: Iterator[bytes], buffer: int, generator: np.random.Generator) -> Iterator[bytes]:
+    """The same records, each once: a pool of `buffer`; the next one takes the place of one drawn at random."""
+    pool: list[bytes] = []
+    draws: list[int] = []
+    for record in arriving:
+        if len(pool) < buffer:
+            pool.append(record)
+            continue
+        draws = draws or generator.integers(0, buffer, _DRAWS).tolist()
+        place = draws.pop()
+        yield pool[place]
+        pool[place] = record
+    for place in generator.permutation(len(pool)):
+        yield pool[place]
+
+
+def _array(batch: list[bytes]) -> np.ndarray:
+    """(n,) object: NumPy's own type for bytes would drop zeros at their ends."""
+    array = np.empty(len(batch), object)
+    array[:] = batch
+    return array
