@@ -18,11 +18,11 @@ RUN := $(VENV)/bin/python
 SCRIPTS := $(wildcard *.sh */*.sh .ci/run)
 
 # asked only where the answer matters: it may take a while
-ifneq (,$(filter train test,$(MAKECMDGOALS)))
+ifneq (,$(filter train test serve tune,$(MAKECMDGOALS)))
 ENGINE ?= $(if $(shell timeout 20 docker info >/dev/null 2>&1 && echo yes),docker)
 endif
 
-.PHONY: help train test build bench lint lock clean
+.PHONY: help train test build serve tune bench lint lock clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -36,6 +36,13 @@ test: lint $(VENV)/.has-dev,launch,local,train $(if $(ENGINE),build) ## everythi
 
 build: ## the training image, as IMAGE
 	container/build.sh
+
+serve: $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build) ## SageMaker's API on this machine, until Ctrl-C
+	$(RUN) -m local_test serve --runner $(if $(ENGINE),docker,process)
+
+tune: $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build) ## launch/tuning_job.json: six jobs, two in parallel
+	$(RUN) -m dataset prepare
+	$(RUN) -m local_test tune --job launch/tuning_job.json --runner $(if $(ENGINE),docker,process)
 
 bench: build $(VENV)/.has-dev,launch,local,train ## every benchmark, as tables
 	$(RUN) -m dataset prepare

@@ -70,7 +70,8 @@ build() {
   local -a quiet=()
   # a first build takes minutes and shows its steps; a later one has little to tell, and an error is shown all the same
   ! is_here "$image" || quiet=(--quiet)
-  timeout --foreground "$BUILD_LIMIT" docker build "${quiet[@]}" --file "$root/container/Dockerfile" --tag "$image" \
+  timeout --foreground "$BUILD_LIMIT" docker build "${quiet[@]}" --force-rm \
+    --file "$root/container/Dockerfile" --tag "$image" \
     --build-arg "BASE=$base" --build-arg "VARIANT=$variant" \
     --build-arg "CREATED=$(created)" --build-arg "REVISION=$(revision)" \
     --build-arg "SOURCE=${SOURCE:-$(source_address)}" --build-arg "VERSION=$(version)" "$root" >&2

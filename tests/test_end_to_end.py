@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +154,63 @@ def test_a_failure_reaches_the_person(data, tmp_path):
     described = json.loads((tmp_path / "jobs/end-to-end/describe.json").read_text())
     assert described["FailureReason"].startswith(reason)
     assert described["FailureReason"].endswith("exit code: 1")
+
+
+@pytest.fixture
+def address(tmp_path, request) -> Iterator[dict[str, str]]:
+    """The exports of a running `local_test serve`, with the runner that the test asks for."""
+    command = [sys.executable, "-m", "local_test", "serve", "--port", "0", "--root", str(tmp_path / "root")]
+    server = subprocess.Popen(
+        [*command, "--runner", request.param], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        lines = [server.stdout.readline() for _ in range(4)]
+        yield dict(line.strip().removeprefix("export ").split("=", 1) for line in lines)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "address", ["process", pytest.param("docker", marks=pytest.mark.docker)], indirect=True, ids=["process", "docker"]
+)
+def test_the_same_job_through_the_api(data, tmp_path, address, request):
+    """launch/training_job.json with its placeholders filled in, sent by boto3; the data comes from S3."""
+    boto3 = pytest.importorskip("boto3")
+    if "docker" in request.node.name:
+        request.getfixturevalue("docker_engine")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | address
+    session = boto3.Session(
+        address["AWS_ACCESS_KEY_ID"], address["AWS_SECRET_ACCESS_KEY"], region_name=address["AWS_DEFAULT_REGION"]
+    )
+    s3, sagemaker = (session.client(name, endpoint_url=address["AWS_ENDPOINT_URL"]) for name in ("s3", "sagemaker"))
+    s3.create_bucket(Bucket="somewhere")
+    uploaded = run("dataset", "upload", "--bucket", "somewhere", "--data", str(data), env=environment)
+    assert uploaded.returncode == 0, uploaded.stderr
+
+    text = (ROOT / "launch/training_job.json").read_text()
+    role = "arn:aws:iam::123456789012:role/local"
+    for placeholder, value in (("name", "sent"), ("image", IMAGE), ("role", role), ("bucket", "somewhere")):
+        text = text.replace(f"<{placeholder}>", value)
+    definition = json.loads(text)
+    definition["HyperParameters"] |= {"epochs": "2", "batch-size": "32"}
+    sagemaker.create_training_job(**definition)
+    waiter = sagemaker.get_waiter("training_job_completed_or_stopped")
+    waiter.wait(TrainingJobName="sent", WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+
+    described = sagemaker.describe_training_job(TrainingJobName="sent")
+    assert described["TrainingJobStatus"] == "Completed", described.get("FailureReason")
+    final = {metric["MetricName"]: metric["Value"] for metric in described["FinalMetricDataList"]}
+    assert final["validation:accuracy"] > 0.9
+    address_of_model = described["ModelArtifacts"]["S3ModelArtifacts"]
+    assert address_of_model == "s3://somewhere/cv_keras_cifar10/jobs/sent/output/model.tar.gz"
+    s3.download_file("somewhere", address_of_model.partition("somewhere/")[2], str(tmp_path / "model.tar.gz"))
+    with tarfile.open(tmp_path / "model.tar.gz") as tar:
+        assert {"1/saved_model.pb", "model.keras", "classes.json"} <= {
+            name.removeprefix("./") for name in tar.getnames()
+        }
+    for client in (s3, sagemaker):
+        client.close()

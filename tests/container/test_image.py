@@ -59,6 +59,7 @@ def test_unknown_variant_is_refused(described):
     build = [
         "docker",
         "build",
+        "--force-rm",
         f"--build-arg=BASE={base}",
         "--build-arg=VARIANT=tpu",
         f"--file={ROOT}/container/Dockerfile",

@@ -52,3 +52,5 @@ def test_launch_carries_the_same_definitions():
     assert json.loads((LAUNCH / "metric_definitions.json").read_text()) == metrics.DEFINITIONS
     job = json.loads((LAUNCH / "training_job.json").read_text())
     assert job["AlgorithmSpecification"]["MetricDefinitions"] == metrics.DEFINITIONS
+    tuning = json.loads((LAUNCH / "tuning_job.json").read_text())["TrainingJobDefinition"]
+    assert tuning["AlgorithmSpecification"]["MetricDefinitions"] == metrics.DEFINITIONS
