@@ -79,6 +79,9 @@ class _RecordIOReader:
         """The frames (n, stride) from the start on whose heads equal the first's, n ≥ 1."""
         count = min(most, self._stretch)
         frames = self._window.view[: count * stride].reshape(count, stride)
+        if count == 1:
+            self._stretch = 4
+            return frames
         differ = np.flatnonzero((frames[:, :_HEAD] != frames[0, :_HEAD]).any(axis=1))
         self._stretch = 1 if differ.size else min(self._stretch * 4, 1 << 20)
         return frames[: differ[0]] if differ.size else frames

@@ -51,6 +51,11 @@ def masked_crc32c(crc: np.ndarray) -> np.ndarray:
     return (crc >> np.uint32(15) | crc << np.uint32(17)) + _MASK_DELTA
 
 
+def _masked(crc: int) -> int:
+    """The same for one value: a twentieth of the time, and records of differing lengths come one by one."""
+    return (((crc >> 15) | (crc << 17)) + int(_MASK_DELTA)) & 0xFFFFFFFF
+
+
 def tfrecords(stream: Stream, check_data: bool = True, skip: int = 0) -> Iterator[Run]:
     """The records of `stream` in order. Length CRCs are always checked, data CRCs unless `check_data` is false.
 
@@ -123,8 +128,7 @@ class _TFRecordReader:
 
     def _length(self) -> int:
         head = self._buffer[self._start : self._start + _HEAD].tobytes()
-        crc = masked_crc32c(np.array([google_crc32c.value(head[:8])]))[0]
-        if crc != int.from_bytes(head[8:], "little"):
+        if _masked(google_crc32c.value(head[:8])) != int.from_bytes(head[8:], "little"):
             raise self._not_a_head(head)
         length = int.from_bytes(head[:8], "little")
         if length > MAX_RECORD_BYTES:
@@ -135,12 +139,18 @@ class _TFRecordReader:
         """The frames (n, stride) from the start on whose length field equals the first's, n ≥ 1."""
         count = min(most, self._stretch)
         frames = self._buffer[self._start : self._start + count * stride].reshape(count, stride)
+        if count == 1:
+            self._stretch = 4
+            return frames
         differ = np.flatnonzero((frames[:, :_HEAD] != frames[0, :_HEAD]).any(axis=1))
         self._stretch = 1 if differ.size else min(self._stretch * 4, 1 << 20)
         return frames[: differ[0]] if differ.size else frames
 
     def _sound(self, frames: np.ndarray) -> np.ndarray:
         """The frames before the first whose data is damaged; none where that is the first one and may be skipped."""
+        if len(frames) == 1 and self._intact(frames[0]):
+            self._skipped = 0
+            return frames
         data = frames[:, _HEAD:-4]
         computed = masked_crc32c(np.fromiter(map(google_crc32c.value, data), np.uint32, len(data)))
         stored = np.ascontiguousarray(frames[:, -4:]).view("<u4").ravel()
@@ -158,6 +168,10 @@ class _TFRecordReader:
         self._skipped += 1
         _log.warning("%s Skipped, %d of at most %d in sequence.", what, self._skipped, self._skip)
         return frames[:0]
+
+    @staticmethod
+    def _intact(frame: np.ndarray) -> bool:
+        return _masked(google_crc32c.value(frame[_HEAD:-4])) == int.from_bytes(frame[-4:].tobytes(), "little")
 
     def finish(self) -> None:
         """Whether the stream ended where a record did."""

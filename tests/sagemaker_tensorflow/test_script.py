@@ -1,12 +1,17 @@
 """A script for the official reader, as its documentation has them, in script mode through the toolkit."""
 
 import json
+import os
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from tests.train.conftest import SIZE, channel_bytes, job_folder
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(180)
 
 SCRIPT = """
@@ -66,3 +71,44 @@ def test_a_script_for_the_official_reader_runs_unchanged(tmp_path, shards, feed,
     assert "validation pictures: 60" in job.lines
     assert (tmp_path / "output/success").exists()
     assert (tmp_path / "pipe_state/.train-pipe_mode-state").read_text() == "2"
+
+
+ENDINGS = """
+    import os, sys
+    import tensorflow as tf
+    from sagemaker_tensorflow import PipeModeDataset
+
+    def dataset():
+        return PipeModeDataset("train", record_format="TextLine")
+
+    if sys.argv[1] == "graph":
+        with tf.Graph().as_default():
+            following = tf.compat.v1.data.make_one_shot_iterator(dataset()).get_next()
+            with tf.compat.v1.Session() as session:
+                print(session.run(following), session.run(following))
+    else:
+        iterator = iter(dataset().map(tf.strings.length).prefetch(4))
+        print(next(iterator).numpy())
+    if sys.argv[1] == "failing":
+        raise ValueError("as asked")
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("way", "code", "said"), [("graph", 0, "b'one' b'three'"), ("open", 0, "3"), ("failing", 1, "3")]
+)
+def test_a_process_ends_although_its_fifo_is_still_open(tmp_path, way, code, said):
+    (tmp_path / "ends.py").write_text(textwrap.dedent(ENDINGS))
+    root = job_folder(tmp_path / "ml", "Pipe", {})
+    os.mkfifo(root / "input/data/train_0")
+    keep = os.open(root / "input/data/train_0", os.O_RDWR)
+    try:
+        os.write(keep, b"one\nthree\n")
+        known = {"SAGEMAKER_BASE_DIR": str(root), "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        command = [sys.executable, str(tmp_path / "ends.py"), way]
+        done = subprocess.run(command, env=os.environ | known, capture_output=True, text=True, timeout=40)
+    finally:
+        os.close(keep)
+    assert (done.returncode, done.stdout.strip()) == (code, said), done.stderr
+    assert ("ValueError: as asked" in done.stderr) == (way == "failing")
