@@ -89,7 +89,7 @@ def _add_tune(tune: argparse.ArgumentParser) -> None:
 def _add_serve(serve: argparse.ArgumentParser) -> None:
     add = serve.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
-    add("--port", type=int, default=4580, help="0: any that is free (default: 4580)")
+    add("--port", type=_port, default=4580, help="0: any that is free (default: 4580)")
     add("--root", type=Path, default=Path("jobs/api"), metavar="DIR", help="where jobs are kept (default: jobs/api)")
     add("--runner", choices=CHOICES, default="auto", help="auto: containers if a Docker engine answers, else processes")
     add("--images", type=Path, metavar="FILE.json", help="a map from image names in requests to local images")
@@ -159,6 +159,13 @@ def _stop_on_signals(stop: Callable[[], object], kill: Callable[[], object]) -> 
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handle)
+
+
+def _port(text: str) -> int:
+    """A TCP port; 0 asks for any."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"not a port. Received: {text}. Expected: 0 to 65535")
+    return int(text)
 
 
 def _report(description: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:

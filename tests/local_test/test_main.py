@@ -282,3 +282,11 @@ def test_there_is_no_bar_in_a_file(tmp_path: Path) -> None:
         display.close()
         file.seek(0)
         assert file.read() == "line\n"
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_a_port_that_is_none_is_a_line(port: str) -> None:
+    command = [sys.executable, "-m", "local_test", "serve", f"--port={port}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"not a port. Received: {port}. Expected: 0 to 65535" in done.stderr
