@@ -22,14 +22,18 @@ ifneq (,$(filter train test serve tune,$(MAKECMDGOALS)))
 ENGINE ?= $(if $(shell timeout 20 docker info >/dev/null 2>&1 && echo yes),docker)
 endif
 
+# what runs jobs: the image where an engine answers, else a process with the training program's packages
+PLATFORM = $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build)
+RUNNER = $(if $(ENGINE),docker,process)
+
 .PHONY: help train test build serve tune bench lint lock clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
 
-train: $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build) ## the main job: pictures, FIFOs, training, result
+train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 	$(RUN) -m dataset prepare
-	$(RUN) -m local_test train --runner $(if $(ENGINE),docker,process) --hyperparameter model=tutorial --hyperparameter epochs=3
+	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter model=tutorial --hyperparameter epochs=3
 
 test: lint $(VENV)/.has-dev,launch,local,train $(if $(ENGINE),build) ## everything this machine can test
 	$(RUN) -m pytest
@@ -37,12 +41,12 @@ test: lint $(VENV)/.has-dev,launch,local,train $(if $(ENGINE),build) ## everythi
 build: ## the training image, as IMAGE
 	container/build.sh
 
-serve: $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build) ## SageMaker's API on this machine, until Ctrl-C
-	$(RUN) -m local_test serve --runner $(if $(ENGINE),docker,process)
+serve: $(PLATFORM) ## SageMaker's API on this machine, until Ctrl-C
+	$(RUN) -m local_test serve --runner $(RUNNER)
 
-tune: $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build) ## launch/tuning_job.json: six jobs, two in parallel
+tune: $(PLATFORM) ## launch/tuning_job.json: six jobs, two in parallel
 	$(RUN) -m dataset prepare
-	$(RUN) -m local_test tune --job launch/tuning_job.json --runner $(if $(ENGINE),docker,process)
+	$(RUN) -m local_test tune --job launch/tuning_job.json --runner $(RUNNER)
 
 bench: build $(VENV)/.has-dev,launch,local,train ## every benchmark, as tables
 	$(RUN) -m dataset prepare

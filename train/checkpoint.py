@@ -16,9 +16,9 @@ import keras
 import numpy as np
 
 from train.errors import TrainingError
+from train.files import PARTIAL, write_whole
 
 _KEPT = 2  # the newest, and the one before it in case the newest is damaged on its way through S3
-_PARTIAL = ".partial-"
 
 
 @dataclass
@@ -46,17 +46,12 @@ class Checkpoints:
     def save(self, progress: Progress, variables: Mapping[str, np.ndarray]) -> Path:
         """Write a checkpoint and drop those before the last two. TrainingError if the disk refuses."""
         path = self._folder / f"checkpoint-{progress.epoch:05d}-{progress.step_in_epoch:07d}.npz"
-        partial = self._folder / f"{_PARTIAL}{path.name}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.savez(file, progress=np.array(json.dumps(vars(progress))), **variables)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            text = np.array(json.dumps(vars(progress)))
+            write_whole(path, lambda file: np.savez(file, progress=text, **variables))
             _sync(self._folder)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise TrainingError(
                 f"The checkpoint can't be written to {path}: {error.strerror}. The one before it is untouched."
             ) from error
@@ -83,7 +78,7 @@ class Checkpoints:
         return sorted(self._folder.glob("checkpoint-*.npz"))
 
     def _prune(self) -> None:
-        for old in [*self._all()[:-_KEPT], *self._folder.glob(f"{_PARTIAL}*")]:
+        for old in [*self._all()[:-_KEPT], *self._folder.glob(f"{PARTIAL}*")]:
             old.unlink(missing_ok=True)
 
 

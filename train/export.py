@@ -1,7 +1,6 @@
 """The trained model → /opt/ml/model: a SavedModel for serving, a .keras file to go on with, the class names."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from train.errors import TrainingError
+from train.files import write_text
 from train.pictures import Pictures
 
 VERSION = "1"  # TensorFlow Serving takes numbered folders; SageMaker's TensorFlow endpoints do too
@@ -30,7 +30,7 @@ def export(model: keras.Model, pictures: Pictures, folder: Path) -> None:
         partial = folder / ".partial-model.keras"
         whole.save(partial.with_suffix(".keras"))
         partial.replace(folder / "model.keras")
-        _write(folder / "classes.json", json.dumps(list(pictures.classes)))
+        write_text(folder / "classes.json", json.dumps(list(pictures.classes)))
     except (OSError, tf.errors.ResourceExhaustedError) as error:
         raise TrainingError(f"The model can't be written to {folder}: {error}") from error
 
@@ -52,12 +52,3 @@ def _saved_model(model: keras.Model, pictures: Pictures, folder: Path) -> None:
     archive.write_out(partial, verbose=False)
     shutil.rmtree(final, ignore_errors=True)
     partial.replace(final)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".partial-{path.name}")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

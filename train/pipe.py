@@ -80,15 +80,8 @@ class RecordBatches:
             yield _array(batch)
 
     def _records(self) -> Iterator[bytes]:
-        name, empty = "", True
-        with closing(self._source.streams()) as streams:
-            for stream in streams:
-                name = name or stream.name
-                for run in self._framing(stream):
-                    empty = False
-                    yield from [row.tobytes() for row in run.rows]
-        if empty:
-            raise DataError(f"{name} is empty: it ended without a record. Are there objects under the channel's S3Uri?")
+        for run in pipeline.runs(self._source, self._framing):
+            yield from [row.tobytes() for row in run.rows]
 
 
 def pictures(

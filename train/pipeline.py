@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from train.errors import DataError
 from train.example import ExampleDecoder
-from train.fifo import Source
+from train.fifo import Source, Stream
 from train.pictures import Pictures
-from train.records import tfrecords
+from train.records import Run, tfrecords
 
 EXCHANGE = 1024  # pictures that leave the shuffle's pool together; others then take their places
 _AHEAD = 4  # batches ready before the loop asks
@@ -103,17 +103,24 @@ def for_validation(source: Source, pictures: Pictures, batch_size: int) -> Batch
     return Batches(lambda: in_order(_decoded(source, pictures), pictures.bytes, batch_size), pictures)
 
 
+def runs(source: Source, framing: Callable[[Stream], Iterator[Run]] = tfrecords) -> Iterator[Run]:
+    """The records of the source's next pass; DataError if there is none."""
+    records, names = 0, []
+    with closing(source.streams()) as streams:
+        for stream in streams:
+            names.append(stream.name)
+            for run in framing(stream):
+                records += len(run.rows)
+                yield run
+    if not records:
+        raise DataError(f"{names[0]} is empty: it ended without a record. Are there objects under the channel's S3Uri?")
+
+
 def _decoded(source: Source, pictures: Pictures) -> Iterator[Piece]:
     """Pieces as the records arrive, of any size; arrays are valid until the next."""
     decoder = ExampleDecoder(pictures.bytes, len(pictures.classes))
-    records, names = 0, []
-    for stream in source.streams():
-        names.append(stream.name)
-        for run in tfrecords(stream):
-            records += len(run.rows)
-            yield decoder.decode(run)
-    if not records:
-        raise DataError(f"{names[0]} is empty: it ended without a record. Are there objects under the channel's S3Uri?")
+    for run in runs(source):
+        yield decoder.decode(run)
 
 
 class _Filler:

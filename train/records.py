@@ -21,7 +21,7 @@ _HEAD = 12  # length and its CRC
 _FRAME = 16  # what a record takes besides its data
 _MASK_DELTA = np.uint32(0xA282EAD8)
 _RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _log = logging.getLogger(__name__)
 
 
@@ -184,7 +184,7 @@ class _TFRecordReader:
             raise self._error(f"is truncated. Received: {left} bytes. Expected: {expected}.")
 
     def _not_a_head(self, head: bytes) -> DataError:
-        if head.startswith(_GZIP_MAGIC):
+        if head.startswith(GZIP_MAGIC):
             return self._error(
                 "is gzip-compressed (1f 8b). Expected: plain TFRecord. Set CompressionType Gzip on the channel in Pipe "
                 "mode, or store the shards uncompressed."

@@ -5,7 +5,6 @@ import csv
 import html
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from train.errors import TrainingError
 from train.evaluation import Evaluation, Mistake
+from train.files import write_text
 
 History = Sequence[dict[str, float]]  # a row an epoch: the fields of metrics.EpochMetrics
 
@@ -36,21 +36,12 @@ def write(
     page = folder / "report.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / "history.csv", table.getvalue())
-        _replace(folder / "evaluation.json", json.dumps(evaluation.as_json(classes), indent=1))
-        _replace(page, _page(history, evaluation, classes, facts))
+        write_text(folder / "history.csv", table.getvalue())
+        write_text(folder / "evaluation.json", json.dumps(evaluation.as_json(classes), indent=1))
+        write_text(page, _page(history, evaluation, classes, facts))
     except OSError as error:
         raise TrainingError(f"The report can't be written to {folder}: {error.strerror}") from error
     return page
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".partial-{path.name}")
-    with partial.open("w", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _page(history: History, evaluation: Evaluation, classes: tuple[str, ...], facts: dict[str, str]) -> str:

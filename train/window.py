@@ -4,9 +4,7 @@ import numpy as np
 
 from train.errors import DataError
 from train.fifo import Stream
-from train.records import BLOCK_BYTES, MAX_RECORD_BYTES, Run, place
-
-GZIP_MAGIC = b"\x1f\x8b"
+from train.records import BLOCK_BYTES, GZIP_MAGIC, MAX_RECORD_BYTES, Run, place
 
 
 class Window:
