@@ -101,6 +101,7 @@ class TrainingJob:
         if self.folder.exists():
             self._in_use()
         runner.check(specs[0])
+        shortfall = runner.shortfall(specs[0])
         channels = find_channels(request, storage)
         self._check_buckets()
         self.members = [
@@ -115,6 +116,8 @@ class TrainingJob:
         self._make_folder()
         if without_effect:
             self._note(f"accepted without effect here: {', '.join(without_effect)}")
+        for text in shortfall:
+            self._note(text)
 
     @property
     def channels(self) -> Sequence[Channel]:

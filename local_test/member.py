@@ -101,4 +101,5 @@ def specification(request: Mapping[str, Any], host: Host, environment: Mapping[s
         mounts={host.base.parent / "checkpoints": local_path} if local_path and outside else {},
         network=not request.get("EnableNetworkIsolation", False),
         hosts=host.hosts,
+        instance_type=request["ResourceConfig"]["InstanceType"],
     )

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +132,9 @@ class NamedImages:
 
     def check(self, spec: ContainerSpec) -> None:
         self._runner.check(self._named(spec))
+
+    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:
+        return self._runner.shortfall(spec)
 
     def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:
         return self._runner.connected(spec)

@@ -35,9 +35,9 @@ class StoredObject:
         return local_path(self.uri)
 
 
-def new_s3_client() -> Any:
+def new_s3_client(endpoint_url: str | None = None) -> Any:
     """A client of a session of its own: boto3's default session is not safe to create from threads."""
-    return boto3.session.Session().client("s3", config=_S3_CONFIG)
+    return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=_S3_CONFIG)
 
 
 class Storage:

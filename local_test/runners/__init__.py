@@ -23,6 +23,7 @@ class ContainerSpec:
     mounts: Mapping[Path, str] = field(default_factory=dict)
     network: bool = True
     hosts: Sequence[str] = ("algo-1",)  # all of the job, whose names resolve in each of its containers
+    instance_type: str = ""  # whose CPUs and memory are the limits; empty: none
     peers: str = ""  # the network of a job with several hosts, from Runner.connected
 
 
@@ -59,6 +60,10 @@ class Runner(Protocol):
 
     def check(self, spec: ContainerSpec) -> None:
         """RunnerError if that container could not be started: no image, no toolkit, a member it can't follow."""
+        ...
+
+    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:
+        """What of the spec's instance type this machine does not have, a line each; for check's specs only."""
         ...
 
     def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:

@@ -7,7 +7,7 @@ therefore write nowhere but below /opt/ml and /tmp, and work as any user.
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,21 +17,24 @@ from uuid import uuid4
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import IPAMConfig, IPAMPool, LogConfig, Mount
+from docker.types import DeviceRequest, IPAMConfig, IPAMPool, LogConfig, Mount
 from docker.utils.socket import STDERR, STDOUT, frames_iter
 
 from local_test.errors import RunnerError
+from local_test.instances import Limits, Machine, limits
 from local_test.optml import OPT_ML
 from local_test.runners import ContainerSpec, Exit
 
 LABEL = "sagemaker-local-job"
 _BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are unique only there
+_GPUS = Path("/proc/driver/nvidia/gpus")  # a folder each
 _STREAMS = {STDOUT: "stdout", STDERR: "stderr"}
 _ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
 
 
 class DockerRunner:
-    """`memory` and `shm_size` in Docker's notation ("2g"); None leaves the engine's default (64 MB of /dev/shm)."""
+    """`memory` and `shm_size` in Docker's notation ("2g"). Without them a container has its instance type's memory, as
+    far as the machine has that, and the engine's default of /dev/shm (64 MB)."""
 
     def __init__(
         self,
@@ -60,10 +63,25 @@ class DockerRunner:
             self._client.images.get(spec.image)
         except ImageNotFound:
             raise RunnerError(
-                f"There is no image {spec.image} on this machine. Run make build, or name another with --image"
+                f"Cannot find the requested image: There is no image {spec.image} on this machine. "
+                "Run make build, pull or tag it, name another with --image, or give a local one that name with "
+                "serve --images FILE.json"
             ) from None
         except _ENGINE_ERRORS as error:
             raise RunnerError(f"The image {spec.image} can't be used. Received: {_one_line(error)}") from None
+
+    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:
+        return self._limits(spec).notes
+
+    def _limits(self, spec: ContainerSpec) -> Limits:
+        if not spec.instance_type:
+            return Limits()
+        try:
+            info = self._client.info()
+        except _ENGINE_ERRORS as error:
+            raise RunnerError(f"The engine does not say what it has. Received: {_one_line(error)}") from None
+        gpus = len(list(_GPUS.glob("*"))) if "nvidia" in (info.get("Runtimes") or {}) else 0
+        return limits(spec.instance_type, Machine(info["NCPU"], info["MemTotal"], gpus))
 
     @contextmanager
     def connected(self, spec: ContainerSpec) -> Iterator[str]:
@@ -131,7 +149,8 @@ class DockerRunner:
         return next((pool.get("Gateway") or str(ip_network(pool["Subnet"])[1]) for pool in pools or []), None)
 
     def _options(self, spec: ContainerSpec) -> Mapping[str, Any]:
-        user = self._user()
+        user, limit = self._user(), self._limits(spec)
+        memory = self._memory or limit.memory
         home = {} if user.startswith("0:") else {"HOME": "/tmp"}  # noqa: S108 - inside the container
         return {
             "image": spec.image,
@@ -145,8 +164,10 @@ class DockerRunner:
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             **self._network(spec),
-            "mem_limit": self._memory,
-            "memswap_limit": self._memory,  # equal to the memory: no swap, as on the service
+            "mem_limit": memory,
+            "memswap_limit": memory,  # equal to the memory: no swap, as on the service
+            "nano_cpus": limit.cpus and limit.cpus * 1_000_000_000,
+            "device_requests": [DeviceRequest(count=limit.gpus, capabilities=[["gpu"]])] if limit.gpus else None,
             "shm_size": self._shm_size,
             "log_config": LogConfig(type=LogConfig.types.JSON, config={"max-size": "50m", "max-file": "2"}),
         }

@@ -54,6 +54,10 @@ class ProcessRunner:
                 f"Received: {', '.join(spec.mounts.values())}. Use --runner docker"
             )
 
+    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:  # noqa: ARG002 - a Runner
+        """A process has the machine as it is."""
+        return ()
+
     def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:  # noqa: ARG002 - a Runner
         """One host needs no network of its own."""
         return nullcontext("")

@@ -109,6 +109,40 @@ def test_shm_size(image: str, run: Run, tmp_path: Path) -> None:
     assert any(" /dev/shm " in line and "size=125952k" in line for line in seen.lines)
 
 
+@pytest.mark.parametrize(("memory", "expected"), [(None, 8 << 30), ("64m", 64 << 20)])
+def test_cpus_and_memory_of_the_instance_type(
+    image: str, docker_engine: Any, tmp_path: Path, memory: str | None, expected: int
+) -> None:
+    info = docker_engine.info()
+    if info["NCPU"] < 2 or info["MemTotal"] < 8 << 30:
+        pytest.skip("this machine has less than an ml.m5.large")
+    (tmp_path / "ml/input").mkdir(parents=True)
+    runner = DockerRunner(memory=memory)
+    spec = ContainerSpec(
+        "limits", "algo-1", image, tmp_path / "ml", {"PROGRAM": "sleep 60"}, instance_type="ml.m5.large"
+    )
+    container = runner.start(spec)
+    try:
+        (found,) = docker_engine.containers.list(filters={"label": f"{LABEL}=limits"})
+        host = found.attrs["HostConfig"]
+        assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (2_000_000_000, expected, expected)
+    finally:
+        container.close()
+        runner.close()
+
+
+def test_an_instance_larger_than_the_machine_is_said_once(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
+    request = request_of("echo ran", tmp_path / "jobs")
+    request["ResourceConfig"]["InstanceType"] = "ml.p4d.24xlarge"
+    description, seen, folder = run(runner, request)
+    assert (description["TrainingJobStatus"], seen.lines) == ("Completed", ["ran"])
+    said = [note for note in seen.notes if note.startswith("ml.p4d.24xlarge has ")]
+    assert any(" 8 GPUs, this machine " in note for note in said)
+    assert len(said) == len(set(said))
+    log = (folder / "logs/platform.log").read_text()
+    assert [line.split(" ", 1)[1] for line in log.splitlines()].count(said[0]) == 1
+
+
 def test_failed(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
     description, *_ = run(runner, request_of("echo no data > /opt/ml/output/failure; exit 4", tmp_path / "jobs"))
     assert description["FailureReason"] == "AlgorithmError: no data, exit code: 4"
