@@ -503,7 +503,7 @@ class Flaky:
 
     def __init__(self, runner: ProcessRunner, failures: int) -> None:
         self._runner, self._failures = runner, failures
-        self.check, self.connected = runner.check, runner.connected
+        self.check, self.connected, self.shortfall = runner.check, runner.connected, runner.shortfall
 
     def start(self, spec: Any) -> Any:
         self._failures -= 1
