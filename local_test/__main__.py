@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from local_test.service import Service
@@ -24,7 +25,7 @@ try:
     from local_test.remote import call, list_jobs, server_url
     from local_test.request import DEFAULT_JOB, Options, build, built_in, pairs, read_job
     from local_test.runners.choice import CHECKOUT, CHOICES, choose
-    from local_test.storage import Storage
+    from local_test.storage import Storage, storage_of
     from local_test.tune import Tune, line_of
 except ModuleNotFoundError as missing:
     sys.stderr.write(f"local_test: {missing.name} is not installed. Run pip install '.[local]' with this Python\n")
@@ -32,6 +33,7 @@ except ModuleNotFoundError as missing:
 
 _EXIT_CODES = {"Completed": 0, "Failed": 1, "Stopped": 130}
 _BAD_REQUEST = 2
+_S3_HELP = "the S3 of data, artifacts and checkpoints, instead of {}"
 _REMOTE = {
     "jobs": "list the training jobs of a running server, the newest first",
     "stop": "stop a training job of a running server",
@@ -57,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_train(train: argparse.ArgumentParser) -> None:
     add = train.add_argument
+    add("--s3-endpoint-url", type=_url, metavar="URL", help=_S3_HELP.format("the one boto3 finds"))
     add("--job", type=Path, metavar="FILE.json", help=f"a CreateTrainingJob request (default: {DEFAULT_JOB}, if there)")
     add("--image", metavar="IMG", help="image to run, instead of the request's")
     add(
@@ -77,6 +80,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 def _add_tune(tune: argparse.ArgumentParser) -> None:
     add = tune.add_argument
+    add("--s3-endpoint-url", type=_url, metavar="URL", help=_S3_HELP.format("the one boto3 finds"))
     add("--job", type=Path, required=True, metavar="FILE.json", help="a CreateHyperParameterTuningJob request")
     add("--image", metavar="IMG", help="image to run, instead of the request's")
     add("--runner", choices=CHOICES, default="auto", help="auto: containers if a Docker engine answers, else processes")
@@ -88,6 +92,7 @@ def _add_tune(tune: argparse.ArgumentParser) -> None:
 
 def _add_serve(serve: argparse.ArgumentParser) -> None:
     add = serve.add_argument
+    add("--s3-endpoint-url", type=_url, metavar="URL", help=_S3_HELP.format("one of its own"))
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
     add("--port", type=_port, default=4580, help="0: any that is free (default: 4580)")
     add("--root", type=Path, default=Path("jobs/api"), metavar="DIR", help="where jobs are kept (default: jobs/api)")
@@ -108,13 +113,14 @@ def train(args: argparse.Namespace) -> int:
     """One job; its exit code."""
     display = Display(sys.stdout, sys.stderr)
     with ExitStack() as stack:
-        storage = stack.enter_context(closing(Storage()))
+        environ = _environ(args)
+        storage = stack.enter_context(closing(storage_of(environ)))
         stack.callback(display.close)
         request = _request(args)
         runner = choose(args.runner, args.memory, args.shm_size, display.on_note)
         if close := getattr(runner, "close", None):
             stack.callback(close)
-        job = TrainingJob(request, args.out, runner, storage, os.environ, [display])
+        job = TrainingJob(request, args.out, runner, storage, environ, [display])
         display.watch(job.channels, len(job.members))
         _stop_on_signals(job.stop, job.kill)
         description = job.run()
@@ -161,6 +167,20 @@ def _stop_on_signals(stop: Callable[[], object], kill: Callable[[], object]) -> 
         signal.signal(number, handle)
 
 
+def _environ(args: argparse.Namespace) -> dict[str, str]:
+    """This program's; containers get of it what leads to S3."""
+    elsewhere = {"AWS_ENDPOINT_URL_S3": args.s3_endpoint_url} if args.s3_endpoint_url else {}
+    return {**os.environ, **elsewhere}
+
+
+def _url(text: str) -> str:
+    """http://host or https://host, a port and a path perhaps."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"not an address. Received: {text}. Expected: http://HOST:PORT")
+    return text.rstrip("/")
+
+
 def _port(text: str) -> int:
     """A TCP port; 0 asks for any."""
     if not text.isdecimal() or int(text) > 65535:
@@ -200,7 +220,7 @@ def tune(args: argparse.Namespace) -> int:
         if close := getattr(runner, "close", None):
             stack.callback(close)
         slots = args.parallel or max(2, os.cpu_count() or 1)
-        tuning = Tune(request, args.image, args.root, runner, slots, os.environ, now_utc, _say)
+        tuning = Tune(request, args.image, args.root, runner, slots, _environ(args), now_utc, _say)
         stack.callback(tuning.close)
         _stop_on_signals(tuning.stop, tuning.jobs.kill)
         description = tuning.run()
@@ -225,7 +245,9 @@ def serve(args: argparse.Namespace) -> int:
         if close := getattr(runner, "close", None):
             stack.callback(close)
         slots = args.parallel or max(2, os.cpu_count() or 1)
-        service = Service(args.root, runner, args.host, args.port, slots, read_images(args.images))
+        service = Service(
+            args.root, runner, args.host, args.port, slots, read_images(args.images), args.s3_endpoint_url
+        )
         stack.callback(service.close)
         asked = _signalled()
         if args.host not in LOOPBACK:

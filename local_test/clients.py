@@ -1,37 +1,52 @@
 """boto3 clients of the platform itself, for the address it serves: credentials of any value do there."""
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-_CONFIG = Config(
-    connect_timeout=5,
-    read_timeout=60,
-    retries={"mode": "standard", "max_attempts": 5},
-    proxies={},  # it is this machine
-    max_pool_connections=50,
+_ELSEWHERE = Config(
+    connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=50
 )
+_HERE = _ELSEWHERE.merge(Config(proxies={}))  # it is this machine
+
+
+def callers_credentials() -> Mapping[str, str]:
+    """As environment variables, from wherever boto3 finds them; those of any value where there are none."""
+    found = boto3.session.Session().get_credentials()
+    if not found:
+        return CREDENTIALS
+    frozen = found.get_frozen_credentials()
+    token = {"AWS_SESSION_TOKEN": frozen.token} if frozen.token else {}
+    return {"AWS_ACCESS_KEY_ID": frozen.access_key, "AWS_SECRET_ACCESS_KEY": frozen.secret_key, **token}
 
 
 class Clients:
-    """One client a service and region, shared: making one takes tenths of a second."""
+    """One client a service and region, shared: making one takes tenths of a second. `s3_url`: an S3 that is elsewhere,
+    asked with the caller's own credentials."""
 
-    def __init__(self, url: str) -> None:
-        self.url, self._lock = url, threading.Lock()
+    def __init__(self, url: str, s3_url: str | None = None) -> None:
+        self.url, self._s3_url, self._lock = url, s3_url, threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
 
     def get(self, service: str, region: str) -> Any:
         with self._lock:
             if (service, region) not in self._clients:
-                self._clients[service, region] = boto3.session.Session(
-                    aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-                    aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-                    region_name=region,
-                ).client(service, endpoint_url=self.url, config=_CONFIG)
+                self._clients[service, region] = self._new(service, region)
             return self._clients[service, region]
+
+    def _new(self, service: str, region: str) -> Any:
+        elsewhere = self._s3_url if service == "s3" else None
+        known = callers_credentials() if elsewhere else CREDENTIALS
+        return boto3.session.Session(
+            aws_access_key_id=known["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=known["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=known.get("AWS_SESSION_TOKEN"),
+            region_name=region,
+        ).client(service, endpoint_url=elsewhere or self.url, config=_ELSEWHERE if elsewhere else _HERE)
 
     def close(self) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
 from uuid import uuid4
+from xml.sax.saxutils import escape
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
@@ -30,10 +31,11 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 class Router:
-    """The WSGI application: ours, or moto's."""
+    """The WSGI application: ours, or moto's. `s3_url`: where S3 is, if it is not moto's; a client that asks here for it
+    is told, since what moto would answer is never seen by a job."""
 
-    def __init__(self, api: Api, moto: Wsgi | None = None) -> None:
-        self._api = api
+    def __init__(self, api: Api, s3_url: str | None = None, moto: Wsgi | None = None) -> None:
+        self._api, self._s3_url = api, s3_url
         self._moto: Wsgi = moto or DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -52,7 +54,16 @@ class Router:
         operation = target.removeprefix(_TARGET)
         if target.startswith(_TARGET) and self._api.knows(operation):
             return self._api.answer(operation, _body(environ), scope["region"] if scope else _DEFAULT_REGION)
+        if self._s3_url and scope and scope["service"] == "s3":
+            return _s3_is_elsewhere(self._s3_url)
         return simulate(_body(environ)) if scope and scope["service"] == "iam" else None
+
+
+def _s3_is_elsewhere(url: str) -> Answer:
+    """An error as S3 words them, in XML."""
+    message = escape(f"This address has no S3. Set AWS_ENDPOINT_URL_S3={url}")
+    error = f"<Error><Code>InvalidRequest</Code><Message>{message}</Message></Error>"
+    return Answer(400, f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'.encode(), "application/xml")
 
 
 def _body(environ: Environ) -> bytes:

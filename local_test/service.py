@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from local_test import snapshot
 from local_test.api import Api
 from local_test.api.tags import Tags
 from local_test.api.training import Training
 from local_test.api.tuning import Tuning
-from local_test.clients import CREDENTIALS, Clients
+from local_test.clients import CREDENTIALS, Clients, callers_credentials
 from local_test.cloudwatch import CloudWatch
 from local_test.errors import BadRequest
 from local_test.interruption import asked_for
@@ -36,25 +38,37 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 class Service:
     """Serves from `start` to `close`. `slots`: training jobs at a time; `images`: names of requests → local names.
+    `s3_url`: the S3 that data comes from and artifacts go to, instead of one of its own.
 
     BadRequest, one line, if the address or the folder can't be had.
     """
 
     def __init__(
-        self, root: Path, runner: Runner, host: str, port: int, slots: int, images: Mapping[str, str] | None = None
+        self,
+        root: Path,
+        runner: Runner,
+        host: str,
+        port: int,
+        slots: int,
+        images: Mapping[str, str] | None = None,
+        s3_url: str | None = None,
     ) -> None:
+        self._s3_url = s3_url
+        self._credentials = callers_credentials() if s3_url else CREDENTIALS
         self._runner: Runner = NamedImages(runner, images or {})
         with ExitStack() as stack:
             self._store = stack.enter_context(closing(Store(root)))
             self.jobs = Jobs(self._store, self._new_job, slots, self._runner.sweep)
             self.tunings = Tunings(self._store.tuning, self.jobs)
             operations = (Training(self.jobs), Tuning(self.tunings), Tags(self.jobs, self.tunings))
-            router = Router(Api({name: call for some in operations for name, call in some.operations().items()}))
+            router = Router(
+                Api({name: call for some in operations for name, call in some.operations().items()}), s3_url
+            )
             self._server = stack.enter_context(closing(Server(host, port, router)))
             self._inside = _inside(runner, self._server, router)
             if self._inside:
                 stack.callback(self._inside.close)
-            self._clients = stack.enter_context(closing(Clients(self._server.url)))
+            self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url)))
             self._stack = stack.pop_all()
 
     @property
@@ -66,10 +80,23 @@ class Service:
         self._server.start()
         if self._inside:
             self._inside.start()
-        snapshot.load(self._clients.get("s3", _REGION), self._store.s3)
+        self._load()
         iam = self._clients.get("iam", _REGION)
         with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
+
+    def _load(self) -> None:
+        """An S3 that is elsewhere has what it has: it must only answer."""
+        s3 = self._clients.get("s3", _REGION)
+        if not self._s3_url:
+            snapshot.load(s3, self._store.s3)
+            return
+        try:
+            s3.list_buckets()
+        except ClientError:  # it may not be allowed, but it has answered
+            return
+        except (BotoCoreError, ValueError) as error:
+            raise BadRequest(f"No S3 answers at --s3-endpoint-url. Received: {self._s3_url}: {error}") from None
 
     def stop_jobs(self) -> list[str]:
         """As the service would; the names of the training jobs that still have to end."""
@@ -82,23 +109,30 @@ class Service:
 
     def save(self) -> None:
         """What S3 holds, for the next start. DataError if it can't be."""
-        snapshot.save(self._clients.get("s3", _REGION), self._store.s3)
+        if not self._s3_url:
+            snapshot.save(self._clients.get("s3", _REGION), self._store.s3)
 
     def close(self) -> None:
         """Jobs that still run are not waited for: see `jobs`."""
         self._stack.close()
 
     def exports(self) -> Iterator[str]:
-        """What a shell needs so that every client finds this address."""
+        """What a shell needs so that every client finds this address. Credentials of the caller's own are not shown."""
         region = os.environ.get("AWS_DEFAULT_REGION") or _REGION
-        for name, value in _environment(self.url, region).items():
-            yield f"export {name}={value}"
+        secret = set() if self._credentials is CREDENTIALS else set(self._credentials)
+        for name, value in self._environment(self.url, region).items():
+            if name not in secret:
+                yield f"export {name}={value}"
+
+    def _environment(self, url: str, region: str) -> dict[str, str]:
+        elsewhere = {"AWS_ENDPOINT_URL_S3": self._s3_url} if self._s3_url else {}
+        return {"AWS_ENDPOINT_URL": url, **elsewhere, **self._credentials, "AWS_DEFAULT_REGION": region}
 
     def _new_job(self, request: Mapping[str, Any], region: str, tuning_arn: str | None) -> TrainingJob:
         watching = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
         interrupting = asked_for(request)
         storage = Storage(lambda: self._clients.get("s3", region))
-        environ = _environment((self._inside or self._server).url, region)
+        environ = self._environment((self._inside or self._server).url, region)
         observers = [watching, *interrupting]
         job = TrainingJob(request, self._store.jobs, self._runner, storage, environ, observers, tuning_arn=tuning_arn)
         for observer in interrupting:
@@ -118,10 +152,6 @@ def _inside(runner: Runner, server: Server, router: Router) -> Server | None:
             with suppress(BadRequest):
                 return Server(gateway, port, router)
     return None
-
-
-def _environment(url: str, region: str) -> dict[str, str]:
-    return {"AWS_ENDPOINT_URL": url, **CREDENTIALS, "AWS_DEFAULT_REGION": region}
 
 
 class NamedImages:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -38,6 +38,11 @@ class StoredObject:
 def new_s3_client(endpoint_url: str | None = None) -> Any:
     """A client of a session of its own: boto3's default session is not safe to create from threads."""
     return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=_S3_CONFIG)
+
+
+def storage_of(environ: Mapping[str, str]) -> "Storage":
+    """The S3 that AWS_ENDPOINT_URL_S3 names there, else the one that boto3 finds."""
+    return Storage(lambda: new_s3_client(environ.get("AWS_ENDPOINT_URL_S3")))
 
 
 class Storage:

@@ -13,7 +13,7 @@ from local_test.job import TrainingJob, region
 from local_test.jobs import Jobs
 from local_test.request import Options, build, timed_name
 from local_test.runners import Runner
-from local_test.storage import Storage
+from local_test.storage import storage_of
 from local_test.store import Store
 from local_test.tuning_request import OWN
 from local_test.tunings import Tunings
@@ -67,7 +67,7 @@ class Tune:
         self._runner, self._environ, self._say, self._region = runner, environ, say, region(environ)
         with ExitStack() as stack:
             self._store = stack.enter_context(closing(Store(root)))
-            self._storage = stack.enter_context(closing(Storage()))
+            self._storage = stack.enter_context(closing(storage_of(environ)))
             self.jobs = Jobs(self._store, self._new_job, slots, runner.sweep)
             self.tunings = Tunings(self._store.tuning, self.jobs)
             self._request = fill(request, image, self._store.jobs, now())

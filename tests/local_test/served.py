@@ -37,7 +37,7 @@ WAIT = "print('ready', flush=True)\nsignal.pause()"  # until SIGTERM, which then
 class Served:
     """A server process; `exports` is the environment that it tells clients to have."""
 
-    def __init__(self, folder: Path, *arguments: str, own: bool = True) -> None:
+    def __init__(self, folder: Path, *arguments: str, own: bool = True, exports: int = 4) -> None:
         (folder / "train.py").write_text(TRAIN)
         (folder / "train.py").chmod(0o755)
         start = ["-c", MAIN] if own else ["-m", "local_test"]
@@ -51,7 +51,7 @@ class Served:
             text=True,
         )
         assert self.process.stdout
-        lines = [self.process.stdout.readline() for _ in range(4)]
+        lines = [self.process.stdout.readline() for _ in range(exports)]
         if not all(lines):
             raise AssertionError(self.process.communicate(timeout=30))
         self.exports = dict(line.removeprefix("export ").strip().split("=") for line in lines)
