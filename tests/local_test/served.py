@@ -109,7 +109,7 @@ def request(name: str, program: str = "", channels: Mapping[str, str] | None = N
     }
 
 
-def until(check: Callable[[], Any], seconds: float = 30) -> Any:
+def until(check: Callable[[], Any], seconds: float = 90) -> Any:
     """What `check` returns once it is true; an answer over HTTP is the only event there is."""
     limit = time.monotonic() + seconds
     while not (found := check()):
