@@ -33,7 +33,7 @@ help: ## list these commands
 
 train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 	$(RUN) -m dataset prepare
-	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter model=tutorial --hyperparameter epochs=3
+	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter epochs=3
 
 test: lint $(VENV)/.has-dev,launch,local,train $(if $(ENGINE),build) ## everything this machine can test
 	$(RUN) -m pytest

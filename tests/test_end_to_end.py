@@ -51,10 +51,14 @@ def channels(data: Path) -> list[str]:
     return [word for channel in words for word in ("--channel", channel)]
 
 
+def hyperparameters(**values: str) -> list[str]:
+    return [word for name, value in values.items() for word in ("--hyperparameter", f"{name}={value}")]
+
+
 def job(data: Path, out: Path, runner: str, *more: str) -> list[str]:
     return [
         "local_test", "train", "--runner", runner, "--image", IMAGE, "--out", str(out), "--name", "end-to-end",
-        *channels(data), "--hyperparameter", "epochs=2", "--hyperparameter", "batch-size=32", *more,
+        *channels(data), *hyperparameters(model="tutorial", epochs="2", **{"batch-size": "32"}), *more,
     ]  # fmt: skip
 
 
@@ -196,7 +200,7 @@ def test_the_same_job_through_the_api(data, tmp_path, address, request):
     for placeholder, value in (("name", "sent"), ("image", IMAGE), ("role", role), ("bucket", "somewhere")):
         text = text.replace(f"<{placeholder}>", value)
     definition = json.loads(text)
-    definition["HyperParameters"] |= {"epochs": "2", "batch-size": "32"}
+    definition["HyperParameters"] = {"model": "tutorial", "epochs": "2", "batch-size": "32"}
     sagemaker.create_training_job(**definition)
     waiter = sagemaker.get_waiter("training_job_completed_or_stopped")
     waiter.wait(TrainingJobName="sent", WaiterConfig={"Delay": 1, "MaxAttempts": 120})

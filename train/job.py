@@ -9,11 +9,13 @@ import keras
 import numpy as np
 
 from train import evaluation, export, fifo, metrics, model, pipeline, report, system
+from train.augmentation import changes
 from train.checkpoint import Checkpoints, Progress, as_arrays, restore, same_order, variables_of
 from train.environment import Environment
 from train.errors import StopRequested, TrainingError
 from train.loop import Loop
 from train.pictures import Pictures, describe
+from train.schedule import schedule
 from train.settings import Settings, parse
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,12 @@ class _Job:
         )
         keras.utils.set_random_seed(settings.seed)
         self._model, self._optimizer = model.build(settings, pictures), model.optimizer(settings)
-        self._loop = Loop(self._model, self._optimizer, augment=settings.augment, seed=settings.seed, stop=stop)
+        self._asked = model.mirrored(self._model) if settings.mirror else self._model
+        examples = pictures.train_examples or settings.train_examples
+        self._loop = Loop(
+            self._model, self._optimizer, change=changes(settings), smoothing=settings.label_smoothing,
+            rate=schedule(settings, examples), asked=self._asked, seed=settings.seed, stop=stop,
+        )  # fmt: skip
         self._checkpoints = Checkpoints(environment.checkpoints)
         self._variables = variables_of(self._model, self._optimizer)
         order = {
@@ -97,6 +104,8 @@ class _Job:
         self._loop.train_epoch(batches.skip(progress.step_in_epoch), progress, every, self._save)
         if not progress.seen:
             raise TrainingError("The epoch had no picture left to train on. Are the channel's objects still the same?")
+        if self._settings.weight_average and progress.epoch + 1 == self._settings.epochs:
+            self._optimizer.finalize_variable_values(self._model.trainable_variables)
         loss, accuracy = self._loop.evaluate(self._validation_batches())
         progress.epoch += 1
         result = metrics.EpochMetrics(
@@ -126,7 +135,7 @@ class _Job:
         """Export the model and what it can do."""
         for name, weights in self._best.items():
             self._variables[name.removeprefix(_BEST)].assign(weights)
-        export.export(self._model, self._pictures, self._environment.model)
+        export.export(self._asked, self._pictures, self._environment.model)
         predictions = self._loop.predict(self._validation_batches())
         result = evaluation.evaluate(predictions, len(self._pictures.classes))
         folder = self._environment.output_data
@@ -138,7 +147,7 @@ class _Job:
         began = time.monotonic()
         self._save()
         if self._progress.history:
-            export.export(self._model, self._pictures, self._environment.model)
+            export.export(self._asked, self._pictures, self._environment.model)
         _log.info(
             "Stopped in epoch %d after step %d, saved in %.1f s. Run with the same checkpoints to go on from here.",
             self._progress.epoch + 1, self._progress.step, time.monotonic() - began,

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 import keras
 import tensorflow as tf
 
+from train.augmentation import Change, unchanged
 from train.checkpoint import Progress
 from train.errors import StopRequested, TrainingError
 
 CHECK_STEPS = 50  # between two looks at whether the loss is still finite; the step itself is found exactly
-_SHIFT = 4  # pixels a picture moves at most under `augment`: the usual padding for CIFAR-10
 
 Batch = tuple[tf.Tensor, tf.Tensor]
+Rate = Callable[[Progress], float]
 
 
 class Loop:
@@ -24,13 +25,20 @@ class Loop:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         *,
-        augment: bool = False,
+        change: Change = unchanged,
+        smoothing: float = 0.0,
+        rate: Rate | None = None,
+        asked: keras.Model | None = None,
         seed: int = 0,
         stop: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`change` augments pictures, `smoothing` spreads labels, `rate` gives each step's learning rate (none: the
+        optimizer's own), `asked` is what is evaluated, if not `model` itself.
+        """
         self.model, self.optimizer = model, optimizer
-        self._augment, self._seed, self._clock = augment, seed, clock
+        self._change, self._smoothing, self._rate, self._asked = change, smoothing, rate, asked or model
+        self._seed, self._clock = seed, clock
         self._stop = stop or threading.Event()
         optimizer.build(model.trainable_variables)
         self._step = tf.Variable(0, dtype=tf.int64)
@@ -59,6 +67,8 @@ class Loop:
         began = self._clock() - progress.seconds
         try:
             for images, labels in self._until_stopped(self._timed(batches, progress)):
+                if self._rate:
+                    self.optimizer.learning_rate.assign(self._rate(progress))
                 self._train_step(images, labels)
                 progress.step += 1
                 progress.step_in_epoch += 1
@@ -110,12 +120,11 @@ class Loop:
             yield batch
 
     def _train(self, images: tf.Tensor, labels: tf.Tensor) -> None:
-        if self._augment:
-            images = augmented(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]))
+        images = self._change(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]))
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            losses = _cross_entropy(labels, logits)
-            loss = tf.reduce_mean(losses)
+            losses = _cross_entropy(labels, logits)  # what is reported: comparable with validation's
+            loss = tf.reduce_mean(_smoothed(losses, logits, self._smoothing))
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.model.trainable_variables)
         self.optimizer.apply(gradients, self.model.trainable_variables)
@@ -126,7 +135,7 @@ class Loop:
         self._bad_step.assign(tf.where(first_bad, self._step, self._bad_step))
 
     def _test(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = self.model(images, training=False)
+        logits = self._asked(images, training=False)
         return logits, _cross_entropy(labels, logits)
 
     def _load(self, progress: Progress) -> None:
@@ -147,22 +156,14 @@ class Loop:
             )
 
 
-def augmented(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Pictures (n, h, w, c) flipped left to right at random and shifted by up to 4 pixels, edges mirrored.
-
-    The same `seed` (2,) gives the same pictures, so a resumed epoch repeats an uninterrupted one.
-    """
-    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    shift = min(_SHIFT, height - 1, width - 1)
-    draws = tf.random.stateless_uniform((3, count), seed, maxval=2**30, dtype=tf.int32)
-    padded = tf.pad(images, [[0, 0], [shift, shift], [shift, shift], [0, 0]], "REFLECT")
-    rows = (draws[0] % (2 * shift + 1))[:, None] + tf.range(height)
-    columns = (draws[1] % (2 * shift + 1))[:, None] + tf.range(width)
-    flipped = (draws[2] % 2 == 1)[:, None]
-    columns = tf.where(flipped, columns[:, ::-1], columns)
-    return tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
-
-
 def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """(n,) float32."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))
+
+
+def _smoothed(losses: tf.Tensor, logits: tf.Tensor, share: float) -> tf.Tensor:
+    """(n,): the cross-entropy against labels of which `share` is spread over all classes."""
+    if not share:
+        return losses
+    spread = -tf.reduce_mean(tf.nn.log_softmax(tf.cast(logits, tf.float32)), axis=1)
+    return (1 - share) * losses + share * spread

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from train.errors import TrainingError
+from train.muon import Muon
 from train.pictures import Pictures
 from train.settings import Settings
 
@@ -19,7 +20,7 @@ def build(settings: Settings, pictures: Pictures) -> keras.Model:
     except ValueError:  # Keras: "negative dimension size", or a pooling that leaves nothing
         raise TrainingError(
             f"The pictures are too small for model {settings.model}. Received: {pictures.shape}. Expected: 18×18 "
-            "pixels or more for tutorial, 8×8 for lab."
+            "pixels or more for tutorial, 8×8 for lab, 7×7 for fast."
         ) from None
     # Logits in float32 whatever the precision: a softmax in 16 bits loses the small probabilities.
     logits = layers.Dense(len(pictures.classes), dtype="float32", name="logits")(features)
@@ -28,12 +29,39 @@ def build(settings: Settings, pictures: Pictures) -> keras.Model:
 
 def optimizer(settings: Settings) -> keras.optimizers.Optimizer:
     """The named optimizer; with loss scaling where gradients in 16 bits would vanish."""
+    average = {"use_ema": True, "ema_momentum": settings.weight_average} if settings.weight_average else {}
     chosen = {
-        "sgd": lambda: keras.optimizers.SGD(settings.learning_rate, momentum=0.9, nesterov=True),
-        "adam": lambda: keras.optimizers.Adam(settings.learning_rate),
-        "rmsprop": lambda: keras.optimizers.RMSprop(settings.learning_rate),
+        "sgd": lambda: keras.optimizers.SGD(settings.learning_rate, momentum=0.9, nesterov=True, **average),
+        "adam": lambda: keras.optimizers.Adam(settings.learning_rate, **average),
+        "rmsprop": lambda: keras.optimizers.RMSprop(settings.learning_rate, **average),
+        "muon": lambda: Muon(settings.learning_rate, **average),
     }[settings.optimizer]()
     return keras.optimizers.LossScaleOptimizer(chosen) if settings.precision == "mixed_float16" else chosen
+
+
+def mirrored(model: keras.Model) -> keras.Model:
+    """The model asked about each picture and its mirror image: the mean of both logits, for twice the time."""
+    inputs = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
+    logits = layers.Average(dtype="float32", name="mean")([model(inputs), model(keras.ops.flip(inputs, axis=2))])
+    return keras.Model(inputs, logits, name=f"{model.name}_mirrored")
+
+
+def _fast(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Most accuracy for the time on few cores: 280,970 parameters at ten classes, a third of lab's time an epoch.
+
+    The first convolution halves the picture at once: at full size, few channels would keep a core's vector units idle.
+    """
+    x = _normed(layers.Conv2D(32, 4, strides=2, padding="same", use_bias=False, name="conv1")(x), 1)
+    for number, (filters, pool) in enumerate([(64, True), (64, False), (128, True), (128, False)], start=2):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv{number}")(x)
+        x = layers.MaxPooling2D(name=f"pool{number}")(x) if pool else x
+        x = _normed(x, number)
+    return layers.GlobalMaxPooling2D(name="pool")(x)
+
+
+def _normed(x: keras.KerasTensor, number: int) -> keras.KerasTensor:
+    x = layers.BatchNormalization(momentum=0.9, name=f"norm{number}")(x)
+    return layers.Activation("relu", name=f"relu{number}")(x)
 
 
 def _tutorial(x: keras.KerasTensor) -> keras.KerasTensor:
@@ -60,4 +88,8 @@ def _lab(x: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Dense(512, activation="relu", name="dense")(x)
 
 
-_MODELS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {"tutorial": _tutorial, "lab": _lab}
+_MODELS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
+    "fast": _fast,
+    "tutorial": _tutorial,
+    "lab": _lab,
+}

@@ -123,6 +123,7 @@ def job_folder(root: Path, mode: str, hyperparameters: dict[str, str], channels:
     names = channels or ("train", "validation")
     inputs = {name: {"TrainingInputMode": mode, "RecordWrapperType": "None"} for name in names}
     known = {"classes": ",".join(CLASSES), "image-shape": ",".join(map(str, SHAPE)), "batch-size": "32"}
+    known["model"] = "tutorial"  # learns from a few pictures
     (config / "inputdataconfig.json").write_text(json.dumps(inputs))
     (config / "hyperparameters.json").write_text(json.dumps(known | hyperparameters))
     (config / "resourceconfig.json").write_text('{"current_host":"algo-1","hosts":["algo-1"]}')

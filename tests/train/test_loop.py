@@ -3,24 +3,27 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.train.conftest import CLASSES, SHAPE, examples
 from train import model
+from train.augmentation import changes
 from train.checkpoint import Progress, as_arrays, restore, variables_of
 from train.errors import StopRequested, TrainingError
-from train.loop import Loop, augmented
+from train.loop import Loop
 from train.pictures import Pictures
-from train.settings import Settings
+from train.schedule import schedule
+from train.settings import RECIPES, Settings
 
 PICTURES = Pictures(SHAPE, CLASSES)
 
 
-def make(**changes) -> Loop:
-    chosen = Settings(**changes)
+def make(**given) -> Loop:
+    chosen = Settings(**{"model": "tutorial", **RECIPES[given.get("model", "tutorial")], **given})
     tf.keras.utils.set_random_seed(chosen.seed)
-    return Loop(model.build(chosen, PICTURES), model.optimizer(chosen), augment=chosen.augment, seed=chosen.seed)
+    return Loop(
+        model.build(chosen, PICTURES), model.optimizer(chosen), change=changes(chosen), seed=chosen.seed,
+        smoothing=chosen.label_smoothing, rate=schedule(chosen, 96),
+    )  # fmt: skip
 
 
 def batches(count: int = 96, size: int = 32, seed: int = 0):
@@ -72,12 +75,17 @@ def test_a_loss_that_is_not_finite_names_its_step():
         loop.train_epoch(calls, progress)
 
 
-def test_a_stop_ends_between_two_steps_and_can_be_resumed_exactly():
-    whole = make(model="lab", augment=True)
+@pytest.mark.parametrize(
+    "recipe",
+    [{"model": "lab", "augment": True}, {"model": "fast", "epochs": 2, "cutout": 4, "weight_average": 0.9}],
+    ids=lambda recipe: recipe["model"],
+)
+def test_a_stop_ends_between_two_steps_and_can_be_resumed_exactly(recipe):
+    whole = make(**recipe)
     progress = Progress()
     whole.train_epoch(batches(), progress)
 
-    first = make(model="lab", augment=True)
+    first = make(**recipe)
     stop = first._stop = threading.Event()
 
     def stopping():
@@ -91,7 +99,7 @@ def test_a_stop_ends_between_two_steps_and_can_be_resumed_exactly():
         first.train_epoch(stopping(), partial)
     assert (partial.step_in_epoch, partial.seen) == (2, 64)
 
-    second = make(model="lab", augment=True, seed=5)
+    second = make(**recipe, seed=5)
     second._seed = 0
     saved = as_arrays(variables_of(first.model, first.optimizer))
     restore(variables_of(second.model, second.optimizer), saved, "x")
@@ -108,31 +116,6 @@ def test_mixed_precision_trains(precision):
     loop.train_epoch(batches() * 3, progress)
     assert np.isfinite(progress.loss_sum)
     tf.keras.config.set_dtype_policy("float32")
-
-
-@settings(max_examples=10, deadline=None)
-@given(st.integers(0, 1000), st.integers(0, 1000))
-def test_augmented_pictures_are_flipped_and_shifted_copies(seed, step):
-    images = tf.reshape(tf.range(8 * 12 * 12 * 3) % 251, (8, 12, 12, 3))
-    images = tf.cast(images, tf.uint8)
-    result = augmented(images, tf.constant([seed, step], tf.int64)).numpy()
-    np.testing.assert_array_equal(result, augmented(images, tf.constant([seed, step], tf.int64)).numpy())
-    padded = np.pad(images.numpy(), ((0, 0), (4, 4), (4, 4), (0, 0)), "reflect")
-    for before, after in zip(padded, result, strict=True):
-        views = (before[row : row + 12, column : column + 12] for row in range(9) for column in range(9))
-        assert any(np.array_equal(after, view) or np.array_equal(after, view[:, ::-1]) for view in views)
-
-
-def test_augmentation_uses_flips_and_every_shift():
-    """On pictures whose pixels say where they come from, the corner tells each picture's shift and flip."""
-    places = np.stack(np.meshgrid(np.arange(12), np.arange(12), indexing="ij"), axis=-1)
-    images = np.zeros((3000, 12, 12, 3), np.uint8)
-    images[..., :2] = places
-    result = augmented(tf.constant(images), tf.constant([0, 1], tf.int64)).numpy().astype(int)
-    flipped = result[:, 6, 6, 1] > result[:, 6, 7, 1]
-    assert 0.45 < flipped.mean() < 0.55
-    assert len(np.unique(result[:, 6, 6, 0])) == 9
-    assert len(np.unique(result[~flipped, 6, 6, 1])) == 9
 
 
 def test_the_time_waited_for_input_is_that_of_the_batches():
@@ -155,3 +138,33 @@ def test_a_checkpoint_is_asked_for_at_every_so_many_steps_with_the_counts_of_tha
     loop.train_epoch(batches(), progress, 2, lambda: seen.append((progress.step_in_epoch, progress.seen)))
     loop.train_epoch(batches(), progress, 2, lambda: seen.append((progress.step_in_epoch, progress.loss_sum > 0)))
     assert seen == [(2, 64), (4, True), (6, True)]
+
+
+def test_the_rate_of_each_step_is_the_schedules():
+    loop, progress, rates = make(), Progress(), []
+    loop._rate = lambda progress: 0.1 / (1 + progress.step)
+    loop._train_step = lambda *_: rates.append(float(loop.optimizer.learning_rate))
+    loop.train_epoch(batches(), progress)
+    assert rates == pytest.approx([0.1, 0.05, 0.1 / 3])
+
+
+def test_smoothed_labels_change_the_training_but_not_what_is_reported():
+    plain, smooth = make(learning_rate=1e-12), make(learning_rate=1e-12, label_smoothing=0.5)
+    first, second = Progress(), Progress()
+    plain.train_epoch(batches(), first)
+    smooth.train_epoch(batches(), second)
+    assert first.loss_sum == pytest.approx(second.loss_sum, rel=1e-6)
+    sharp, soft = make(learning_rate=0.01), make(learning_rate=0.01, label_smoothing=0.5)
+    for loop in (sharp, soft):
+        loop.train_epoch(batches() * 10, Progress())
+    surest = [max(float(tf.reduce_max(p)) for _, _, p in loop.predict(batches())) for loop in (sharp, soft)]
+    assert surest[0] > 0.95 > surest[1]
+
+
+def test_what_is_evaluated_may_be_another_model():
+    loop = make()
+    loop._asked = model.mirrored(loop.model)
+    images, labels = examples(40, 3)
+    straight = loop.evaluate([(tf.constant(images), tf.constant(labels, tf.int64))])
+    turned = loop.evaluate([(tf.constant(images[:, :, ::-1]), tf.constant(labels, tf.int64))])
+    assert straight == pytest.approx(turned, rel=1e-4)

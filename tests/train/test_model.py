@@ -16,7 +16,7 @@ def default_precision():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("tutorial", 122_570), ("lab", 1_343_018)])
+@pytest.mark.parametrize(("name", "parameters"), [("fast", 280_970), ("tutorial", 122_570), ("lab", 1_343_018)])
 def test_the_models_have_the_sizes_of_the_originals(name, parameters):
     built = model.build(Settings(model=name), CIFAR10)
     assert built.count_params() == parameters
@@ -39,15 +39,30 @@ def test_logits_stay_in_float32_whatever_the_layers_compute_in(precision):
     assert scaled == (precision == "mixed_float16")
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "muon"])
 def test_the_optimizer_is_the_named_one_at_the_given_rate(name):
     optimizer = model.optimizer(Settings(optimizer=name, learning_rate=0.25))
     assert type(optimizer).__name__.lower() == name
     assert float(optimizer.learning_rate) == 0.25
 
 
-@pytest.mark.parametrize(("name", "size"), [("tutorial", 17), ("lab", 7)])
+@pytest.mark.parametrize(("name", "size"), [("fast", 6), ("tutorial", 17), ("lab", 7)])
 def test_pictures_too_small_for_a_model_are_refused(name, size):
     with pytest.raises(TrainingError, match=f"too small for model {name}. Received: \\({size}, {size}, 3\\)"):
         model.build(Settings(model=name), Pictures((size, size, 3), ("a", "b")))
     model.build(Settings(model=name), Pictures((size + 1, size + 1, 3), ("a", "b")))
+
+
+def test_a_mirrored_model_gives_a_picture_and_its_mirror_image_the_same_answer():
+    built = model.build(Settings(), CIFAR10)
+    asked = model.mirrored(built)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    np.testing.assert_allclose(asked(images), asked(images[:, :, ::-1]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(asked(images), (built(images) + built(images[:, :, ::-1])) / 2, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(built(images), built(images[:, :, ::-1]))
+
+
+def test_the_average_of_the_weights_is_the_optimizers():
+    optimizer = model.optimizer(Settings(weight_average=0.99))
+    assert (optimizer.use_ema, optimizer.ema_momentum) == (True, 0.99)
+    assert not model.optimizer(Settings()).use_ema

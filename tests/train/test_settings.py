@@ -18,13 +18,24 @@ def test_nothing_given_means_the_defaults():
 def test_every_type_is_read_from_a_string_with_or_without_json_quotes():
     given = {
         "epochs": "3", "batch-size": '"64"', "learning-rate": "1e-05", "optimizer": '"sgd"', "model": "lab",
-        "augment": '"true"', "seed": "7.0", "fifo-timeout": "2.5", "classes": "cat,dog", "image-shape": "64,48,1",
+        "augment": '"true"', "mirror": "1",
+        "seed": "7.0", "fifo-timeout": "2.5", "classes": "cat,dog", "image-shape": "64,48,1",
     }  # fmt: skip
     settings = parse(given)
-    assert dataclasses.astuple(settings)[:7] == (3, 64, 1e-05, "sgd", "lab", 7, True)
+    assert dataclasses.astuple(settings)[:6] == (3, 64, 1e-05, "sgd", "lab", 7)
+    assert (settings.augment, settings.mirror) == (True, True)
     assert settings.fifo_timeout == 2.5
     assert settings.class_names == ("cat", "dog")
     assert settings.shape == (64, 48, 1)
+
+
+def test_each_model_has_a_recipe_and_what_is_given_comes_first():
+    tutorial = parse({"model": "tutorial"})
+    assert (tutorial.optimizer, tutorial.learning_rate, tutorial.schedule) == ("adam", 0.001, "constant")
+    assert (tutorial.augment, tutorial.label_smoothing) == (False, 0.0)
+    lab = parse({"model": '"lab"', "schedule": "one-cycle", "learning-rate": "0.01"})
+    assert (lab.optimizer, lab.learning_rate, lab.schedule) == ("adam", 0.01, "one-cycle")
+    assert parse({"model": "fast"}) == Settings()
 
 
 def test_what_the_platform_adds_is_not_unknown():
@@ -47,8 +58,9 @@ def test_what_the_platform_adds_is_not_unknown():
         ("learning-rate", "nan", "Received: 'nan'. Expected: a finite number."),
         ("learning-rate", "fast", "Received: 'fast'. Expected: a number."),
         ("learning-rate", "-1", "at least 1e-12."),
-        ("optimizer", "adamw", "Received: 'adamw'. Expected: one of sgd, adam, rmsprop."),
+        ("optimizer", "adamw", "Received: 'adamw'. Expected: one of sgd, adam, rmsprop, muon."),
         ("augment", "yes", "Received: 'yes'. Expected: true or false."),
+        ("label-smoothing", "1", "Expected: float of at most 0.9."),
         ("classes", "cat", "two or more names"),
         ("classes", "cat,cat", "every name once"),
         ("image-shape", "32x32", "height,width,channels such as 32,32,3"),
