@@ -23,7 +23,8 @@ ENGINE ?= $(if $(shell timeout 20 docker info >/dev/null 2>&1 && echo yes),docke
 endif
 
 # what runs jobs: the image where an engine answers, else a process with the training program's packages
-PLATFORM = $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build)
+PLATFORM = $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build,$(NATIVE))
+NATIVE = $(VENV)/.has-native
 RUNNER = $(if $(ENGINE),docker,process)
 
 .PHONY: help train test build serve tune bench lint lock clean
@@ -35,7 +36,7 @@ train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter epochs=3
 
-test: lint $(VENV)/.has-dev,launch,local,train $(if $(ENGINE),build) ## everything this machine can test
+test: lint $(VENV)/.has-dev,launch,local,train $(NATIVE) $(if $(ENGINE),build) ## everything this machine can test
 	$(RUN) -m pytest
 
 build: ## the training image, as IMAGE
@@ -48,7 +49,7 @@ tune: $(PLATFORM) ## launch/tuning_job.json: six jobs, two in parallel
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test tune --job launch/tuning_job.json --runner $(RUNNER)
 
-bench: build $(VENV)/.has-dev,launch,local,train ## every benchmark, as tables
+bench: build $(VENV)/.has-dev,launch,local,train $(NATIVE) ## every benchmark, as tables
 	$(RUN) -m dataset prepare
 	$(RUN) -m benchmarks
 
@@ -72,6 +73,12 @@ NO_COMPILER := $(if $(PYTHON),$(shell $(PYTHON) -c 'import os, shutil, sysconfig
 	print("" if shutil.which(compiler.split()[0]) and os.path.exists(s.get_path("include") + "/Python.h") else "yes")'))
 EXTENSION := import importlib.util as u, pathlib, sysconfig as s; \
 	u.find_spec("gethostname") or pathlib.Path(s.get_path("purelib"), "gethostname.py").touch()
+
+# The training program's compiled helper, into the environment. Without a compiler its work is done in NumPy.
+$(VENV)/.has-native: train/native.c
+	$(if $(NO_COMPILER),@echo "no compiler: reading records is slower without train/native.c" >&2,$(CC) -O3 -Wall \
+		-Wextra -shared -fPIC $< -o "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/train_native.so")
+	@touch $@
 
 $(VENV)/.has-%: pyproject.toml
 	@[ -n "$(PYTHON)" ] && $(PYTHON) $(FITS) || \

@@ -19,7 +19,7 @@ from sagemaker_tensorflow.state import PipeState
 from train.environment import Channel
 from train.errors import DataError, StopRequested
 from train.fifo import FifoSource, FileStream, Stream
-from train.records import Run
+from train.window import Run
 
 Framing = Callable[[Stream], Iterator[Run]]
 Block = tuple[np.ndarray, bool, np.ndarray]  # (n,) records as bytes, whether the pass goes on, (m,) uint8 failure text

@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# a busy machine is not a bug: each test has its own limit, against hanging
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
 CIFAR10_IMAGES = Path(os.environ.get("CIFAR10_IMAGES", ROOT.parent / "shared/data/cifar10-images.zip"))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from train import native
 from train.errors import DataError
-from train.records import Run
+from train.window import Run
 
 _MOST_LAYOUTS = 16  # kept per record length; feature maps have no fixed order, two features give a handful
 
@@ -31,13 +32,20 @@ class _Layout:
         self.image, self.label = slice(*image), slice(*label)
         edges = sorted([image, label])
         gaps = [(0, edges[0][0]), (edges[0][1], edges[1][0]), (edges[1][1], record.size)]
-        self._constant = [(slice(start, end), record[start:end].copy()) for start, end in gaps]
+        self._model, self._gaps = record.copy(), np.array(gaps, np.int64)
+
+    def taken(self, rows: np.ndarray) -> np.ndarray | None:
+        """(n,) int64 labels if all the rows fit."""
+        labels = native.alike(rows, self._model, self._gaps, self.label)
+        if labels is None:
+            return self.labels(rows) if self.fits(rows).all() else None
+        return labels if len(labels) == len(rows) else None
 
     def fits(self, rows: np.ndarray) -> np.ndarray:
         """(n,) bool: rows (n, length) that equal the layout's record outside picture and label."""
         fit = np.ones(len(rows), bool)
-        for where, template in self._constant:
-            fit &= (rows[:, where] == template).all(axis=1)
+        for start, end in self._gaps:
+            fit &= (rows[:, start:end] == self._model[start:end]).all(axis=1)
         label = rows[:, self.label]
         fit &= (label[:, :-1] >= 0x80).all(axis=1) & (label[:, -1] < 0x80)  # one varint, and of this length
         return fit
@@ -59,8 +67,9 @@ class ExampleDecoder:
     def decode(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
         """DataError, naming the record, for a missing or wrong feature or a label out of range."""
         layouts = self._layouts.setdefault(run.rows.shape[1], [])
-        if layouts and layouts[0].fits(run.rows).all():  # the usual case: no copy
-            return self._taken(run, layouts[0])
+        if layouts and (labels := layouts[0].taken(run.rows)) is not None:  # the usual case: no copy
+            self._check_labels(run, labels)
+            return run.rows[:, layouts[0].image], labels
         images = np.empty((len(run.rows), self._image_bytes), np.uint8)
         labels = np.empty(len(run.rows), np.int64)
         left = np.ones(len(run.rows), bool)
@@ -81,15 +90,9 @@ class ExampleDecoder:
             del layouts[:-_MOST_LAYOUTS]
             yield layout
 
-    def _taken(self, run: Run, layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
-        labels = layout.labels(run.rows)
-        self._check_labels(run, labels)
-        return run.rows[:, layout.image], labels
-
     def _check_labels(self, run: Run, labels: np.ndarray) -> None:
-        wrong = np.flatnonzero((labels < 0) | (labels >= self._classes))
-        if wrong.size:
-            row = int(wrong[0])
+        if labels.size and not 0 <= labels.min() <= labels.max() < self._classes:
+            row = int(np.flatnonzero((labels < 0) | (labels >= self._classes))[0])
             raise DataError(
                 f"{run.where(row)}: label out of range. Received: {labels[row]}. Expected: 0 to {self._classes - 1}."
             )

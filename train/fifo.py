@@ -45,6 +45,8 @@ class FifoStream:
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
+        self._interrupted = os.eventfd(0, os.EFD_NONBLOCK)
+        self._poll.register(self._interrupted, select.POLLIN)
         self._started = False
         with suppress(OSError):  # over the user's limit of pipe pages: a smaller pipe is slower, not wrong
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -63,17 +65,28 @@ class FifoStream:
     def _wait(self) -> None:
         # Linux reports POLLHUP on a FIFO only after a writer has come and gone, so "no writer yet" waits here.
         deadline = time.monotonic() + self._timeout
-        while not self._poll.poll(_POLL_SECONDS * 1000):
+        while not (ready := self._poll.poll(_POLL_SECONDS * 1000)):
             if self._stop.is_set():
                 raise StopRequested
             if time.monotonic() > deadline:
                 what = "nothing more was written" if self._started else "no writer opened it"
                 raise DataError(f"{self.name}: {what} for {self._timeout:g} s. Is the platform still feeding it?")
+        if any(fd == self._interrupted for fd, _ in ready):
+            raise StopRequested
+
+    def more(self) -> bool:
+        """Whether `readinto` would return at once."""
+        return bool(self._poll.poll(0))
+
+    def interrupt(self) -> None:
+        """End what another thread waits for here, by StopRequested; there is no going on."""
+        os.eventfd_write(self._interrupted, 1)
 
     def close(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
+            os.close(self._interrupted)
 
 
 class FileStream:
@@ -85,6 +98,13 @@ class FileStream:
 
     def readinto(self, buffer: memoryview) -> int:
         return self._file.readinto(buffer) or 0
+
+    def more(self) -> bool:
+        """Whether `readinto` would return at once."""
+        return True
+
+    def interrupt(self) -> None:
+        """Nothing waits here for long."""
 
     def close(self) -> None:
         self._file.close()

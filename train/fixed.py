@@ -1,10 +1,10 @@
 """Raw records of a fixed size: a stream of bytes → rows of that many."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 from train.fifo import Stream
-from train.records import Run
-from train.window import Window
+from train.window import Run, Window
 
 
 def fixed(stream: Stream, size: int, refuse_gzip: bool = True) -> Iterator[Run]:
@@ -15,7 +15,11 @@ def fixed(stream: Stream, size: int, refuse_gzip: bool = True) -> Iterator[Run]:
     """
     if size < 1:
         raise ValueError(f"The record size is wrong. Received: {size}. Expected: at least 1 byte.")
-    window = Window(stream)
+    with closing(Window(stream)) as window:
+        yield from _fixed(window, size, refuse_gzip)
+
+
+def _fixed(window: Window, size: int, refuse_gzip: bool) -> Iterator[Run]:
     window.bounded(size)
     window.fill(2)
     if refuse_gzip:

@@ -98,7 +98,7 @@ class _Job:
         progress = self._progress
         batches = pipeline.for_training(
             self._train, self._pictures, self._settings.batch_size, self._settings.shuffle_buffer,
-            self._settings.seed, progress.epoch,
+            self._settings.seed, progress.epoch, self._settings.crc,
         )  # fmt: skip
         every = self._settings.checkpoint_every
         self._loop.train_epoch(batches.skip(progress.step_in_epoch), progress, every, self._save)
@@ -154,7 +154,7 @@ class _Job:
         )  # fmt: skip
 
     def _validation_batches(self) -> pipeline.Batches:
-        return pipeline.for_validation(self._validation, self._pictures, self._settings.batch_size)
+        return pipeline.for_validation(self._validation, self._pictures, self._settings.batch_size, self._settings.crc)
 
     def _keep_best(self) -> None:
         history = self._progress.history

@@ -1,12 +1,12 @@
 """Text lines: a stream of bytes → the lines in it, without their ends."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 
 from train.fifo import Stream
-from train.records import Run
-from train.window import Window
+from train.window import Run, Window
 
 _NEWLINE, _RETURN = ord("\n"), ord("\r")
 
@@ -17,7 +17,11 @@ def lines(stream: Stream, strip_return: bool = True) -> Iterator[Run]:
     The last line may lack its end; an empty one after the last \n is none. A \r before \n belongs to the end, unless
     `strip_return` is false. DataError, naming stream, line and byte, for gzip and for a line over 1 GiB.
     """
-    window = Window(stream)
+    with closing(Window(stream)) as window:
+        yield from _lines(window, strip_return)
+
+
+def _lines(window: Window, strip_return: bool) -> Iterator[Run]:
     if window.fill(2) or window.view.size:
         window.refuse_gzip("text")
     searched = 0  # bytes of the window known to be without a newline

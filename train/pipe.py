@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -27,8 +27,9 @@ from train.fixed import fixed
 from train.lines import lines
 from train.pictures import Pictures, describe
 from train.recordio import Splits, recordio
-from train.records import Run, tfrecords
+from train.records import Crc, tfrecords
 from train.settings import Settings
+from train.window import Run
 
 __all__ = ["DataError", "PictureBatches", "RecordBatches", "TrainingError", "pictures", "records"]
 
@@ -41,8 +42,10 @@ class PictureBatches:
     """Every iteration is the channel's next pass: batches of pictures (n, height, width, channels) uint8 and labels
     (n,) int64, as tensors; the last one may be smaller."""
 
-    def __init__(self, source: fifo.Source, content: Pictures, batch_size: int, shuffle: int, seed: int) -> None:
-        self._source, self._content = source, content
+    def __init__(
+        self, source: fifo.Source, content: Pictures, batch_size: int, shuffle: int, seed: int, crc: Crc = "full"
+    ) -> None:
+        self._source, self._content, self._crc = source, content, crc
         self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
         self.shape, self.classes = content.shape, content.classes
         self.epoch = 0  # passes begun; part of the shuffling's seed, so set it where a resumed job continues
@@ -50,10 +53,9 @@ class PictureBatches:
     def __iter__(self) -> Iterator[pipeline.Batch]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         if self._shuffle:
-            return iter(
-                pipeline.for_training(self._source, self._content, self._batch_size, self._shuffle, self._seed, epoch)
-            )
-        return iter(pipeline.for_validation(self._source, self._content, self._batch_size))
+            order = self._batch_size, self._shuffle, self._seed, epoch
+            return iter(pipeline.for_training(self._source, self._content, *order, self._crc))
+        return iter(pipeline.for_validation(self._source, self._content, self._batch_size, self._crc))
 
 
 class RecordBatches:
@@ -92,6 +94,7 @@ def pictures(
     seed: int = 0,
     shape: tuple[int, int, int] = (32, 32, 3),
     classes: Sequence[str] | None = None,
+    crc: Crc = "full",
     timeout: float = 300.0,
     root: str | Path | None = None,
 ) -> PictureBatches:
@@ -104,6 +107,7 @@ def pictures(
         seed: of the shuffling; every pass has another order, the same in every run.
         shape: height, width, channels. A dataset channel (File mode, dataset.json) says better, and goes first.
         classes: names in label order, CIFAR-10's by default. The same holds.
+        crc: which CRCs of the records are checked: "full" of lengths and data, "header" of lengths, "off" none.
         timeout: seconds to wait for a FIFO, or for its next byte.
         root: default SAGEMAKER_BASE_DIR, or else /opt/ml.
 
@@ -114,7 +118,7 @@ def pictures(
     here = _environment(root)
     known = {} if classes is None else {"classes": ",".join(classes)}
     content = describe(here, Settings(image_shape=",".join(map(str, shape)), **known))
-    return PictureBatches(fifo.source(here.channel(channel), timeout), content, batch_size, shuffle, seed)
+    return PictureBatches(fifo.source(here.channel(channel), timeout), content, batch_size, shuffle, seed, _known(crc))
 
 
 def records(
@@ -126,6 +130,7 @@ def records(
     splits: Splits | None = None,
     shuffle: int = 0,
     seed: int = 0,
+    crc: Crc = "full",
     timeout: float = 300.0,
     root: str | Path | None = None,
 ) -> RecordBatches:
@@ -137,17 +142,17 @@ def records(
         format: tfrecord, recordio, lines (without their ends, \\n or \\r\\n) or fixed (raw, `record_bytes` each).
         record_bytes: with `fixed`, and only there.
         splits: how the writer split RecordIO records, if it did: dmlc drops the magic between parts, plain nothing.
-        shuffle, seed, timeout, root: as for `pictures`.
+        shuffle, seed, crc, timeout, root: as for `pictures`; `crc` matters for tfrecord alone.
 
     Raises:
         TrainingError: no such channel, or an argument out of range. Iterating: DataError.
     """
     _in_range(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
-    framing = _framing(format, record_bytes, splits)
+    framing = _framing(format, record_bytes, splits, _known(crc))
     return RecordBatches(fifo.source(_environment(root).channel(channel), timeout), framing, batch_size, shuffle, seed)
 
 
-def _framing(format: str, record_bytes: int | None, splits: Splits | None) -> Framing:  # noqa: A002
+def _framing(format: str, record_bytes: int | None, splits: Splits | None, crc: Crc) -> Framing:  # noqa: A002
     if (format == "fixed") != (record_bytes is not None):
         raise TrainingError(f"record_bytes goes with format fixed. Received: {format}, {record_bytes}.")
     if splits not in (None, "dmlc", "plain"):
@@ -155,10 +160,20 @@ def _framing(format: str, record_bytes: int | None, splits: Splits | None) -> Fr
     if format == "fixed":
         _in_range(record_bytes=(record_bytes, 1))
         return functools.partial(fixed, size=record_bytes)
-    framings = {"tfrecord": tfrecords, "recordio": functools.partial(recordio, splits=splits), "lines": lines}
+    framings = {
+        "tfrecord": functools.partial(tfrecords, crc=crc),
+        "recordio": functools.partial(recordio, splits=splits),
+        "lines": lines,
+    }
     if format not in framings:
         raise TrainingError(f"format is unknown. Received: {format}. Expected: {', '.join(framings)} or fixed.")
     return framings[format]
+
+
+def _known(crc: Crc) -> Crc:
+    if crc not in get_args(Crc):
+        raise TrainingError(f"crc is unknown. Received: {crc}. Expected: {', '.join(get_args(Crc))}.")
+    return crc
 
 
 def _environment(root: str | Path | None) -> environment.Environment:

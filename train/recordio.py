@@ -7,14 +7,14 @@ them back. Other writers split without dropping anything. The bytes don't tell w
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Literal
 
 import numpy as np
 
 from train.errors import DataError
 from train.fifo import Stream
-from train.records import Run
-from train.window import Window
+from train.window import Run, Window
 
 Splits = Literal["dmlc", "plain"]  # the magic is put back between parts; parts are joined as they are
 
@@ -30,9 +30,10 @@ def recordio(stream: Stream, splits: Splits | None = None) -> Iterator[Run]:
 
     DataError, naming stream, record and byte, for anything that is not whole RecordIO.
     """
-    reader = _RecordIOReader(Window(stream), splits)
-    while (run := reader.run()) is not None:
-        yield run
+    with closing(Window(stream)) as window:
+        reader = _RecordIOReader(window, splits)
+        while (run := reader.run()) is not None:
+            yield run
 
 
 class _RecordIOReader:

@@ -71,6 +71,11 @@ class Settings:
     precision: str = _setting(
         "float32", "what layers compute in", one_of=("float32", "mixed_bfloat16", "mixed_float16")
     )
+    crc: str = _setting(
+        "full",
+        "which CRCs of TFRecords are checked: of lengths and data, of lengths, or none",
+        one_of=("full", "header", "off"),
+    )
     fifo_timeout: float = _setting(300.0, "seconds to wait for a FIFO, or for its next byte", low=0.001)
     classes: str = _setting(",".join(CIFAR10_CLASSES), "class names in label order, unless a dataset channel says")
     image_shape: str = _setting("32,32,3", "height,width,channels, unless a dataset channel says")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from train.errors import DataError
 from train.example import ExampleDecoder, parse
-from train.records import Run
+from train.window import Run
 
 
 def example(**features: object) -> bytes:

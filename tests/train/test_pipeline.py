@@ -2,8 +2,6 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.train.conftest import CLASSES, SHAPE, channel_bytes, examples, serialized, write_shard
 from train import pipeline
@@ -13,74 +11,6 @@ from train.fifo import source
 from train.pictures import Pictures
 
 PICTURES = Pictures(SHAPE, CLASSES)
-
-
-def numbered(*sizes: int):
-    """Pieces of the given sizes; the pictures are one number each, the labels the same number."""
-    start = 0
-    for size in sizes:
-        numbers = np.arange(start, start + size)
-        yield (numbers[:, None] % 256).astype(np.uint8), numbers
-        start += size
-
-
-def labels_of(pieces) -> list[int]:
-    return [label for _, labels in pieces for label in labels.tolist()]
-
-
-def shuffle(sizes, batch: int, buffer: int, seed: int = 0) -> list:
-    return list(pipeline.shuffled(numbered(*sizes), 1, batch, buffer, np.random.default_rng(seed)))
-
-
-@given(st.lists(st.integers(0, 50), max_size=20), st.integers(1, 60))
-def test_batches_in_order_hold_the_same_records(sizes, size):
-    pieces = list(pipeline.in_order(numbered(*sizes), 1, size))
-    assert labels_of(pieces) == list(range(sum(sizes)))
-    assert all(len(labels) == size for _, labels in pieces[:-1])
-    assert all((images[:, 0] == labels % 256).all() for images, labels in pieces)
-
-
-@given(st.lists(st.integers(1, 40), max_size=20), st.integers(1, 40), st.integers(1, 400), st.integers(0, 9))
-def test_shuffling_gives_each_record_exactly_once_with_its_label(sizes, batch, buffer, seed):
-    pieces = shuffle(sizes, batch, buffer, seed)
-    assert sorted(labels_of(pieces)) == list(range(sum(sizes)))
-    assert all(len(labels) == batch for _, labels in pieces[:-1])
-    assert all((images[:, 0] == labels % 256).all() for images, labels in pieces)
-
-
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=20), st.integers(1, 40), st.integers(1, 40))
-def test_the_order_depends_neither_on_arrival_nor_on_the_batch_size(sizes, batch, other):
-    assert labels_of(shuffle(sizes, batch, 50)) == labels_of(shuffle([sum(sizes)], other, 50))
-
-
-@given(st.integers(1, 100), st.integers(1, 20))
-def test_a_batch_stays_as_it_is_while_others_are_made(count, size):
-    made = pipeline.shuffled(numbered(*[1] * count), 1, size, 30, np.random.default_rng(1))
-    kept, copies = [], []
-    for images, labels in made:
-        kept.append((images, labels))
-        copies.append((images.copy(), labels.copy()))
-    for ours, theirs in zip(kept, copies, strict=True):
-        np.testing.assert_array_equal(ours[0], theirs[0])
-        np.testing.assert_array_equal(ours[1], theirs[1])
-
-
-def test_shuffling_mixes_over_the_buffer():
-    """A record leaves, on average, about a buffer after it came; neighbours come apart."""
-    order = np.array(labels_of(shuffle([20_000], 100, 5_000)))
-    assert np.abs(np.diff(order)).mean() > 1_500  # 1 unshuffled; a third of 5,000 in a perfect shuffle of a buffer
-    assert (np.diff(order) == 1).mean() < 0.01
-    left_behind = np.arange(len(order)) - order
-    assert left_behind.max() > 5_000
-
-
-def test_a_buffer_over_all_is_a_uniform_shuffle():
-    orders = [labels_of(shuffle([4], 4, 100, seed)) for seed in range(600)]
-    counts = {tuple(order): 0 for order in orders}
-    for order in orders:
-        counts[tuple(order)] += 1
-    assert len(counts) == 24
-    assert max(counts.values()) < 3 * min(counts.values()) + 20
 
 
 def collect(batches) -> tuple[np.ndarray, np.ndarray]:
