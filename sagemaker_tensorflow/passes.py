@@ -70,8 +70,9 @@ class Pass:
         try:
             with closing(self._streams()) as streams:
                 for stream in streams:
-                    for run in self._framing(stream):
-                        self._put(run)
+                    with closing(self._framing(stream)) as arriving:  # before the stream is: its thread reads from it
+                        for run in arriving:
+                            self._put(run)
         except StopRequested:
             pass
         except Exception as error:  # whatever it is, the one who iterates is to meet it

@@ -18,6 +18,7 @@ class Channel:
     name: str
     mode: str  # "Pipe" or "File"
     data: Path  # /opt/ml/input/data: <name>_<n> are the FIFOs of Pipe mode, <name>/ the folder of File mode
+    attributes: tuple[str, ...] = ()  # of an augmented manifest's lines, each of which is a RecordIO record
 
     @property
     def folder(self) -> Path:
@@ -53,7 +54,9 @@ def read(root: Path) -> Environment:
     resources = _json(config / "resourceconfig.json")
     host = resources.get("current_host", "algo-1")
     return Environment(
-        channels=_channels(_json(config / "inputdataconfig.json"), root / "input/data"),
+        channels=_channels(
+            _json(config / "inputdataconfig.json"), root / "input/data", _json(config / "trainingjobconfig.json")
+        ),
         hyperparameters=_json(config / "hyperparameters.json"),
         host=host,
         hosts=tuple(sorted(resources.get("hosts", [host]))),
@@ -63,8 +66,17 @@ def read(root: Path) -> Environment:
     )
 
 
-def _channels(config: Mapping[str, Any], data: Path) -> dict[str, Channel]:
-    return {name: Channel(name, channel.get("TrainingInputMode", "File"), data) for name, channel in config.items()}
+def _channels(config: Mapping[str, Any], data: Path, request: Mapping[str, Any]) -> dict[str, Channel]:
+    """Attribute names are in the request's echo alone (trainingjobconfig.json)."""
+    sources = {
+        channel.get("ChannelName"): channel.get("DataSource", {}).get("S3DataSource", {})
+        for channel in request.get("InputDataConfig") or ()
+    }
+    attributes = {name: tuple(source.get("AttributeNames") or ()) for name, source in sources.items()}
+    return {
+        name: Channel(name, channel.get("TrainingInputMode", "File"), data, attributes.get(name, ()))
+        for name, channel in config.items()
+    }
 
 
 def _checkpoints(config: Mapping[str, Any], root: Path) -> Path:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from train import native
+from train.encoded import Encoded, is_whole, kind
 from train.errors import DataError
 from train.window import Run
 
@@ -81,6 +82,21 @@ class ExampleDecoder:
         self._check_labels(run, labels)
         return images, labels
 
+    def holds_files(self, run: Run) -> bool:
+        """Whether the first record's image is a JPEG or PNG file rather than pixels: then all have to be."""
+        (start, end), _ = places(run, 0)
+        data = run.rows[0, start:end].tobytes()
+        return is_whole(data) or (end - start != self._image_bytes and kind(data) is not None)
+
+    def files(self, run: Run) -> Iterator[Encoded]:
+        """The run's records, whose images are files."""
+        for row in range(len(run.rows)):
+            (start, end), label = places(run, row)
+            value = number(run.rows[row], label)
+            if not 0 <= value < self._classes:
+                raise self._out_of_range(run, row, value)
+            yield Encoded(run.rows[row, start:end].tobytes(), value, run.where(row))
+
     def _matching(self, run: Run, layouts: list[_Layout], left: np.ndarray) -> Iterator[_Layout]:
         """The known layouts, then one learned from the first row that none of them fits, while any is left."""
         yield from list(layouts)
@@ -93,18 +109,15 @@ class ExampleDecoder:
     def _check_labels(self, run: Run, labels: np.ndarray) -> None:
         if labels.size and not 0 <= labels.min() <= labels.max() < self._classes:
             row = int(np.flatnonzero((labels < 0) | (labels >= self._classes))[0])
-            raise DataError(
-                f"{run.where(row)}: label out of range. Received: {labels[row]}. Expected: 0 to {self._classes - 1}."
-            )
+            raise self._out_of_range(run, row, int(labels[row]))
+
+    def _out_of_range(self, run: Run, row: int, label: int) -> DataError:
+        return DataError(
+            f"{run.where(row)}: label out of range. Received: {label}. Expected: 0 to {self._classes - 1}."
+        )
 
     def _learn(self, run: Run, row: int) -> _Layout:
-        record = run.rows[row].tobytes()
-        try:
-            features = parse(record)
-        except (IndexError, ValueError) as error:
-            raise DataError(f"{run.where(row)} is not a tf.train.Example: {error}.") from None
-        image = self._one(run, row, features, "image", "bytes_list")
-        label = self._one(run, row, features, "label", "int64_list")
+        image, label = places(run, row)
         if image[1] - image[0] != self._image_bytes:
             raise DataError(
                 f"{run.where(row)}: image has the wrong size. Received: {image[1] - image[0]} bytes. Expected: "
@@ -112,16 +125,31 @@ class ExampleDecoder:
             )
         return _Layout(run.rows[row], image, label)
 
-    @staticmethod
-    def _one(run: Run, row: int, features: dict[str, _Field], name: str, kind: str) -> tuple[int, int]:
-        if name not in features:
-            received = ", ".join(sorted(features)) or "no feature"
-            raise DataError(f"{run.where(row)}: feature {name} is missing. Received: {received}.")
-        field = features[name]
-        if field.kind != kind or len(field.values) != 1:
-            received = f"{field.kind} of {len(field.values)}" if field.kind != "float_list" else "float_list"
-            raise DataError(f"{run.where(row)}: feature {name} is a {received}. Expected: {kind} of 1.")
-        return field.values[0]
+
+def places(run: Run, row: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Start and end of the features `image`, bytes, and `label`, a varint, in a record; DataError if they lack."""
+    try:
+        features = parse(run.rows[row].tobytes())
+    except (IndexError, ValueError) as error:
+        raise DataError(f"{run.where(row)} is not a tf.train.Example: {error}.") from None
+    return _one(run, row, features, "image", "bytes_list"), _one(run, row, features, "label", "int64_list")
+
+
+def _one(run: Run, row: int, features: dict[str, _Field], name: str, kind: str) -> tuple[int, int]:
+    if name not in features:
+        received = ", ".join(sorted(features)) or "no feature"
+        raise DataError(f"{run.where(row)}: feature {name} is missing. Received: {received}.")
+    field = features[name]
+    if field.kind != kind or len(field.values) != 1:
+        received = f"{field.kind} of {len(field.values)}" if field.kind != "float_list" else "float_list"
+        raise DataError(f"{run.where(row)}: feature {name} is a {received}. Expected: {kind} of 1.")
+    return field.values[0]
+
+
+def number(record: np.ndarray, place: tuple[int, int]) -> int:
+    """The varint at a place, as int64."""
+    value, _ = _varint(record[slice(*place)].tobytes(), 0, place[1] - place[0])
+    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def parse(record: bytes) -> dict[str, _Field]:

@@ -114,13 +114,13 @@ class FifoSource:
     """A Pipe-mode channel: each pass over the data takes the next FIFO."""
 
     def __init__(self, channel: Channel, timeout: float = 300.0, stop: threading.Event = _NEVER) -> None:
-        self._channel, self._timeout, self._stop = channel, timeout, stop
+        self.channel, self._timeout, self._stop = channel, timeout, stop
         self.opened = 0  # FIFOs so far: the next one's index
 
     def streams(self) -> Iterator[FifoStream]:
         """The one stream of the next pass."""
-        path = self._channel.data / f"{self._channel.name}_{self.opened}"
-        name = f"channel {self._channel.name}, FIFO {path.name}"
+        path = self.channel.data / f"{self.channel.name}_{self.opened}"
+        name = f"channel {self.channel.name}, FIFO {path.name}"
         self._appear(path, name)
         stream = FifoStream(path, name, self._timeout, self._stop)
         self.opened += 1
@@ -145,18 +145,18 @@ class FileSource:
     """A File or FastFile channel: each pass reads its files in the order of their names."""
 
     def __init__(self, channel: Channel, stop: threading.Event = _NEVER) -> None:
-        self._channel, self._stop = channel, stop
+        self.channel, self._stop = channel, stop
 
     def streams(self) -> Iterator[FileStream]:
         """A stream a file."""
-        folder = self._channel.folder
+        folder = self.channel.folder
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
         if not paths:
-            raise DataError(f"Channel {self._channel.name} is empty. Received: no file in {folder}.")
+            raise DataError(f"Channel {self.channel.name} is empty. Received: no file in {folder}.")
         for path in paths:
             if self._stop.is_set():
                 raise StopRequested
-            with closing(FileStream(path, f"channel {self._channel.name}, file {path.relative_to(folder)}")) as stream:
+            with closing(FileStream(path, f"channel {self.channel.name}, file {path.relative_to(folder)}")) as stream:
                 yield stream
 
 

@@ -7,19 +7,23 @@
         for images, labels in train:  # a pass over the channel: in Pipe mode the next FIFO
             model.train_on_batch(images, labels)
 
-`pictures` reads the records that `python -m dataset prepare` writes, at the built-in job's speed. `records` reads any
-TFRecord, RecordIO, text or raw records and leaves their meaning to the script. Both wait for FIFOs with a limit, check
-what they read, and raise DataError naming channel, FIFO, record and byte. Leaving the inner loop early closes the FIFO.
+`pictures` reads the records that `python -m dataset prepare` writes, or others with JPEG or PNG in `image`, at the
+built-in job's speed. `examples` parses any tf.train.Example, `manifest` gives the lines of an augmented manifest,
+`records` any TFRecord, RecordIO, text or raw records, whose meaning it leaves to the script. All wait for FIFOs with a
+limit, check what they read, and raise DataError naming channel, FIFO, record and byte. Leaving the inner loop early
+closes the FIFO.
 """
 
 import functools
+import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
+import tensorflow as tf
 
 from train import environment, fifo, pipeline
 from train.errors import DataError, TrainingError
@@ -29,12 +33,17 @@ from train.pictures import Pictures, describe
 from train.recordio import Splits, recordio
 from train.records import Crc, tfrecords
 from train.settings import Settings
+from train.tuples import tuples
 from train.window import Run
 
-__all__ = ["DataError", "PictureBatches", "RecordBatches", "TrainingError", "pictures", "records"]
+__all__ = [
+    "DataError", "ExampleBatches", "ManifestBatches", "PictureBatches", "RecordBatches", "TrainingError", "examples",
+    "manifest", "pictures", "records",
+]  # fmt: skip
 
 Format = Literal["tfrecord", "recordio", "lines", "fixed"]
 Framing = Callable[[fifo.Stream], Iterator[Run]]
+Item = TypeVar("Item")
 _DRAWS = 1024  # random numbers at a time: drawing does not depend on how the bytes happen to arrive
 
 
@@ -71,19 +80,65 @@ class RecordBatches:
         return self._pass(np.random.default_rng([self._seed, epoch]))
 
     def _pass(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
-        batch: list[bytes] = []
         with closing(self._records()) as arriving:
-            for record in _shuffled(arriving, self._shuffle, generator) if self._shuffle else arriving:
-                batch.append(record)
-                if len(batch) == self._batch_size:
-                    yield _array(batch)
-                    batch = []
-        if batch:
-            yield _array(batch)
+            mixed = _shuffled(arriving, self._shuffle, generator) if self._shuffle else arriving
+            yield from map(_array, _batched(mixed, self._batch_size))
 
     def _records(self) -> Iterator[bytes]:
         for run in pipeline.runs(self._source, self._framing):
             yield from [row.tobytes() for row in run.rows]
+
+
+class ExampleBatches:
+    """Every iteration is the channel's next pass: batches as dictionaries of name → tensor, the last may be smaller."""
+
+    def __init__(self, whole: RecordBatches, channel: str, features: Mapping[str, Any]) -> None:
+        self._records, self._channel, self._features = whole, channel, dict(features)
+
+    @property
+    def epoch(self) -> int:
+        """Passes begun; part of the shuffling's seed, so set it where a resumed job continues."""
+        return self._records.epoch
+
+    @epoch.setter
+    def epoch(self, value: int) -> None:
+        self._records.epoch = value
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        seen = 0
+        for batch in self._records:
+            try:
+                parsed = tf.io.parse_example(tf.constant(batch), self._features)
+            except (tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:
+                first = str(getattr(error, "message", error)).splitlines()[0]
+                raise DataError(
+                    f"channel {self._channel}, examples {seen} to {seen + len(batch) - 1} of the pass: not as "
+                    f"described: {first}"
+                ) from None
+            seen += len(batch)
+            yield parsed
+
+
+class ManifestBatches:
+    """Every iteration is the channel's next pass: batches of lines, name of the attribute → (n,) bytes objects."""
+
+    def __init__(self, source: fifo.Source, names: tuple[str, ...], batch_size: int, shuffle: int, seed: int) -> None:
+        self._source, self._names = source, names
+        self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
+        self.epoch = 0  # passes begun; part of the shuffling's seed, so set it where a resumed job continues
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        return self._pass(np.random.default_rng([self._seed, epoch]))
+
+    def _pass(self, generator: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
+        runs = pipeline.runs(self._source, functools.partial(recordio, splits="dmlc"))
+        with closing(runs):
+            arriving = (line for line, _ in tuples(runs, self._names))
+            mixed = _shuffled(arriving, self._shuffle, generator) if self._shuffle else arriving
+            for batch in _batched(mixed, self._batch_size):
+                columns = zip(*batch, strict=True)
+                yield {name: _array(list(values)) for name, values in zip(self._names, columns, strict=True)}
 
 
 def pictures(
@@ -152,6 +207,62 @@ def records(
     return RecordBatches(fifo.source(_environment(root).channel(channel), timeout), framing, batch_size, shuffle, seed)
 
 
+def examples(
+    channel: str,
+    features: Mapping[str, Any],
+    batch_size: int = 128,
+    *,
+    shuffle: int = 0,
+    seed: int = 0,
+    crc: Crc = "full",
+    timeout: float = 300.0,
+    root: str | Path | None = None,
+) -> "ExampleBatches":
+    """Batches of tf.train.Examples of any kind, parsed.
+
+    Args:
+        channel: its name in the job's InputDataConfig; its objects are TFRecord.
+        features: name → FixedLenFeature, VarLenFeature, …, as tf.io.parse_example takes them.
+        batch_size: examples a batch.
+        shuffle, seed, crc, timeout, root: as for `pictures`.
+
+    Raises:
+        TrainingError: no such channel, or an argument out of range. Iterating: DataError, also for an example that is
+        not as described.
+    """
+    whole = records(channel, batch_size, shuffle=shuffle, seed=seed, crc=crc, timeout=timeout, root=root)
+    return ExampleBatches(whole, channel, features)
+
+
+def manifest(
+    channel: str,
+    batch_size: int = 128,
+    *,
+    attributes: Sequence[str] | None = None,
+    shuffle: int = 0,
+    seed: int = 0,
+    timeout: float = 300.0,
+    root: str | Path | None = None,
+) -> "ManifestBatches":
+    """Batches of an augmented manifest's lines: name of the attribute → (n,) bytes objects.
+
+    Args:
+        channel: its name in the job's InputDataConfig.
+        batch_size: lines a batch.
+        attributes: their names, in the order of AttributeNames; by default those of the request.
+        shuffle, seed, timeout, root: as for `pictures`; lines stay whole.
+
+    Raises:
+        TrainingError: no such channel, no attributes, or an argument out of range. Iterating: DataError.
+    """
+    _in_range(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
+    known = _environment(root).channel(channel)
+    names = tuple(attributes or known.attributes)
+    if not names:
+        raise TrainingError(f"Channel {channel} has no AttributeNames. Expected: S3DataType AugmentedManifestFile.")
+    return ManifestBatches(fifo.source(known, timeout), names, batch_size, shuffle, seed)
+
+
 def _framing(format: str, record_bytes: int | None, splits: Splits | None, crc: Crc) -> Framing:  # noqa: A002
     if (format == "fixed") != (record_bytes is not None):
         raise TrainingError(f"record_bytes goes with format fixed. Received: {format}, {record_bytes}.")
@@ -186,9 +297,14 @@ def _in_range(**arguments: tuple[int, int]) -> None:
             raise TrainingError(f"{name} is too small. Received: {value}. Expected: at least {least}.")
 
 
-def _shuffled(arriving: Iterator[bytes], buffer: int, generator: np.random.Generator) -> Iterator[bytes]:
+def _batched(arriving: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    while batch := list(itertools.islice(arriving, size)):
+        yield batch
+
+
+def _shuffled(arriving: Iterator[Item], buffer: int, generator: np.random.Generator) -> Iterator[Item]:
     """The same records, each once: a pool of `buffer`; the next one takes the place of one drawn at random."""
-    pool: list[bytes] = []
+    pool: list[Item] = []
     draws: list[int] = []
     for record in arriving:
         if len(pool) < buffer:

@@ -15,13 +15,16 @@ from contextlib import closing
 import numpy as np
 import tensorflow as tf
 
+from train import encoded
 from train.errors import DataError
 from train.example import ExampleDecoder
 from train.fifo import Source, Stream
 from train.memory import ALIGNMENT
 from train.pictures import Pictures
+from train.recordio import recordio
 from train.records import Crc, tfrecords
 from train.shuffle import Piece, in_order, shuffled
+from train.tuples import pictures_of
 from train.window import Run
 
 _AHEAD = 4  # batches ready before the loop asks
@@ -104,15 +107,31 @@ def runs(source: Source, framing: Callable[[Stream], Iterator[Run]] = tfrecords)
     with closing(source.streams()) as streams:
         for stream in streams:
             names.append(stream.name)
-            for run in framing(stream):
-                records += len(run.rows)
-                yield run
+            with closing(framing(stream)) as arriving:  # before the stream is: its thread reads from it
+                for run in arriving:
+                    records += len(run.rows)
+                    yield run
     if not records:
         raise DataError(f"{names[0]} is empty: it ended without a record. Are there objects under the channel's S3Uri?")
 
 
 def _decoded(source: Source, pictures: Pictures, crc: Crc) -> Iterator[Piece]:
     """Pieces as the records arrive, of any size; arrays are valid until the next."""
+    lines = source.channel.attributes
+    framing = functools.partial(recordio, splits="dmlc") if lines else functools.partial(tfrecords, crc=crc)
+    with closing(runs(source, framing)) as arriving:
+        if lines:
+            yield from encoded.decoded(pictures_of(arriving, source.channel, pictures), pictures)
+        else:
+            yield from _examples(arriving, pictures)
+
+
+def _examples(arriving: Iterator[Run], pictures: Pictures) -> Iterator[Piece]:
+    """Pixels, or where the first record has a JPEG or PNG file, such files."""
     decoder = ExampleDecoder(pictures.bytes, len(pictures.classes))
-    for run in runs(source, functools.partial(tfrecords, crc=crc)):
-        yield decoder.decode(run)
+    first = next(arriving)
+    arriving = itertools.chain([first], arriving)
+    if decoder.holds_files(first):
+        yield from encoded.decoded(itertools.chain.from_iterable(map(decoder.files, arriving)), pictures)
+    else:
+        yield from map(decoder.decode, arriving)

@@ -99,3 +99,17 @@ def test_a_stop_reaches_the_loop_as_itself(tmp_path):
     with pytest.raises(StopRequested):
         list(training(tmp_path, "Pipe", stop=stop))
     timer.join()
+
+
+def test_leaving_a_pass_early_breaks_the_writers_pipe_and_leaves_no_thread(tmp_path, shards, feed):
+    """Over and over: a file descriptor closed under a reading thread would be another file's sooner or later."""
+    data = channel_bytes(shards, "train") * 20
+    feed(tmp_path, "train", data)
+    reader = source(Channel("train", "Pipe", tmp_path), 10.0)
+    before = threading.active_count()
+    for _ in range(20):
+        batches = iter(pipeline.for_training(reader, PICTURES, 32, 64, 0, 0))
+        next(batches)
+        batches.close()
+    assert threading.active_count() == before
+    assert reader.opened == 20
