@@ -1,20 +1,48 @@
-"""`python -m benchmarks`: every benchmark, each in a process of its own, as tables."""
+"""`python -m benchmarks [TOPIC…] [--write README.md]`: benchmarks, each in a process of its own, as Markdown tables.
 
+With --write each topic's tables also take the place of what FILE has between `<!-- TOPIC -->` and `<!-- /TOPIC -->`.
+"""
+
+import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-HELPERS = {"__init__", "__main__", "data", "measure"}
+HELPERS = {"__init__", "__main__", "data", "measure", "peer", "writer"}
+TOPICS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HELPERS)
+OVER_SHARDS = {"pipe_training", "reader", "streaming"}  # these take --data
 
 
 def main() -> int:
     """0 if all of them ran."""
-    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HELPERS)
-    done = [subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]]) for name in names]
-    failed = [name for name, result in zip(names, done, strict=True) if result.returncode]
-    for name in failed:
-        print(f"benchmark {name} failed", file=sys.stderr)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("topics", nargs="*", choices=[[], *TOPICS], default=[], metavar="TOPIC", help=", ".join(TOPICS))
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the topics' marks in FILE")
+    parser.add_argument("--data", type=Path, help="prepared shards (default: data)")
+    arguments = parser.parse_args()
+    failed = [topic for topic in arguments.topics or TOPICS if not run(topic, arguments.data, arguments.write)]
+    for topic in failed:
+        print(f"benchmark {topic} failed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def run(topic: str, data: Path | None, page: Path | None) -> bool:
+    """Whether it ran. Its tables go to standard output, and into the page."""
+    options = ["--data", str(data)] if data and topic in OVER_SHARDS else []
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{topic}", *options], stdout=subprocess.PIPE, text=True)
+    print(done.stdout, flush=True)
+    if page and not done.returncode:
+        page.write_text(replaced(page.read_text(), topic, done.stdout))
+    return not done.returncode
+
+
+def replaced(text: str, topic: str, tables: str) -> str:
+    """The text with the tables between the topic's marks, if it has them."""
+    marks = rf"(<!-- {topic} -->\n).*?(<!-- /{topic} -->)"
+    slim = re.sub(r" +\|", " |", re.sub(r"-{3,}", "---", tables.strip())).replace("### ", "**", 1)
+    slim = re.sub(r"^(\*\*.*)$", r"\1**", slim, count=1, flags=re.MULTILINE)
+    return re.sub(marks, lambda found: f"{found[1]}\n{slim}\n\n{found[2]}", text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

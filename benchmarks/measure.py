@@ -7,8 +7,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from train.fifo import FifoSource
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,13 +67,31 @@ def show(text: str) -> None:
 
 
 @contextlib.contextmanager
-def fed(objects: Path, channel: str = "train") -> Iterator[Path]:
-    """A folder in which `<channel>_0`, `<channel>_1`, … are fed with `objects` by a process of their own."""
+def fed(objects: Path, repeats: int = 1, channel: str = "train") -> Iterator[Path]:
+    """A folder in which a process of its own feeds `<channel>_0`, `<channel>_1`, … with all `objects`."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "local_test", "feed", str(objects), str(Path(folder) / channel)]
-        feeder = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        names = [str(path) for path in sorted(objects.iterdir())]
+        command = [sys.executable, "-m", "benchmarks.writer", folder, channel, str(repeats), *names]
+        writer = subprocess.Popen(command, cwd=ROOT)
         try:
             yield Path(folder)
         finally:
-            feeder.terminate()
-            feeder.wait(30)
+            writer.terminate()
+            writer.wait(30)
+
+
+def emptied(source: FifoSource) -> float:
+    """Seconds to empty the next FIFO: what no reader can be faster than."""
+    began, buffer = time.perf_counter(), memoryview(bytearray(1 << 20))
+    for stream in source.streams():
+        while stream.readinto(buffer):
+            pass
+    return time.perf_counter() - began
+
+
+def passed(batches: Iterable[tuple[Any, Any]], examples: int) -> float:
+    """Seconds for a whole pass of so many examples."""
+    began = time.perf_counter()
+    seen = sum(labels.numpy().size for _, labels in batches)
+    assert seen == examples, (seen, examples)
+    return time.perf_counter() - began

@@ -1,24 +1,30 @@
 """JPEG and PNG pictures in records → pixels, decoded on every core, in the order of the records."""
 
+import functools
+import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from train.errors import DataError
 from train.pictures import Pictures
+from train.window import Lot
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _KINDS: dict[bytes, tuple[str, bytes, Callable[..., tf.Tensor]]] = {
-    _JPEG: ("JPEG", b"\xff\xd9", tf.io.decode_jpeg),
-    _PNG: ("PNG", b"IEND\xaeB`\x82", tf.io.decode_png),
+    _JPEG: ("JPEG", b"\xff\xd9", tf.raw_ops.DecodeJpeg),
+    _PNG: ("PNG", b"IEND\xaeB`\x82", tf.raw_ops.DecodePng),
 }
-_TOGETHER = 32  # pictures that leave together
-_AHEAD = 3  # such groups being decoded
+_TOGETHER = 64  # pictures that are decoded, and leave, together at most
+
+
+Decoded = tuple[np.ndarray, np.ndarray]  # pictures (n, bytes) uint8, labels (n,) int64
 
 
 @dataclass(frozen=True)
@@ -40,41 +46,108 @@ def is_whole(data: bytes) -> bool:
     return any(data.startswith(magic) and found[1] in data[-16:] for magic, found in _KINDS.items())
 
 
-def decoded(arriving: Iterator[Encoded], pictures: Pictures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pictures (n, bytes) uint8 and labels (n,) int64, n up to 32. DataError, naming the record, for a picture that
-    can't be decoded, or has another size than `pictures` says; its colours are converted.
+class Files:
+    """A group of pictures, decoded one after the other."""
+
+    def __init__(self, items: Sequence[Encoded]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def decode(self, pictures: Pictures, images: np.ndarray) -> Decoded:
+        """Pictures (n, bytes) uint8, in the memory of `images` if need be, and labels (n,) int64. DataError as
+        `decoded` says."""
+        with tf.device("CPU:0"):
+            for item, image in zip(self.items, images, strict=True):
+                image[:] = _pixels(item, pictures)
+        return images, np.array([item.label for item in self.items], np.int64)
+
+
+class Examples:
+    """A group of serialised tf.train.Examples, parsed and decoded in one call of `graph`.
+
+    What it can't take, `careful` looks at again, record by record, to say what is wrong or do without it.
+    """
+
+    def __init__(self, lot: Lot, graph: Callable[..., Any], careful: Callable[[bytes, str], Encoded]) -> None:
+        self._lot, self._graph, self._careful = lot, graph, careful
+
+    def __len__(self) -> int:
+        return len(self._lot.records)
+
+    def decode(self, pictures: Pictures, images: np.ndarray) -> Decoded:
+        """As Files'."""
+        try:
+            found, labels = self._graph(tf.constant(self._lot.records))
+        except (tf.errors.InvalidArgumentError, UnicodeDecodeError):  # the latter in making its text
+            items = [self._careful(record, self._lot.where(row)) for row, record in enumerate(self._lot.records)]
+            return Files(items).decode(pictures, images)
+        return np.frombuffer(memoryview(found), np.uint8).reshape(images.shape), labels.numpy()
+
+
+@functools.cache  # making it takes as long as a thousand pictures
+def graph(pictures: Pictures) -> Callable[..., Any]:
+    """(n,) serialised examples → pictures (n, height, width, channels) uint8 and labels (n,) int64, on every core.
+
+    InvalidArgumentError for whatever is not an Example with one JPEG or PNG of that size and one label in range.
+    """
+    features = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+
+    def decode(data: tf.Tensor) -> tf.Tensor:
+        image = tf.raw_ops.DecodeImage(contents=data, channels=pictures.shape[2], expand_animations=False)
+        return tf.ensure_shape(image, pictures.shape)
+
+    def whole(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.device("CPU:0"):
+            parsed = tf.io.parse_example(records, features)
+            files, labels = parsed["image"], parsed["label"]
+            jpeg = tf.strings.substr(files, 0, len(_JPEG)) == _JPEG
+            png = tf.strings.substr(files, 0, len(_PNG)) == _PNG
+            fit = (labels >= 0) & (labels < len(pictures.classes)) & (jpeg | png)
+            with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(fit), ["a label or a file"])]):
+                files = tf.identity(files)
+            if records.shape[0]:  # side by side: a loop's steps cost a twentieth of a picture each
+                return tf.stack([decode(data) for data in tf.unstack(files)]), labels
+            return tf.map_fn(decode, files, fn_output_signature=tf.TensorSpec(pictures.shape, tf.uint8)), labels
+
+    full, some = (
+        tf.function(whole, input_signature=[tf.TensorSpec((size,), tf.string)], autograph=False)
+        for size in (_TOGETHER, None)
+    )
+    return lambda records: full(records) if records.shape[0] == _TOGETHER else some(records)
+
+
+def decoded(groups: Iterator[Files | Examples], pictures: Pictures) -> Iterator[Decoded]:
+    """Pictures (n, bytes) uint8, valid until the next, and labels (n,) int64. DataError, naming the record, for a
+    picture that can't be decoded, or has another size than `pictures` says; its colours are converted.
     """
     cores = len(os.sched_getaffinity(0))
+    memory = itertools.cycle([np.empty((_TOGETHER, pictures.bytes), np.uint8) for _ in range(cores + 2)])
     with ThreadPoolExecutor(cores, thread_name_prefix="decode") as pool:
-        groups: deque[tuple[np.ndarray, np.ndarray, list[Future[None]]]] = deque()
-        for group in _grouped(arriving):
-            images = np.empty((len(group), pictures.bytes), np.uint8)
-            jobs = [pool.submit(_decode, item, pictures, images[row]) for row, item in enumerate(group)]
-            groups.append((images, np.array([item.label for item in group], np.int64), jobs))
-            if len(groups) == _AHEAD:
-                yield _done(*groups.popleft())
-        while groups:
-            yield _done(*groups.popleft())
+        under_way: deque[Future[Decoded]] = deque()
+        for group in groups:
+            under_way.append(pool.submit(group.decode, pictures, next(memory)[: len(group)]))
+            if len(under_way) > cores:
+                yield under_way.popleft().result()
+        for group in under_way:
+            yield group.result()
 
 
-def _grouped(arriving: Iterator[Encoded]) -> Iterator[list[Encoded]]:
-    group: list[Encoded] = []
-    for item in arriving:
-        group.append(item)
-        if len(group) == _TOGETHER:
-            yield group
-            group = []
-    if group:
-        yield group
+def examples(lots: Iterator[Lot], pictures: Pictures, careful: Callable[[bytes, str], Encoded]) -> Iterator[Examples]:
+    """Groups of examples; `careful` makes a picture of one, or raises DataError."""
+    whole = graph(pictures)
+    for lot in lots:
+        yield from (Examples(part, whole, careful) for part in lot.parts(_TOGETHER))
 
 
-def _done(images: np.ndarray, labels: np.ndarray, jobs: list[Future[None]]) -> tuple[np.ndarray, np.ndarray]:
-    for job in jobs:
-        job.result()
-    return images, labels
+def grouped(arriving: Iterator[Encoded]) -> Iterator[Files]:
+    """Groups of pictures."""
+    while items := list(itertools.islice(arriving, _TOGETHER)):
+        yield Files(items)
 
 
-def _decode(item: Encoded, pictures: Pictures, into: np.ndarray) -> None:
+def _pixels(item: Encoded, pictures: Pictures) -> np.ndarray:
     found = next((found for magic, found in _KINDS.items() if item.data.startswith(magic)), None)
     if found is None:
         raise DataError(
@@ -84,8 +157,7 @@ def _decode(item: Encoded, pictures: Pictures, into: np.ndarray) -> None:
     name, _, decode = found
     height, width, channels = pictures.shape
     try:
-        with tf.device("CPU:0"):
-            image = decode(item.data, channels=channels)
+        image = decode(contents=item.data, channels=channels)
     except tf.errors.InvalidArgumentError as error:
         raise DataError(f"{item.where}: the {name} can't be decoded: {str(error.message).splitlines()[0]}.") from None
     if image.shape != pictures.shape:
@@ -93,4 +165,4 @@ def _decode(item: Encoded, pictures: Pictures, into: np.ndarray) -> None:
             f"{item.where}: the {name} has another size. Received: {image.shape[0]}×{image.shape[1]}. Expected: "
             f"{height}×{width} pixels. Does image-shape fit the data? `python -m dataset prepare` makes pictures equal."
         )
-    into[:] = image.numpy().reshape(-1)
+    return np.frombuffer(memoryview(image), np.uint8)  # numpy() would copy

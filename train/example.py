@@ -64,6 +64,7 @@ class ExampleDecoder:
     def __init__(self, image_bytes: int, classes: int) -> None:
         self._image_bytes, self._classes = image_bytes, classes
         self._layouts: dict[int, list[_Layout]] = {}
+        self._files: bool | None = None  # not yet known
 
     def decode(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
         """DataError, naming the record, for a missing or wrong feature or a label out of range."""
@@ -83,19 +84,24 @@ class ExampleDecoder:
         return images, labels
 
     def holds_files(self, run: Run) -> bool:
-        """Whether the first record's image is a JPEG or PNG file rather than pixels: then all have to be."""
-        (start, end), _ = places(run, 0)
+        """Whether images are JPEG or PNG files rather than pixels: what the first record of all has decides."""
+        if self._files is None:
+            self._files = self._holds_file(run)
+        return self._files
+
+    def _holds_file(self, run: Run) -> bool:
+        (start, end), _ = places(run.rows[0], run.where(0))
         data = run.rows[0, start:end].tobytes()
         return is_whole(data) or (end - start != self._image_bytes and kind(data) is not None)
 
-    def files(self, run: Run) -> Iterator[Encoded]:
-        """The run's records, whose images are files."""
-        for row in range(len(run.rows)):
-            (start, end), label = places(run, row)
-            value = number(run.rows[row], label)
-            if not 0 <= value < self._classes:
-                raise self._out_of_range(run, row, value)
-            yield Encoded(run.rows[row, start:end].tobytes(), value, run.where(row))
+    def file(self, record: bytes, where: str) -> Encoded:
+        """A record whose image is a file."""
+        row = np.frombuffer(record, np.uint8)
+        (start, end), label = places(row, where)
+        value = number(row, label)
+        if not 0 <= value < self._classes:
+            raise self._out_of_range(where, value)
+        return Encoded(record[start:end], value, where)
 
     def _matching(self, run: Run, layouts: list[_Layout], left: np.ndarray) -> Iterator[_Layout]:
         """The known layouts, then one learned from the first row that none of them fits, while any is left."""
@@ -109,15 +115,13 @@ class ExampleDecoder:
     def _check_labels(self, run: Run, labels: np.ndarray) -> None:
         if labels.size and not 0 <= labels.min() <= labels.max() < self._classes:
             row = int(np.flatnonzero((labels < 0) | (labels >= self._classes))[0])
-            raise self._out_of_range(run, row, int(labels[row]))
+            raise self._out_of_range(run.where(row), int(labels[row]))
 
-    def _out_of_range(self, run: Run, row: int, label: int) -> DataError:
-        return DataError(
-            f"{run.where(row)}: label out of range. Received: {label}. Expected: 0 to {self._classes - 1}."
-        )
+    def _out_of_range(self, where: str, label: int) -> DataError:
+        return DataError(f"{where}: label out of range. Received: {label}. Expected: 0 to {self._classes - 1}.")
 
     def _learn(self, run: Run, row: int) -> _Layout:
-        image, label = places(run, row)
+        image, label = places(run.rows[row], run.where(row))
         if image[1] - image[0] != self._image_bytes:
             raise DataError(
                 f"{run.where(row)}: image has the wrong size. Received: {image[1] - image[0]} bytes. Expected: "
@@ -126,23 +130,23 @@ class ExampleDecoder:
         return _Layout(run.rows[row], image, label)
 
 
-def places(run: Run, row: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def places(record: np.ndarray, where: str) -> tuple[tuple[int, int], tuple[int, int]]:
     """Start and end of the features `image`, bytes, and `label`, a varint, in a record; DataError if they lack."""
     try:
-        features = parse(run.rows[row].tobytes())
+        features = parse(record.tobytes())
     except (IndexError, ValueError) as error:
-        raise DataError(f"{run.where(row)} is not a tf.train.Example: {error}.") from None
-    return _one(run, row, features, "image", "bytes_list"), _one(run, row, features, "label", "int64_list")
+        raise DataError(f"{where} is not a tf.train.Example: {error}.") from None
+    return _one(features, "image", "bytes_list", where), _one(features, "label", "int64_list", where)
 
 
-def _one(run: Run, row: int, features: dict[str, _Field], name: str, kind: str) -> tuple[int, int]:
+def _one(features: dict[str, _Field], name: str, kind: str, where: str) -> tuple[int, int]:
     if name not in features:
         received = ", ".join(sorted(features)) or "no feature"
-        raise DataError(f"{run.where(row)}: feature {name} is missing. Received: {received}.")
+        raise DataError(f"{where}: feature {name} is missing. Received: {received}.")
     field = features[name]
     if field.kind != kind or len(field.values) != 1:
         received = f"{field.kind} of {len(field.values)}" if field.kind != "float_list" else "float_list"
-        raise DataError(f"{run.where(row)}: feature {name} is a {received}. Expected: {kind} of 1.")
+        raise DataError(f"{where}: feature {name} is a {received}. Expected: {kind} of 1.")
     return field.values[0]
 
 

@@ -80,6 +80,25 @@ int64_t sound(const uint8_t *frames, int64_t stride, int64_t count, int check) {
     return check ? intact(frames, stride, alike) : alike;
 }
 
+/* Whole TFRecords from the start of `data` on, `most` at the most, of any lengths: where their data starts, and how long it
+   is. Ends before the first that is longer than `limit`, not whole or, as far as `check` goes (1: length, 2: data, too),
+   has a wrong CRC. */
+CRC_TARGET int64_t frames(const uint8_t *data, int64_t size, int check, int64_t limit, int64_t most, int64_t *starts,
+                          int64_t *lengths) {
+    int64_t place = 0, count = 0;
+    while (count < most && size - place >= HEAD + TAIL) {
+        const uint64_t length = word_at(data + place);
+        if (length > (uint64_t)limit || (int64_t)length > size - place - HEAD - TAIL) break;
+        if (check >= 1 && !stored(data + place + 8, CRC_8(0xffffffffu, length))) break;
+        const int64_t whole = HEAD + (int64_t)length + TAIL;
+        if (check >= 2 && !intact(data + place, whole, 1)) break;
+        starts[count] = place + HEAD;
+        lengths[count++] = (int64_t)length;
+        place += whole;
+    }
+    return count;
+}
+
 /* Rows (count, stride) from the first on that equal `model`, of their length, between each of the `gaps` pairs of places,
    and hold one varint of `size` bytes, at most ten, at `label`; its value goes to `labels`. */
 int64_t alike(const uint8_t *rows, int64_t stride, int64_t count, const uint8_t *model, const int64_t *gaps,

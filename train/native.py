@@ -28,6 +28,8 @@ def _load(path: Path) -> ctypes.CDLL | None:
     library.sound.restype = library.alike.restype = _NUMBER
     library.sound.argtypes = [_POINTER, _NUMBER, _NUMBER, ctypes.c_int]
     library.alike.argtypes = [_POINTER, _NUMBER, _NUMBER, _POINTER, _POINTER, _NUMBER, _NUMBER, _NUMBER, _POINTER]
+    library.frames.restype = _NUMBER
+    library.frames.argtypes = [_POINTER, _NUMBER, ctypes.c_int, _NUMBER, _NUMBER, _POINTER, _POINTER]
     library.scatter.restype = None
     pointers = [_POINTER] * 4
     library.scatter.argtypes = [_POINTER, _NUMBER, _NUMBER, _NUMBER, *pointers, _NUMBER, _NUMBER]
@@ -43,6 +45,19 @@ def sound(frames: np.ndarray, check_data: bool) -> int | None:
         return None
     count, stride = frames.shape
     return library.sound(_address(frames), stride, count, check_data)
+
+
+def frames(data: np.ndarray, check: int, limit: int, most: int) -> tuple[list[int], list[int]]:
+    """Starts and lengths of the data of whole TFRecords in `data` (n,) uint8, from its start on, `most` at the most.
+
+    They end before a record that is longer than `limit`, not whole, or has a wrong CRC: `check` 0 looks at none, 1 at
+    the lengths', 2 at the data's, too. Nothing without the helper.
+    """
+    if library is None:
+        return [], []
+    starts, lengths = np.empty(most, np.int64), np.empty(most, np.int64)
+    count = library.frames(_address(data), data.size, check, limit, most, _address(starts), _address(lengths))
+    return starts[:count].tolist(), lengths[:count].tolist()
 
 
 def alike(rows: np.ndarray, model: np.ndarray, gaps: np.ndarray, label: slice) -> np.ndarray | None:

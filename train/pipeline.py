@@ -5,12 +5,15 @@ for handing it over, and Dataset.from_generator (TensorFlow 2.21, M_TRIM_THRESHO
 malloc return memory to the kernel so eagerly that training takes twice the time, in page faults.
 """
 
+import contextlib
 import functools
 import itertools
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -22,22 +25,28 @@ from train.fifo import Source, Stream
 from train.memory import ALIGNMENT
 from train.pictures import Pictures
 from train.recordio import recordio
-from train.records import Crc, tfrecords
+from train.records import Crc, tfrecords, tfrecords_or_lots
 from train.shuffle import Piece, in_order, shuffled
 from train.tuples import pictures_of
-from train.window import Run
+from train.window import Lot, Run
 
-_AHEAD = 4  # batches ready before the loop asks
+_TOGETHER = 1024  # pictures: a sleeping loop is woken for so many at once, since waking it costs as much as 50
+_AHEAD, _AHEAD_BYTES = 2 * _TOGETHER, 8 << 20  # pictures ready before the loop asks; or four batches if that is more
+_WAKE_SECONDS = 0.002  # a loop that waits takes what is there at least that often
+_IN_USE = 4  # batches that the loop may hold without their being copied
 _JOIN_SECONDS = 1.0
 
+Found = TypeVar("Found", bound=Run | Lot)
 Batch = tuple[tf.Tensor, tf.Tensor]  # pictures (n, height, width, channels) uint8, labels (n,) int64
 
 
 class Batches:
     """One pass over a channel, read ahead by a thread. Iterating raises what ended the pass early, as it is."""
 
-    def __init__(self, pieces: Callable[[], Iterator[Piece]], pictures: Pictures) -> None:
+    def __init__(self, pieces: Callable[[], Iterator[Piece]], pictures: Pictures, batch_size: int) -> None:
         self._pieces, self._shape, self._skipped = pieces, pictures.shape, 0
+        self._ahead = ahead(batch_size, pictures.bytes)
+        self._together = min(max(1, _TOGETHER // batch_size), self._ahead // 2)
 
     def skip(self, steps: int) -> "Batches":
         """The pass without its first `steps` batches, which are read all the same: a resumed epoch."""
@@ -45,14 +54,15 @@ class Batches:
         return self
 
     def __iter__(self) -> Iterator[Batch]:
-        ready: queue.SimpleQueue[Batch | Exception | None] = queue.SimpleQueue()
+        ready: deque[Batch | Exception | None] = deque()
         room: queue.SimpleQueue[bool] = queue.SimpleQueue()  # a True for each batch that may be made, False to end
-        for _ in range(_AHEAD):
+        wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(self._ahead):
             room.put(True)
-        producer = threading.Thread(target=self._produce, args=(ready, room), name="batches", daemon=True)
+        producer = threading.Thread(target=self._produce, args=(ready, room, wake), name="batches", daemon=True)
         producer.start()
         try:
-            while (item := ready.get()) is not None:
+            while (item := _next(ready, wake)) is not None:
                 if isinstance(item, Exception):
                     raise item
                 room.put(True)
@@ -61,17 +71,34 @@ class Batches:
             room.put(False)
             producer.join(_JOIN_SECONDS)
 
-    def _produce(self, ready: queue.SimpleQueue, room: queue.SimpleQueue) -> None:
+    def _produce(self, ready: deque, room: queue.SimpleQueue, wake: queue.SimpleQueue) -> None:
+        last = None
         try:
             with closing(self._pieces()) as pieces:
-                for images, labels in itertools.islice(pieces, self._skipped, None):
+                for number, (images, labels) in enumerate(itertools.islice(pieces, self._skipped, None), start=1):
                     batch = _tensor(images.reshape(-1, *self._shape)), _tensor(labels)
                     if not room.get():
                         return
-                    ready.put(batch)
-            ready.put(None)
+                    ready.append(batch)
+                    if number % self._together == 0:
+                        wake.put(None)
         except Exception as failure:  # whatever it is, the loop's thread is the one to meet it
-            ready.put(failure)
+            last = failure
+        ready.append(last)
+        wake.put(None)
+
+
+def ahead(batch_size: int, width: int) -> int:
+    """Batches of pictures of `width` bytes that may be ready before they are asked for."""
+    return max(4, min(_AHEAD // batch_size, _AHEAD_BYTES // (batch_size * width)))
+
+
+def _next(ready: deque, wake: queue.SimpleQueue) -> Batch | Exception | None:
+    """What comes next; waits for it."""
+    while not ready:
+        with contextlib.suppress(queue.Empty):
+            wake.get(timeout=_WAKE_SECONDS)
+    return ready.popleft()
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
@@ -91,47 +118,48 @@ def for_training(
 
     def pieces() -> Iterator[Piece]:
         generator = np.random.default_rng([seed, epoch])
-        return shuffled(_decoded(source, pictures, crc), pictures.bytes, batch_size, buffer, generator)
+        arriving = _decoded(source, pictures, crc)
+        return shuffled(
+            arriving, pictures.bytes, batch_size, buffer, generator, ahead(batch_size, pictures.bytes) + _IN_USE
+        )
 
-    return Batches(pieces, pictures)
+    return Batches(pieces, pictures, batch_size)
 
 
 def for_validation(source: Source, pictures: Pictures, batch_size: int, crc: Crc = "full") -> Batches:
     """Batches of the source's next pass, in the order of the records."""
-    return Batches(lambda: in_order(_decoded(source, pictures, crc), pictures.bytes, batch_size), pictures)
+    lent = ahead(batch_size, pictures.bytes) + _IN_USE
+    arriving = functools.partial(_decoded, source, pictures, crc)
+    return Batches(lambda: in_order(arriving(), pictures.bytes, batch_size, lent), pictures, batch_size)
 
 
-def runs(source: Source, framing: Callable[[Stream], Iterator[Run]] = tfrecords) -> Iterator[Run]:
+def runs(source: Source, framing: Callable[[Stream], Iterator[Found]] = tfrecords) -> Iterator[Found]:
     """The records of the source's next pass; DataError if there is none."""
-    records, names = 0, []
+    some, names = False, []
     with closing(source.streams()) as streams:
         for stream in streams:
             names.append(stream.name)
             with closing(framing(stream)) as arriving:  # before the stream is: its thread reads from it
-                for run in arriving:
-                    records += len(run.rows)
-                    yield run
-    if not records:
+                for found in arriving:
+                    some = True
+                    yield found
+    if not some:
         raise DataError(f"{names[0]} is empty: it ended without a record. Are there objects under the channel's S3Uri?")
 
 
 def _decoded(source: Source, pictures: Pictures, crc: Crc) -> Iterator[Piece]:
     """Pieces as the records arrive, of any size; arrays are valid until the next."""
-    lines = source.channel.attributes
-    framing = functools.partial(recordio, splits="dmlc") if lines else functools.partial(tfrecords, crc=crc)
-    with closing(runs(source, framing)) as arriving:
-        if lines:
-            yield from encoded.decoded(pictures_of(arriving, source.channel, pictures), pictures)
-        else:
-            yield from _examples(arriving, pictures)
-
-
-def _examples(arriving: Iterator[Run], pictures: Pictures) -> Iterator[Piece]:
-    """Pixels, or where the first record has a JPEG or PNG file, such files."""
+    if source.channel.attributes:
+        with closing(runs(source, functools.partial(recordio, splits="dmlc"))) as arriving:
+            lines = pictures_of(arriving, source.channel, pictures)
+            yield from encoded.decoded(encoded.grouped(lines), pictures)
+        return
     decoder = ExampleDecoder(pictures.bytes, len(pictures.classes))
-    first = next(arriving)
-    arriving = itertools.chain([first], arriving)
-    if decoder.holds_files(first):
-        yield from encoded.decoded(itertools.chain.from_iterable(map(decoder.files, arriving)), pictures)
-    else:
-        yield from map(decoder.decode, arriving)
+    framing = functools.partial(tfrecords_or_lots, crc=crc, in_lots=decoder.holds_files)
+    with closing(runs(source, framing)) as arriving:
+        first = next(arriving)
+        together = itertools.chain([first], arriving)
+        if isinstance(first, Run):
+            yield from map(decoder.decode, together)
+        else:
+            yield from encoded.decoded(encoded.examples(together, pictures, decoder.file), pictures)

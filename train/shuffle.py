@@ -13,13 +13,13 @@ import numpy as np
 from train.memory import Ring
 
 Piece = tuple[np.ndarray, np.ndarray]  # pictures (n, bytes) uint8, labels (n,) int64
-_LENT = 8  # batches that may be in use elsewhere before a copy of one is handed out instead
+LENT = 8
 _DRAWN = 8192  # records whose places are drawn at once
 
 
-def in_order(pieces: Iterator[Piece], width: int, batch_size: int) -> Iterator[Piece]:
-    """The same records in batches of `batch_size`, the last one smaller."""
-    ring = Ring(_LENT + 1, batch_size, width)
+def in_order(pieces: Iterator[Piece], width: int, batch_size: int, lent: int = LENT) -> Iterator[Piece]:
+    """The same records in batches of `batch_size`, the last one smaller. `lent`: as for `shuffled`."""
+    ring = Ring(lent + 1, batch_size, width)
     row, filled = ring.take(), 0
     for images, labels in pieces:
         taken = 0
@@ -36,13 +36,19 @@ def in_order(pieces: Iterator[Piece], width: int, batch_size: int) -> Iterator[P
 
 
 def shuffled(
-    pieces: Iterator[Piece], width: int, batch_size: int, buffer: int, generator: np.random.Generator
+    pieces: Iterator[Piece],
+    width: int,
+    batch_size: int,
+    buffer: int,
+    generator: np.random.Generator,
+    lent: int = LENT,
 ) -> Iterator[Piece]:
     """The same records in another order, each once, in batches of `batch_size`, the last one smaller.
 
-    `width` is a picture's bytes. Memory: `buffer` pictures, or a batch if that is more, and eight batches.
+    `width` is a picture's bytes. `lent` batches may be in use elsewhere; beyond, copies are handed out. Memory:
+    `buffer` pictures, or a batch if that is more, and what is lent.
     """
-    batches = _Open(max(1, buffer // batch_size), batch_size, width, generator)
+    batches = _Open(max(1, buffer // batch_size), batch_size, width, generator, lent)
     for images, labels in pieces:
         taken = 0
         while taken < len(labels):
@@ -102,9 +108,9 @@ class Plan:
 class _Open:
     """The open batches, filled as planned."""
 
-    def __init__(self, count: int, size: int, width: int, generator: np.random.Generator) -> None:
+    def __init__(self, count: int, size: int, width: int, generator: np.random.Generator, lent: int) -> None:
         self._size = size
-        self._ring = Ring(count + _LENT, size, width)
+        self._ring = Ring(count + lent, size, width)
         self._rows = np.array([self._ring.take() for _ in range(count)])  # of the ring, by age
         self._plan = Plan(count, size, generator)
         self._generator = generator

@@ -1,5 +1,6 @@
 """A window that slides over a stream: what has been read and not yet handed out, and where in the stream that is."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,32 @@ class Run:
     def where(self, row: int) -> str:
         """`channel train, FIFO train_0, record 7 at byte 21882`."""
         return place(self.stream, self.first + row, self.offset + row * self.stride)
+
+
+@dataclass(frozen=True)
+class Lot:
+    """Consecutive records of any lengths, at least one, as bytes of their own."""
+
+    records: list[bytes]
+    first: int  # number of the first record in its stream, from 0
+    offsets: list[int]  # byte offset of each record's frame in its stream
+    stream: str
+
+    def where(self, index: int) -> str:
+        """As Run's."""
+        return place(self.stream, self.first + index, self.offsets[index])
+
+    def parts(self, most: int) -> Iterator["Lot"]:
+        """The same in lots of at most so many."""
+        for start in range(0, len(self.records), most):
+            part = slice(start, start + most)
+            yield Lot(self.records[part], self.first + start, self.offsets[part], self.stream)
+
+
+def lot(run: Run) -> Lot:
+    """A run's records."""
+    offsets = [run.offset + row * run.stride for row in range(len(run.rows))]
+    return Lot([row.tobytes() for row in run.rows], run.first, offsets, run.stream)
 
 
 def place(stream: str, number: int, offset: int) -> str:

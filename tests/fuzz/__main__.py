@@ -1,0 +1,45 @@
+"""`python -m tests.fuzz [TARGET…] [--seconds N]`: coverage-guided fuzzing (atheris) of what reads bytes from outside.
+
+Begins with the corpus; an input that breaks a rule is written to --findings, from where it belongs into the corpus.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+_INPUT_SECONDS, _MEMORY_MB = 20, 2048  # what one input may take: above is a finding
+
+
+def main() -> int:
+    """0 if nothing was found."""
+    from tests.fuzz.targets import TARGETS
+
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument(
+        "targets", nargs="*", choices=[[], *TARGETS], default=[], metavar="TARGET", help=", ".join(TARGETS)
+    )
+    parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
+    parser.add_argument("--findings", type=Path, default=Path("findings"), help="folder (default: findings)")
+    arguments = parser.parse_args()
+    arguments.findings.mkdir(parents=True, exist_ok=True)
+    failed = [name for name in arguments.targets or TARGETS if not _fuzzed(name, arguments.seconds, arguments.findings)]
+    sys.stdout.write(f"found something in: {', '.join(failed)}\n" if failed else "nothing found\n")
+    return 1 if failed else 0
+
+
+def _fuzzed(target: str, seconds: int, findings: Path) -> bool:
+    """In a process of its own: libFuzzer ends the process that it runs in."""
+    with tempfile.TemporaryDirectory() as grown:
+        options = [
+            f"-max_total_time={seconds}", f"-timeout={_INPUT_SECONDS}", f"-rss_limit_mb={_MEMORY_MB}",
+            f"-artifact_prefix={findings}/{target}-", "-print_final_stats=1", "-max_len=2048",
+        ]  # fmt: skip
+        command = [sys.executable, "-m", "tests.fuzz.one", target, *options, grown, str(CORPUS / target)]
+        return subprocess.run(command, timeout=seconds + 300).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

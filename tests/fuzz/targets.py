@@ -1,0 +1,152 @@
+"""What must hold for any bytes: the records of the reference, in order, and one DataError where it stops.
+
+Each target takes the bytes and the sizes of the pieces in which they arrive. AssertionError, or any other exception
+than DataError, is a finding.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from tests.fuzz import reference
+from train import native
+from train.errors import DataError
+from train.example import ExampleDecoder
+from train.fixed import fixed
+from train.lines import lines
+from train.recordio import recordio
+from train.records import tfrecords
+from train.tuples import tuples
+from train.window import Run
+
+Pieces = list[int]
+SIZE, CLASSES = 12, 3  # bytes of an example's picture
+
+
+class Arriving:
+    """A stream in pieces of the given sizes, over and over."""
+
+    name = "channel train, FIFO train_0"
+
+    def __init__(self, data: bytes, pieces: Pieces) -> None:
+        self._data, self._pieces, self._place, self._turn = data, pieces or [1 << 20], 0, 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        size = max(1, self._pieces[self._turn % len(self._pieces)])
+        self._turn += 1
+        piece = self._data[self._place : self._place + min(size, len(buffer))]
+        buffer[: len(piece)] = piece
+        self._place += len(piece)
+        return len(piece)
+
+    def close(self) -> None: ...
+
+
+@contextlib.contextmanager
+def _helper(used: bool) -> Iterator[None]:
+    kept = native.library
+    native.library = kept if used else None
+    try:
+        yield
+    finally:
+        native.library = kept
+
+
+def _same(runs: Callable[[Arriving], Iterator[Run]], data: bytes, pieces: Pieces, expected: reference.Parsed) -> None:
+    for used in (True, False):
+        got: list[bytes] = []
+        whole = True
+        with _helper(used):
+            try:
+                for run in runs(Arriving(data, pieces)):
+                    got += [row.tobytes() for row in run.rows]
+            except DataError as error:
+                whole = False
+                assert "\n" not in str(error), error
+        # before what is wrong, fewer may come than are sound, never others
+        assert got == expected[0][: len(got)], (used, got, expected)
+        assert whole == expected[1], (used, whole, expected)
+        assert not whole or len(got) == len(expected[0]), (used, got, expected)
+
+
+def tfrecord(data: bytes, pieces: Pieces) -> None:
+    _same(lambda stream: tfrecords(stream), data, pieces, reference.tfrecord(data))
+    _same(lambda stream: tfrecords(stream, "header"), data, pieces, reference.tfrecord(data, False))
+
+
+def recordio_whole(data: bytes, pieces: Pieces) -> None:
+    _same(lambda stream: recordio(stream), data, pieces, reference.recordio(data, None))
+
+
+def recordio_dmlc(data: bytes, pieces: Pieces) -> None:
+    _same(lambda stream: recordio(stream, "dmlc"), data, pieces, reference.recordio(data, "dmlc"))
+
+
+def recordio_plain(data: bytes, pieces: Pieces) -> None:
+    _same(lambda stream: recordio(stream, "plain"), data, pieces, reference.recordio(data, "plain"))
+
+
+def text(data: bytes, pieces: Pieces) -> None:
+    _same(lambda stream: lines(stream), data, pieces, reference.lines(data))
+
+
+def raw(data: bytes, pieces: Pieces) -> None:
+    for size in (1, 3, 16):
+        _same(lambda stream, size=size: fixed(stream, size), data, pieces, reference.fixed(data, size))
+
+
+def manifest(data: bytes, pieces: Pieces) -> None:
+    """Lines of three attributes."""
+    records, whole = reference.recordio(data, "dmlc")
+    got: list[bytes] = []
+    ended = True
+    try:
+        for line, _ in tuples(recordio(Arriving(data, pieces), "dmlc"), ("a-ref", "b", "c")):
+            assert len(line) == 3
+            got += line
+    except DataError:
+        ended = False
+    assert got == records[: len(got)]
+    assert ended == (whole and len(records) % 3 == 0)
+    assert not whole or len(got) == len(records) // 3 * 3
+
+
+def example(data: bytes, pieces: Pieces) -> None:
+    """What is taken for a picture and its label is what TensorFlow's own parser finds there; three alike in a run."""
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    rows = np.frombuffer(data * 3, np.uint8).reshape(3, len(data))
+    for used in (True, False):
+        decoder = ExampleDecoder(SIZE, CLASSES)
+        try:
+            with _helper(used):
+                images, labels = decoder.decode(Run(rows, 0, 0, len(data) + 16, "stream"))
+        except DataError:
+            continue
+        try:
+            feature = tf.train.Example.FromString(data).features.feature
+        except DecodeError:
+            raise AssertionError("taken, although it is no Example") from None
+        assert [bytes(image) for image in images] == [feature["image"].bytes_list.value[0]] * 3
+        assert labels.tolist() == [feature["label"].int64_list.value[0]] * 3
+
+
+TARGETS: dict[str, Callable[[bytes, Pieces], None]] = {
+    "tfrecord": tfrecord,
+    "recordio": recordio_whole,
+    "recordio-dmlc": recordio_dmlc,
+    "recordio-plain": recordio_plain,
+    "lines": text,
+    "fixed": raw,
+    "manifest": manifest,
+    "example": example,
+}
+
+
+def check(target: str, data: bytes) -> None:
+    """One input: its first byte says how many of the next are sizes of pieces, in steps of 1, 7 or 4,096."""
+    count = data[0] % 4 if data else 0
+    pieces = [(size % 85 + 1) * (1, 7, 4096)[size // 86] for size in data[1 : 1 + count]]
+    TARGETS[target](data[1 + count :], pieces)
