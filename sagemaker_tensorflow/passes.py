@@ -19,9 +19,9 @@ from sagemaker_tensorflow.state import PipeState
 from train.environment import Channel
 from train.errors import DataError, StopRequested
 from train.fifo import FifoSource, FileStream, Stream
-from train.window import Run
+from train.window import Lot, Run
 
-Framing = Callable[[Stream], Iterator[Run]]
+Framing = Callable[[Stream], Iterator[Run | Lot]]
 Block = tuple[np.ndarray, bool, np.ndarray]  # (n,) records as bytes, whether the pass goes on, (m,) uint8 failure text
 
 _AHEAD_BYTES = 2 << 20  # read ahead of what was asked for, and the most in one block but for a last run
@@ -71,8 +71,8 @@ class Pass:
             with closing(self._streams()) as streams:
                 for stream in streams:
                     with closing(self._framing(stream)) as arriving:  # before the stream is: its thread reads from it
-                        for run in arriving:
-                            self._put(run)
+                        for found in arriving:
+                            self._put(found)
         except StopRequested:
             pass
         except Exception as error:  # whatever it is, the one who iterates is to meet it
@@ -95,17 +95,15 @@ class Pass:
             if source.opened == self._index:  # it never came
                 self._state.give_back(self._index)
 
-    def _put(self, run: Run) -> None:
-        data, size = run.rows.tobytes(), run.rows.shape[1]
-        starts = range(0, len(run.rows) * size, size) if size else itertools.repeat(0, len(run.rows))
-        records = [data[start : start + size] for start in starts]
+    def _put(self, found: Run | Lot) -> None:
+        records = found.contents()
         with self._changed:
             while self._bytes > _AHEAD_BYTES and not self._stop.is_set():
                 self._changed.wait()
             if self._stop.is_set():
                 raise StopRequested
             self._records += records
-            self._bytes += len(data) + 64 * len(records)  # what Python takes for a record besides its data
+            self._bytes += sum(map(len, records)) + 64 * len(records)  # what Python takes for a record besides its data
             self._changed.notify()
 
 

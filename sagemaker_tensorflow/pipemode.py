@@ -12,7 +12,7 @@ from sagemaker_tensorflow.state import PipeState
 from train.environment import Channel
 from train.lines import lines
 from train.recordio import recordio
-from train.records import tfrecords
+from train.records import tfrecords, tfrecords_or_lots
 
 
 class PipeModeDatasetException(Exception):  # noqa: N818 - the official name
@@ -100,7 +100,7 @@ def _framing(record_format: str, skip: int) -> Framing:
     _not_negative("max_corrupted_records_to_skip", skip)
     framings: dict[str, Framing] = {
         "RecordIO": functools.partial(recordio, splits="plain"),
-        "TFRecord": functools.partial(tfrecords, skip=skip),
+        "TFRecord": functools.partial(tfrecords, skip=skip) if skip else tfrecords_or_lots,
         "TextLine": functools.partial(lines, strip_return=False),
     }
     if record_format not in framings:

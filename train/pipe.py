@@ -31,10 +31,10 @@ from train.fixed import fixed
 from train.lines import lines
 from train.pictures import Pictures, describe
 from train.recordio import Splits, recordio
-from train.records import Crc, tfrecords
+from train.records import Crc, tfrecords_or_lots
 from train.settings import Settings
 from train.tuples import tuples
-from train.window import Run
+from train.window import Lot, Run
 
 __all__ = [
     "DataError", "ExampleBatches", "ManifestBatches", "PictureBatches", "RecordBatches", "TrainingError", "examples",
@@ -42,7 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 Format = Literal["tfrecord", "recordio", "lines", "fixed"]
-Framing = Callable[[fifo.Stream], Iterator[Run]]
+Framing = Callable[[fifo.Stream], Iterator[Run | Lot]]
 Item = TypeVar("Item")
 _DRAWS = 1024  # random numbers at a time: drawing does not depend on how the bytes happen to arrive
 
@@ -85,8 +85,8 @@ class RecordBatches:
             yield from map(_array, _batched(mixed, self._batch_size))
 
     def _records(self) -> Iterator[bytes]:
-        for run in pipeline.runs(self._source, self._framing):
-            yield from [row.tobytes() for row in run.rows]
+        for found in pipeline.runs(self._source, self._framing):
+            yield from found.contents()
 
 
 class ExampleBatches:
@@ -272,7 +272,7 @@ def _framing(format: str, record_bytes: int | None, splits: Splits | None, crc: 
         _in_range(record_bytes=(record_bytes, 1))
         return functools.partial(fixed, size=record_bytes)
     framings = {
-        "tfrecord": functools.partial(tfrecords, crc=crc),
+        "tfrecord": functools.partial(tfrecords_or_lots, crc=crc),
         "recordio": functools.partial(recordio, splits=splits),
         "lines": lines,
     }

@@ -24,6 +24,7 @@ _MASK_DELTA = np.uint32(0xA282EAD8)
 _RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
 Crc = Literal["full", "header", "off"]
 _LOT = 64  # records that leave together at most
+_SHORT = 8  # records
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +52,14 @@ def tfrecords(stream: Stream, crc: Crc = "full", skip: int = 0) -> Iterator[Run]
                 yield run
 
 
-def tfrecords_or_lots(stream: Stream, crc: Crc, in_lots: Callable[[Run], bool]) -> Iterator[Run | Lot]:
+def differing(run: Run) -> bool:
+    """Whether a run is too short to be quicker than a lot."""
+    return len(run.rows) < _SHORT
+
+
+def tfrecords_or_lots(
+    stream: Stream, crc: Crc = "full", in_lots: Callable[[Run], bool] = differing
+) -> Iterator[Run | Lot]:
     """The same records; as lots from the first run on for which `in_lots` is true: quicker where lengths differ."""
     with closing(Window(stream)) as window:
         reader, lots = _TFRecordReader(window, crc, 0), False

@@ -27,6 +27,13 @@ class Run:
         """`channel train, FIFO train_0, record 7 at byte 21882`."""
         return place(self.stream, self.first + row, self.offset + row * self.stride)
 
+    def contents(self) -> list[bytes]:
+        """The records as bytes of their own."""
+        data, size = self.rows.tobytes(), self.rows.shape[1]
+        if not size:
+            return [b""] * len(self.rows)
+        return [data[start : start + size] for start in range(0, len(data), size)]
+
 
 @dataclass(frozen=True)
 class Lot:
@@ -41,6 +48,10 @@ class Lot:
         """As Run's."""
         return place(self.stream, self.first + index, self.offsets[index])
 
+    def contents(self) -> list[bytes]:
+        """As Run's."""
+        return self.records
+
     def parts(self, most: int) -> Iterator["Lot"]:
         """The same in lots of at most so many."""
         for start in range(0, len(self.records), most):
@@ -51,7 +62,7 @@ class Lot:
 def lot(run: Run) -> Lot:
     """A run's records."""
     offsets = [run.offset + row * run.stride for row in range(len(run.rows))]
-    return Lot([row.tobytes() for row in run.rows], run.first, offsets, run.stream)
+    return Lot(run.contents(), run.first, offsets, run.stream)
 
 
 def place(stream: str, number: int, offset: int) -> str:

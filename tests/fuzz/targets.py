@@ -16,9 +16,9 @@ from train.example import ExampleDecoder
 from train.fixed import fixed
 from train.lines import lines
 from train.recordio import recordio
-from train.records import tfrecords
+from train.records import tfrecords, tfrecords_or_lots
 from train.tuples import tuples
-from train.window import Run
+from train.window import Lot, Run
 
 Pieces = list[int]
 SIZE, CLASSES = 12, 3  # bytes of an example's picture
@@ -53,14 +53,16 @@ def _helper(used: bool) -> Iterator[None]:
         native.library = kept
 
 
-def _same(runs: Callable[[Arriving], Iterator[Run]], data: bytes, pieces: Pieces, expected: reference.Parsed) -> None:
+def _same(
+    runs: Callable[[Arriving], Iterator[Run | Lot]], data: bytes, pieces: Pieces, expected: reference.Parsed
+) -> None:
     for used in (True, False):
         got: list[bytes] = []
         whole = True
         with _helper(used):
             try:
-                for run in runs(Arriving(data, pieces)):
-                    got += [row.tobytes() for row in run.rows]
+                for found in runs(Arriving(data, pieces)):
+                    got += found.contents()
             except DataError as error:
                 whole = False
                 assert "\n" not in str(error), error
@@ -72,6 +74,7 @@ def _same(runs: Callable[[Arriving], Iterator[Run]], data: bytes, pieces: Pieces
 
 def tfrecord(data: bytes, pieces: Pieces) -> None:
     _same(lambda stream: tfrecords(stream), data, pieces, reference.tfrecord(data))
+    _same(lambda stream: tfrecords_or_lots(stream), data, pieces, reference.tfrecord(data))
     _same(lambda stream: tfrecords(stream, "header"), data, pieces, reference.tfrecord(data, False))
 
 

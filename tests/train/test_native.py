@@ -20,7 +20,7 @@ def outcome(data: bytes, crc: records.Crc, skip: int) -> tuple[list[bytes], str 
     got: list[bytes] = []
     try:
         for run in records.tfrecords(Trickle(data), crc, skip):
-            got += [bytes(row) for row in run.rows]
+            got += run.contents()
     except DataError as error:
         return got, str(error)
     return got, None
@@ -103,3 +103,20 @@ def test_a_file_that_is_no_library_is_as_good_as_none(tmp_path):
     (tmp_path / "x.so").write_bytes(b"not one")
     assert native._load(tmp_path / "x.so") is None
     assert native._load(tmp_path / "nothing.so") is None
+
+
+@given(contents, st.sampled_from(["full", "header", "off"]), st.lists(st.integers(1, 4000), min_size=1, max_size=4))
+def test_lots_are_the_same_records_at_the_same_places(contents, crc, sizes):
+    data = b"".join(map(frame, contents))
+    for used in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not used:
+                patch.setattr(native, "library", None)
+            found = list(records.tfrecords_or_lots(Trickle(data, sizes), crc, lambda _: True))
+            whole = list(records.tfrecords(Trickle(data, sizes), crc))
+        assert [record for lot in found for record in lot.contents()] == contents
+        places = [lot.where(index) for lot in found for index in range(len(lot.records))]
+        assert places == [run.where(row) for run in whole for row in range(len(run.rows))]
+        parts = [part for lot in found for part in lot.parts(3)]
+        assert max([len(part.records) for part in parts], default=1) <= 3
+        assert [part.where(index) for part in parts for index in range(len(part.records))] == places
