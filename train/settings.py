@@ -53,7 +53,7 @@ class Settings:
         one_of=("one-cycle", "constant"),
     )
     label_smoothing: float = _setting(0.1, "share of each label spread over all classes", low=0, high=0.9)
-    augment: bool = _setting(True, "random flips and shifts, an eighth of the side at most, of training pictures")
+    augment: bool = _setting(True, "random flips and shifts, a sixteenth of the side at most, of training pictures")
     cutout: int = _setting(
         0, "side in pixels of a square hidden at a random place of each training picture; 0: none", low=0
     )

@@ -11,20 +11,20 @@ from train.settings import Settings
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 1000))
 def test_augmented_pictures_are_flipped_and_shifted_copies(seed, step):
-    images = tf.reshape(tf.range(8 * 24 * 24 * 3) % 251, (8, 24, 24, 3))
+    images = tf.reshape(tf.range(4 * 48 * 48 * 3) % 251, (4, 48, 48, 3))
     images = tf.cast(images, tf.uint8)
     result = moved(images, tf.constant([seed, step], tf.int64)).numpy()
     np.testing.assert_array_equal(result, moved(images, tf.constant([seed, step], tf.int64)).numpy())
     padded = np.pad(images.numpy(), ((0, 0), (3, 3), (3, 3), (0, 0)), "reflect")
     for before, after in zip(padded, result, strict=True):
-        views = (before[row : row + 24, column : column + 24] for row in range(7) for column in range(7))
+        views = (before[row : row + 48, column : column + 48] for row in range(7) for column in range(7))
         assert any(np.array_equal(after, view) or np.array_equal(after, view[:, ::-1]) for view in views)
 
 
 def test_augmentation_uses_flips_and_every_shift():
     """On pictures whose pixels say where they come from, the corner tells each picture's shift and flip."""
-    places = np.stack(np.meshgrid(np.arange(24), np.arange(24), indexing="ij"), axis=-1)
-    images = np.zeros((3000, 24, 24, 3), np.uint8)
+    places = np.stack(np.meshgrid(np.arange(48), np.arange(48), indexing="ij"), axis=-1)
+    images = np.zeros((3000, 48, 48, 3), np.uint8)
     images[..., :2] = places
     result = moved(tf.constant(images), tf.constant([0, 1], tf.int64)).numpy().astype(int)
     flipped = result[:, 12, 12, 1] > result[:, 12, 13, 1]
