@@ -18,6 +18,7 @@ class Channel:
     name: str
     mode: str  # "Pipe" or "File"
     data: Path  # /opt/ml/input/data: <name>_<n> are the FIFOs of Pipe mode, <name>/ the folder of File mode
+    sharded: bool = False  # ShardedByS3Key: each host has objects of its own; otherwise each has all of them
     attributes: tuple[str, ...] = ()  # of an augmented manifest's lines, each of which is a RecordIO record
 
     @property
@@ -74,7 +75,13 @@ def _channels(config: Mapping[str, Any], data: Path, request: Mapping[str, Any])
     }
     attributes = {name: tuple(source.get("AttributeNames") or ()) for name, source in sources.items()}
     return {
-        name: Channel(name, channel.get("TrainingInputMode", "File"), data, attributes.get(name, ()))
+        name: Channel(
+            name,
+            channel.get("TrainingInputMode", "File"),
+            data,
+            channel.get("S3DistributionType") == "ShardedByS3Key",
+            attributes.get(name, ()),
+        )
         for name, channel in config.items()
     }
 

@@ -9,5 +9,9 @@ class DataError(TrainingError):
     """The input data is not what it should be: truncated, corrupt, of another format or shape, or missing."""
 
 
+class NoRecordsError(DataError):
+    """A channel brought nothing. Where hosts share a channel's objects, one may be left without."""
+
+
 class StopRequested(Exception):  # noqa: N818 - an order of the platform, not an error
     """The platform asked the job to stop (SIGTERM). Raised wherever the job waits, so that nothing has to be killed."""

@@ -1,6 +1,7 @@
 """The finished model on the validation pictures: accuracy, classes, confusions, the most confidently wrong."""
 
-from collections.abc import Iterable
+import base64
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,22 @@ class Evaluation:
             "confusion_matrix": self.confusion.tolist(),
         }
 
+    def packed(self) -> dict[str, Any]:
+        """As JSON, for another host."""
+        mistakes = [
+            vars(mistake) | {"image": [mistake.image.shape, base64.b64encode(mistake.image.tobytes()).decode()]}
+            for mistake in self.mistakes
+        ]
+        return {"confusion": self.confusion.tolist(), "loss_sum": self.loss * self.examples, "mistakes": mistakes}
+
+
+def joined(packed: Sequence[Mapping[str, Any]]) -> Evaluation:
+    """That of all hosts, from the `packed` one of each."""
+    confusion = np.sum([np.array(one["confusion"], np.int64) for one in packed], axis=0)
+    mistakes = [_unpacked(mistake) for one in packed for mistake in one["mistakes"]]
+    loss_sum = sum(one["loss_sum"] for one in packed)
+    return Evaluation(confusion, loss_sum / max(1, int(confusion.sum())), _most(mistakes))
+
 
 def evaluate(predictions: Iterable[tuple[Any, Any, Any]], classes: int) -> Evaluation:
     """From batches of (pictures, labels, probabilities (n, classes)). Holds one batch and the worst mistakes."""
@@ -91,7 +108,16 @@ def _worst(
         )
         for row in np.flatnonzero(labels != predicted)
     ]
-    return sorted(mistakes + new, key=lambda mistake: -mistake.confidence)[:MOST_WRONG]
+    return _most(mistakes + new)
+
+
+def _most(mistakes: list[Mistake]) -> list[Mistake]:
+    return sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_WRONG]
+
+
+def _unpacked(mistake: Mapping[str, Any]) -> Mistake:
+    shape, data = mistake["image"]
+    return Mistake(**{**mistake, "image": np.frombuffer(base64.b64decode(data), np.uint8).reshape(shape)})
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from train.environment import Channel
-from train.errors import DataError, StopRequested
+from train.errors import DataError, NoRecordsError, StopRequested
 
 PIPE_BYTES = 1 << 20  # the largest pipe that Linux gives without privileges; fewer switches between writer and reader
 _LOOK_SECONDS = 0.02  # between two looks for a FIFO that is not there yet
@@ -152,7 +152,7 @@ class FileSource:
         folder = self.channel.folder
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
         if not paths:
-            raise DataError(f"Channel {self.channel.name} is empty. Received: no file in {folder}.")
+            raise NoRecordsError(f"Channel {self.channel.name} is empty. Received: no file in {folder}.")
         for path in paths:
             if self._stop.is_set():
                 raise StopRequested

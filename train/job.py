@@ -1,5 +1,6 @@
 """The built-in job, read in one go: settings → datasets → model → loop → export → report."""
 
+import hashlib
 import logging
 import threading
 import time
@@ -11,12 +12,15 @@ import numpy as np
 from train import evaluation, export, fifo, metrics, model, pipeline, report, system
 from train.augmentation import changes
 from train.checkpoint import Checkpoints, Progress, as_arrays, restore, same_order, variables_of
+from train.cluster import Cluster, joined, stopping_together
 from train.environment import Environment
 from train.errors import StopRequested, TrainingError
 from train.loop import Loop
 from train.pictures import Pictures, describe
+from train.replicas import Replicas
 from train.schedule import schedule
 from train.settings import Settings, parse
+from train.share import share
 
 _log = logging.getLogger(__name__)
 
@@ -26,39 +30,44 @@ _BEST = "best/"  # prefix of the best epoch's weights in a checkpoint
 
 def run(environment: Environment, stop: threading.Event) -> None:
     """Train as the environment says. StopRequested after a stop, with everything saved; TrainingError if it can't."""
-    if len(environment.hosts) > 1:
-        raise TrainingError(
-            f"Several hosts are not supported. Received: {', '.join(environment.hosts)}. Expected: InstanceCount 1."
-        )
     settings = parse(environment.hyperparameters)
     _log.info("%s", " ".join(f"{name}={value}" for name, value in system.facts(environment).items()))
     pictures = describe(environment, settings)
-    job = _Job(environment, settings, pictures, stop)
-    try:
-        job.resume()
-        while not job.finished():
-            job.epoch()
-        job.finish()
-    except StopRequested:
-        job.save_stopped()
-        raise
+    with joined(environment, settings.hosts_timeout, stop) as cluster:
+        job = _Job(environment, settings, pictures, cluster, stop)
+        try:
+            job.resume()
+            while not job.finished():
+                job.epoch()
+            job.finish()
+        except StopRequested:
+            job.save_stopped()
+            raise
 
 
 class _Job:
-    """One host's training job: what it reads, what it trains, how far it is."""
+    """One host's training job: what it reads, what it trains, how far it is. The first host writes for all."""
 
-    def __init__(self, environment: Environment, settings: Settings, pictures: Pictures, stop: threading.Event) -> None:
+    def __init__(
+        self, environment: Environment, settings: Settings, pictures: Pictures, cluster: Cluster, stop: threading.Event
+    ) -> None:
+        self._cluster, self._first = cluster, cluster.index == 0
         self._environment, self._settings, self._pictures = environment, settings, pictures
         self._train, self._validation = (
             fifo.source(environment.channel(name), settings.fifo_timeout, stop) for name in ("train", "validation")
         )
+        self._shares = {
+            name: share(channel, cluster.index, len(cluster.hosts)) for name, channel in environment.channels.items()
+        }
+        replicas = Replicas(cluster)  # before anything touches a device
         keras.utils.set_random_seed(settings.seed)
         self._model, self._optimizer = model.build(settings, pictures), model.optimizer(settings)
         self._asked = model.mirrored(self._model) if settings.mirror else self._model
         examples = pictures.train_examples or settings.train_examples
         self._loop = Loop(
             self._model, self._optimizer, change=changes(settings), smoothing=settings.label_smoothing,
-            rate=schedule(settings, examples), asked=self._asked, seed=settings.seed, stop=stop,
+            rate=schedule(settings, examples / len(cluster.hosts)), asked=self._asked, seed=settings.seed, stop=stop,
+            cluster=cluster, replicas=replicas,
         )  # fmt: skip
         self._checkpoints = Checkpoints(environment.checkpoints)
         self._variables = variables_of(self._model, self._optimizer)
@@ -66,6 +75,7 @@ class _Job:
             "seed": settings.seed,
             "batch-size": settings.batch_size,
             "shuffle-buffer": settings.shuffle_buffer,
+            "InstanceCount": len(cluster.hosts),
         }
         self._progress = Progress(order=order)
         self._best: dict[str, np.ndarray] = {}
@@ -75,6 +85,12 @@ class _Job:
     def resume(self) -> None:
         """Continue from the newest checkpoint, if there is one."""
         newest = self._checkpoints.newest()
+        names = self._cluster.exchange(newest and newest[0].name)
+        if len(set(names)) > 1:
+            raise TrainingError(
+                f"The hosts have different checkpoints. Received: {', '.join(map(str, names))}. Expected: the first "
+                "host's on all, as the service restores them."
+            )
         if newest is None:
             return
         path, progress, arrays = newest
@@ -98,7 +114,7 @@ class _Job:
         progress = self._progress
         batches = pipeline.for_training(
             self._train, self._pictures, self._settings.batch_size, self._settings.shuffle_buffer,
-            self._settings.seed, progress.epoch, self._settings.crc,
+            self._settings.seed, progress.epoch, self._settings.crc, self._shares["train"],
         )  # fmt: skip
         every = self._settings.checkpoint_every
         self._loop.train_epoch(batches.skip(progress.step_in_epoch), progress, every, self._save)
@@ -122,8 +138,10 @@ class _Job:
         progress.step_in_epoch = progress.correct = progress.seen = 0
         progress.loss_sum = progress.seconds = progress.waited = 0.0
         self._keep_best()
+        self._same_weights()
         self._save()  # before the line: whoever reads it may rely on the epoch
-        metrics.report(result)
+        if self._first:
+            metrics.report(result)
         if result.input_wait > _SLOW_INPUT:
             _log.info(
                 "Input is the bottleneck: %.0f %% of the training time of epoch %d was spent waiting for it. "
@@ -135,9 +153,15 @@ class _Job:
         """Export the model and what it can do."""
         for name, weights in self._best.items():
             self._variables[name.removeprefix(_BEST)].assign(weights)
-        export.export(self._asked, self._pictures, self._environment.model)
-        predictions = self._loop.predict(self._validation_batches())
-        result = evaluation.evaluate(predictions, len(self._pictures.classes))
+        if self._first:
+            export.export(self._asked, self._pictures, self._environment.model)
+        with stopping_together(self._cluster):
+            predictions = self._loop.predict(self._validation_batches())
+            part = evaluation.evaluate(predictions, len(self._pictures.classes))
+        parts = self._cluster.exchange(part.packed()) if len(self._cluster.hosts) > 1 else []
+        if not self._first:
+            return
+        result = evaluation.joined(parts) if parts else part
         folder = self._environment.output_data
         page = report.write(folder, self._progress.history, result, self._pictures.classes, self._facts())
         _log.info("validation accuracy %.4f over %d pictures; report %s", result.accuracy, result.examples, page)
@@ -146,7 +170,7 @@ class _Job:
         """After a stop: the checkpoint of this step, and the model as it is once an epoch is done."""
         began = time.monotonic()
         self._save()
-        if self._progress.history:
+        if self._progress.history and self._first:
             export.export(self._asked, self._pictures, self._environment.model)
         _log.info(
             "Stopped in epoch %d after step %d, saved in %.1f s. Run with the same checkpoints to go on from here.",
@@ -154,7 +178,9 @@ class _Job:
         )  # fmt: skip
 
     def _validation_batches(self) -> pipeline.Batches:
-        return pipeline.for_validation(self._validation, self._pictures, self._settings.batch_size, self._settings.crc)
+        return pipeline.for_validation(
+            self._validation, self._pictures, self._settings.batch_size, self._settings.crc, self._shares["validation"]
+        )
 
     def _keep_best(self) -> None:
         history = self._progress.history
@@ -162,8 +188,21 @@ class _Job:
             weights = {f"model/{variable.path}": variable for variable in self._model.weights}
             self._best = {f"{_BEST}{name}": array for name, array in as_arrays(weights).items()}
 
+    def _same_weights(self) -> None:
+        """A host whose weights differ trains another model: that must not go on unseen."""
+        if len(self._cluster.hosts) == 1:
+            return
+        digest = hashlib.sha256()
+        for name, array in sorted(as_arrays(self._variables).items()):
+            digest.update(name.encode() + array.tobytes())
+        digests = self._cluster.exchange(digest.hexdigest())
+        if len(set(digests)) > 1:
+            raise TrainingError(f"The hosts' weights differ. Received: {', '.join(digests)}. Expected: the same.")
+        _log.info("weights of all hosts: sha256 %s", digests[0])
+
     def _save(self) -> None:
-        self._checkpoints.save(self._progress, as_arrays(self._variables) | self._best)
+        if self._first:
+            self._checkpoints.save(self._progress, as_arrays(self._variables) | self._best)
 
     def _facts(self) -> dict[str, str]:
         settings = {name.replace("_", "-"): str(value) for name, value in asdict(self._settings).items()}

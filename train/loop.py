@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from train.augmentation import Change, unchanged
 from train.checkpoint import Progress
-from train.errors import StopRequested, TrainingError
+from train.cluster import Alone, Cluster, stopping_together
+from train.errors import NoRecordsError, StopRequested, TrainingError
+from train.replicas import Replicas, summed
 
 CHECK_STEPS = 50  # between two looks at whether the loss is still finite; the step itself is found exactly
 
@@ -31,23 +33,31 @@ class Loop:
         asked: keras.Model | None = None,
         seed: int = 0,
         stop: threading.Event | None = None,
+        cluster: Cluster | None = None,
+        replicas: Replicas | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`change` augments pictures, `smoothing` spreads labels, `rate` gives each step's learning rate (none: the
-        optimizer's own), `asked` is what is evaluated, if not `model` itself.
+        optimizer's own), `asked` is what is evaluated, if not `model` itself. `cluster` and `replicas` are the hosts
+        and devices that share the work; none: one of each.
         """
         self.model, self.optimizer = model, optimizer
         self._change, self._smoothing, self._rate, self._asked = change, smoothing, rate, asked or model
         self._seed, self._clock = seed, clock
         self._stop = stop or threading.Event()
+        self._cluster = cluster or Alone(self._stop)
+        self._replicas = replicas or Replicas(self._cluster, ())
         optimizer.build(model.trainable_variables)
         self._step = tf.Variable(0, dtype=tf.int64)
         self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
         self._correct = tf.Variable(0, dtype=tf.int64)
         self._bad_step = tf.Variable(-1, dtype=tf.int64)  # the first whose loss was not finite
         shape = model.inputs[0].shape[1:]
+        self._empty = tf.zeros((0, *shape), tf.uint8), tf.zeros(0, tf.int64)
         signature = [tf.TensorSpec((None, *shape), tf.uint8), tf.TensorSpec((None,), tf.int64)]
+        parts = [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
         self._train_step = tf.function(self._train, input_signature=signature)
+        self._shared_step = tf.function(self._train_shared, input_signature=signature + parts)
         self._test_step = tf.function(self._test, input_signature=signature)
 
     def train_epoch(
@@ -59,6 +69,9 @@ class Loop:
     ) -> None:
         """Train on `batches` — those that are left of the epoch —, counting in `progress`.
 
+        With several hosts, each brings its part of every batch; one that has no more goes on with none until all are
+        through, and `progress` counts the pictures of all.
+
         `save` is called after each `every` steps of the epoch (0: never), with `progress` up to date. StopRequested
         leaves `progress` and the model as they are after a whole step. TrainingError at a loss that is
         not finite.
@@ -66,14 +79,19 @@ class Loop:
         self._load(progress)
         began = self._clock() - progress.seconds
         try:
-            for images, labels in self._until_stopped(self._timed(batches, progress)):
+            for images, labels, total in self._agreed(self._timed(batches, progress)):
                 if self._rate:
                     self.optimizer.learning_rate.assign(self._rate(progress))
-                self._train_step(images, labels)
+                if self._replicas.count == 1:
+                    self._train_step(images, labels)
+                else:
+                    self._shared_step(*self._filled(images, labels), float(total))
                 progress.step += 1
                 progress.step_in_epoch += 1
-                progress.seen += int(labels.shape[0])
-                if progress.step == 1:  # the first step includes the graph's compilation: the job is under way now
+                progress.seen += total
+                if (
+                    progress.step == 1 and not self._cluster.index
+                ):  # the first step includes the graph's compilation: the job is under way now
                     print(f"step=1 loss={float(self._loss_sum) / progress.seen:.6f}", flush=True)  # noqa: T201
                 if progress.step % CHECK_STEPS == 0:
                     self._check_finite()
@@ -86,18 +104,23 @@ class Loop:
         self._check_finite()
 
     def evaluate(self, batches: Iterable[Batch]) -> tuple[float, float]:
-        """(mean loss, accuracy) over all pictures of `batches`."""
+        """(mean loss, accuracy) over all pictures of all hosts' `batches`."""
         loss = tf.constant(0.0, tf.float64)
         correct, seen = tf.constant(0, tf.int64), 0
-        for images, labels in self._until_stopped(batches):
-            logits, losses = self._test_step(images, labels)
-            loss += tf.reduce_sum(tf.cast(losses, tf.float64))
-            correct += tf.math.count_nonzero(tf.argmax(logits, axis=1) == labels)
-            seen += int(labels.shape[0])
-        return float(loss) / seen, int(correct) / seen
+        with stopping_together(self._cluster):
+            for images, labels in self._until_stopped(batches):
+                logits, losses = self._test_step(images, labels)
+                loss += tf.reduce_sum(tf.cast(losses, tf.float64))
+                correct += tf.math.count_nonzero(tf.argmax(logits, axis=1) == labels)
+                seen += int(labels.shape[0])
+        sums = self._cluster.exchange([float(loss), int(correct), seen])
+        loss_sum, right, seen = (sum(column) for column in zip(*sums, strict=True))
+        if not seen:
+            raise NoRecordsError("There is no picture to validate on, on any host. Are there objects in the channel?")
+        return loss_sum / seen, right / seen
 
     def predict(self, batches: Iterable[Batch]) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """(pictures, labels, probabilities (n, classes) float32) a batch."""
+        """(pictures, labels, probabilities (n, classes) float32) a batch of this host."""
         for images, labels in self._until_stopped(batches):
             logits, _ = self._test_step(images, labels)
             yield images, labels, tf.nn.softmax(logits)
@@ -112,6 +135,29 @@ class Loop:
             if batch is None:
                 return
             yield batch
+
+    def _agreed(self, batches: Iterator[Batch]) -> Iterator[tuple[tf.Tensor, tf.Tensor, int]]:
+        """Each batch once all hosts have theirs, with the number of all pictures; empty once this host has no more."""
+        while True:
+            with stopping_together(self._cluster):
+                batch = next(batches, None)
+            counts = self._cluster.exchange(None if batch is None else int(batch[1].shape[0]))
+            if all(count is None for count in counts):
+                return
+            yield *(batch or self._empty), sum(count or 0 for count in counts)
+
+    def _filled(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The batch and its weights (n,) float32; a picture of weight 0 for each device that would have none.
+
+        TensorFlow's kernels don't all take an empty batch.
+        """
+        count = int(labels.shape[0])
+        missing = max(0, self._replicas.here - count)
+        weights = tf.constant([1.0] * count + [0.0] * missing)
+        if not missing:
+            return images, labels, weights
+        images = tf.concat([images, tf.zeros((missing, *images.shape[1:]), images.dtype)], 0)
+        return images, tf.concat([labels, tf.zeros(missing, labels.dtype)], 0), weights
 
     def _until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -128,9 +174,55 @@ class Loop:
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.model.trainable_variables)
         self.optimizer.apply(gradients, self.model.trainable_variables)
+        correct = tf.math.count_nonzero(tf.argmax(logits, axis=1) == labels)
+        self._count_step(tf.reduce_sum(tf.cast(losses, tf.float64)), correct, loss)
+
+    def _train_shared(self, images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, total: tf.Tensor) -> None:
+        """The same step on several devices: the mean is that over the `total` pictures of all of them."""
+        with self._replicas.normalised_together(self.model):
+            results = self._replicas.run(self._part, images, labels, weights, total)
+        *gradients, loss, loss_sum, correct, states = results
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        for variable, state in zip(self.model.non_trainable_variables, states, strict=True):
+            variable.assign(state)
+        self._count_step(tf.cast(loss_sum, tf.float64), tf.cast(tf.round(correct), tf.int64), loss)
+
+    def _part(
+        self, number: tf.Tensor, images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, total: tf.Tensor
+    ) -> tuple:
+        """On device `number`: (*gradients, loss, sum of losses, correct) over all devices, and the layers' states."""
+        number = tf.cast(number, tf.int64)
+        self._replicas.count_pictures(weights)
+        images = self._change(images, tf.stack([self._seed + number * 2**33, self._step]))
+        trainable = [variable.value for variable in self.model.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits, states = self.model.stateless_call(trainable, self._states(number), images, training=True)
+            losses = _cross_entropy(labels, logits)
+            loss = tf.reduce_sum(weights * _smoothed(losses, logits, self._smoothing)) / total
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, trainable)
+        correct = tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32)
+        sums = [loss, tf.reduce_sum(weights * losses), tf.reduce_sum(weights * correct)]
+        return *summed([*gradients, *sums]), self._states(number, states)
+
+    def _states(self, number: tf.Tensor, states: list[tf.Tensor] | None = None) -> list[tf.Tensor]:
+        """What the layers keep, as device `number` uses it: of random numbers, each has others. `states`: and back."""
+        sign = 1 if states is None else -1
+        return [
+            value + sign * tf.stack([tf.cast(number, value.dtype), 0])
+            if variable.name == "seed_generator_state"
+            else value
+            for variable, value in zip(
+                self.model.non_trainable_variables,
+                states or [variable.value for variable in self.model.non_trainable_variables],
+                strict=True,
+            )
+        ]
+
+    def _count_step(self, loss_sum: tf.Tensor, correct: tf.Tensor, loss: tf.Tensor) -> None:
         self._step.assign_add(1)
-        self._loss_sum.assign_add(tf.reduce_sum(tf.cast(losses, tf.float64)))
-        self._correct.assign_add(tf.math.count_nonzero(tf.argmax(logits, axis=1) == labels))
+        self._loss_sum.assign_add(loss_sum)
+        self._correct.assign_add(correct)
         first_bad = tf.logical_and(self._bad_step < 0, tf.logical_not(tf.math.is_finite(loss)))
         self._bad_step.assign(tf.where(first_bad, self._step, self._bad_step))
 

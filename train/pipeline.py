@@ -19,13 +19,14 @@ import numpy as np
 import tensorflow as tf
 
 from train import encoded
-from train.errors import DataError
+from train.errors import NoRecordsError
 from train.example import ExampleDecoder
 from train.fifo import Source, Stream
 from train.memory import ALIGNMENT
 from train.pictures import Pictures
 from train.recordio import recordio
 from train.records import Crc, tfrecords, tfrecords_or_lots
+from train.share import WHOLE, Share
 from train.shuffle import Piece, in_order, shuffled
 from train.tuples import pictures_of
 from train.window import Lot, Run
@@ -109,32 +110,45 @@ def _tensor(array: np.ndarray) -> tf.Tensor:
 
 
 def for_training(
-    source: Source, pictures: Pictures, batch_size: int, buffer: int, seed: int, epoch: int, crc: Crc = "full"
+    source: Source,
+    pictures: Pictures,
+    batch_size: int,
+    buffer: int,
+    seed: int,
+    epoch: int,
+    crc: Crc = "full",
+    share: Share = WHOLE,
 ) -> Batches:
     """Shuffled batches of the source's next pass; the last may be smaller.
 
-    The order depends on the numbers given and the order of the records alone, not on how they arrive.
+    The order depends on the numbers given and the order of the records alone, not on how they arrive. `share` is this
+    host's part of them.
     """
 
     def pieces() -> Iterator[Piece]:
-        generator = np.random.default_rng([seed, epoch])
+        generator = np.random.default_rng([seed, epoch, *share.seed])
         arriving = _decoded(source, pictures, crc)
-        return shuffled(
-            arriving, pictures.bytes, batch_size, buffer, generator, ahead(batch_size, pictures.bytes) + _IN_USE
-        )
+        lent = ahead(batch_size, pictures.bytes) + _IN_USE
+        return share.of(shuffled(arriving, pictures.bytes, batch_size * share.parts, buffer, generator, lent))
 
     return Batches(pieces, pictures, batch_size)
 
 
-def for_validation(source: Source, pictures: Pictures, batch_size: int, crc: Crc = "full") -> Batches:
-    """Batches of the source's next pass, in the order of the records."""
-    lent = ahead(batch_size, pictures.bytes) + _IN_USE
-    arriving = functools.partial(_decoded, source, pictures, crc)
-    return Batches(lambda: in_order(arriving(), pictures.bytes, batch_size, lent), pictures, batch_size)
+def for_validation(
+    source: Source, pictures: Pictures, batch_size: int, crc: Crc = "full", share: Share = WHOLE
+) -> Batches:
+    """Batches of the source's next pass, in the order of the records; this host's `share` of each."""
+
+    def pieces() -> Iterator[Piece]:
+        lent = ahead(batch_size, pictures.bytes) + _IN_USE
+        arriving = _decoded(source, pictures, crc)
+        return share.of(in_order(arriving, pictures.bytes, batch_size * share.parts, lent))
+
+    return Batches(pieces, pictures, batch_size)
 
 
 def runs(source: Source, framing: Callable[[Stream], Iterator[Found]] = tfrecords) -> Iterator[Found]:
-    """The records of the source's next pass; DataError if there is none."""
+    """The records of the source's next pass; NoRecordsError if there is none."""
     some, names = False, []
     with closing(source.streams()) as streams:
         for stream in streams:
@@ -144,7 +158,9 @@ def runs(source: Source, framing: Callable[[Stream], Iterator[Found]] = tfrecord
                     some = True
                     yield found
     if not some:
-        raise DataError(f"{names[0]} is empty: it ended without a record. Are there objects under the channel's S3Uri?")
+        raise NoRecordsError(
+            f"{names[0]} is empty: it ended without a record. Are there objects under the channel's S3Uri?"
+        )
 
 
 def _decoded(source: Source, pictures: Pictures, crc: Crc) -> Iterator[Piece]:

@@ -76,6 +76,9 @@ class Settings:
         "which CRCs of TFRecords are checked: of lengths and data, of lengths, or none",
         one_of=("full", "header", "off"),
     )
+    hosts_timeout: float = _setting(
+        300.0, "seconds that the hosts of a job wait for each other at its start", low=0.001
+    )
     fifo_timeout: float = _setting(300.0, "seconds to wait for a FIFO, or for its next byte", low=0.001)
     classes: str = _setting(",".join(CIFAR10_CLASSES), "class names in label order, unless a dataset channel says")
     image_shape: str = _setting("32,32,3", "height,width,channels, unless a dataset channel says")

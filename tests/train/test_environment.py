@@ -28,6 +28,15 @@ def test_channels_keep_their_own_modes(tmp_path):
     assert here.channel("validation").folder == tmp_path / "input/data/validation"
 
 
+def test_channels_say_whether_their_objects_are_dealt_to_the_hosts(tmp_path):
+    inputs = {
+        "train": {"S3DistributionType": "ShardedByS3Key"},
+        "validation": {"S3DistributionType": "FullyReplicated"},
+    }
+    here = configure(tmp_path, inputdataconfig=inputs)
+    assert (here.channel("train").sharded, here.channel("validation").sharded) == (True, False)
+
+
 def test_hosts_are_sorted_whatever_the_platform_does(tmp_path):
     here = configure(tmp_path, resourceconfig={"current_host": "algo-2", "hosts": ["algo-2", "algo-1"]})
     assert (here.host, here.hosts) == ("algo-2", ("algo-1", "algo-2"))

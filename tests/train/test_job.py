@@ -260,13 +260,9 @@ def test_an_expected_failure_is_one_line(tmp_path, shards, feed, start, hyperpar
 
 
 def test_failures_before_tensorflow_is_needed(tmp_path, start):
-    job = start(job_folder(tmp_path / "channel", "Pipe", {}, ["training"]))
-    hosts = job_folder(tmp_path / "hosts", "Pipe", {})
-    (hosts / "input/config/resourceconfig.json").write_text('{"current_host":"algo-1","hosts":["algo-1","algo-2"]}')
-    several = start(hosts)
-    assert (job.wait(), several.wait()) == (1, 1)
+    job = start(job_folder(tmp_path, "Pipe", {}, ["training"]))
+    assert job.wait() == 1
     assert job.failure.startswith("The job has no channel train. Received: training. Add it to InputDataConfig")
-    assert several.failure.startswith("Several hosts are not supported. Received: algo-1, algo-2.")
 
 
 def test_a_bug_leaves_its_traceback(tmp_path, start):

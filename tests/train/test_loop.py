@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -86,7 +84,7 @@ def test_a_stop_ends_between_two_steps_and_can_be_resumed_exactly(recipe):
     whole.train_epoch(batches(), progress)
 
     first = make(**recipe)
-    stop = first._stop = threading.Event()
+    stop = first._stop
 
     def stopping():
         for index, batch in enumerate(batches()):

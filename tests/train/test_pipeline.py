@@ -14,6 +14,7 @@ from train.environment import Channel
 from train.errors import DataError, StopRequested
 from train.fifo import source
 from train.pictures import Pictures
+from train.share import Share
 
 PICTURES = Pictures(SHAPE, CLASSES)
 
@@ -157,3 +158,15 @@ def test_a_reader_that_waits_can_be_ended_however_its_writer_is(tmp_path, shards
     while threading.active_count() > before:
         assert time.monotonic() < deadline, [thread.name for thread in threading.enumerate()]
         time.sleep(0.01)
+
+
+def test_the_hosts_of_a_job_have_each_picture_once_some_none_of_the_last_batch(shards):
+    def parts(index: int):
+        reader = source(Channel("train", "File", shards), 10.0, threading.Event())
+        return pipeline.for_training(reader, PICTURES, 13, 64, 0, 0, share=Share(index, 23))  # 299 together, and 1
+
+    batches = [list(parts(index)) for index in range(23)]
+    assert [len(of_host) for of_host in batches] == [2] * 23
+    assert sorted(int(of_host[1][1].shape[0]) for of_host in batches) == [0] * 22 + [1]
+    found = [image.tobytes() for of_host in batches for images, _ in of_host for image in images.numpy()]
+    assert sorted(found) == sorted(image.tobytes() for image in examples(300, seed=1)[0])
