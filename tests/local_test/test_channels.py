@@ -174,3 +174,37 @@ def test_what_does_not_go_together(
 ) -> None:
     with pytest.raises(BadRequest, match=message):
         found(storage, data, source, **members)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10,000 objects; each holds its number in five digits."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(10_000):
+        (folder / f"{number:05d}").write_bytes(b"%05d" % number)
+    return folder
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_64_hosts_read_each_of_10_000_objects_once(many: Path, storage: Storage, shuffled: bool) -> None:
+    members = {"ShuffleConfig": {"Seed": 3}} if shuffled else {}
+    channel = found(storage, many, {"S3DataDistributionType": "ShardedByS3Key"}, **members)
+    shares = []
+    for epoch in range(2):
+        parts = [given_by(channel.of_host(host, 64), storage, epoch) for host in range(64)]
+        numbers = [int(part[place : place + 5]) for part in parts for place in range(0, len(part), 5)]
+        assert sorted(numbers) == list(range(10_000))
+        assert {len(part) // 5 for part in parts} == {156, 157}
+        shares.append(parts)
+    assert (shares[0] == shares[1]) != shuffled
+
+
+@given(st.integers(0, 300), st.integers(1, 70), st.integers(0, 5), st.none() | st.integers(0, 9))
+def test_any_number_of_hosts_shares_out_any_number_of_objects(
+    objects: int, hosts: int, epoch: int, seed: int | None
+) -> None:
+    items = tuple(StoredObject(f"file:///{number}", str(number), 1) for number in range(objects))
+    channel = Channel("c", "Pipe", "file:///", items, "ShardedByS3Key", shuffle_seed=seed)
+    shares = [channel.of_host(host, hosts).order(epoch) for host in range(hosts)]
+    assert sorted(item.uri for share in shares for item in share) == sorted(item.uri for item in items)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -277,3 +277,13 @@ def test_falls_back_to_copying_where_the_file_system_cannot_splice(
     paths = files(tmp_path, b"x" * 3_000_000)
     feeder = serve(lambda _: iter(paths))
     assert read(feeder.path(0)) == b"x" * 3_000_000
+
+
+def test_10_000_objects_pass_through_one_fifo(tmp_path: Path, serve: Callable[..., Feeder]) -> None:
+    (tmp_path / "objects").mkdir()
+    paths = [tmp_path / f"objects/{number:05d}" for number in range(10_000)]
+    for number, path in enumerate(paths):
+        path.write_bytes(b"%05d" % number)
+    feeder = serve(lambda _: iter(paths))
+    for turn in range(2):
+        assert read(feeder.path(turn)) == b"".join(b"%05d" % number for number in range(10_000))
