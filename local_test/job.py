@@ -27,7 +27,7 @@ from local_test.logs import LogFile
 from local_test.member import Member, find_hosts, specification
 from local_test.metrics import MetricFile, MetricReader
 from local_test.observer import Observer
-from local_test.optml import checkpoint_path
+from local_test.optml import checkpoint_path, tensorboard_path
 from local_test.runners import Container, Runner
 from local_test.storage import Storage, join_uri
 from local_test.supervision import Events, Interrupt, Outcome, Stop, Supervisor, listening
@@ -226,7 +226,7 @@ class TrainingJob:
 
     def _check_buckets(self) -> None:
         """What is written to must be there: a job that can't leave its model must not run for hours."""
-        for path in ("OutputDataConfig.S3OutputPath", "CheckpointConfig.S3Uri"):
+        for path in ("OutputDataConfig.S3OutputPath", "CheckpointConfig.S3Uri", "TensorBoardOutputConfig.S3OutputPath"):
             outer, inner = path.split(".")
             uri = self.request.get(outer, {}).get(inner)
             if uri and not self._storage.has_bucket(uri):
@@ -276,10 +276,14 @@ class TrainingJob:
                 kept.append(checkpoints)
             if count:
                 self._note(f"{count} files of checkpoints restored from {self.request['CheckpointConfig']['S3Uri']}")
+        if tensorboard_path(self.request):
+            kept += [
+                member.tensorboard(self.request, self._storage, self._checkpoint_problem) for member in self.members
+            ]
         return kept
 
     def _checkpoint_problem(self, error: Exception) -> None:
-        self._note(f"a checkpoint could not be copied and will be tried again: {error}")
+        self._note(f"a checkpoint or an event could not be copied and will be tried again: {error}")
 
     def _check(self) -> None:
         if self._stop_asked.is_set() or self._waited_too_long():

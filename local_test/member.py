@@ -10,9 +10,17 @@ from typing import Any
 from local_test.channels import Channel
 from local_test.checkpoints import Checkpoints
 from local_test.feeder import Fed, Feeder
-from local_test.optml import Host, checkpoint_path, fetch_channel, make_folders, write_config, write_manifest
+from local_test.optml import (
+    Host,
+    checkpoint_path,
+    fetch_channel,
+    make_folders,
+    tensorboard_path,
+    write_config,
+    write_manifest,
+)
 from local_test.runners import ContainerSpec
-from local_test.storage import Storage
+from local_test.storage import Storage, join_uri
 
 _FAILURE_BYTES = 4 * 1024  # of which the service shows 1024 characters
 
@@ -43,13 +51,29 @@ class Member:
         on_problem: Callable[[Exception], None],
     ) -> tuple[Checkpoints, int]:
         """(what keeps the checkpoints, files restored). Call it for a request with a CheckpointConfig."""
-        folder = self.host.inside(checkpoint_path(request) or "") or next(iter(self.spec.mounts))
+        folder = self._folder(checkpoint_path(request) or "")
         folder.mkdir(parents=True, exist_ok=True)
         uri = request["CheckpointConfig"]["S3Uri"]
         checkpoints = Checkpoints(folder, uri, storage, on_problem)
         restored = checkpoints.restore(check)
         write_manifest(self.host, "checkpoints", uri, restored)
         return checkpoints, len(restored)
+
+    def tensorboard(
+        self, request: Mapping[str, Any], storage: Storage, on_problem: Callable[[Exception], None]
+    ) -> Checkpoints:
+        """What copies TensorBoard's events up, as checkpoints are. Call it for a request with TensorBoardOutputConfig.
+
+        To `<S3OutputPath>/<job>/tensorboard-output`: there SDK v2 looks (latest_job_tensorboard_artifacts_path).
+        """
+        folder = self._folder(tensorboard_path(request) or "")
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = join_uri(request["TensorBoardOutputConfig"]["S3OutputPath"], request["TrainingJobName"])
+        return Checkpoints(folder, join_uri(uri, "tensorboard-output"), storage, on_problem)
+
+    def _folder(self, path: str) -> Path:
+        """Where a folder of the container lies on this machine: in /opt/ml, or mounted."""
+        return self.host.inside(path) or next(here for here, inside in self.spec.mounts.items() if inside == path)
 
     def start_feeders(
         self,
@@ -88,8 +112,8 @@ def find_hosts(request: Mapping[str, Any], folder: Path) -> list[Host]:
 def specification(request: Mapping[str, Any], host: Host, environment: Mapping[str, str]) -> ContainerSpec:
     """The container of a host."""
     algorithm = request["AlgorithmSpecification"]
-    local_path = checkpoint_path(request)
-    outside = local_path and host.inside(local_path) is None
+    paths = {"checkpoints": checkpoint_path(request), "tensorboard": tensorboard_path(request)}
+    outside = {host.base.parent / name: path for name, path in paths.items() if path and host.inside(path) is None}
     return ContainerSpec(
         job=request["TrainingJobName"],
         host=host.name,
@@ -98,7 +122,7 @@ def specification(request: Mapping[str, Any], host: Host, environment: Mapping[s
         environment=environment,
         entrypoint=algorithm.get("ContainerEntrypoint"),
         arguments=algorithm.get("ContainerArguments", () if "ContainerEntrypoint" in algorithm else ("train",)),
-        mounts={host.base.parent / "checkpoints": local_path} if local_path and outside else {},
+        mounts=outside,
         network=not request.get("EnableNetworkIsolation", False),
         hosts=host.hosts,
         instance_type=request["ResourceConfig"]["InstanceType"],

@@ -70,13 +70,19 @@ def checkpoint_path(request: Mapping[str, Any]) -> str | None:
     return config.get("LocalPath", str(OPT_ML / "checkpoints")) if config else None
 
 
+def tensorboard_path(request: Mapping[str, Any]) -> str | None:
+    """TensorBoardOutputConfig.LocalPath with the service's default, None without TensorBoardOutputConfig."""
+    config = request.get("TensorBoardOutputConfig")
+    return config.get("LocalPath", str(OPT_ML / "output/tensorboard")) if config else None
+
+
 def make_folders(host: Host, request: Mapping[str, Any]) -> None:
     """The folders of a host, empty."""
     for path in (host.model, host.output_data, host.input_data, host.base / "input/config", host.base / "code"):
         path.mkdir(parents=True)
-    checkpoints = host.inside(checkpoint_path(request) or "")
-    if checkpoints:
-        checkpoints.mkdir(parents=True, exist_ok=True)
+    for path in filter(None, (checkpoint_path(request), tensorboard_path(request))):
+        if inside := host.inside(path):
+            inside.mkdir(parents=True, exist_ok=True)
 
 
 def write_config(host: Host, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1) -> None:

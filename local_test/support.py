@@ -42,6 +42,8 @@ ACTED_ON = frozenset(
         "EnableNetworkIsolation",
         "CheckpointConfig.S3Uri",
         "CheckpointConfig.LocalPath",
+        "TensorBoardOutputConfig.LocalPath",
+        "TensorBoardOutputConfig.S3OutputPath",
         "Environment",
         "Tags",
     }
@@ -60,7 +62,6 @@ ACCEPTED = frozenset(
         "EnableInterContainerTrafficEncryption",
         "DebugHookConfig",
         "DebugRuleConfigurations",
-        "TensorBoardOutputConfig",
         "ExperimentConfig",
         "ProfilerConfig",
         "ProfilerRuleConfigurations",

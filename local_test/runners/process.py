@@ -50,7 +50,7 @@ class ProcessRunner:
             )
         if spec.mounts:
             raise RunnerError(
-                "CheckpointConfig.LocalPath must be below /opt/ml where a process runs instead of a container. "
+                "A LocalPath must be below /opt/ml where a process runs instead of a container. "
                 f"Received: {', '.join(spec.mounts.values())}. Use --runner docker"
             )
 

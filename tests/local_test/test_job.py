@@ -539,3 +539,13 @@ def test_several_hosts_need_containers(program: Program, tmp_path: Path) -> None
     with pytest.raises(RunnerError, match="InstanceCount above 1 needs a container for each host"):
         TrainingJob(request, tmp_path / "jobs", program(""), Storage(), {})
     assert not (tmp_path / "jobs").exists()
+
+
+@pytest.mark.parametrize("path", [None, "/opt/ml/events"])
+def test_tensorboards_events_are_copied_up(program: Program, run: Run, tmp_path: Path, path: str | None) -> None:
+    folder = "events" if path else "output/tensorboard"
+    config = {"S3OutputPath": file_uri(tmp_path / "boards"), **({"LocalPath": path} if path else {})}
+    runner = program(f"(BASE / '{folder}/train').mkdir(); (BASE / '{folder}/train/events.out').write_text('e')")
+    description, _, _ = run(runner, request_for("job", tmp_path / "jobs", TensorBoardOutputConfig=config))
+    assert description["TrainingJobStatus"] == "Completed", description
+    assert (tmp_path / "boards/job/tensorboard-output/train/events.out").read_text() == "e"
