@@ -37,6 +37,7 @@ class Environment:
     model: Path
     output_data: Path
     checkpoints: Path
+    tensorboard: Path | None = None  # where event files are wanted, if they are
 
     def channel(self, name: str) -> Channel:
         """The channel of that name; TrainingError names those that the job has."""
@@ -63,7 +64,8 @@ def read(root: Path) -> Environment:
         hosts=tuple(sorted(resources.get("hosts", [host]))),
         model=root / "model",
         output_data=root / "output/data",
-        checkpoints=_checkpoints(_json(config / "checkpointconfig.json"), root),
+        checkpoints=_moved(_json(config / "checkpointconfig.json").get("LocalPath") or OPT_ML / "checkpoints", root),
+        tensorboard=_tensorboard(_json(config / "trainingjobconfig.json"), root),
     )
 
 
@@ -86,10 +88,19 @@ def _channels(config: Mapping[str, Any], data: Path, request: Mapping[str, Any])
     }
 
 
-def _checkpoints(config: Mapping[str, Any], root: Path) -> Path:
-    """CheckpointConfig.LocalPath; the service's default without one. Paths below /opt/ml move with the root."""
-    path = PurePosixPath(config.get("LocalPath") or OPT_ML / "checkpoints")
-    return root / path.relative_to(OPT_ML) if path.is_relative_to(OPT_ML) else Path(path)
+def _tensorboard(request: Mapping[str, Any], root: Path) -> Path | None:
+    """TensorBoardOutputConfig.LocalPath; without that configuration the service's default, if somebody made it."""
+    default = OPT_ML / "output/tensorboard"
+    config = request.get("TensorBoardOutputConfig")
+    if config:
+        return _moved(config.get("LocalPath") or default, root)
+    return _moved(default, root) if _moved(default, root).is_dir() else None
+
+
+def _moved(path: str | PurePosixPath, root: Path) -> Path:
+    """A folder of the container; those below /opt/ml move with the root."""
+    pure = PurePosixPath(path)
+    return root / pure.relative_to(OPT_ML) if pure.is_relative_to(OPT_ML) else Path(pure)
 
 
 def _json(path: Path) -> dict[str, Any]:

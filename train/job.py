@@ -21,6 +21,7 @@ from train.replicas import Replicas
 from train.schedule import schedule
 from train.settings import Settings, parse
 from train.share import share
+from train.tensorboard import Events
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class _Job:
         )  # fmt: skip
         self._checkpoints = Checkpoints(environment.checkpoints)
         self._variables = variables_of(self._model, self._optimizer)
+        named = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
         order = {
             "seed": settings.seed,
             "batch-size": settings.batch_size,
@@ -78,6 +80,7 @@ class _Job:
             "InstanceCount": len(cluster.hosts),
         }
         self._progress = Progress(order=order)
+        self._events = Events(environment.tensorboard, named) if environment.tensorboard and self._first else None
         self._best: dict[str, np.ndarray] = {}
         _log.info("model=%s parameters=%d", settings.model, self._model.count_params())
         _log.info("%s", " ".join(f"{name}={value}" for name, value in asdict(settings).items()))
@@ -142,6 +145,8 @@ class _Job:
         self._save()  # before the line: whoever reads it may rely on the epoch
         if self._first:
             metrics.report(result)
+        if self._events:
+            self._events.epoch(result)
         if result.input_wait > _SLOW_INPUT:
             _log.info(
                 "Input is the bottleneck: %.0f %% of the training time of epoch %d was spent waiting for it. "
@@ -164,6 +169,8 @@ class _Job:
         result = evaluation.joined(parts) if parts else part
         folder = self._environment.output_data
         page = report.write(folder, self._progress.history, result, self._pictures.classes, self._facts())
+        if self._events:
+            self._events.end()
         _log.info("validation accuracy %.4f over %d pictures; report %s", result.accuracy, result.examples, page)
 
     def save_stopped(self) -> None:

@@ -114,6 +114,7 @@ def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, sha
     assert evaluation["examples"] == 60
     assert evaluation["accuracy"] == pytest.approx(float(piped.history[-1]["validation_accuracy"]))
     assert evaluation["accuracy"] > 0.8
+    assert not (pipe / "output/tensorboard").exists()  # nobody asked
 
     files = job_folder(tmp_path / "file", "File", hyperparameters)
     for channel in ("train", "validation"):
@@ -381,3 +382,23 @@ def test_write_shard_is_what_tensorflow_reads(tmp_path):
 
     path = write_shard(tmp_path / "a", [b"1", b"22"])
     assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == [b"1", b"22"]
+
+
+@pytest.mark.parametrize("asked", ["configured", "folder"])
+def test_tensorboards_events_where_they_are_wanted(tmp_path, shards, start, asked):
+    root = job_folder(tmp_path, "File", {"epochs": "2", "learning-rate": "0.02"})
+    for channel in ("train", "validation"):
+        (root / "input/data" / channel).symlink_to(shards / channel)
+    folder = root / ("events" if asked == "configured" else "output/tensorboard")
+    if asked == "configured":
+        config = {"TensorBoardOutputConfig": {"S3OutputPath": "s3://b/x", "LocalPath": "/opt/ml/events"}}
+        (root / "input/config/trainingjobconfig.json").write_text(json.dumps(config))
+    else:
+        folder.mkdir(parents=True)
+    job = start(root)
+    assert job.wait() == 0, job.lines
+    (events,) = folder.glob("events.out.tfevents.*")
+    data = events.read_bytes()
+    assert data.count(b"validation/accuracy") == 2
+    assert b"_hparams_/session_end_info" in data
+    assert b"learning-rate" in data
