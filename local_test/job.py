@@ -312,7 +312,9 @@ class TrainingJob:
             raise _Failed(f"ClientError: Data download failed:{outcome.error}")
         ended, failed = outcome.ended.exit, self.members[outcome.ended.index]
         if outcome.why == "ended" and ended.code:
-            raise _Failed(algorithm_error(failed.failure_text(), ended.code, ended.out_of_memory))
+            # a host that was killed leaves no word; the others may say which it was
+            said = [text for member in (failed, *self.members) if (text := member.failure_text())]
+            raise _Failed(algorithm_error(said[0] if said else "", ended.code, ended.out_of_memory))
         return outcome
 
     def _start_feeders(self, stack: ExitStack) -> None:
