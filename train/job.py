@@ -32,6 +32,7 @@ _BEST = "best/"  # prefix of the best epoch's weights in a checkpoint
 def run(environment: Environment, stop: threading.Event) -> None:
     """Train as the environment says. StopRequested after a stop, with everything saved; TrainingError if it can't."""
     settings = parse(environment.hyperparameters)
+    system.use_cores()
     _log.info("%s", " ".join(f"{name}={value}" for name, value in system.facts(environment).items()))
     pictures = describe(environment, settings)
     with joined(environment, settings.hosts_timeout, stop) as cluster:
