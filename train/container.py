@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def main() -> None:
     except StopRequested:
         # The toolkit would write `success` after a return; a stopped job has neither succeeded nor failed.
         raise SystemExit(0) from None
+    finally:
+        # Python's own end gives handled signals back to the kernel, which would kill a job that is done or stopping.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def run_job(here: environment.Environment, stop: threading.Event) -> None:

@@ -167,8 +167,12 @@ def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(t
         np.testing.assert_array_equal(array, weights(resumed)[name], err_msg=name)
 
 
-def test_killed_at_random_moments_it_ends_as_if_never_killed(tmp_path, shards, feed, start):
-    """SIGKILL announces nothing: what is lost is what came after the last checkpoint, and nothing of the result."""
+@pytest.mark.parametrize("number_of_signal", [signal.SIGKILL, signal.SIGTERM])
+def test_ended_at_random_moments_it_ends_as_if_never_ended(tmp_path, shards, feed, start, number_of_signal):
+    """SIGKILL announces nothing: what is lost is what came after the last checkpoint, and nothing of the result.
+
+    SIGTERM, whatever it meets — compiling, reading, a step, an evaluation, a checkpoint —, is a stop and no failure.
+    """
     hyperparameters = {"epochs": "3", "shuffle-buffer": "50", "augment": "true", "checkpoint-every": "2"}
     data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
 
@@ -188,8 +192,9 @@ def test_killed_at_random_moments_it_ends_as_if_never_killed(tmp_path, shards, f
         killed.until(" host=algo-1")
         with contextlib.suppress(subprocess.TimeoutExpired):
             killed.process.wait(moments.uniform(0, 3))
-        killed.process.kill()
-        killed.wait()
+        killed.process.send_signal(number_of_signal)
+        assert killed.wait(60) in (0, -signal.SIGKILL), killed.lines
+        assert killed.failure is None
         if (killed.root / "checkpoints").exists():
             state = killed.root / "checkpoints"
     last = begin("last", state)
@@ -197,6 +202,27 @@ def test_killed_at_random_moments_it_ends_as_if_never_killed(tmp_path, shards, f
     assert without_speed(last.history) == without_speed(whole.history)
     for name, array in weights(whole.root).items():
         np.testing.assert_array_equal(array, weights(last.root)[name], err_msg=name)
+
+
+def test_stopped_while_it_evaluates_it_ends_and_goes_on_from_there(tmp_path, shards, feed, start):
+    data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
+    stopped = job_folder(tmp_path / "stopped", "Pipe", {"epochs": "1"})
+    feed(stopped / "input/data", "train", data["train"])
+    os.mkfifo(stopped / "input/data/validation_0")
+    job = start(stopped)
+    with (stopped / "input/data/validation_0").open("wb", buffering=0) as fifo:  # waits until it is evaluating
+        fifo.write(data["validation"][:20_000])
+        job.process.send_signal(signal.SIGTERM)
+        assert job.wait(60) == 0, job.lines
+    assert any("Stopped in epoch 1 after step 10" in line for line in job.lines)
+
+    resumed = job_folder(tmp_path / "resumed", "Pipe", {"epochs": "1"})
+    shutil.copytree(stopped / "checkpoints", resumed / "checkpoints")
+    for channel in data:
+        feed(resumed / "input/data", channel, data[channel])
+    again = start(resumed)
+    assert again.wait() == 0, again.lines
+    assert again.history[0]["step"] == "10"
 
 
 def test_stopped_before_the_first_fifo_it_ends_at_once(tmp_path, start):
