@@ -32,6 +32,8 @@ def main() -> None:
     if len(cores) < 2:
         sys.exit(f"two cores are needed. Received: {len(cores)}")
     objects = sorted((arguments.data / "train").glob("*.tfrecord"))[: arguments.objects]
+    if not objects or len(objects) % 2:
+        sys.exit(f"an even number of shards is needed, half for each host. Received: {len(objects)}")
     candidates = {
         f"{count} host{'s' * (count > 1)}": lambda count=count: job(arguments, objects, cores[:count])
         for count in (1, 2)
