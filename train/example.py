@@ -217,6 +217,8 @@ def _fields(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
     position = start
     while position < end:
         key, position = _varint(record, position, end)
+        if key < 8:
+            raise ValueError(f"field number 0 at byte {position}")
         wire = key & 7
         if wire == 0:
             _, after = _varint(record, position, end)

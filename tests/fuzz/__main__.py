@@ -22,20 +22,23 @@ def main() -> int:
         "targets", nargs="*", choices=[[], *TARGETS], default=[], metavar="TARGET", help=", ".join(TARGETS)
     )
     parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
+    parser.add_argument("--seed", type=int, default=1, help="of the search, which is the same each time (default: 1)")
     parser.add_argument("--findings", type=Path, default=Path("findings"), help="folder (default: findings)")
     arguments = parser.parse_args()
     arguments.findings.mkdir(parents=True, exist_ok=True)
-    failed = [name for name in arguments.targets or TARGETS if not _fuzzed(name, arguments.seconds, arguments.findings)]
+    names, options = arguments.targets or TARGETS, (arguments.seconds, arguments.seed, arguments.findings)
+    failed = [name for name in names if not _fuzzed(name, *options)]
     sys.stdout.write(f"found something in: {', '.join(failed)}\n" if failed else "nothing found\n")
     return 1 if failed else 0
 
 
-def _fuzzed(target: str, seconds: int, findings: Path) -> bool:
+def _fuzzed(target: str, seconds: int, seed: int, findings: Path) -> bool:
     """In a process of its own: libFuzzer ends the process that it runs in."""
     with tempfile.TemporaryDirectory() as grown:
         options = [
             f"-max_total_time={seconds}", f"-timeout={_INPUT_SECONDS}", f"-rss_limit_mb={_MEMORY_MB}",
             f"-artifact_prefix={findings}/{target}-", "-print_final_stats=1", "-max_len=2048",
+            f"-seed={seed}",
         ]  # fmt: skip
         command = [sys.executable, "-m", "tests.fuzz.one", target, *options, grown, str(CORPUS / target)]
         return subprocess.run(command, timeout=seconds + 300).returncode == 0
