@@ -15,6 +15,7 @@ from train.encoded import Encoded, is_whole, kind
 from train.errors import DataError
 from train.window import Run
 
+_VARINT_BYTES, _SHORT_BYTES = 10, 5  # of a varint, of one that has to fit into 32 bits: a key, a length
 _MOST_LAYOUTS = 16  # kept per record length; feature maps have no fixed order, two features give a handful
 
 
@@ -49,6 +50,8 @@ class _Layout:
             fit &= (rows[:, start:end] == self._model[start:end]).all(axis=1)
         label = rows[:, self.label]
         fit &= (label[:, :-1] >= 0x80).all(axis=1) & (label[:, -1] < 0x80)  # one varint, and of this length
+        if label.shape[1] == _VARINT_BYTES:
+            fit &= label[:, -1] <= 1  # the 64th bit
         return fit
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
@@ -216,16 +219,17 @@ def _fields(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
     """(field number, value start, value end, wire type) of each field of a protocol buffer message."""
     position = start
     while position < end:
-        key, position = _varint(record, position, end)
-        if key < 8:
-            raise ValueError(f"field number 0 at byte {position}")
+        begun = position
+        key, position = _varint(record, position, end, _SHORT_BYTES)
+        if not 8 <= key < 1 << 32:
+            raise ValueError(f"field number {key >> 3} at byte {begun}")
         wire = key & 7
         if wire == 0:
             _, after = _varint(record, position, end)
         elif wire == 1:
             after = position + 8
         elif wire == 2:
-            length, position = _varint(record, position, end)
+            length, position = _varint(record, position, end, _SHORT_BYTES)
             after = position + length
         elif wire == 5:
             after = position + 4
@@ -237,12 +241,14 @@ def _fields(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         position = after
 
 
-def _varint(record: bytes, start: int, end: int) -> tuple[int, int]:
-    """(value, position after it)."""
+def _varint(record: bytes, start: int, end: int, most: int = _VARINT_BYTES) -> tuple[int, int]:
+    """(value, position after it). ValueError for one of more than `most` bytes, or more than 64 bits."""
     value = shift = 0
-    for position in range(start, min(end, start + 10)):
+    for position in range(start, min(end, start + most)):
         value |= (record[position] & 0x7F) << shift
         if record[position] < 0x80:
+            if value >= 1 << 64:
+                break
             return value, position + 1
         shift += 7
     raise ValueError(f"a number without an end at byte {start}")

@@ -112,7 +112,7 @@ int64_t alike(const uint8_t *rows, int64_t stride, int64_t count, const uint8_t 
         uint64_t value = 0;
         for (int64_t byte = 0; byte < size; byte++) {
             const uint8_t part = record[label + byte];
-            if ((part >= 0x80) != (byte < size - 1)) return row;
+            if ((part >= 0x80) != (byte < size - 1) || (byte == 9 && part > 1)) return row;
             value |= (uint64_t)(part & 0x7f) << (7 * byte);
         }
         labels[row] = (int64_t)value;
