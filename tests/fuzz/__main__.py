@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
-_INPUT_SECONDS, _MEMORY_MB = 20, 2048  # what one input may take: above is a finding
+_INPUT_SECONDS, _MEMORY_MB = 60, 4096  # above is a finding
+_PROCESS_SECONDS = 25
 
 
 def main() -> int:
@@ -33,15 +34,18 @@ def main() -> int:
 
 
 def _fuzzed(target: str, seconds: int, seed: int, findings: Path) -> bool:
-    """In a process of its own: libFuzzer ends the process that it runs in."""
+    """In processes of its own, which libFuzzer ends; a new one now and then, since atheris grows by the second."""
     with tempfile.TemporaryDirectory() as grown:
-        options = [
-            f"-max_total_time={seconds}", f"-timeout={_INPUT_SECONDS}", f"-rss_limit_mb={_MEMORY_MB}",
-            f"-artifact_prefix={findings}/{target}-", "-print_final_stats=1", "-max_len=2048",
-            f"-seed={seed}",
-        ]  # fmt: skip
-        command = [sys.executable, "-m", "tests.fuzz.one", target, *options, grown, str(CORPUS / target)]
-        return subprocess.run(command, timeout=seconds + 300).returncode == 0
+        for start in range(0, seconds, _PROCESS_SECONDS):
+            options = [
+                f"-max_total_time={min(_PROCESS_SECONDS, seconds - start)}", f"-timeout={_INPUT_SECONDS}",
+                f"-rss_limit_mb={_MEMORY_MB}", f"-artifact_prefix={findings}/{target}-", "-print_final_stats=1",
+                "-max_len=2048", f"-seed={seed + start}",
+            ]  # fmt: skip
+            command = [sys.executable, "-m", "tests.fuzz.one", target, *options, grown, str(CORPUS / target)]
+            if subprocess.run(command, timeout=_PROCESS_SECONDS + 200).returncode:
+                return False
+    return True
 
 
 if __name__ == "__main__":
