@@ -5,7 +5,7 @@ a layout is parsed field by field; all that equal it outside those two fields ar
 does not fit is parsed field by field in turn, so a layout never decides what a record means.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,11 @@ class _Field:
     """A feature's value inside a record."""
 
     kind: str  # bytes_list, float_list or int64_list
-    values: tuple[tuple[int, int], ...]  # start and end of each value; of the whole payload for a float_list
+    values: tuple[tuple[int, int], ...]  # start and end of each value
+
+    def merged(self, kind: str, values: Iterable[tuple[int, int]]) -> "_Field":
+        """With a list that comes later."""
+        return _Field(kind, (*(self.values if self.kind == kind else ()), *values))
 
 
 class _Layout:
@@ -148,7 +152,7 @@ def _one(features: dict[str, _Field], name: str, kind: str, where: str) -> tuple
         raise DataError(f"{where}: feature {name} is missing. Received: {received}.")
     field = features[name]
     if field.kind != kind or len(field.values) != 1:
-        received = f"{field.kind} of {len(field.values)}" if field.kind != "float_list" else "float_list"
+        received = f"{field.kind} of {len(field.values)}"
         raise DataError(f"{where}: feature {name} is a {received}. Expected: {kind} of 1.")
     return field.values[0]
 
@@ -172,27 +176,43 @@ def parse(record: bytes) -> dict[str, _Field]:
 
 
 def _entry(record: bytes, start: int, end: int) -> tuple[str, _Field]:
-    name, field = "", _Field("nothing", ())
+    name, parts = "", []
     for number, value_start, value_end in _messages(record, start, end):
         if number == 1:
             name = record[value_start:value_end].decode()
         elif number == 2:
-            field = _feature(record, value_start, value_end)
-    return name, field
+            parts.append((value_start, value_end))
+    return name, _feature(record, parts)
 
 
-def _feature(record: bytes, start: int, end: int) -> _Field:
-    """Feature: a oneof of bytes_list = 1, float_list = 2, int64_list = 3; each a list `value = 1`."""
+def _feature(record: bytes, parts: list[tuple[int, int]]) -> _Field:
+    """Feature: a oneof of bytes_list = 1, float_list = 2, int64_list = 3; each a list `value = 1`.
+
+    What comes in several parts, and a list that comes again, is merged; one of another kind replaces what was there.
+    """
     field = _Field("nothing", ())
-    for number, list_start, list_end in _messages(record, start, end):
-        if number == 1:
-            values = [part[1:] for part in _messages(record, list_start, list_end) if part[0] == 1]
-            field = _Field("bytes_list", tuple(values))
-        elif number == 2:
-            field = _Field("float_list", ((list_start, list_end),))
-        elif number == 3:
-            field = _Field("int64_list", tuple(_varints(record, list_start, list_end)))
+    for start, end in parts:
+        for number, list_start, list_end in _messages(record, start, end):
+            if number == 1:
+                values = [part[1:] for part in _messages(record, list_start, list_end) if part[0] == 1]
+                field = field.merged("bytes_list", values)
+            elif number == 2:
+                field = field.merged("float_list", _floats(record, list_start, list_end))
+            elif number == 3:
+                field = field.merged("int64_list", _varints(record, list_start, list_end))
     return field
+
+
+def _floats(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Places of a FloatList's values, packed (as every writer does today) or one by one."""
+    for number, value_start, value_end, wire in _fields(record, start, end):
+        if number == 1 and wire == 5:
+            yield value_start, value_end
+        elif number == 1 and wire == 2:
+            if (value_end - value_start) % 4:
+                raise ValueError(f"{value_end - value_start} bytes of float32 at byte {value_start}")
+            for position in range(value_start, value_end, 4):
+                yield position, position + 4
 
 
 def _varints(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
