@@ -176,11 +176,14 @@ def parse(record: bytes) -> dict[str, _Field]:
 
 
 def _entry(record: bytes, start: int, end: int) -> tuple[str, _Field]:
+    """An entry with other fields than key and value is none: protocol buffers' parsers don't agree about what it is."""
     name, parts = "", []
-    for number, value_start, value_end in _messages(record, start, end):
+    for number, value_start, value_end, wire in _fields(record, start, end):
+        if wire != 2 or number not in (1, 2):
+            raise ValueError(f"field {number} of an entry of the features at byte {start}")
         if number == 1:
             name = record[value_start:value_end].decode()
-        elif number == 2:
+        else:
             parts.append((value_start, value_end))
     return name, _feature(record, parts)
 
