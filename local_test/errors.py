@@ -17,6 +17,12 @@ class ResourceInUse(LocalTestError):  # noqa: N818
     code = "ResourceInUse"
 
 
+class ResourceNotFound(LocalTestError):  # noqa: N818
+    """There is no experiment, trial or component of that name."""
+
+    code = "ResourceNotFound"
+
+
 class RunnerError(LocalTestError):
     """No engine, no image, no toolkit: the machine can't run the container."""
 

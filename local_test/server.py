@@ -31,11 +31,12 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 class Router:
-    """The WSGI application: ours, or moto's. `s3_url`: where S3 is, if it is not moto's; a client that asks here for it
-    is told, since what moto would answer is never seen by a job."""
+    """The WSGI application: ours, or moto's. `metrics`: the operations of SageMaker Metrics, which are addresses.
+    `s3_url`: where S3 is, if it is not moto's; a client that asks here for it is told, since what moto would answer is
+    never seen by a job."""
 
-    def __init__(self, api: Api, s3_url: str | None = None, moto: Wsgi | None = None) -> None:
-        self._api, self._s3_url = api, s3_url
+    def __init__(self, api: Api, metrics: Api, s3_url: str | None = None, moto: Wsgi | None = None) -> None:
+        self._api, self._metrics, self._s3_url = api, metrics, s3_url
         self._moto: Wsgi = moto or DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -52,8 +53,12 @@ class Router:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
         operation = target.removeprefix(_TARGET)
+        region = scope["region"] if scope else _DEFAULT_REGION
         if target.startswith(_TARGET) and self._api.knows(operation):
-            return self._api.answer(operation, _body(environ), scope["region"] if scope else _DEFAULT_REGION)
+            return self._api.answer(operation, _body(environ), region)
+        address = environ.get("PATH_INFO", "").removeprefix("/")
+        if scope and scope["service"] == "sagemaker" and self._metrics.knows(address):
+            return self._metrics.answer(address, _body(environ), region)
         if self._s3_url and scope and scope["service"] == "s3":
             return _s3_is_elsewhere(self._s3_url)
         return simulate(_body(environ)) if scope and scope["service"] == "iam" else None

@@ -11,13 +11,17 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_test import snapshot
-from local_test.api import Api
+from local_test.api import Api, measuring
+from local_test.api.experiments import Tracked
+from local_test.api.measuring import Measuring
+from local_test.api.search import Search
 from local_test.api.tags import Tags
 from local_test.api.training import Training
 from local_test.api.tuning import Tuning
 from local_test.clients import CREDENTIALS, Clients, callers_credentials
 from local_test.cloudwatch import CloudWatch
 from local_test.errors import BadRequest
+from local_test.experiments import Experiments
 from local_test.interruption import asked_for
 from local_test.job import TrainingJob, now_utc
 from local_test.jobs import Jobs
@@ -26,6 +30,7 @@ from local_test.runners import Container, ContainerSpec, Runner
 from local_test.server import Router, Server
 from local_test.storage import Storage
 from local_test.store import Store
+from local_test.tracking import Tracking, catch_up
 from local_test.tunings import Tunings
 
 _TRUST = {
@@ -60,10 +65,16 @@ class Service:
             self._store = stack.enter_context(closing(Store(root)))
             self.jobs = Jobs(self._store, self._new_job, slots, self._runner.sweep)
             self.tunings = Tunings(self._store.tuning, self.jobs)
-            operations = (Training(self.jobs), Tuning(self.tunings), Tags(self.jobs, self.tunings))
-            router = Router(
-                Api({name: call for some in operations for name, call in some.operations().items()}), s3_url
+            self._experiments = self._tracked()
+            operations = (
+                Training(self.jobs),
+                Tuning(self.tunings),
+                Tracked(self._experiments),
+                Search(self.jobs, self.tunings, self._experiments),
+                Tags(self.jobs, self.tunings, self._experiments),
             )
+            api = Api({name: call for some in operations for name, call in some.operations().items()})
+            router = Router(api, Api(Measuring(self._experiments).operations(), measuring.SERVICE), s3_url)
             self._server = stack.enter_context(closing(Server(host, port, router)))
             self._inside = _inside(runner, self._server, router)
             if self._inside:
@@ -98,6 +109,13 @@ class Service:
         except (BotoCoreError, ValueError) as error:
             raise BadRequest(f"No S3 answers at --s3-endpoint-url. Received: {self._s3_url}: {error}") from None
 
+    def _tracked(self) -> Experiments:
+        """With what became of the jobs of an earlier server."""
+        experiments = Experiments(self._store.experiments, now_utc)
+        for description in self.jobs.all():
+            catch_up(experiments, description)
+        return experiments
+
     def stop_jobs(self) -> list[str]:
         """As the service would; the names of the training jobs that still have to end."""
         self.tunings.close()
@@ -130,10 +148,11 @@ class Service:
 
     def _new_job(self, request: Mapping[str, Any], region: str, tuning_arn: str | None) -> TrainingJob:
         watching = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
+        tracking = Tracking(self._experiments, request, region)
         interrupting = asked_for(request)
         storage = Storage(lambda: self._clients.get("s3", region))
         environ = self._environment((self._inside or self._server).url, region)
-        observers = [watching, *interrupting]
+        observers = [watching, tracking, *interrupting]
         job = TrainingJob(request, self._store.jobs, self._runner, storage, environ, observers, tuning_arn=tuning_arn)
         for observer in interrupting:
             observer.job = job

@@ -29,6 +29,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay
         self.jobs, self.tuning, self.s3 = top / "training", top / "tuning", top / "s3"
+        self.experiments = top / "experiments"
         try:
             self.jobs.mkdir(parents=True, exist_ok=True)
             self.tuning.mkdir(exist_ok=True)

@@ -35,14 +35,15 @@ _JAVA = {r"\p{Alnum}": "A-Za-z0-9", r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": 
 
 
 @cache
-def service_model() -> ServiceModel:
-    """botocore's model of SageMaker; read from disk once, never changed."""
-    return botocore.session.Session().get_service_model("sagemaker")
+def service_model(service: str = "sagemaker") -> ServiceModel:
+    """botocore's model of SageMaker, or of the part of it that is a service of its own; read from disk once, never
+    changed."""
+    return botocore.session.Session().get_service_model(service)
 
 
-def validate(request: Any, operation: str = "CreateTrainingJob") -> None:
+def validate(request: Any, operation: str = "CreateTrainingJob", service: str = "sagemaker") -> None:
     """Raise BadRequest with every constraint of the operation's input that `request` fails, in one line."""
-    problems = list(_check(request, service_model().operation_model(operation).input_shape, ""))
+    problems = list(_check(request, service_model(service).operation_model(operation).input_shape, ""))
     if problems:
         plural = "" if len(problems) == 1 else "s"
         raise BadRequest(f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")

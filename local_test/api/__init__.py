@@ -22,10 +22,10 @@ class NotOurs(Exception):  # noqa: N818 - not an error: somebody else answers it
 
 
 class Api:
-    """Operations by name. No sockets: a body in, an answer out."""
+    """Operations of a service by name. No sockets: a body in, an answer out."""
 
-    def __init__(self, operations: Mapping[str, Operation]) -> None:
-        self._operations = operations
+    def __init__(self, operations: Mapping[str, Operation], service: str = "sagemaker") -> None:
+        self._operations, self._service = operations, service
 
     def knows(self, operation: str) -> bool:
         return operation in self._operations
@@ -35,7 +35,7 @@ class Api:
         model = _SHAPES.get(operation, operation)
         try:
             request = decode(body)
-            validate(request, model)
+            validate(request, model, self._service)
             response = self._operations[operation](request, region)
         except NotOurs:
             return None
@@ -46,7 +46,7 @@ class Api:
             return refusal(
                 "InternalFailure", "A bug of the local platform; its traceback is on the server's terminal", 500
             )
-        return answer(response, service_model().operation_model(model).output_shape)
+        return answer(response, service_model(self._service).operation_model(model).output_shape)
 
 
 def _short(body: bytes) -> str:

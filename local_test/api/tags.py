@@ -6,6 +6,7 @@ from typing import Any
 from local_test.api import NotOurs, Operation
 from local_test.api.listing import page
 from local_test.errors import BadRequest
+from local_test.experiments import Experiments
 from local_test.jobs import Jobs
 from local_test.store import Tag
 from local_test.tunings import Tunings
@@ -15,10 +16,16 @@ _PAGE = 50
 
 
 class Tags:
-    """Tags of training and tuning jobs."""
+    """Tags of training and tuning jobs, experiments, trials and their components."""
 
-    def __init__(self, jobs: Jobs, tunings: Tunings) -> None:
-        self._kinds = {"training-job": jobs.change_tags, "hyper-parameter-tuning-job": tunings.change_tags}
+    def __init__(self, jobs: Jobs, tunings: Tunings, experiments: Experiments) -> None:
+        self._kinds = {
+            "training-job": jobs.change_tags,
+            "hyper-parameter-tuning-job": tunings.change_tags,
+            "experiment": experiments.experiments.change_tags,
+            "experiment-trial": experiments.trials.change_tags,
+            "experiment-trial-component": experiments.components.change_tags,
+        }
 
     def operations(self) -> dict[str, Operation]:
         return {"AddTags": self._add, "ListTags": self._list, "DeleteTags": self._delete}

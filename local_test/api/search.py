@@ -1,0 +1,68 @@
+"""Search over jobs, experiments, trials and trial components; over anything else it is moto's."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from local_test.api import NotOurs, Operation
+from local_test.api.listing import page
+from local_test.experiments import Experiments
+from local_test.jobs import Jobs
+from local_test.search import Entity, matches, sort_key
+from local_test.tunings import Tunings
+from local_test.validation import service_model
+
+
+class Search:
+    """Each kind: the member that has it in a result, the shape of it, and where they all are."""
+
+    def __init__(self, jobs: Jobs, tunings: Tunings, experiments: Experiments) -> None:
+        self._experiments = experiments
+        self._kinds: Mapping[str, tuple[str, str, Callable[[], Iterator[Entity]]]] = {
+            "TrainingJob": ("TrainingJob", "TrainingJob", lambda: _tagged(jobs, jobs.all(), "TrainingJobName")),
+            "HyperParameterTuningJob": (
+                "HyperParameterTuningJob",
+                "HyperParameterTuningJobSearchEntity",
+                lambda: _tagged(tunings, tunings.all(), "HyperParameterTuningJobName"),
+            ),
+            "Experiment": ("Experiment", "Experiment", lambda: iter(experiments.experiments.all())),
+            "ExperimentTrial": ("Trial", "Trial", self._trials),
+            "ExperimentTrialComponent": ("TrialComponent", "TrialComponent", self._components),
+        }
+
+    def operations(self) -> dict[str, Operation]:
+        return {"Search": self._search}
+
+    def _search(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+        if request["Resource"] not in self._kinds:
+            raise NotOurs
+        member, shape, everything = self._kinds[request["Resource"]]
+        found = [entity for entity in everything() if matches(entity, request.get("SearchExpression", {}))]
+        asked = {"SortOrder": "Descending", **request}
+        key = sort_key(request.get("SortBy", "LastModifiedTime"), f"{member}Name")
+        shown, more = page(found, asked, key)
+        known = service_model().shape_for(shape).members
+        results = [{member: {name: item for name, item in one.items() if name in known}} for one in shown]
+        return {"Results": results, "TotalHits": {"Value": len(found), "Relation": "EqualTo"}, **more}
+
+    def _trials(self) -> Iterator[Entity]:
+        components = {item["TrialComponentName"]: item for item in self._experiments.components.all()}
+        for trial in self._experiments.trials.all():
+            parts = [components[name] for name in trial["Components"] if name in components]
+            yield {**trial, "TrialComponentSummaries": [_simple(part) for part in parts]}
+
+    def _components(self) -> Iterator[Entity]:
+        parents = self._experiments.parents()
+        for item in self._experiments.components.all():
+            name = item["TrialComponentName"]
+            yield {**self._experiments.described(name), "Parents": parents.get(name, [])}
+
+
+def _simple(component: Entity) -> Entity:
+    members = ("TrialComponentName", "TrialComponentArn", "CreationTime", "CreatedBy")
+    source = {"TrialComponentSource": component["Source"]} if "Source" in component else {}
+    return {**{name: component[name] for name in members}, **source}
+
+
+def _tagged(kept: Jobs | Tunings, jobs: list[dict[str, Any]], name: str) -> Iterator[Entity]:
+    for job in jobs:
+        yield {**job, "Tags": kept.change_tags(job[name], list)}

@@ -1,0 +1,140 @@
+"""Search expressions: filters on properties by dotted name, nested filters on one item of a list, And and Or.
+
+A property's name follows members, keys of maps (which may have dots themselves) and items of lists, of which any will
+do: `Parameters.batch-size`, `Tags.Key`, `Parents.TrialName`. `Metrics.<name>.<statistic>` finds a trial component's
+metric, `Metrics.<name>` a training job's.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from local_test.errors import BadRequest
+
+Entity = Mapping[str, Any]
+_LIMIT = 20  # filters, nested filters and expressions in one, on the service
+
+
+def matches(entity: Entity, expression: Mapping[str, Any]) -> bool:
+    """Whether a SearchExpression lets it through; an empty one does. BadRequest for more of it than the service
+    takes.
+    """
+    filters = expression.get("Filters", [])
+    nested = expression.get("NestedFilters", [])
+    inner = expression.get("SubExpressions", [])
+    if len(filters) + len(nested) + len(inner) > _LIMIT:
+        raise BadRequest(
+            f"A search expression has at most {_LIMIT} conditions. Received: {len(filters + nested + inner)}"
+        )
+    found = [
+        *(passes(entity, condition) for condition in filters),
+        *(_nested(entity, condition) for condition in nested),
+        *(matches(entity, condition) for condition in inner),
+    ]
+    return not found or (any(found) if expression.get("Operator") == "Or" else all(found))
+
+
+def _nested(entity: Entity, condition: Mapping[str, Any]) -> bool:
+    """All filters hold for the same item of the list; their names begin with the list's, as the service has them."""
+    prefix = condition["NestedPropertyName"]
+    filters = [{**inner, "Name": inner["Name"].removeprefix(f"{prefix}.")} for inner in condition["Filters"]]
+    items = [item for value in values(entity, prefix) for item in (value if isinstance(value, list) else [value])]
+    return any(all(passes({"": item}, {**inner, "Name": f".{inner['Name']}"}) for inner in filters) for item in items)
+
+
+def passes(entity: Entity, condition: Mapping[str, Any]) -> bool:
+    """One filter. BadRequest for an operator without its value, or a value that it can't take."""
+    operator, wanted = condition.get("Operator", "Equals"), condition.get("Value")
+    found = list(values(entity, condition["Name"]))
+    if operator in ("Exists", "NotExists"):
+        if wanted is not None:
+            raise BadRequest(f"The operator {operator} takes no Value. Received: {wanted}")
+        return bool(found) == (operator == "Exists")
+    if wanted is None:
+        raise BadRequest(f"The operator {operator} needs a Value. Received: {dict(condition)}")
+    if operator == "NotEquals":
+        return not any(_compared(value, wanted, "Equals") for value in found)
+    return any(_compared(value, wanted, operator) for value in found)
+
+
+_ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
+    "Equals": lambda value, wanted: value == wanted,
+    "GreaterThan": lambda value, wanted: value > wanted,
+    "GreaterThanOrEqualTo": lambda value, wanted: value >= wanted,
+    "LessThan": lambda value, wanted: value < wanted,
+    "LessThanOrEqualTo": lambda value, wanted: value <= wanted,
+}
+
+
+def _compared(value: Any, wanted: str, operator: str) -> bool:
+    if isinstance(value, list):
+        return any(_compared(item, wanted, "Equals" if operator == "Contains" else operator) for item in value)
+    if operator == "Contains":
+        return isinstance(value, str) and wanted in value
+    if operator == "In":
+        return any(_compared(value, item.strip(), "Equals") for item in wanted.split(","))
+    if isinstance(value, str) and operator != "Equals":
+        raise BadRequest(f"{operator} is for numbers and times. Received: {wanted}, for a property that is text")
+    return _ORDER[operator](value, _typed(wanted, value))
+
+
+def _typed(wanted: str, like: Any) -> Any:
+    """A filter's value, as what it is compared with."""
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "false": False}[wanted.lower()]
+        if isinstance(like, datetime):
+            time = datetime.fromisoformat(wanted)
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
+        return float(wanted) if isinstance(like, (int, float)) else wanted
+    except (KeyError, ValueError):
+        kind = {bool: "true or false", datetime: "a time as in 2026-01-31T12:00:00Z"}.get(type(like), "a number")
+        raise BadRequest(f"The property is compared with {kind}. Received: {wanted}") from None
+
+
+def values(entity: Any, name: str) -> Iterator[Any]:
+    """All that a property's name leads to."""
+    if isinstance(entity, Mapping):
+        if name.startswith("Metrics."):
+            yield from _metrics(entity, name.removeprefix("Metrics."))
+        for key, value in entity.items():
+            if key == name:
+                yield _unwrapped(value)
+            elif name.startswith(f"{key}."):
+                yield from values(value, name[len(key) + 1 :])
+    elif isinstance(entity, list):
+        for item in entity:
+            yield from values(item, name)
+
+
+def _metrics(entity: Entity, name: str) -> Iterator[float]:
+    for metric in entity.get("Metrics", []):
+        metric_name, _, statistic = name.rpartition(".")
+        found = {key.lower(): value for key, value in metric.items()}
+        if metric["MetricName"] == metric_name and isinstance(found.get(statistic.lower()), (int, float)):
+            yield found[statistic.lower()]
+    for metric in entity.get("FinalMetricDataList", []):
+        if metric["MetricName"] == name:
+            yield metric["Value"]
+
+
+def _unwrapped(value: Any) -> Any:
+    """A parameter is its number or text."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        for name in ("NumberValue", "StringValue"):
+            if name in value:
+                return value[name]
+    return value
+
+
+def sort_key(name: str, identity: str) -> Callable[[Entity], tuple[Any, ...]]:
+    """Orders by a property, then by `identity`, the member with its name; those without the property come first."""
+
+    def key(entity: Entity) -> tuple[Any, ...]:
+        value = next(values(entity, name), None)
+        if isinstance(value, datetime):
+            value = value.timestamp()
+        rank = 0 if value is None else 1 if isinstance(value, (int, float)) else 2
+        return (rank, *(() if value is None else (value if rank == 1 else str(value),)), entity[identity])
+
+    return key
