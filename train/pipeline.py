@@ -28,8 +28,9 @@ from train.recordio import recordio
 from train.records import Crc, tfrecords, tfrecords_or_lots
 from train.share import WHOLE, Share
 from train.shuffle import Piece, in_order, shuffled
+from train.straight import Straight, straight
 from train.tuples import pictures_of
-from train.window import Lot, Run
+from train.window import Lot, Run, Window
 
 _TOGETHER = 1024  # pictures: a sleeping loop is woken for so many at once, since waking it costs as much as 50
 _AHEAD, _AHEAD_BYTES = 2 * _TOGETHER, 8 << 20  # pictures ready before the loop asks; or four batches if that is more
@@ -37,7 +38,7 @@ _WAKE_SECONDS = 0.002  # a loop that waits takes what is there at least that oft
 _IN_USE = 4  # batches that the loop may hold without their being copied
 _JOIN_SECONDS = 1.0
 
-Found = TypeVar("Found", bound=Run | Lot)
+Found = TypeVar("Found", bound=Run | Lot | Straight)
 Batch = tuple[tf.Tensor, tf.Tensor]  # pictures (n, height, width, channels) uint8, labels (n,) int64
 
 
@@ -141,7 +142,7 @@ def for_validation(
 
     def pieces() -> Iterator[Piece]:
         lent = ahead(batch_size, pictures.bytes) + _IN_USE
-        arriving = _decoded(source, pictures, crc)
+        arriving = _decoded(source, pictures, crc, passing=crc != "full")
         return share.of(in_order(arriving, pictures.bytes, batch_size * share.parts, lent))
 
     return Batches(pieces, pictures, batch_size)
@@ -163,19 +164,25 @@ def runs(source: Source, framing: Callable[[Stream], Iterator[Found]] = tfrecord
         )
 
 
-def _decoded(source: Source, pictures: Pictures, crc: Crc) -> Iterator[Piece]:
-    """Pieces as the records arrive, of any size; arrays are valid until the next."""
+def _decoded(source: Source, pictures: Pictures, crc: Crc, passing: bool = False) -> Iterator[Piece | Straight]:
+    """Pieces as the records arrive, of any size, valid until the next; if `passing`, or what brings those that come
+    next."""
     if source.channel.attributes:
         with closing(runs(source, functools.partial(recordio, splits="dmlc"))) as arriving:
             lines = pictures_of(arriving, source.channel, pictures)
             yield from encoded.decoded(encoded.grouped(lines), pictures)
         return
     decoder = ExampleDecoder(pictures.bytes, len(pictures.classes))
-    framing = functools.partial(tfrecords_or_lots, crc=crc, in_lots=decoder.holds_files)
+
+    def past(window: Window) -> Straight | None:
+        return straight(window, decoder.frame(), len(pictures.classes))
+
+    framing = functools.partial(tfrecords_or_lots, crc=crc, in_lots=decoder.holds_files, past=past if passing else None)
     with closing(runs(source, framing)) as arriving:
         first = next(arriving)
         together = itertools.chain([first], arriving)
         if isinstance(first, Run):
-            yield from map(decoder.decode, together)
+            for found in together:
+                yield found if isinstance(found, Straight) else decoder.decode(found)
         else:
             yield from encoded.decoded(encoded.examples(together, pictures, decoder.file), pictures)

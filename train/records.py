@@ -16,27 +16,16 @@ import numpy as np
 from train import native
 from train.errors import DataError
 from train.fifo import Stream
+from train.straight import Straight
+from train.tfrecord import HEAD, TAIL, masked, masked_crc32c
 from train.window import GZIP_MAGIC, MAX_RECORD_BYTES, Lot, Run, Window, lot
 
-_HEAD = 12  # length and its CRC
-_FRAME = 16  # what a record takes besides its data
-_MASK_DELTA = np.uint32(0xA282EAD8)
+_HEAD, _FRAME = HEAD, HEAD + TAIL
 _RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
 Crc = Literal["full", "header", "off"]
 _LOT = 64  # records that leave together at most
 _SHORT = 8  # records
 _log = logging.getLogger(__name__)
-
-
-def masked_crc32c(crc: np.ndarray) -> np.ndarray:
-    """TFRecord's mask of CRC-32C values, uint32 → uint32."""
-    crc = crc.astype(np.uint32)
-    return (crc >> np.uint32(15) | crc << np.uint32(17)) + _MASK_DELTA
-
-
-def _masked(crc: int) -> int:
-    """The same for one value: a twentieth of the time, and records of differing lengths come one by one."""
-    return (((crc >> 15) | (crc << 17)) + int(_MASK_DELTA)) & 0xFFFFFFFF
 
 
 def tfrecords(stream: Stream, crc: Crc = "full", skip: int = 0) -> Iterator[Run]:
@@ -58,14 +47,27 @@ def differing(run: Run) -> bool:
 
 
 def tfrecords_or_lots(
-    stream: Stream, crc: Crc = "full", in_lots: Callable[[Run], bool] = differing
-) -> Iterator[Run | Lot]:
-    """The same records; as lots from the first run on for which `in_lots` is true: quicker where lengths differ."""
-    with closing(Window(stream)) as window:
+    stream: Stream,
+    crc: Crc = "full",
+    in_lots: Callable[[Run], bool] = differing,
+    past: Callable[[Window], Straight | None] | None = None,
+) -> Iterator[Run | Lot | Straight]:
+    """The same records; as lots from the first run on for which `in_lots` is true: quicker where lengths differ.
+
+    `past` may know, before the first record and after the first run, how those that come next are read straight.
+    """
+    with closing(Window(stream, ahead=past is None)) as window:
         reader, lots = _TFRecordReader(window, crc, 0), False
+        if past and (straight := past(window)):
+            yield straight
+            past = None
         while (found := (reader.lot() if lots else None) or reader.run()) is not None:
             lots = lots or (isinstance(found, Run) and in_lots(found))
             yield lot(found) if lots and isinstance(found, Run) else found
+            if past and (straight := past(window)):
+                yield straight
+            past = None
+            window.read_ahead()
 
 
 class _TFRecordReader:
@@ -115,7 +117,7 @@ class _TFRecordReader:
 
     def _length(self) -> int:
         head = self._window.view[:_HEAD].tobytes()
-        if self._crc != "off" and _masked(google_crc32c.value(head[:8])) != int.from_bytes(head[8:], "little"):
+        if self._crc != "off" and masked(google_crc32c.value(head[:8])) != int.from_bytes(head[8:], "little"):
             raise self._not_a_head(head)
         length = int.from_bytes(head[:8], "little")
         self._window.bounded(length)
@@ -167,7 +169,7 @@ class _TFRecordReader:
 
     @staticmethod
     def _intact(frame: np.ndarray) -> bool:
-        return _masked(google_crc32c.value(frame[_HEAD:-4])) == int.from_bytes(frame[-4:].tobytes(), "little")
+        return masked(google_crc32c.value(frame[_HEAD:-4])) == int.from_bytes(frame[-4:].tobytes(), "little")
 
     def _not_a_head(self, head: bytes) -> DataError:
         if head.startswith(GZIP_MAGIC):

@@ -11,32 +11,78 @@ from collections.abc import Iterator
 import numpy as np
 
 from train.memory import Ring
+from train.straight import Straight
 
 Piece = tuple[np.ndarray, np.ndarray]  # pictures (n, bytes) uint8, labels (n,) int64
 LENT = 8
 _DRAWN = 8192  # records whose places are drawn at once
 
 
-def in_order(pieces: Iterator[Piece], width: int, batch_size: int, lent: int = LENT) -> Iterator[Piece]:
+def in_order(arriving: Iterator[Piece | Straight], width: int, batch_size: int, lent: int = LENT) -> Iterator[Piece]:
     """The same records in batches of `batch_size`, the last one smaller. `lent`: as for `shuffled`."""
-    ring = Ring(lent + 1, batch_size, width)
-    row, filled = ring.take(), 0
-    for images, labels in pieces:
-        taken = 0
-        while taken < len(labels):
-            count = min(batch_size - filled, len(labels) - taken)
-            part, place = slice(taken, taken + count), slice(filled, filled + count)
-            ring.images[row, place], ring.labels[row, place] = images[part], labels[part]
-            taken, filled = taken + count, filled + count
-            if filled == batch_size:
-                yield ring.lend(row)
-                row, filled = ring.take(), 0
-    if filled:
-        yield ring.images[row, :filled].copy(), ring.labels[row, :filled].copy()
+    batches = _InOrder(batch_size, width, lent)
+    for piece in arriving:
+        if isinstance(piece, Straight):
+            while batches.pull(piece):
+                if batches.complete:
+                    yield batches.advance()
+        else:
+            yield from _put(piece, batches)
+    yield from batches.rest()
+
+
+def _put(piece: Piece, batches: "_InOrder | _Open") -> Iterator[Piece]:
+    """The batches that are complete with a piece."""
+    images, labels = piece
+    taken = 0
+    while taken < len(labels):
+        taken += batches.put(images[taken:], labels[taken:])
+        if batches.complete:
+            yield batches.advance()
+
+
+class _InOrder:
+    """One batch after the other."""
+
+    def __init__(self, size: int, width: int, lent: int) -> None:
+        self._size, self._ring = size, Ring(lent + 1, size, width)
+        self._row, self._filled = self._ring.take(), 0
+
+    def put(self, images: np.ndarray, labels: np.ndarray) -> int:
+        """Copy as many as the batch has room for; how many that were."""
+        count = min(self._size - self._filled, len(labels))
+        place = slice(self._filled, self._filled + count)
+        self._ring.images[self._row, place], self._ring.labels[self._row, place] = images[:count], labels[:count]
+        return self._taken(count)
+
+    def pull(self, straight: Straight) -> int:
+        """Let come as many as there are, and the batch has room for; how many that were."""
+        place = self._row, slice(self._filled, self._size)
+        return self._taken(straight.pull(self._ring.images[place], self._ring.labels[place]))
+
+    def _taken(self, count: int) -> int:
+        self._filled += count
+        return count
+
+    @property
+    def complete(self) -> bool:
+        return self._filled == self._size
+
+    def advance(self) -> Piece:
+        """The batch; a new one is begun."""
+        batch = self._ring.lend(self._row)
+        self._row, self._filled = self._ring.take(), 0
+        return batch
+
+    def rest(self) -> Iterator[Piece]:
+        """What has been begun."""
+        if self._filled:
+            place = self._row, slice(self._filled)
+            yield self._ring.images[place].copy(), self._ring.labels[place].copy()
 
 
 def shuffled(
-    pieces: Iterator[Piece],
+    arriving: Iterator[Piece],
     width: int,
     batch_size: int,
     buffer: int,
@@ -49,12 +95,8 @@ def shuffled(
     `buffer` pictures, or a batch if that is more, and what is lent.
     """
     batches = _Open(max(1, buffer // batch_size), batch_size, width, generator, lent)
-    for images, labels in pieces:
-        taken = 0
-        while taken < len(labels):
-            taken += batches.put(images[taken:], labels[taken:])
-            if batches.complete:
-                yield batches.advance()
+    for piece in arriving:
+        yield from _put(piece, batches)
     yield from batches.rest()
 
 

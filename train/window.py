@@ -7,7 +7,7 @@ import numpy as np
 
 from train.errors import DataError
 from train.fifo import Stream
-from train.readahead import BLOCK_BYTES, HEADROOM, blocks
+from train.readahead import BLOCK_BYTES, HEADROOM, Direct, ReadAhead, blocks
 
 MAX_RECORD_BYTES = 1 << 30  # a longer one is taken for damage: it would have to fit in memory
 GZIP_MAGIC = b"\x1f\x8b"
@@ -71,11 +71,14 @@ def place(stream: str, number: int, offset: int) -> str:
 
 
 class Window:
-    """The bytes of `stream` from the record that comes next. To be closed before the stream is."""
+    """The bytes of `stream` from the record that comes next. To be closed before the stream is.
 
-    def __init__(self, stream: Stream) -> None:
-        self.name = stream.name
-        self._blocks = blocks(stream)
+    `ahead`: read on a thread of its own, if the stream can be interrupted; else `read_ahead` begins with it.
+    """
+
+    def __init__(self, stream: Stream, ahead: bool = True) -> None:
+        self.name, self.stream = stream.name, stream
+        self._blocks: Direct | ReadAhead = blocks(stream) if ahead else Direct(stream)
         self._buffer, self._own = np.empty(0, np.uint8), False  # own: not one of the blocks
         self._start = self._end = 0
         self.offset = 0  # of the window's first byte in the stream
@@ -84,6 +87,23 @@ class Window:
 
     def close(self) -> None:
         self._blocks.close()
+
+    def read_ahead(self) -> None:
+        """From the next block on."""
+        if isinstance(self._blocks, Direct):
+            self._blocks = blocks(self.stream)
+
+    def take(self) -> np.ndarray:
+        """All that is there, for somebody who goes on reading the stream: a copy; the window is empty."""
+        left = self.view.copy()
+        self._start = self._end
+        return left
+
+    def give(self, data: np.ndarray, count: int, records: int) -> None:
+        """The end of what `take` began: `data` (n,) uint8 is next; `count` bytes, `records` records, came before it."""
+        self._buffer, self._start, self._end, self._own = data, 0, data.size, False
+        self.offset += count
+        self.number += records
 
     @property
     def view(self) -> np.ndarray:

@@ -98,7 +98,7 @@ def test_the_order_of_features_does_not_matter():
         ({}, "feature image is missing. Received: no feature."),
         ({"image": 1, "label": 1}, "feature image is a int64_list of 1. Expected: bytes_list of 1."),
         ({"image": [b"PIX", b"ELS"], "label": 1}, "feature image is a bytes_list of 2."),
-        ({"image": b"PIXELS", "label": 1.0}, "feature label is a float_list. Expected: int64_list of 1."),
+        ({"image": b"PIXELS", "label": 1.0}, "feature label is a float_list of 1. Expected: int64_list of 1."),
         ({"image": b"PIXELS", "label": [1, 2]}, "feature label is a int64_list of 2."),
         ({"image": b"PIXEL", "label": 1}, "image has the wrong size. Received: 5 bytes. Expected: 6"),
         ({"image": b"PIXELS", "label": 10}, "label out of range. Received: 10. Expected: 0 to 9."),
