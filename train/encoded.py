@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from train.errors import DataError
 from train.pictures import Pictures
-from train.window import Lot
+from train.window import Lot, place
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _KINDS: dict[bytes, tuple[str, bytes, Callable[..., tf.Tensor]]] = {
@@ -34,6 +34,19 @@ class Encoded:
     data: bytes
     label: int
     where: str
+
+
+class Serialized(NamedTuple):
+    """A tf.train.Example, and where it is."""
+
+    record: bytes
+    stream: str
+    number: int
+    offset: int
+
+
+Item = TypeVar("Item")
+Mix = Callable[[Iterator[Decoded], int], Iterator[Decoded]]  # (pictures of so many bytes) → batches of them, shuffled
 
 
 def kind(data: bytes) -> str | None:
@@ -70,18 +83,20 @@ class Examples:
     What it can't take, `careful` looks at again, record by record, to say what is wrong or do without it.
     """
 
-    def __init__(self, lot: Lot, graph: Callable[..., Any], careful: Callable[[bytes, str], Encoded]) -> None:
-        self._lot, self._graph, self._careful = lot, graph, careful
+    def __init__(
+        self, items: Sequence[Serialized], graph: Callable[..., Any], careful: Callable[[bytes, str], Encoded]
+    ) -> None:
+        self._items, self._graph, self._careful = items, graph, careful
 
     def __len__(self) -> int:
-        return len(self._lot.records)
+        return len(self._items)
 
     def decode(self, pictures: Pictures, images: np.ndarray) -> Decoded:
         """As Files'."""
         try:
-            found, labels = self._graph(tf.constant(self._lot.records))
+            found, labels = self._graph(tf.constant([item.record for item in self._items]))
         except (tf.errors.InvalidArgumentError, UnicodeDecodeError):  # the latter in making its text
-            items = [self._careful(record, self._lot.where(row)) for row, record in enumerate(self._lot.records)]
+            items = [self._careful(item.record, place(item.stream, item.number, item.offset)) for item in self._items]
             return Files(items).decode(pictures, images)
         return np.frombuffer(memoryview(found), np.uint8).reshape(images.shape), labels.numpy()
 
@@ -134,17 +149,49 @@ def decoded(groups: Iterator[Files | Examples], pictures: Pictures) -> Iterator[
             yield group.result()
 
 
-def examples(lots: Iterator[Lot], pictures: Pictures, careful: Callable[[bytes, str], Encoded]) -> Iterator[Examples]:
+def serialized(lots: Iterator[Lot]) -> Iterator[Serialized]:
+    """The records one by one."""
+    for lot in lots:
+        for row, record in enumerate(lot.records):
+            yield Serialized(record, lot.stream, lot.first + row, lot.offsets[row])
+
+
+def examples(
+    items: Iterator[Serialized], pictures: Pictures, careful: Callable[[bytes, str], Encoded]
+) -> Iterator[Examples]:
     """Groups of examples; `careful` makes a picture of one, or raises DataError."""
     whole = graph(pictures)
-    for lot in lots:
-        yield from (Examples(part, whole, careful) for part in lot.parts(_TOGETHER))
+    for group in grouped(items):
+        yield Examples(group, whole, careful)
 
 
-def grouped(arriving: Iterator[Encoded]) -> Iterator[Files]:
+def files(items: Iterator[Encoded]) -> Iterator[Files]:
     """Groups of pictures."""
-    while items := list(itertools.islice(arriving, _TOGETHER)):
-        yield Files(items)
+    return map(Files, grouped(items))
+
+
+def grouped(items: Iterator[Item]) -> Iterator[list[Item]]:
+    """In groups that are decoded together."""
+    while group := list(itertools.islice(items, _TOGETHER)):
+        yield group
+
+
+def mixed(items: Iterator[Item], mix: Mix) -> Iterator[Item]:
+    """The items in the order in which `mix` would bring pictures: shuffled before they are decoded, they take the
+    memory of files rather than pixels. `mix` gets their numbers for pictures.
+    """
+    held: dict[int, Item] = {}
+
+    def numbers() -> Iterator[Decoded]:
+        count = 0
+        for group in grouped(items):
+            some = np.arange(count, count + len(group))
+            held.update(zip(some.tolist(), group, strict=True))
+            count += len(group)
+            yield some.view(np.uint8).reshape(-1, some.itemsize), some
+
+    for _, order in mix(numbers(), np.dtype(np.int64).itemsize):
+        yield from [held.pop(number) for number in order.tolist()]
 
 
 def _pixels(item: Encoded, pictures: Pictures) -> np.ndarray:

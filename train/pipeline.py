@@ -127,10 +127,13 @@ def for_training(
     """
 
     def pieces() -> Iterator[Piece]:
+        size, lent = batch_size * share.parts, ahead(batch_size, pictures.bytes) + _IN_USE
         generator = np.random.default_rng([seed, epoch, *share.seed])
-        arriving = _decoded(source, pictures, crc)
-        lent = ahead(batch_size, pictures.bytes) + _IN_USE
-        return share.of(shuffled(arriving, pictures.bytes, batch_size * share.parts, buffer, generator, lent))
+
+        def mix(arriving: Iterator[Piece], width: int) -> Iterator[Piece]:
+            return shuffled(arriving, width, size, buffer, generator, lent)
+
+        return share.of(_batches(source, pictures, crc, size, lent, mix))
 
     return Batches(pieces, pictures, batch_size)
 
@@ -141,9 +144,8 @@ def for_validation(
     """Batches of the source's next pass, in the order of the records; this host's `share` of each."""
 
     def pieces() -> Iterator[Piece]:
-        lent = ahead(batch_size, pictures.bytes) + _IN_USE
-        arriving = _decoded(source, pictures, crc, passing=crc != "full")
-        return share.of(in_order(arriving, pictures.bytes, batch_size * share.parts, lent))
+        size, lent = batch_size * share.parts, ahead(batch_size, pictures.bytes) + _IN_USE
+        return share.of(_batches(source, pictures, crc, size, lent, None))
 
     return Batches(pieces, pictures, batch_size)
 
@@ -164,25 +166,34 @@ def runs(source: Source, framing: Callable[[Stream], Iterator[Found]] = tfrecord
         )
 
 
-def _decoded(source: Source, pictures: Pictures, crc: Crc, passing: bool = False) -> Iterator[Piece | Straight]:
-    """Pieces as the records arrive, of any size, valid until the next; if `passing`, or what brings those that come
-    next."""
+def _batches(
+    source: Source, pictures: Pictures, crc: Crc, size: int, lent: int, mix: encoded.Mix | None
+) -> Iterator[Piece]:
+    """Batches of `size`, shuffled by `mix` if it is given; the first record decides how pictures are stored."""
+
+    def in_batches(arriving: Iterator[Piece | Straight]) -> Iterator[Piece]:
+        return in_order(arriving, pictures.bytes, size, lent)
+
     if source.channel.attributes:
         with closing(runs(source, functools.partial(recordio, splits="dmlc"))) as arriving:
             lines = pictures_of(arriving, source.channel, pictures)
-            yield from encoded.decoded(encoded.grouped(lines), pictures)
+            files = encoded.files(encoded.mixed(lines, mix) if mix else lines)
+            yield from in_batches(encoded.decoded(files, pictures))
         return
     decoder = ExampleDecoder(pictures.bytes, len(pictures.classes))
 
     def past(window: Window) -> Straight | None:
         return straight(window, decoder.frame(), len(pictures.classes))
 
-    framing = functools.partial(tfrecords_or_lots, crc=crc, in_lots=decoder.holds_files, past=past if passing else None)
+    passing = past if crc != "full" and not mix else None
+    framing = functools.partial(tfrecords_or_lots, crc=crc, in_lots=decoder.holds_files, past=passing)
     with closing(runs(source, framing)) as arriving:
         first = next(arriving)
         together = itertools.chain([first], arriving)
         if isinstance(first, Run):
-            for found in together:
-                yield found if isinstance(found, Straight) else decoder.decode(found)
+            pieces = (found if isinstance(found, Straight) else decoder.decode(found) for found in together)
+            yield from mix(pieces, pictures.bytes) if mix else in_batches(pieces)
         else:
-            yield from encoded.decoded(encoded.examples(together, pictures, decoder.file), pictures)
+            items = encoded.serialized(together)
+            examples = encoded.examples(encoded.mixed(items, mix) if mix else items, pictures, decoder.file)
+            yield from in_batches(encoded.decoded(examples, pictures))

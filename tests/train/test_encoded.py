@@ -79,6 +79,28 @@ def test_the_order_of_shuffling_is_that_of_the_records_not_of_the_decoding(tmp_p
     assert orders[0] == orders[1]
 
 
+def test_a_bad_picture_among_shuffled_ones_is_named(tmp_path):
+    images, labels = examples(90)
+    files = [file_of(image, "PNG") for image in images]
+    files[70] = files[70][:40]
+    write(tmp_path, [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
+    reader = source(Channel("train", "File", tmp_path))
+    with pytest.raises(DataError, match=r"record 70 at byte \d+: the PNG can't be decoded"):
+        list(pipeline.for_training(reader, PICTURES, 16, 40, 1, 0))
+
+
+def test_files_are_shuffled_before_they_are_decoded(tmp_path, monkeypatch):
+    images, labels = examples(300)
+    write(tmp_path, [record(file_of(i, "PNG"), int(k)) for i, k in zip(images, labels, strict=True)])
+    widths = []
+    shuffled = pipeline.shuffled
+    monkeypatch.setattr(pipeline, "shuffled", lambda *given: (widths.append(given[1]), shuffled(*given))[1])
+    reader = source(Channel("train", "File", tmp_path))
+    batches = list(pipeline.for_training(reader, PICTURES, 32, 64, 1, 0))
+    assert sum(len(batch[1]) for batch in batches) == 300
+    assert widths == [8]  # of a number, not of a picture
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
