@@ -3,6 +3,7 @@
 #   PYTHON    the interpreter to make the environment with; default: the first on PATH that fits
 #   ENGINE    `make train ENGINE=` trains in a process although a Docker engine answers
 #   IMAGE     the image's name; default cv-keras-cifar10:local
+#   SDKS      `make test SDKS=` leaves the SageMaker SDKs' environments (1.4 GB), and the tests that need them, out
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -27,6 +28,9 @@ PLATFORM = $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build,$(NATI
 NATIVE = $(VENV)/.has-native
 RUNNER = $(if $(ENGINE),docker,process)
 
+# the SageMaker SDKs, which exclude each other: each has an environment of its own
+SDKS = .venv-sdk-v2/.made .venv-sdk-v3/.made
+
 .PHONY: help train test build serve tune bench lint lock clean
 
 help: ## list these commands
@@ -36,7 +40,7 @@ train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter epochs=3
 
-test: lint $(VENV)/.has-dev,launch,local,train $(NATIVE) $(if $(ENGINE),build) ## everything this machine can test
+test: lint $(VENV)/.has-dev,launch,local,train $(NATIVE) $(SDKS) $(if $(ENGINE),build) ## everything this machine can test
 	$(RUN) -m pytest
 
 build: ## the training image, as IMAGE
@@ -62,7 +66,7 @@ lock: ## lock what the image installs, with hashes
 	container/lock.sh
 
 clean: ## remove what these commands made, but not data and jobs
-	rm -rf $(VENV) .venv-lock .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .venv-sdk-v2 .venv-sdk-v3 .venv-lock .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 # A virtual environment with the extras that its name lists. Made once, and again when pyproject.toml changes.
 # editable: otherwise pip leaves a build folder in the checkout.
@@ -86,4 +90,10 @@ $(VENV)/.has-%: pyproject.toml
 	@[ -x $(RUN) ] || $(PYTHON) -m venv $(VENV)
 	$(if $(NO_COMPILER),CC=true LDSHARED=true) $(RUN) -m pip install --quiet --editable '.[$*]'
 	$(if $(findstring train,$*),@$(RUN) -c '$(EXTENSION)')
+	@touch $@
+
+.venv-sdk-%/.made: launch/requirements-sdk-%.txt
+	@[ -n "$(PYTHON)" ] || { echo "no Python that fits: give PYTHON=…" >&2; exit 1; }
+	@[ -x $(@D)/bin/python ] || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
 	@touch $@

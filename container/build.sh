@@ -7,6 +7,7 @@
 #
 #   --gpu     with CUDA
 #   BASE      (environment) base image: Debian with Python 3.11
+#   PLATFORM  (environment) such as linux/amd64; default: the engine's own
 #   IMAGE     (environment) name of the image; default cv-keras-cifar10:local, with CUDA cv-keras-cifar10:gpu
 #   SOURCE    (environment) address of the sources for the image's label; default: git's origin, if it is a web address
 
@@ -42,7 +43,7 @@ pick_base() {
     echo "$registry_base"
   elif is_here "$DEBIAN_BASE"; then
     echo "$DEBIAN_BASE"
-  elif timeout "$PULL_LIMIT" docker pull --quiet "$registry_base" >/dev/null 2>&1; then
+  elif timeout "$PULL_LIMIT" docker pull --quiet ${PLATFORM:+--platform "$PLATFORM"} "$registry_base" >/dev/null 2>&1; then
     echo "$registry_base"
   else
     echo "no registry has or gives ${registry_base%@*}" >&2
@@ -67,10 +68,11 @@ version() { sed -n 's/^version = "\(.*\)"/\1/p' "$root/pyproject.toml"; }
 
 build() {
   local image=$1 variant=$2 base=$3
-  local -a quiet=()
+  local -a options=()
   # a first build takes minutes and shows its steps; a later one has little to tell, and an error is shown all the same
-  ! is_here "$image" || quiet=(--quiet)
-  timeout --foreground "$BUILD_LIMIT" docker build "${quiet[@]}" --force-rm \
+  ! is_here "$image" || options=(--quiet)
+  [[ -z ${PLATFORM:-} ]] || options+=(--platform "$PLATFORM")
+  timeout --foreground "$BUILD_LIMIT" docker build "${options[@]}" --force-rm \
     --file "$root/container/Dockerfile" --tag "$image" \
     --build-arg "BASE=$base" --build-arg "VARIANT=$variant" \
     --build-arg "CREATED=$(created)" --build-arg "REVISION=$(revision)" \

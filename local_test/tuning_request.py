@@ -23,7 +23,11 @@ _REFUSED: Mapping[str, Any] = {
     "Autotune": None,
 }
 # of a definition, not of a training job
-OWN = ("DefinitionName", "TuningObjective", "HyperParameterRanges", "StaticHyperParameters")
+OWN = (
+    "DefinitionName", "TuningObjective", "HyperParameterRanges", "StaticHyperParameters",
+    "HyperParameterTuningResourceConfig",
+)  # fmt: skip
+_RESOURCES = ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId")
 
 
 @dataclass(frozen=True)
@@ -122,12 +126,24 @@ def _definition(
             raise BadRequest(f"A hyperparameter is static or has a range, not both. Received: {item.name}")
     request = {key: value for key, value in given.items() if key not in OWN}
     request["HyperParameters"] = {**static, OBJECTIVE: objective["MetricName"]}
+    request |= _resources(given)
     check_request({**request, "TrainingJobName": "checked"})
     strategy = choose_strategy(config["Strategy"], read, config.get("RandomSeed"))
     maximize = objective["Type"] == "Maximize"
     return Definition(
         given.get("DefinitionName"), request, objective["MetricName"], maximize, strategy, grid_size(read)
     )
+
+
+def _resources(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tuning job's own form of ResourceConfig. Of several instance types the first is taken: here all are there."""
+    resources = given.get("HyperParameterTuningResourceConfig")
+    if resources is None:
+        return {}
+    if "ResourceConfig" in given:
+        raise BadRequest("A definition has either ResourceConfig or HyperParameterTuningResourceConfig")
+    first = resources.get("InstanceConfigs", [{}])[0]
+    return {"ResourceConfig": {key: value for key, value in {**resources, **first}.items() if key in _RESOURCES}}
 
 
 def _max_jobs(config: Mapping[str, Any], definitions: Sequence[Definition]) -> int:

@@ -1,0 +1,246 @@
+#!/usr/bin/env bash
+# Usage: launch/aws_cli.sh train|tune --image IMAGE --role ROLE --bucket BUCKET [--name NAME] [--instance-type TYPE]
+#                          [--spot] [--wait] [--hyperparameter NAME=VALUE]…
+#
+# Train or tune with the AWS CLI. The same command runs on AWS and, with the exports of `python -m local_test serve`, on
+# this machine. Python 3 fills in the request (launch/request.py, standard library only).
+#
+#   --image           what push.sh printed: repository@sha256:…; locally any image
+#   --role            name or ARN of the execution role; locally: local
+#   --bucket          where `python -m dataset upload` has put the data
+#   --name            of the job; default: one with the time
+#   --instance-type   default: what the request's file says
+#   --spot            managed spot instances, with checkpoints
+#   --wait            follow the job to its end; exit 0 only if it completes. Ctrl-C asks whether the job is to stop, too
+#   --hyperparameter  instead of, or besides the file's
+
+set -Eeuo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly root
+readonly PREFIX=cv_keras_cifar10 GROUP=/aws/sagemaker/TrainingJobs SECONDS_BETWEEN=2
+export AWS_PAGER="" AWS_MAX_ATTEMPTS=3 AWS_RETRY_MODE=standard
+
+usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+
+die() {
+  echo "$*" >&2
+  exit 1
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# One call. Its answer on stdout; what it says instead of one is explained, in a line, and ends the script.
+call() {
+  aws --cli-connect-timeout 10 --cli-read-timeout 60 --output text "$@" 2>"$work/error" || explain "$@"
+}
+
+explain() {
+  local said
+  said=$(tr '\n' ' ' <"$work/error" | sed 's/^ *//; s/ *$//')
+  case $said in
+    *"Unable to locate credentials"* | *"could not be found"*profile* | *"config profile"*)
+      die "No AWS credentials were found. Run \`aws configure\` or set AWS_PROFILE; for the local API paste the exports that \`python -m local_test serve\` prints." ;;
+    *"You must specify a region"*)
+      die "No region is set. Set AWS_DEFAULT_REGION, or run \`aws configure set region REGION\`." ;;
+    *"Could not connect to the endpoint"* | *"Connect timeout"* | *"Read timeout"* | *"Connection was closed"* | *"Failed to connect"*)
+      die "Nothing answers: $said. Is there a network? For the local API: does \`python -m local_test serve\` run?" ;;
+    *InvalidClientTokenId* | *UnrecognizedClient* | *ExpiredToken* | *SignatureDoesNotMatch* | *InvalidAccessKeyId*)
+      die "AWS does not know these credentials. Sign in again: \`aws configure\`, \`aws sso login\`, or new keys." ;;
+    *AccessDenied*)
+      die "Access denied: $said launch/iam/launcher_policy.json has what a launcher needs." ;;
+    *ResourceLimitExceeded*)
+      die "$said Ask for a higher quota in Service Quotas, or take another --instance-type." ;;
+    *) die "$1 $2 was refused: $said" ;;
+  esac
+}
+
+check_bucket() {
+  local bucket=$1 key place here found
+  if ! aws s3api head-bucket --bucket "$bucket" --query BucketRegion --output text >"$work/place" 2>"$work/error"; then
+    case $(<"$work/error") in
+      *"(404)"* | *NoSuchBucket*)
+        die "The bucket does not exist. Received: $bucket. Make it with \`aws s3 mb s3://$bucket\`, or name another --bucket." ;;
+      *"(403)"*)
+        die "The bucket may not be used with these credentials. Received: $bucket. Is it yours? Name another --bucket." ;;
+      *"(301)"*) echo "another region" >"$work/place" ;;
+      *) explain s3api head-bucket ;;
+    esac
+  fi
+  place=$(<"$work/place")
+  here=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
+  [[ $place == None || $place == "$here" ]] ||
+    die "The bucket is in another region than the job. Received: $bucket in $place, the job in $here. Set AWS_DEFAULT_REGION=$place, or name another --bucket."
+  for key in train/ validation/ dataset.json; do
+    found=$(call s3api list-objects-v2 --bucket "$bucket" --prefix "$PREFIX/data/$key" --max-keys 1 --query KeyCount \
+      --no-paginate)
+    [[ $found == 1 ]] ||
+      die "There is no data. Received: nothing at s3://$bucket/$PREFIX/data/$key. Run \`python -m dataset prepare\`, then \`python -m dataset upload --bucket $bucket\`."
+  done
+}
+
+# The role's ARN. A launcher need not be allowed to look at roles: then the service says what is wrong.
+find_role() {
+  local role=$1 found
+  if ! aws iam get-role --role-name "${role##*/}" --query 'Role.[Arn, AssumeRolePolicyDocument]' --output json >"$work/role" 2>"$work/error"; then
+    case $(<"$work/error") in
+      *NoSuchEntity*)
+        die "The role does not exist in this account. Received: $role. launch/iam/ has what to make one from; with the local API it is called local." ;;
+      *AccessDenied*)
+        [[ $role == arn:* ]] || die "The role can't be looked up by its name. Received: $role. Give its ARN."
+        echo "$role"
+        return ;;
+      *) explain iam get-role ;;
+    esac
+  fi
+  grep -q sagemaker.amazonaws.com "$work/role" ||
+    die "SageMaker may not assume the role. Received: $role. Its trust policy must name sagemaker.amazonaws.com: see launch/iam/trust_policy.json."
+  found=$(sed -n 's/^ *"\(arn:[^"]*\)",*$/\1/p' "$work/role" | head -n 1)
+  [[ $role != arn:* || $role == "$found" ]] || die "The role does not exist. Received: $role. Did you mean $found?"
+  echo "$found"
+}
+
+# ---- following
+
+declare -A token # of each log stream
+state="" command="" name=""
+
+tell_lines() {
+  local name=$1 stream host line next
+  for stream in $(aws logs describe-log-streams --log-group-name "$GROUP" --log-stream-name-prefix "$name/" \
+    --query 'logStreams[].logStreamName' --output text 2>/dev/null); do
+    host=${stream#"$name"/}
+    while :; do
+      local -a from=()
+      [[ -z ${token[$stream]:-} ]] || from=(--next-token "${token[$stream]}")
+      call logs get-log-events --log-group-name "$GROUP" --log-stream-name "$stream" --start-from-head \
+        "${from[@]}" --query '[nextForwardToken, events[].message]' --output json --no-paginate >"$work/page"
+      python3 -c 'import json, sys
+token, lines = json.load(open(sys.argv[1]))
+print(token)
+for line in lines: print(f"{sys.argv[2]}  {line}")' "$work/page" "${host%-*}" >"$work/lines"
+      next=$(head -n 1 "$work/lines")
+      tail -n +2 "$work/lines"
+      line=$(wc -l <"$work/lines")
+      [[ $next != "${token[$stream]:-}" && $line -gt 1 ]] || { token[$stream]=$next && break; }
+      token[$stream]=$next
+    done
+  done
+}
+
+follow_training() {
+  local name=$1 status now
+  while :; do
+    now=$(call sagemaker describe-training-job --training-job-name "$name" \
+      --query '[TrainingJobStatus, SecondaryStatus, SecondaryStatusTransitions[-1].StatusMessage]')
+    status=${now%%$'\t'*}
+    tell_lines "$name"
+    if [[ $now != "$state" ]]; then
+      state=$now
+      echo "-- $(cut -f 2 <<<"$now"): $(cut -f 3 <<<"$now")"
+    fi
+    case $status in Completed | Failed | Stopped) break ;; esac
+    sleep "$SECONDS_BETWEEN"
+  done
+  tell_result "$name"
+  [[ $status == Completed ]]
+}
+
+tell_result() {
+  local reason
+  reason=$(call sagemaker describe-training-job --training-job-name "$1" --query FailureReason)
+  [[ $reason == None ]] || echo "$1 has failed: $reason"
+  call sagemaker describe-training-job --training-job-name "$1" --query 'FinalMetricDataList[].[MetricName, Value]' |
+    { grep -v '^None$' || true; } | awk -F '\t' '{printf "%-20s %.6g\n", $1, $2}'
+  call sagemaker describe-training-job --training-job-name "$1" --query ModelArtifacts.S3ModelArtifacts |
+    { grep '^s3:' || true; } | awk '{printf "%-20s %s\n", "model", $1}'
+}
+
+follow_tuning() {
+  local name=$1 status best
+  while :; do
+    status=$(call sagemaker describe-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" \
+      --query HyperParameterTuningJobStatus)
+    call sagemaker list-training-jobs-for-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" \
+      --query 'TrainingJobSummaries[].[TrainingJobName, TrainingJobStatus, FinalHyperParameterTuningJobObjectiveMetric.Value]' |
+      { grep -v '^None$' || true; } | sort >"$work/jobs"
+    touch "$work/told"
+    comm -13 "$work/told" "$work/jobs"
+    mv "$work/jobs" "$work/told"
+    case $status in Completed | Failed | Stopped) break ;; esac
+    sleep "$SECONDS_BETWEEN"
+  done
+  echo "-- $status"
+  best=$(call sagemaker describe-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" \
+    --query BestTrainingJob.TrainingJobName)
+  if [[ $best != None ]]; then
+    printf '%-20s %s\n' best "$best"
+    tell_result "$best"
+  fi
+  [[ $status == Completed ]]
+}
+
+# Ctrl-C: ends the following; the job only if that is wanted.
+interrupted() {
+  local answer=""
+  trap - INT
+  if [[ -t 0 ]]; then
+    read -r -p $'\n'"Stop $name, too? [y/N] " answer || true
+  fi
+  if [[ $answer == [yY]* ]]; then
+    if [[ $command == train ]]; then
+      call sagemaker stop-training-job --training-job-name "$name"
+    else
+      call sagemaker stop-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name"
+    fi
+    follow
+    exit $?
+  fi
+  echo "$name goes on."
+  exit 130
+}
+
+follow() {
+  if [[ $command == train ]]; then follow_training "$name"; else follow_tuning "$name"; fi
+}
+
+# Command, name, role and bucket of a request.
+read_request() {
+  python3 -c 'import json, sys
+request = json.load(open(sys.argv[1]))
+job = request.get("TrainingJobDefinition", request)
+name = request.get("TrainingJobName") or request["HyperParameterTuningJobName"]
+print("train" if "TrainingJobName" in request else "tune", name, job["RoleArn"], job["OutputDataConfig"]["S3OutputPath"].split("/")[2])' "$1"
+}
+
+main() {
+  local role bucket arn tool argument wait=""
+  for argument in "$@"; do
+    case $argument in
+      -h | --help) usage && return ;;
+      --wait) wait=yes ;;
+    esac
+  done
+  for tool in aws python3; do
+    command -v "$tool" >/dev/null || die "There is no $tool on PATH. Install it first."
+  done
+  # it knows the whole command line, and says what is wrong with it
+  (cd "$root" && python3 -m launch.request "$@") >"$work/request.json" || exit $?
+  read -r command name role bucket < <(read_request "$work/request.json")
+  call sts get-caller-identity >/dev/null
+  check_bucket "$bucket"
+  arn=$(find_role "$role")
+  (cd "$root" && python3 -m launch.request "$@" --role "$arn" --name "$name") >"$work/request.json"
+  if [[ $command == train ]]; then
+    call sagemaker create-training-job --cli-input-json "file://$work/request.json" >/dev/null
+  else
+    call sagemaker create-hyper-parameter-tuning-job --cli-input-json "file://$work/request.json" >/dev/null
+  fi
+  echo "-- $name was accepted"
+  [[ -n $wait ]] || return 0
+  trap interrupted INT
+  follow
+}
+
+main "$@"

@@ -1,0 +1,91 @@
+"""What a job needs, looked at before it is asked for: a mistake costs a second here, minutes of an instance there."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from launch.errors import LaunchError
+from launch.request import PREFIX, Options
+
+_LIMITS = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
+_SERVICE = "sagemaker.amazonaws.com"
+
+
+def client(name: str) -> Any:
+    """A boto3 client that gives up within a minute or two."""
+    return boto3.client(name, config=_LIMITS)
+
+
+def checked(chosen: Options) -> Options:
+    """The options, with the role as an ARN. LaunchError or an error of botocore's: see errors.explained."""
+    client("sts").get_caller_identity()
+    _check_bucket(chosen.bucket)
+    return replace(chosen, role=_role(chosen.role))
+
+
+def _check_bucket(bucket: str) -> None:
+    s3 = client("s3")
+    try:
+        place = s3.head_bucket(Bucket=bucket).get("BucketRegion")
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in ("404", "NoSuchBucket"):
+            raise LaunchError(
+                f"The bucket does not exist. Received: {bucket}. Make it with `aws s3 mb s3://{bucket}`, or name "
+                "another --bucket."
+            ) from None
+        if code in ("403", "AccessDenied"):
+            raise LaunchError(
+                f"The bucket may not be used with these credentials. Received: {bucket}. Is it yours? Name another "
+                "--bucket."
+            ) from None
+        if code not in ("301", "PermanentRedirect"):
+            raise
+        place = error.response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "another region")
+    if place and place != s3.meta.region_name:
+        raise LaunchError(
+            f"The bucket is in another region than the job. Received: {bucket} in {place}, the job in "
+            f"{s3.meta.region_name}. Set AWS_DEFAULT_REGION={place}, or name another --bucket."
+        )
+    for key in ("train/", "validation/", "dataset.json"):
+        if not s3.list_objects_v2(Bucket=bucket, Prefix=f"{PREFIX}/data/{key}", MaxKeys=1).get("Contents"):
+            raise LaunchError(
+                f"There is no data. Received: nothing at s3://{bucket}/{PREFIX}/data/{key}. Run `python -m dataset "
+                f"prepare`, then `python -m dataset upload --bucket {bucket}`."
+            )
+
+
+def _role(role: str) -> str:
+    """The ARN. A launcher need not be allowed to look at roles: then the service is the one to say what is wrong."""
+    name, is_arn = role.rpartition("/")[2], role.startswith("arn:")
+    try:
+        found = client("iam").get_role(RoleName=name)["Role"]
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code == "NoSuchEntity":
+            raise LaunchError(
+                f"The role does not exist in this account. Received: {role}. launch/iam/ has what to make one from; "
+                "with the local API it is called local."
+            ) from None
+        if code in ("AccessDenied", "AccessDeniedException"):
+            if is_arn:
+                return role
+            raise LaunchError(f"The role can't be looked up by its name. Received: {role}. Give its ARN.") from None
+        raise
+    if is_arn and role != found["Arn"]:
+        raise LaunchError(f"The role does not exist. Received: {role}. Did you mean {found['Arn']}?")
+    if not _trusts(found["AssumeRolePolicyDocument"]):
+        raise LaunchError(
+            f"SageMaker may not assume the role. Received: {role}. Its trust policy must name {_SERVICE}: see "
+            "launch/iam/trust_policy.json."
+        )
+    return found["Arn"]
+
+
+def _trusts(policy: Mapping[str, Any] | str) -> bool:
+    return _SERVICE in (policy if isinstance(policy, str) else json.dumps(policy))

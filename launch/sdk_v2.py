@@ -1,0 +1,116 @@
+"""Train or tune with the SageMaker Python SDK, version 2: `python -m launch.sdk_v2 train --image … --role … --bucket …`
+
+Needs launch/requirements-sdk-v2.txt. The same command runs on AWS and, with the exports of `python -m local_test serve`
+pasted, on this machine. The SDK takes seconds to import, so it is imported where it is used: mistakes are told before.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from launch.client import run
+from launch.request import Options, request
+
+if TYPE_CHECKING:
+    from sagemaker.estimator import Estimator
+    from sagemaker.inputs import TrainingInput
+    from sagemaker.session import Session
+    from sagemaker.tuner import HyperparameterTuner
+
+
+def create(chosen: Options) -> str:
+    """Start the job; its name."""
+    wanted = request(chosen)
+    if chosen.command == "train":
+        estimator = _estimator(wanted, chosen, wanted["HyperParameters"])
+        estimator.fit(_inputs(wanted), job_name=chosen.name, wait=False)
+    else:
+        job = wanted["TrainingJobDefinition"]
+        estimator = _estimator(job, chosen, job["StaticHyperParameters"])
+        _tuner(estimator, wanted).fit(_inputs(job), job_name=chosen.name, wait=False)
+    return chosen.name
+
+
+def _estimator(job: Mapping[str, Any], chosen: Options, hyperparameters: Mapping[str, str]) -> "Estimator":
+    from sagemaker.estimator import Estimator
+
+    algorithm, resources, stopping = job["AlgorithmSpecification"], job["ResourceConfig"], job["StoppingCondition"]
+    return Estimator(
+        image_uri=algorithm["TrainingImage"],
+        role=job["RoleArn"],
+        instance_count=resources["InstanceCount"],
+        instance_type=resources["InstanceType"],
+        volume_size=resources["VolumeSizeInGB"],
+        max_run=stopping["MaxRuntimeInSeconds"],
+        max_wait=stopping.get("MaxWaitTimeInSeconds"),
+        use_spot_instances=job.get("EnableManagedSpotTraining", False),
+        checkpoint_s3_uri=job.get("CheckpointConfig", {}).get("S3Uri"),
+        input_mode=algorithm["TrainingInputMode"],
+        output_path=job["OutputDataConfig"]["S3OutputPath"],
+        hyperparameters=dict(hyperparameters),
+        metric_definitions=algorithm["MetricDefinitions"],
+        disable_profiler=True,  # the profiler and the debugger would need code of theirs in the image
+        debugger_hook_config=False,
+        sagemaker_session=_session(chosen),
+    )
+
+
+def _session(chosen: Options) -> "Session":
+    """Without a bucket of ours the SDK would make one of its own; its telemetry has no time limit where there is no
+    network."""
+    from sagemaker.session import Session
+
+    quiet = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+    return Session(boto3.session.Session(), default_bucket=chosen.bucket, sagemaker_config=quiet)
+
+
+def _inputs(job: Mapping[str, Any]) -> dict[str, "TrainingInput"]:
+    from sagemaker.inputs import TrainingInput
+
+    sources = {item["ChannelName"]: item["DataSource"]["S3DataSource"] for item in job["InputDataConfig"]}
+    modes = {item["ChannelName"]: item.get("InputMode") for item in job["InputDataConfig"]}
+    return {
+        name: TrainingInput(source["S3Uri"], distribution=source["S3DataDistributionType"], input_mode=modes[name])
+        for name, source in sources.items()
+    }
+
+
+def _tuner(estimator: "Estimator", wanted: Mapping[str, Any]) -> "HyperparameterTuner":
+    from sagemaker.tuner import HyperparameterTuner
+
+    config = wanted["HyperParameterTuningJobConfig"]
+    limits, objective = config["ResourceLimits"], config["HyperParameterTuningJobObjective"]
+    return HyperparameterTuner(
+        estimator,
+        objective["MetricName"],
+        _ranges(config["ParameterRanges"]),
+        wanted["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"],
+        strategy=config["Strategy"],
+        objective_type=objective["Type"],
+        max_jobs=limits["MaxNumberOfTrainingJobs"],
+        max_parallel_jobs=limits["MaxParallelTrainingJobs"],
+    )
+
+
+def _ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
+    from sagemaker.parameter import CategoricalParameter, ContinuousParameter, IntegerParameter
+
+    numbers = {
+        "ContinuousParameterRanges": (ContinuousParameter, float),
+        "IntegerParameterRanges": (IntegerParameter, int),
+    }
+    found: dict[str, Any] = {
+        item["Name"]: kind(number(item["MinValue"]), number(item["MaxValue"]), item["ScalingType"])
+        for name, (kind, number) in numbers.items()
+        for item in ranges.get(name, [])
+    }
+    chosen = {
+        item["Name"]: CategoricalParameter(item["Values"]) for item in ranges.get("CategoricalParameterRanges", [])
+    }
+    return found | chosen
+
+
+if __name__ == "__main__":
+    sys.exit(run(__doc__, create))

@@ -1,0 +1,126 @@
+"""Train or tune with the SageMaker Python SDK, version 3: `python -m launch.sdk_v3 train --image … --role … --bucket …`
+
+Needs launch/requirements-sdk-v3.txt. The same command runs on AWS and, with the exports of `python -m local_test serve`
+pasted, on this machine. The SDK takes seconds to import, so it is imported where it is used: mistakes are told before.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from launch.client import run
+from launch.request import Options, request
+
+if TYPE_CHECKING:
+    from sagemaker.core.helper.session_helper import Session
+    from sagemaker.core.shapes import Channel
+    from sagemaker.train import ModelTrainer
+    from sagemaker.train.tuner import HyperparameterTuner
+
+
+def create(chosen: Options) -> str:
+    """Start the job; its name: the SDK adds the time to a training job's."""
+    wanted = request(chosen)
+    if chosen.command == "train":
+        trainer = _trainer(wanted, chosen, wanted["HyperParameters"])
+        trainer.train(_channels(wanted), wait=False, logs=False)
+        return trainer._latest_training_job.training_job_name
+    job = wanted["TrainingJobDefinition"]
+    trainer = _trainer(job, chosen, job["StaticHyperParameters"])
+    _tuner(trainer, wanted).tune(_channels(job), job_name=chosen.name, wait=False)
+    return chosen.name
+
+
+def _trainer(job: Mapping[str, Any], chosen: Options, hyperparameters: Mapping[str, str]) -> "ModelTrainer":
+    from sagemaker.core.shapes import CheckpointConfig, MetricDefinition, OutputDataConfig
+    from sagemaker.core.training.configs import Compute, StoppingCondition
+    from sagemaker.train import ModelTrainer
+
+    algorithm, resources, stopping = job["AlgorithmSpecification"], job["ResourceConfig"], job["StoppingCondition"]
+    trainer = ModelTrainer(
+        sagemaker_session=_session(chosen),
+        training_image=algorithm["TrainingImage"],
+        training_input_mode=algorithm["TrainingInputMode"],
+        role=job["RoleArn"],
+        base_job_name=chosen.name,
+        compute=Compute(
+            instance_type=resources["InstanceType"],
+            instance_count=resources["InstanceCount"],
+            volume_size_in_gb=resources["VolumeSizeInGB"],
+            enable_managed_spot_training=job.get("EnableManagedSpotTraining"),
+        ),
+        stopping_condition=StoppingCondition(
+            max_runtime_in_seconds=stopping["MaxRuntimeInSeconds"],
+            max_wait_time_in_seconds=stopping.get("MaxWaitTimeInSeconds"),
+        ),
+        output_data_config=OutputDataConfig(s3_output_path=job["OutputDataConfig"]["S3OutputPath"]),
+        hyperparameters=dict(hyperparameters),
+    )
+    if "CheckpointConfig" in job:
+        trainer.with_checkpoint_config(CheckpointConfig(s3_uri=job["CheckpointConfig"]["S3Uri"]))
+    metrics = [MetricDefinition(name=item["Name"], regex=item["Regex"]) for item in algorithm["MetricDefinitions"]]
+    return trainer.with_metric_definitions(metrics)
+
+
+def _session(chosen: Options) -> "Session":
+    """Without a bucket of ours the SDK would make one of its own; its telemetry has no time limit where there is no
+    network."""
+    from sagemaker.core.helper.session_helper import Session
+
+    quiet = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+    return Session(boto3.session.Session(), default_bucket=chosen.bucket, sagemaker_config=quiet)
+
+
+def _channels(job: Mapping[str, Any]) -> list["Channel"]:
+    return [_channel(item, item["DataSource"]["S3DataSource"]) for item in job["InputDataConfig"]]
+
+
+def _channel(item: Mapping[str, Any], source: Mapping[str, str]) -> "Channel":
+    from sagemaker.core.shapes import Channel, DataSource, S3DataSource
+
+    place = S3DataSource(
+        s3_data_type=source["S3DataType"],
+        s3_uri=source["S3Uri"],
+        s3_data_distribution_type=source["S3DataDistributionType"],
+    )
+    mode = {"input_mode": item["InputMode"]} if "InputMode" in item else {}
+    return Channel(channel_name=item["ChannelName"], data_source=DataSource(s3_data_source=place), **mode)
+
+
+def _tuner(trainer: "ModelTrainer", wanted: Mapping[str, Any]) -> "HyperparameterTuner":
+    from sagemaker.train.tuner import HyperparameterTuner
+
+    config = wanted["HyperParameterTuningJobConfig"]
+    limits, objective = config["ResourceLimits"], config["HyperParameterTuningJobObjective"]
+    return HyperparameterTuner(
+        trainer,
+        objective["MetricName"],
+        _ranges(config["ParameterRanges"]),
+        wanted["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"],
+        strategy=config["Strategy"],
+        objective_type=objective["Type"],
+        max_jobs=limits["MaxNumberOfTrainingJobs"],
+        max_parallel_jobs=limits["MaxParallelTrainingJobs"],
+    )
+
+
+def _ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
+    from sagemaker.core.parameter import CategoricalParameter, ContinuousParameter, IntegerParameter
+
+    numbers = (
+        ("ContinuousParameterRanges", ContinuousParameter, float),
+        ("IntegerParameterRanges", IntegerParameter, int),
+    )
+    found: dict[str, Any] = {
+        item["Name"]: kind(number(item["MinValue"]), number(item["MaxValue"]), item["ScalingType"])
+        for name, kind, number in numbers
+        for item in ranges.get(name, [])
+    }
+    chosen = ranges.get("CategoricalParameterRanges", [])
+    return found | {item["Name"]: CategoricalParameter(item["Values"]) for item in chosen}
+
+
+if __name__ == "__main__":
+    sys.exit(run(__doc__, create))

@@ -1,0 +1,253 @@
+"""The four clients against the local API: jobs run, results are told, errors are one line, all send the same."""
+
+import json
+import os
+import pty
+import re
+import select
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.local_test.served import until
+
+from .conftest import BUCKET, CLIENTS, Client, Launched, there
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def accepted(output: str) -> str:
+    """The name of the job that was started."""
+    found = re.search(r"^-- (\S+) was accepted$", output, re.MULTILINE)
+    assert found, output
+    return found[1]
+
+
+def test_a_training_job_is_followed_to_its_result(launched: Launched, client: Client) -> None:
+    done = launched.run(client.arguments("train", wait=True, spot=True, name=f"one-{client.name.replace('_', '-')}"))
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    name = accepted(done.stdout)
+    model = f"s3://{BUCKET}/cv_keras_cifar10/jobs/{name}/output/model.tar.gz"
+    lines = done.stdout.splitlines()
+    assert sum("epoch=1 step=10 train:loss=1.5" in line for line in lines) == 1
+    assert any(line.startswith("algo-1  epoch=1") for line in lines)
+    assert any(line.startswith("-- Completed: ") for line in lines)
+    assert ["validation:accuracy", "0.5005"] in [line.split() for line in lines]
+    assert lines[-1].split() == ["model", model]
+    head = launched.client("s3").head_object(Bucket=BUCKET, Key=model.removeprefix(f"s3://{BUCKET}/"))
+    assert head["ContentLength"] > 0
+
+
+def test_a_tuning_job_is_followed_to_its_best(launched: Launched, client: Client) -> None:
+    name = f"six-{client.name.replace('_', '-')}"
+    done = launched.run(client.arguments("tune", wait=True, name=name))
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert accepted(done.stdout) == name
+    job = launched.client("sagemaker").describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    assert job["TrainingJobStatusCounters"]["Completed"] == 6
+    best = job["BestTrainingJob"]["TrainingJobName"]
+    lines = done.stdout.splitlines()
+    assert ["best", best] in [line.split() for line in lines]
+    assert len({line.split()[0] for line in lines if line.startswith(f"{name}-") and "Completed" in line}) == 6
+    assert lines[-1].split() == ["model", f"s3://{BUCKET}/cv_keras_cifar10/jobs/{best}/output/model.tar.gz"]
+
+
+def test_a_failed_job_is_told_with_its_reason(launched: Launched, client: Client) -> None:
+    name = f"bad-{client.name.replace('_', '-')}"
+    done = launched.run(client.arguments("train", wait=True, name=name, hyperparameter="model=fails"))
+    assert done.returncode == 1
+    assert "has failed: AlgorithmError: it was to fail, exit code: 3" in done.stdout
+
+
+# ---- the same requests
+
+# What a client adds by itself, or writes in another way: path → what it says, None for the client's own choice.
+ADDED: dict[str, dict[str, Any]] = {
+    "boto3_client": {},
+    "aws_cli": {},
+    "sdk_v2": {
+        "ProfilerConfig": {"DisableProfiler": True},
+        "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": "Off",
+        "HyperParameterTuningJobConfig.ParameterRanges.IntegerParameterRanges": [],
+    },
+    "sdk_v3": {"HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": "Off"},
+}
+
+
+def normal(request: dict[str, Any], client: str, name: str) -> dict[str, Any]:
+    """The request without what its client adds; numbers of ranges as numbers, names as `<name>`."""
+    found = json.loads(json.dumps(request).replace(name, "<name>"))
+    found["TrainingJobName" if "TrainingJobName" in found else "HyperParameterTuningJobName"] = "<name>"
+    for path, value in ADDED[client].items():
+        *outer, last = path.split(".")
+        place = found
+        for part in outer:
+            place = place.get(part, {})
+        if last in place:
+            assert place.pop(last) == value, path
+    for item in (
+        found.get("HyperParameterTuningJobConfig", {}).get("ParameterRanges", {}).get("ContinuousParameterRanges", [])
+    ):
+        item.update({key: float(item[key]) for key in ("MinValue", "MaxValue")})
+    job = found.get("TrainingJobDefinition", {})
+    # the SDKs know the newer of the two members that say the same
+    if resources := job.pop("HyperParameterTuningResourceConfig", None):
+        job["ResourceConfig"] = resources
+    return found
+
+
+@pytest.mark.parametrize("spot", [False, True])
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_all_clients_send_the_same(launched: Launched, command: str, spot: bool) -> None:
+    folder = launched.root / ("training" if command == "train" else "tuning")
+    sent: dict[str, Any] = {}
+    for client in CLIENTS:
+        there(client)
+        name = f"same-{command}-{spot}-{client.name}".lower().replace("_", "-")
+        options = {"name": name, "spot": spot, "instance_type": "ml.m5.xlarge", "hyperparameter": "epochs=2"}
+        done = launched.run(client.arguments(command, **options))
+        assert done.returncode == 0, done.stderr
+        request = json.loads((folder / accepted(done.stdout) / "request.json").read_text())
+        sent[client.name] = normal(request, client.name, name)
+    expected = sent["boto3_client"]
+    assert [name for name, request in sent.items() if request != expected] == []
+    job = expected.get("TrainingJobDefinition", expected)
+    assert job["ResourceConfig"]["InstanceType"] == "ml.m5.xlarge"
+    assert job.get("EnableManagedSpotTraining", False) is spot
+    assert job["StoppingCondition"].get("MaxWaitTimeInSeconds") == (7200 if spot else None)
+    assert (job.get("HyperParameters") or job["StaticHyperParameters"])["epochs"] == "2"
+    assert ("CheckpointConfig" in job) is (spot or command == "train")
+
+
+# ---- errors: one line that says what to do
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port, where nothing listens
+NO_CREDENTIALS: dict[str, str | None] = {
+    "AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_CONFIG_FILE": os.devnull,
+}  # fmt: skip
+EUROPE = "bucket-in-europe"
+ERRORS: dict[str, tuple[dict[str, str], dict[str, str | None], str]] = {
+    "no credentials": ({}, NO_CREDENTIALS, r"No AWS credentials were found\. Run `aws configure`"),
+    "no region": (
+        {},
+        {"AWS_DEFAULT_REGION": None, "AWS_CONFIG_FILE": os.devnull},
+        r"No region is set\. Set AWS_DEFAULT_REGION",
+    ),
+    "no network": ({}, {"AWS_ENDPOINT_URL": NOWHERE}, r"Nothing answers.*Is there a network\?"),
+    "wrong role": ({"role": "nobody"}, {}, r"role does not exist in this account\. Received: nobody\..*launch/iam/"),
+    "wrong role ARN": (
+        {"role": "arn:aws:iam::999999999999:role/local"},
+        {},
+        r"The role does not exist\. Received: arn:aws:iam::9+:role/local\. Did you mean arn:aws:iam::123456789012",
+    ),
+    "role without trust": ({"role": "untrusting"}, {}, r"SageMaker may not assume the role.*trust_policy\.json"),
+    "wrong bucket": (
+        {"bucket": "no-such-bucket-here"},
+        {},
+        r"The bucket does not exist\..*aws s3 mb s3://no-such-bucket-here",
+    ),
+    "bucket in another region": (
+        {"bucket": EUROPE},
+        {},
+        rf"another region.*{EUROPE} in eu-west-1.*Set AWS_DEFAULT_REGION=eu-west-1",
+    ),
+    "no data": ({"bucket": "empty-bucket"}, {}, r"There is no data\..*python -m dataset upload --bucket empty-bucket"),
+    "refused by the service": (
+        {"instance_type": "ml.none.huge"},
+        {},
+        r"was refused: .*1 validation error detected: Value 'ml\.none\.huge' at 'resourceConfig\.instanceType'",
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def places(launched: Launched) -> None:
+    """Buckets and a role that are wrong in one way each."""
+    launched.client("s3").create_bucket(Bucket="empty-bucket")
+    europe = launched.client("s3", "eu-west-1")
+    europe.create_bucket(Bucket=EUROPE, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    launched.client("iam").create_role(RoleName="untrusting", AssumeRolePolicyDocument=json.dumps(policy))
+
+
+@pytest.mark.usefixtures("places")
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_is_one_line_that_says_what_to_do(launched: Launched, client: Client, error: str) -> None:
+    options, environment, message = ERRORS[error]
+    done = launched.run(client.arguments("train", **options), HOME=os.devnull, **environment)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    last = done.stderr.strip().splitlines()[-1]
+    assert re.search(message, last), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "accepted" not in done.stdout
+
+
+def test_what_the_command_line_lacks_is_said(launched: Launched, client: Client) -> None:
+    done = launched.run(client.arguments("train", image=""))
+    assert done.returncode == 2
+    assert "the following arguments are required: --image" in done.stderr
+    done = launched.run(client.arguments("train", hyperparameter="epochs"))
+    assert done.returncode == 1
+    assert "--hyperparameter must be NAME=VALUE. Received: epochs" in done.stderr
+
+
+# ---- Ctrl-C
+
+
+class Terminal:
+    """A client on a terminal of its own."""
+
+    def __init__(self, launched: Launched, arguments: list[str], folder: Path) -> None:
+        self._pid, self._file = pty.fork()
+        if not self._pid:
+            os.chdir(folder)
+            os.execvpe(arguments[0], arguments, launched.environment())
+        self.output = ""
+
+    def wait_for(self, text: str, seconds: float = 120) -> None:
+        """Until the output has it."""
+        limit = time.monotonic() + seconds
+        while text not in self.output:
+            assert time.monotonic() < limit, self.output
+            if select.select([self._file], [], [], 1)[0]:
+                try:
+                    self.output += os.read(self._file, 65536).decode(errors="replace").replace("\r\n", "\n")
+                except OSError:  # the other side is closed
+                    assert text in self.output, self.output
+                    return
+
+    def type(self, text: str) -> None:
+        os.write(self._file, text.encode())
+
+    def end(self) -> int:
+        """The exit code."""
+        _, status = os.waitpid(self._pid, 0)
+        os.close(self._file)
+        return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.parametrize("name", ["boto3_client", "aws_cli"])
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_ctrl_c_asks_whether_the_job_is_to_stop(launched: Launched, name: str, answer: str) -> None:
+    client = next(client for client in CLIENTS if client.name == name)
+    job = f"ctrl-c-{answer}-{name.replace('_', '-')}"
+    arguments = client.arguments("train", wait=True, name=job, hyperparameter="model=waits")
+    terminal = Terminal(launched, arguments, Path(__file__).parents[2])
+    terminal.wait_for("algo-1  waiting")
+    terminal.type("\x03")
+    terminal.wait_for(f"Stop {job}, too? [y/N] ")
+    terminal.type(f"{answer}\n")
+    sagemaker = launched.client("sagemaker")
+    if answer == "y":
+        terminal.wait_for("-- Stopped: ")
+        assert terminal.end() == 1
+    else:
+        terminal.wait_for(f"{job} goes on.")
+        assert terminal.end() == 130
+        assert sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "InProgress"
+        sagemaker.stop_training_job(TrainingJobName=job)
+    until(lambda: sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "Stopped")

@@ -1,0 +1,79 @@
+"""Code as people write it with the SageMaker SDKs: `fit`, `train` and tuners that wait and show the log."""
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import BUCKET, PREFIX, Launched, sdk
+
+pytestmark = pytest.mark.timeout(300)
+ROLE = "arn:aws:iam::123456789012:role/local"
+METRICS = [{"Name": "validation:accuracy", "Regex": "validation:accuracy=([0-9.]+)"}]
+DATA, OUT = f"s3://{BUCKET}/{PREFIX}/data/train/", f"s3://{BUCKET}/sdk/"
+
+V2 = f"""
+from sagemaker.estimator import Estimator
+from sagemaker.inputs import TrainingInput
+from sagemaker.parameter import ContinuousParameter
+from sagemaker.session import Session
+from sagemaker.tuner import HyperparameterTuner
+quiet = {{"SchemaVersion": "1.0", "SageMaker": {{"PythonSDK": {{"Modules": {{"TelemetryOptOut": True}}}}}}}}
+estimator = Estimator("image", "{ROLE}", 1, "ml.m5.large", output_path="{OUT}", input_mode="Pipe",
+                      metric_definitions={METRICS},
+                      sagemaker_session=Session(default_bucket="{BUCKET}", sagemaker_config=quiet))
+estimator.fit({{"train": TrainingInput("{DATA}")}})
+print("MODEL", estimator.model_data)
+print("ACCURACY", estimator.training_job_analytics.dataframe()["value"].tolist())
+tuner = HyperparameterTuner(estimator, "validation:accuracy", {{"learning-rate": ContinuousParameter(1e-5, 1e-3)}},
+                            {METRICS}, max_jobs=2, max_parallel_jobs=2)
+tuner.fit({{"train": "{DATA}"}})
+print("BEST", tuner.best_training_job())
+print("TUNED", len(tuner.analytics().dataframe()))
+"""
+
+V3 = f"""
+import logging
+logging.basicConfig(level=logging.INFO)
+from sagemaker.core.helper.session_helper import Session
+from sagemaker.core.parameter import ContinuousParameter
+from sagemaker.core.shapes import Channel, DataSource, MetricDefinition, OutputDataConfig, S3DataSource
+from sagemaker.core.training.configs import Compute
+from sagemaker.train import ModelTrainer
+from sagemaker.train.tuner import HyperparameterTuner
+quiet = {{"SchemaVersion": "1.0", "SageMaker": {{"PythonSDK": {{"Modules": {{"TelemetryOptOut": True}}}}}}}}
+trainer = ModelTrainer(training_image="image", role="{ROLE}", training_input_mode="Pipe",
+                       compute=Compute(instance_type="ml.m5.large", instance_count=1),
+                       output_data_config=OutputDataConfig(s3_output_path="{OUT}"),
+                       sagemaker_session=Session(default_bucket="{BUCKET}", sagemaker_config=quiet))
+trainer.with_metric_definitions([MetricDefinition(name=one["Name"], regex=one["Regex"]) for one in {METRICS}])
+# not InputData, whose channels are File whatever the job says
+place = S3DataSource(s3_data_type="S3Prefix", s3_uri="{DATA}", s3_data_distribution_type="FullyReplicated")
+data = [Channel(channel_name="train", data_source=DataSource(s3_data_source=place))]
+trainer.train(data, wait=True, logs=True)
+job = trainer._latest_training_job.refresh()
+print("MODEL", job.model_artifacts.s3_model_artifacts)
+print("ACCURACY", [metric.value for metric in job.final_metric_data_list])
+tuner = HyperparameterTuner(trainer, "validation:accuracy", {{"learning-rate": ContinuousParameter(1e-5, 1e-3)}},
+                            {METRICS}, max_jobs=2, max_parallel_jobs=2)
+tuner.tune(data, wait=True)
+print("BEST", tuner.best_training_job())
+print("TUNED", tuner.latest_tuning_job.refresh().training_job_status_counters.completed)
+"""
+
+
+@pytest.mark.parametrize(("version", "program"), [("v2", V2), ("v3", V3)])
+def test_an_sdk_trains_and_tunes(launched: Launched, tmp_path: Path, version: str, program: str) -> None:
+    if not Path(sdk(version)).exists():
+        pytest.skip(f"no SageMaker SDK {version}: `make .venv-sdk-{version}/.made` makes its environment")
+    (tmp_path / "program.py").write_text(program)
+    done = launched.run([sdk(version), str(tmp_path / "program.py")], HOME=str(tmp_path))
+    assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
+    told = dict(
+        line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("MODEL ", "ACC", "BEST", "TUN"))
+    )
+    assert told["MODEL"].startswith(OUT)
+    assert told["MODEL"].endswith("/output/model.tar.gz")
+    assert 0.5 <= float(told["ACCURACY"].strip("[]").split(",")[0]) <= 0.51
+    assert told["BEST"]
+    assert told["TUNED"] == "2"
+    assert "epoch=1 step=10 train:loss=1.5" in done.stdout + done.stderr  # the log, as the SDK shows it
