@@ -26,7 +26,8 @@ print("MODEL", estimator.model_data)
 print("ACCURACY", estimator.training_job_analytics.dataframe()["value"].tolist())
 tuner = HyperparameterTuner(estimator, "validation:accuracy", {{"learning-rate": ContinuousParameter(1e-5, 1e-3)}},
                             {METRICS}, max_jobs=2, max_parallel_jobs=2)
-tuner.fit({{"train": "{DATA}"}})
+tuner.fit({{"train": "{DATA}"}}, job_name="tuned-by-v2")  # its own names have the minute, for two in one
+
 print("BEST", tuner.best_training_job())
 print("TUNED", len(tuner.analytics().dataframe()))
 """
@@ -55,7 +56,7 @@ print("MODEL", job.model_artifacts.s3_model_artifacts)
 print("ACCURACY", [metric.value for metric in job.final_metric_data_list])
 tuner = HyperparameterTuner(trainer, "validation:accuracy", {{"learning-rate": ContinuousParameter(1e-5, 1e-3)}},
                             {METRICS}, max_jobs=2, max_parallel_jobs=2)
-tuner.tune(data, wait=True)
+tuner.tune(data, job_name="tuned-by-v3", wait=True)
 print("BEST", tuner.best_training_job())
 print("TUNED", tuner.latest_tuning_job.refresh().training_job_status_counters.completed)
 """
