@@ -14,6 +14,7 @@
 #   --smoke-test   train with the image in Pipe mode on this machine first, and push only if that completes
 #   --sbom         write what is in the image as CycloneDX JSON
 #   --dry-run      check everything, build and push nothing
+#   PYTHON         (environment) for the smoke test; default .venv/bin/python
 #   PUSH_REGISTRY  (environment) address to push to instead of the repository's own, such as a proxy's or a loopback one
 
 set -Eeuo pipefail
@@ -21,6 +22,7 @@ set -Eeuo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly root
 readonly PLATFORM=linux/amd64 # SageMaker's, whatever this machine is
+export PLATFORM                # for container/build.sh
 readonly PUSH_LIMIT=3600      # seconds
 export AWS_PAGER="" AWS_MAX_ATTEMPTS=3 AWS_RETRY_MODE=standard
 
@@ -169,7 +171,7 @@ PYTHON
 
 build() {
   image=cv-keras-cifar10:$tag
-  PLATFORM=$PLATFORM IMAGE=$image "$root/container/build.sh" >&2 || die "the build failed; its own lines are above."
+  IMAGE=$image "$root/container/build.sh" >&2 || die "the build failed; its own lines are above."
 }
 
 check_platform() {
@@ -180,14 +182,15 @@ check_platform() {
 
 # One short job in Pipe mode, over FIFOs, on drawn shapes.
 try_image() {
-  local python=$root/.venv/bin/python
-  [[ -x $python ]] || python=python3
+  local python=${PYTHON:-$root/.venv/bin/python}
+  [[ -x $python ]] || die "the smoke test needs this project's environment. Received: no $python. Run \`make .venv/.has-local\` first."
   say "smoke test: one training job in Pipe mode with $image"
   (cd "$root" && "$python" -m dataset prepare --source synthetic --out "$work/data" --shards 50 >&2 &&
-    mkdir "$work/few" && cp "$work"/data/train/*-00000-* "$work/few" &&
+    mkdir "$work/train" "$work/validation" && cp "$work"/data/train/*-00000-* "$work/train" &&
+    cp "$work"/data/validation/*-00000-* "$work/validation" &&
     "$python" -m local_test train --runner docker --image "$image" --input-mode Pipe --out "$work/jobs" --name smoke-test \
-      --channel "train=$work/few" --channel "validation=$work/data/validation" --channel "dataset=$work/data/dataset.json" \
-      --hyperparameter epochs=1 --hyperparameter model=tutorial --hyperparameter train-examples=1000 >&2) ||
+      --channel "train=$work/train" --channel "validation=$work/validation" --channel "dataset=$work/data/dataset.json" \
+      --hyperparameter epochs=1 --hyperparameter model=tutorial >&2) ||
     die "the smoke test failed, nothing was pushed; the job's own lines are above."
 }
 

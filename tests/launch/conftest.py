@@ -82,8 +82,8 @@ def there(client: Client) -> Client:
 class Launched(Served):
     """A server whose training program is PROGRAM."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        super().__init__(folder, *arguments)
+    def __init__(self, folder: Path, *arguments: str, own: bool = True) -> None:
+        super().__init__(folder, *arguments, own=own)
         (folder / "train.py").write_text(PROGRAM)
         s3 = self.client("s3")
         s3.create_bucket(Bucket=BUCKET)
