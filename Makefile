@@ -40,7 +40,7 @@ train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter epochs=3
 
-test: lint $(VENV)/.has-dev,launch,local,train $(NATIVE) $(SDKS) $(if $(ENGINE),build) ## everything this machine can test
+test: lint $(VENV)/.has-dev,lab,launch,local,train $(NATIVE) $(SDKS) $(if $(ENGINE),build) ## everything this machine can test
 	$(RUN) -m pytest
 
 build: ## the training image, as IMAGE
@@ -53,7 +53,7 @@ tune: $(PLATFORM) ## launch/tuning_job.json: six jobs, two in parallel
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test tune --job launch/tuning_job.json --runner $(RUNNER)
 
-bench: build $(VENV)/.has-dev,launch,local,train $(NATIVE) ## every benchmark, as tables
+bench: build $(VENV)/.has-dev,lab,launch,local,train $(NATIVE) ## every benchmark, as tables
 	$(RUN) -m dataset prepare
 	$(RUN) -m benchmarks
 

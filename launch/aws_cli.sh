@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Usage: launch/aws_cli.sh train|tune --image IMAGE --role ROLE --bucket BUCKET [--name NAME] [--instance-type TYPE]
-#                          [--spot] [--wait] [--hyperparameter NAME=VALUE]…
+#                          [--spot] [--wait] [--experiment NAME] [--hyperparameter NAME=VALUE]…
 #
 # Train or tune with the AWS CLI. The same command runs on AWS and, with the exports of `python -m local_test serve`, on
 # this machine. Python 3 fills in the request (launch/request.py, standard library only).
@@ -12,6 +12,7 @@
 #   --instance-type   default: what the request's file says
 #   --spot            managed spot instances, with checkpoints
 #   --wait            follow the job to its end; exit 0 only if it completes. Ctrl-C asks whether the job is to stop, too
+#   --experiment      put the job's runs into a trial of this experiment; made if need be
 #   --hyperparameter  instead of, or besides the file's
 
 set -Eeuo pipefail
@@ -99,6 +100,23 @@ find_role() {
   found=$(sed -n 's/^ *"\(arn:[^"]*\)",*$/\1/p' "$work/role" | head -n 1)
   [[ $role != arn:* || $role == "$found" ]] || die "The role does not exist. Received: $role. Did you mean $found?"
   echo "$found"
+}
+
+# ---- experiments
+
+# Make something, unless it is there.
+unless_there() {
+  aws sagemaker "$@" >/dev/null 2>"$work/error" || grep -q "already exists" "$work/error" || explain sagemaker "$1"
+}
+
+# Every run of the job into the trial: those of a tuning job have no ExperimentConfig.
+add_runs() {
+  local component
+  for component in $(call sagemaker search --resource ExperimentTrialComponent --search-expression \
+    "{\"Filters\": [{\"Name\": \"Source.SourceArn\", \"Operator\": \"Contains\", \"Value\": \":training-job/${1,,}\"}]}" \
+    --query 'Results[].TrialComponent.TrialComponentName'); do
+    call sagemaker associate-trial-component --trial-component-name "$component" --trial-name "$2" >/dev/null
+  done
 }
 
 # ---- following
@@ -215,8 +233,10 @@ print("train" if "TrainingJobName" in request else "tune", name, job["RoleArn"],
 }
 
 main() {
-  local role bucket arn tool argument wait=""
+  local role bucket arn tool argument previous="" wait="" experiment="" status=0
   for argument in "$@"; do
+    [[ $previous != --experiment ]] || experiment=$argument
+    previous=$argument
     case $argument in
       -h | --help) usage && return ;;
       --wait) wait=yes ;;
@@ -232,15 +252,24 @@ main() {
   check_bucket "$bucket"
   arn=$(find_role "$role")
   (cd "$root" && python3 -m launch.request "$@" --role "$arn" --name "$name") >"$work/request.json"
+  if [[ -n $experiment ]]; then
+    unless_there create-experiment --experiment-name "$experiment"
+    unless_there create-trial --trial-name "$name" --experiment-name "$experiment"
+  fi
   if [[ $command == train ]]; then
     call sagemaker create-training-job --cli-input-json "file://$work/request.json" >/dev/null
   else
     call sagemaker create-hyper-parameter-tuning-job --cli-input-json "file://$work/request.json" >/dev/null
   fi
   echo "-- $name was accepted"
-  [[ -n $wait ]] || return 0
-  trap interrupted INT
-  follow
+  if [[ -n $wait ]]; then
+    trap interrupted INT
+    follow || status=$?
+    [[ -z $experiment ]] || add_runs "$name" "$name"
+  elif [[ -n $experiment && $command == tune ]]; then
+    echo "-- afterwards: python -m launch.experiments associate --job $name --experiment $experiment"
+  fi
+  return "$status"
 }
 
 main "$@"

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
+from launch import experiments
 from launch.checks import checked
 from launch.errors import explained
 from launch.follow import followed, say
@@ -15,11 +16,26 @@ def run(description: str | None, create: Create, arguments: Sequence[str] | None
     """The exit code: 0 if the job was accepted or, with --wait, completed. Errors are one line."""
     chosen = options(parser(description).parse_args(arguments))
     try:
-        name = create(checked(chosen))
+        chosen = checked(chosen)
+        if chosen.experiment:
+            experiments.ensure(chosen.experiment, chosen.trial)
+        name = create(chosen)
         say(f"-- {name} was accepted")
-        return followed(chosen.command, name) if chosen.wait else 0
+        code = followed(chosen.command, name) if chosen.wait else 0
+        if chosen.experiment:
+            _add_runs(chosen, name)
+        return code
     except Exception as error:
         if (line := explained(error)) is None:
             raise
         sys.stderr.write(f"{line}\n")
         return 1
+
+
+def _add_runs(chosen: Options, name: str) -> None:
+    """What ExperimentConfig has not put into the trial: the training jobs of a tuning job, a job of SDK v3's."""
+    if chosen.command == "tune" and not chosen.wait:
+        say(f"-- afterwards: python -m launch.experiments associate --job {name} --experiment {chosen.experiment}")
+        return
+    added = experiments.associate(name, chosen.trial)
+    say(f"-- {len(added)} runs are part of trial {chosen.trial} of experiment {chosen.experiment}")

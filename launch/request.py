@@ -34,6 +34,12 @@ class Options:
     spot: bool = False
     wait: bool = False
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    experiment: str | None = None
+
+    @property
+    def trial(self) -> str:
+        """Of the job, in its experiment."""
+        return self.name
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -47,6 +53,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--instance-type", help="default: what the request's file says")
     made.add_argument("--spot", action="store_true", help="managed spot instances, with checkpoints")
     made.add_argument("--wait", action="store_true", help="follow the job to its end; exit 0 only if it completes")
+    made.add_argument("--experiment", help="put the job's runs into a trial of this experiment; made if need be")
     made.add_argument(
         "--hyperparameter", action="append", default=[], metavar="NAME=VALUE", help="instead of, or besides the file's"
     )
@@ -69,6 +76,7 @@ def options(given: argparse.Namespace, now: datetime | None = None) -> Options:
         given.spot,
         given.wait,
         dict(text.split("=", 1) for text in given.hyperparameter),
+        given.experiment,
     )
 
 
@@ -82,6 +90,8 @@ def training_job(chosen: Options) -> dict[str, Any]:
     made = _filled("training_job.json", chosen)
     _adapt(made, chosen)
     made["HyperParameters"] |= chosen.hyperparameters
+    if chosen.experiment:
+        made["ExperimentConfig"] = {"ExperimentName": chosen.experiment, "TrialName": chosen.trial}
     return made
 
 

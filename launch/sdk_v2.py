@@ -25,7 +25,8 @@ def create(chosen: Options) -> str:
     wanted = request(chosen)
     if chosen.command == "train":
         estimator = _estimator(wanted, chosen, wanted["HyperParameters"])
-        estimator.fit(_inputs(wanted), job_name=chosen.name, wait=False)
+        experiment = wanted.get("ExperimentConfig")
+        estimator.fit(_inputs(wanted), job_name=chosen.name, experiment_config=experiment, wait=False)
     else:
         job = wanted["TrainingJobDefinition"]
         estimator = _estimator(job, chosen, job["StaticHyperParameters"])

@@ -78,3 +78,31 @@ def test_an_sdk_trains_and_tunes(launched: Launched, tmp_path: Path, version: st
     assert told["BEST"]
     assert told["TUNED"] == "2"
     assert "epoch=1 step=10 train:loss=1.5" in done.stdout + done.stderr  # the log, as the SDK shows it
+
+
+RUN = f"""
+from sagemaker.analytics import ExperimentAnalytics
+from sagemaker.experiments.run import Run, list_runs, load_run
+from sagemaker.session import Session
+quiet = {{"SchemaVersion": "1.0", "SageMaker": {{"PythonSDK": {{"Modules": {{"TelemetryOptOut": True}}}}}}}}
+session = Session(default_bucket="{BUCKET}", sagemaker_config=quiet)
+with Run(experiment_name="by-run", run_name="first", sagemaker_session=session) as run:
+    run.log_parameters({{"batch-size": 128, "optimizer": "adam"}})
+    for step in range(3):
+        run.log_metric("accuracy", 0.5 + step / 10, step=step)
+with load_run(experiment_name="by-run", run_name="first", sagemaker_session=session) as again:
+    again.log_metric("loss", 1.0)
+print("RUNS", [run.run_name for run in list_runs("by-run", sagemaker_session=session)])
+frame = ExperimentAnalytics(experiment_name="by-run", sagemaker_session=session).dataframe()
+print("FOUND", frame.iloc[0]["batch-size"], round(frame.iloc[0]["accuracy - Max"], 3), frame.iloc[0]["loss - Last"])
+"""
+
+
+def test_runs_of_sdk_v2_are_kept_and_found(launched: Launched, tmp_path: Path) -> None:
+    if not Path(sdk("v2")).exists():
+        pytest.skip("no SageMaker SDK v2: `make .venv-sdk-v2/.made` makes its environment")
+    (tmp_path / "program.py").write_text(RUN)
+    done = launched.run([sdk("v2"), str(tmp_path / "program.py")], HOME=str(tmp_path))
+    assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
+    assert "RUNS ['first']" in done.stdout
+    assert "FOUND 128 0.7 1.0" in done.stdout

@@ -1,0 +1,82 @@
+"""The policies are JSON, each statement has its reason, and they allow what the programs do."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.local_test.served import ROOT
+
+from .conftest import BUCKET, Launched
+
+IAM = ROOT / "launch/iam"
+POLICIES = sorted(path.name for path in IAM.glob("*.json"))
+# operations whose permission has another name, or that need none
+OTHER = {"s3:HeadBucket": "s3:ListBucket", "s3:ListObjectsV2": "s3:ListBucket", "sts:GetCallerIdentity": None}
+RECORD = f"""
+import boto3, sys
+from launch import boto3_client
+from launch.client import run
+seen = set()
+boto3.setup_default_session()
+boto3.DEFAULT_SESSION.events.register(
+    "before-call", lambda model, **_: seen.add(f"{{model.service_model.service_name}}:{{model.name}}"))
+for command in ("train", "tune"):
+    code = run("", boto3_client.create, [command, "--image", "i", "--role", "local", "--bucket", "{BUCKET}", "--wait",
+                                        "--name", f"iam-{{command}}"])
+    assert code == 0
+print("SEEN", *sorted(seen))
+"""
+
+
+def statements(name: str) -> list[dict[str, Any]]:
+    policy = json.loads((IAM / name).read_text())
+    assert policy["Version"] == "2012-10-17"
+    return policy["Statement"]
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_each_statement_has_its_reason(name: str) -> None:
+    section = (IAM / "README.md").read_text().partition(f"## `{name}`")[2].partition("\n## ")[0]
+    reasons = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE))
+    assert [statement["Sid"] for statement in statements(name)] == list(reasons)
+    assert all(len(reason) > 10 for reason in reasons.values())
+    placeholders = set(re.findall(r"<\w+>", (IAM / name).read_text()))
+    assert placeholders <= {"<account>", "<region>", "<bucket>", "<repository>", "<role>"}
+
+
+def test_nothing_is_allowed_everywhere_without_need() -> None:
+    wide = {
+        statement["Sid"]
+        for name in POLICIES
+        for statement in statements(name)
+        if statement.get("Resource") == "*" and "Condition" not in statement
+    }
+    assert wide == {"LogInToRegistry"}  # a token belongs to no repository
+    actions = [action for name in POLICIES for one in statements(name) for action in as_list(one["Action"])]
+    assert [action for action in actions if "*" in action] == []
+
+
+def as_list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+@pytest.mark.timeout(200)
+def test_a_launcher_may_do_all_that_the_client_does(launched: Launched, tmp_path: Path) -> None:
+    (tmp_path / "record.py").write_text(RECORD)
+    environment = launched.environment(PYTHONPATH=os.fspath(ROOT))
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "record.py")], env=environment, capture_output=True, text=True, timeout=150
+    )
+    assert done.returncode == 0, done.stderr
+    seen = done.stdout.rpartition("SEEN ")[2].split()
+    needed = {OTHER.get(operation, operation) for operation in seen} - {None}
+    assert {"sagemaker:CreateTrainingJob", "logs:GetLogEvents", "iam:GetRole", "s3:ListBucket"} <= needed
+    allowed = {action for statement in statements("launcher_policy.json") for action in as_list(statement["Action"])}
+    assert needed - allowed == set()
+    assert "iam:PassRole" in allowed
