@@ -92,7 +92,7 @@ class TrainingJob:
         algorithm = request["AlgorithmSpecification"]
         self.out, self.folder = out, out / self.name
         self._runner, self._storage, self._environ = runner, storage, environ
-        self._observers, self._now, self._grace = observers, now, grace
+        self._observers, self._now, self._grace = list(observers), now, grace
         self.arn = f"arn:aws:sagemaker:{region(environ)}:{ACCOUNT}:training-job/{self.name.lower()}"
         self._metrics, self._reading = MetricReader(algorithm.get("MetricDefinitions", [])), threading.Lock()
         hosts = find_hosts(request, self.folder)
@@ -127,6 +127,10 @@ class TrainingJob:
     def describe(self) -> dict[str, Any]:
         """DescribeTrainingJob's response; times are datetimes."""
         return self.history.describe()
+
+    def observe(self, observer: Observer) -> None:
+        """One more; before `run`."""
+        self._observers.append(observer)
 
     def update(self, members: Mapping[str, Any]) -> None:
         """As UpdateTrainingJob: for what has no effect on the container."""

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 from local_test.errors import BadRequest, ResourceInUse
 from local_test.history import FINAL_STATUSES, History
 from local_test.job import TrainingJob, now_utc
+from local_test.metrics import Metric
+from local_test.observer import Observer
 from local_test.store import Store, Tag, change_tags
 
 # (request, region, ARN of its tuning job) → an accepted job
@@ -35,6 +37,17 @@ class _Entry:
     job: TrainingJob | None = None
 
 
+class _Measuring(Observer):
+    """Tells every metric of one job, with the job's name."""
+
+    def __init__(self, name: str, listeners: Sequence[Callable[[str, Metric], None]]) -> None:
+        self._name, self._listeners = name, listeners
+
+    def on_metric(self, metric: Metric) -> None:
+        for on_metric in self._listeners:
+            on_metric(self._name, metric)
+
+
 class Jobs:
     """`slots`: how many run at a time; `sweep` ends what runs below a folder. Safe for threads."""
 
@@ -46,6 +59,8 @@ class Jobs:
         self._running: dict[str, threading.Thread] = {}
         self._closed = False
         self.listeners: list[Callable[[str], None]] = []  # called with the name of every job that has ended
+        # called with a job's name and every value of a metric as it comes
+        self.metric_listeners: list[Callable[[str, Metric], None]] = []
         for description in store.load():
             self._restore(description)
 
@@ -68,6 +83,7 @@ class Jobs:
         if self._closed:
             raise BadRequest("The server is ending and takes no more jobs")
         job = self._new_job(request, region, tuning_arn)
+        job.observe(_Measuring(job.name, self.metric_listeners))
         entry = _Entry(job.name, job.history, job)
         with self._lock:
             self._entries[job.name.lower()] = entry

@@ -1,7 +1,7 @@
 """One tuning job's life: it makes training jobs, several at a time, until it has enough, and knows the best.
 
 Driven by events (a training job has ended, somebody stops it), so that its thread sleeps in between and a simulation
-needs no clock. Each training job is counted once, when it has ended.
+needs no clock. Each training job is counted once, when it has ended; one that measures its objective may be stopped.
 """
 
 import copy
@@ -9,12 +9,15 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
 from local_test.errors import LocalTestError
 from local_test.history import FINAL_STATUSES
+from local_test.metrics import Metric
 from local_test.tuning_request import OBJECTIVE, Definition, read_plan
 
 _TRIES = 5  # children that may fail before a first success: then the service gives up
@@ -27,6 +30,7 @@ _SUMMARY = (
     "FailureReason",
 )
 _COUNTERS = {"Completed": "Completed", "Failed": "NonRetryableError", "Stopped": "Stopped"}
+_RETRYABLE = "InternalServerError"  # begins the FailureReason of what failed by the platform's fault
 
 
 class Trainer(Protocol):
@@ -39,11 +43,19 @@ class Trainer(Protocol):
     def stop(self, name: str) -> None: ...
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """A training job has a new value of its objective."""
+
+    name: str
+    value: float
+
+
 class TuningJob:
     """A CreateHyperParameterTuningJob request, accepted. BadRequest if it can't be.
 
-    `ended` must be called with the name of each of its training jobs that has ended; `save` is called with the
-    description and the summaries of its training jobs after every change.
+    `ended` must be called with the name of each of its training jobs that has ended, `measured` with every metric of
+    one; `save` is called with the description and the summaries of its training jobs after every change.
     """
 
     def __init__(
@@ -58,10 +70,12 @@ class TuningJob:
         self.request, self.name, self.arn = request, request["HyperParameterTuningJobName"], arn
         self.plan = read_plan(request)
         self._trainer, self._region, self._now, self._save = trainer, region, now, save
-        self._lock, self._events = threading.RLock(), queue.SimpleQueue[str | None]()
+        self._lock, self._events = threading.RLock(), queue.SimpleQueue[str | _Measured | None]()
         self._running: dict[str, Definition] = {}
         self._children: dict[str, dict[str, Any]] = {}  # name → summary
         self._losses: dict[str, float] = {}
+        self._cut: set[str] = set()  # stopped early
+        self._watched = {item.objective for item in self.plan.definitions if item.stopper}
         self._made, self._stale = 0, 0  # jobs since the best was found
         self._turn = 0
         self._stopping, self._end = False, "Completed"
@@ -118,6 +132,11 @@ class TuningJob:
         """One of its training jobs has ended. From any thread."""
         self._events.put(name)
 
+    def measured(self, name: str, metric: Metric) -> None:
+        """A training job, of this or of another tuning job, has measured something. From any thread."""
+        if metric.name in self._watched and name.startswith(f"{self.name}-"):
+            self._events.put(_Measured(name, metric.value))
+
     def stop(self) -> None:
         """As StopHyperParameterTuningJob: its training jobs are stopped, then it is. From any thread."""
         with self._lock:
@@ -131,17 +150,20 @@ class TuningJob:
         self._fill()
         self._store()
         while self._running:
-            name = self._next(began)
-            if name is None:
+            event = self._next(began)
+            if isinstance(event, _Measured):
+                self._weigh(event)
+                continue
+            if event is None:
                 self._wind_up("Stopped")
-            elif name in self._running:
-                self._take(name)
+            elif event in self._running:
+                self._take(event)
             self._fill()
             self._store()
         return self._finish()
 
-    def _next(self, began: datetime) -> str | None:
-        """The next training job that has ended, None for a stop or the end of the time."""
+    def _next(self, began: datetime) -> str | _Measured | None:
+        """The next training job that has ended or measured something, None for a stop or the end of the time."""
         limit = self.plan.max_seconds
         left = None if limit is None or self._stopping else limit - (self._now() - began).total_seconds()
         try:
@@ -182,6 +204,8 @@ class TuningJob:
     def _begin(self, name: str, arn: str, definition: Definition, values: dict[str, str]) -> None:
         self._made += 1
         self._running[name] = definition
+        if definition.stopper:
+            definition.stopper.begin(name)
         self._children[name] = {
             **({"TrainingJobDefinitionName": definition.name} if definition.name else {}),
             "TrainingJobName": name,
@@ -192,11 +216,23 @@ class TuningJob:
             "ObjectiveStatus": "Pending",
         }
 
+    def _weigh(self, measured: _Measured) -> None:
+        """Stop a training job that is not worth its time."""
+        name = measured.name
+        definition = None if name in self._cut else self._running.get(name)  # it may be of another tuning job
+        if not definition or not definition.stopper or self._stopping:
+            return
+        if definition.stopper.measure(name, definition.loss(measured.value)):
+            self._cut.add(name)
+            self._stop(name)
+
     def _take(self, name: str) -> None:
         """Count a training job that has ended."""
         with self._lock:
             description, child, definition = self._refresh(name), self._children[name], self._running.pop(name)
-            value = _objective(description, definition.objective)
+            value = _objective(description, definition.objective, name in self._cut)
+            if definition.stopper:
+                definition.stopper.end(name, value is not None)
             child["ObjectiveStatus"] = "Failed" if value is None else "Succeeded"
             if value is not None:
                 kind = "Maximize" if definition.maximize else "Minimize"
@@ -234,10 +270,11 @@ class TuningJob:
             return
         self._stopping, self._end = True, end
         for name in list(self._running):
-            try:
-                self._trainer.stop(name)
-            except LocalTestError:
-                continue  # it has just ended, and will be taken
+            self._stop(name)
+
+    def _stop(self, name: str) -> None:
+        with suppress(LocalTestError):  # it has just ended, and will be taken
+            self._trainer.stop(name)
 
     def _finish(self) -> dict[str, Any]:
         if self._description["HyperParameterTuningJobStatus"] == "Stopping":
@@ -263,15 +300,23 @@ def counters(children: list[dict[str, Any]]) -> dict[str, Any]:
     jobs = dict.fromkeys(("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped"), 0)
     objectives = dict.fromkeys(("Succeeded", "Pending", "Failed"), 0)
     for child in children:
-        jobs[_COUNTERS.get(child["TrainingJobStatus"], "InProgress")] += 1
+        jobs[_counter(child)] += 1
         objectives[child["ObjectiveStatus"]] += 1
     return {"TrainingJobStatusCounters": jobs, "ObjectiveStatusCounters": objectives}
 
 
-def _objective(description: Mapping[str, Any], name: str) -> float | None:
-    """The last value, of a job that is Completed: what a stopped or failed one measured counts for nothing."""
-    assert description["TrainingJobStatus"] in FINAL_STATUSES, description["TrainingJobStatus"]
-    if description["TrainingJobStatus"] != "Completed":
+def _counter(child: Mapping[str, Any]) -> str:
+    if child["TrainingJobStatus"] == "Failed" and child.get("FailureReason", "").startswith(_RETRYABLE):
+        return "RetryableError"
+    return _COUNTERS.get(child["TrainingJobStatus"], "InProgress")
+
+
+def _objective(description: Mapping[str, Any], name: str, cut: bool) -> float | None:
+    """The last value, of a job that is Completed, or Stopped because it was not worth more time (`cut`): what one
+    measured that failed, or that somebody stopped, counts for nothing."""
+    status = description["TrainingJobStatus"]
+    assert status in FINAL_STATUSES, status
+    if status == "Failed" or (status == "Stopped" and not cut):
         return None
     values = {metric["MetricName"]: metric["Value"] for metric in description.get("FinalMetricDataList", [])}
     return values.get(name)

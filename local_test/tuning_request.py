@@ -1,12 +1,14 @@
 """A CreateHyperParameterTuningJob request: checked, and taken apart into the training jobs it makes."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.ranges import read_ranges
+from local_test.stopping import MedianRule, Stopper
 from local_test.storage import join_uri
 from local_test.strategies import Strategy, choose_strategy, grid_size
 from local_test.support import check_request
@@ -17,7 +19,6 @@ _JOBS = 750
 # Not supported: path in the configuration → the value that asks for nothing. Everything else is acted on.
 _REFUSED: Mapping[str, Any] = {
     "HyperParameterTuningJobConfig.StrategyConfig": None,
-    "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": "Off",
     "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected.CompleteOnConvergence": "Disabled",
     "WarmStartConfig": None,
     "Autotune": None,
@@ -40,6 +41,7 @@ class Definition:
     maximize: bool
     strategy: Strategy
     size: int  # of its grid
+    stopper: Stopper | None = None
 
     def child(self, name: str, values: Mapping[str, str]) -> dict[str, Any]:
         """The CreateTrainingJob request. Each child has checkpoints of its own, below the definition's."""
@@ -51,8 +53,8 @@ class Definition:
         return request
 
     def loss(self, value: float) -> float:
-        """Lower is better."""
-        return -value if self.maximize else value
+        """Lower is better; what is no number is worst."""
+        return math.inf if not math.isfinite(value) else -value if self.maximize else value
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,9 @@ def _definition(
         raise BadRequest("A definition needs an objective (Type and MetricName) and ranges of hyperparameters")
     metrics = [item["Name"] for item in given["AlgorithmSpecification"].get("MetricDefinitions", [])]
     if objective["MetricName"] not in metrics:
-        raise BadRequest(
-            f"The objective metric must be one of MetricDefinitions. Received: {objective['MetricName']}. "
-            f"Defined: {', '.join(metrics) or 'none'}"
+        raise BadRequest(  # it begins with the service's words
+            "A metric is required for this hyperparameter tuning job objective. Provide a metric in the metric "
+            f"definitions. Received: {objective['MetricName']}. Defined: {', '.join(metrics) or 'none'}"
         )
     read, static = read_ranges(ranges), given.get("StaticHyperParameters", {})
     for item in read:
@@ -130,8 +132,9 @@ def _definition(
     check_request({**request, "TrainingJobName": "checked"})
     strategy = choose_strategy(config["Strategy"], read, config.get("RandomSeed"))
     maximize = objective["Type"] == "Maximize"
+    stopper = MedianRule() if config.get("TrainingJobEarlyStoppingType") == "Auto" else None
     return Definition(
-        given.get("DefinitionName"), request, objective["MetricName"], maximize, strategy, grid_size(read)
+        given.get("DefinitionName"), request, objective["MetricName"], maximize, strategy, grid_size(read), stopper
     )
 
 

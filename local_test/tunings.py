@@ -11,6 +11,7 @@ from local_test.files import write_json
 from local_test.history import FINAL_STATUSES
 from local_test.job import ACCOUNT, now_utc
 from local_test.jobs import LEFT, RETURN_SECONDS, Jobs, NotFound
+from local_test.metrics import Metric
 from local_test.store import Tag, change_tags, load, parse, remove
 from local_test.tuning import TuningJob, counters
 from local_test.validation import service_model
@@ -27,6 +28,7 @@ class Tunings:
         self._over: dict[str, Described] = {}
         self._closed = False
         jobs.listeners.append(self._ended)
+        jobs.metric_listeners.append(self._measured)
         for description in load(root, "DescribeHyperParameterTuningJob"):
             self._restore(description)
 
@@ -143,6 +145,12 @@ class Tunings:
             jobs = [job for job, _ in self._running.values()]
         for job in jobs:
             job.ended(name)
+
+    def _measured(self, name: str, metric: Metric) -> None:
+        with self._lock:
+            jobs = [job for job, _ in self._running.values()]
+        for job in jobs:
+            job.measured(name, metric)
 
     def _save(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
         folder = self._root / description["HyperParameterTuningJobName"]

@@ -1,5 +1,6 @@
 """Tuning jobs over a trainer that does nothing: what is counted, what ends them, what is refused."""
 
+import math
 import random
 import threading
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from local_test.errors import BadRequest
+from local_test.metrics import Metric
 from local_test.tuning import TuningJob
 from local_test.tuning_request import OBJECTIVE, read_plan
 from local_test.validation import _check, service_model
@@ -236,6 +238,152 @@ def test_each_child_has_checkpoints_of_its_own() -> None:
         assert child["CheckpointConfig"]["S3Uri"] == f"s3://bucket/kept/{child['TrainingJobName']}"
 
 
+class Trained(FakeTrainer):
+    """Training jobs that run epoch by epoch and print their objective, several in turn; a stop comes before the next
+    epoch. `curve`: a request → its objective in every epoch."""
+
+    def __init__(self, curve: Callable[[dict[str, Any]], list[float]]) -> None:
+        super().__init__(accuracy)
+        self.hold, self._curve = True, curve
+        self.left: dict[str, list[float]] = {}
+        self.epochs: dict[str, int] = {}
+        self.job: TuningJob | None = None
+        self._stops: set[str] = set()
+
+    def create(self, request: Any, region: str, tuning_arn: str | None = None) -> str:
+        arn = super().create(request, region, tuning_arn)
+        self.left[request["TrainingJobName"]] = list(self._curve(request))
+        self.epochs[request["TrainingJobName"]] = 0
+        return arn
+
+    def stop(self, name: str) -> None:
+        assert name in self.running
+        self._stops.add(name)
+
+    def step(self) -> None:
+        """An epoch of every job that runs."""
+        assert self.job
+        for name in sorted(self.running):
+            last = self.jobs[name].get("last")
+            if name in self._stops or not self.left[name]:
+                self.finish(name, "Stopped" if name in self._stops else "Completed", last)
+                continue
+            value = self.left[name].pop(0)
+            self.jobs[name]["last"] = value
+            self.job.measured(name, Metric(NOW, "acc", value, self.epochs[name]))
+            self.epochs[name] += 1
+
+
+def stepped(trainer: Trained, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
+    """To the end; the tuning job has seen all of an epoch before the next begins: no thread, no clock."""
+    job = TuningJob(request, ARN, trainer, "us-east-1", lambda: NOW, **options)
+    trainer.job, trainer.ended = job, job.ended
+    events = job._events
+
+    class Stepping:
+        def put(self, event: Any) -> None:
+            events.put(event)
+
+        def get(self, timeout: float | None) -> Any:  # noqa: ARG002 - a queue's
+            while events.empty():
+                trainer.step()
+            return events.get()
+
+    job._events = Stepping()  # type: ignore[assignment]
+    return job.run(), job
+
+
+def curves(*values: list[float]) -> Callable[[dict[str, Any]], list[float]]:
+    """A list a training job, in the order they are made."""
+    left = iter(values)
+    return lambda _: next(left)
+
+
+def test_a_job_worse_than_the_median_of_those_before_is_stopped_early() -> None:
+    """Running averages after two epochs: 0.3, 0.5, 0.7. The fourth's second value, 0.45, is below their median."""
+    trainer = Trained(curves([0.2, 0.4, 0.5], [0.4, 0.6, 0.7], [0.6, 0.8, 0.9], [0.7, 0.45, 0.99], [0.5, 0.55, 0.8]))
+    request = tuning_request(5, 1, TrainingJobEarlyStoppingType="Auto")
+    description, job = stepped(trainer, request)
+    children = job.children()
+    assert [child["TrainingJobStatus"] for child in children] == [*["Completed"] * 3, "Stopped", "Completed"]
+    assert [trainer.epochs[child["TrainingJobName"]] for child in children] == [3, 3, 3, 2, 3]
+    assert {child["ObjectiveStatus"] for child in children} == {"Succeeded"}
+    assert children[3]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == 0.45
+    assert description["TrainingJobStatusCounters"] == {
+        "Completed": 4, "InProgress": 0, "RetryableError": 0, "NonRetryableError": 0, "Stopped": 1,
+    }  # fmt: skip
+    assert description["ObjectiveStatusCounters"] == {"Succeeded": 5, "Pending": 0, "Failed": 0}
+    assert description["BestTrainingJob"]["TrainingJobName"] == children[2]["TrainingJobName"]
+    assert description["HyperParameterTuningJobConfig"]["TrainingJobEarlyStoppingType"] == "Auto"
+
+
+def test_early_stopping_of_a_loss_and_of_what_is_no_number() -> None:
+    request = tuning_request(4, 1, TrainingJobEarlyStoppingType="Auto")
+    request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] = "Minimize"
+    trainer = Trained(curves([0.5, 0.4], [0.6, 0.1], [0.4, 0.3], [math.nan, 0.1]))
+    _, job = stepped(trainer, request)
+    assert [child["TrainingJobStatus"] for child in job.children()] == ["Completed", "Stopped", "Completed", "Stopped"]
+    assert list(trainer.epochs.values()) == [2, 1, 2, 1]
+
+
+def test_nothing_is_stopped_early_unless_asked_for() -> None:
+    trainer = Trained(curves([0.9, 0.9], [0.1, 0.1], [0.1, 0.1]))
+    description, _ = stepped(trainer, tuning_request(3, 1, TrainingJobEarlyStoppingType="Off"))
+    assert description["TrainingJobStatusCounters"]["Completed"] == 3
+
+
+def test_a_job_that_a_person_stops_counts_for_nothing() -> None:
+    trainer = Trained(curves([0.9, 0.9], [0.8]))
+    create = trainer.create
+
+    def stopped_by_hand(request: Any, region: str, tuning_arn: str | None = None) -> str:
+        arn = create(request, region, tuning_arn)
+        if request["TrainingJobName"].startswith("tune-001-"):
+            trainer.step()
+            trainer.stop(request["TrainingJobName"])
+        return arn
+
+    trainer.create = stopped_by_hand  # type: ignore[method-assign]
+    description, job = stepped(trainer, tuning_request(2, 1, TrainingJobEarlyStoppingType="Auto"))
+    assert [child["ObjectiveStatus"] for child in job.children()] == ["Failed", "Succeeded"]
+    assert description["BestTrainingJob"]["TrainingJobName"].startswith("tune-002-")
+
+
+def test_750_jobs_with_early_stopping_each_counted_once() -> None:
+    rng = random.Random(5)
+
+    def curve(request: dict[str, Any]) -> list[float]:
+        level = float(request["HyperParameters"]["lr"])
+        return [level + rng.gauss(0, 0.05) for _ in range(6)]
+
+    trainer = Trained(curve)
+    description, _ = stepped(trainer, tuning_request(750, 10, TrainingJobEarlyStoppingType="Auto"))
+    counters = description["TrainingJobStatusCounters"]
+    assert counters["Completed"] + counters["Stopped"] == 750 == description["ObjectiveStatusCounters"]["Succeeded"]
+    assert 0.3 < counters["Stopped"] / 750 < 0.8  # half are worse than a median, some of the others too for once
+    assert sum(trainer.epochs.values()) < 0.8 * 6 * 750
+
+
+def test_what_failed_by_the_platforms_fault_could_be_retried() -> None:
+    trainer = FakeTrainer(accuracy)
+    create = trainer.create
+
+    def failing(request: Any, region: str, tuning_arn: str | None = None) -> str:
+        arn = create(request, region, tuning_arn)
+        fault = {"tune-001": "InternalServerError: no engine", "tune-002": "AlgorithmError: , exit code: 1"}
+        if reason := fault.get(request["TrainingJobName"][:8]):
+            trainer.jobs[request["TrainingJobName"]].update(TrainingJobStatus="Failed", FailureReason=reason)
+        return arn
+
+    trainer.create = failing  # type: ignore[method-assign]
+    request = tuning_request(3)
+    request["TrainingJobDefinition"]["RetryStrategy"] = {"MaximumRetryAttempts": 2}
+    description, _ = tuned(trainer, request)
+    counters = description["TrainingJobStatusCounters"]
+    assert (counters["RetryableError"], counters["NonRetryableError"], counters["Completed"]) == (1, 1, 1)
+    assert all(item["RetryStrategy"] == {"MaximumRetryAttempts": 2} for item in trainer.requests)
+
+
 def changed(path: str, value: Any, **config: Any) -> dict[str, Any]:
     request = tuning_request(**config)
     *parents, last = path.split(".")
@@ -253,7 +401,6 @@ CONFIG = "HyperParameterTuningJobConfig"
     ("request_", "message"),
     [
         (tuning_request(Strategy="Hyperband"), "Strategy Hyperband is not supported locally. Supported: Bayesian"),
-        (tuning_request(TrainingJobEarlyStoppingType="Auto"), "TrainingJobEarlyStoppingType is not supported"),
         (changed("Autotune", {"Mode": "Enabled"}), "Autotune is not supported"),
         (
             changed(
@@ -267,7 +414,7 @@ CONFIG = "HyperParameterTuningJobConfig"
         ),
         (
             changed(f"{CONFIG}.HyperParameterTuningJobObjective.MetricName", "loss"),
-            "must be one of MetricDefinitions. Received: loss. Defined: acc",
+            "A metric is required for this hyperparameter tuning job objective.* Received: loss. Defined: acc",
         ),
         (changed("TrainingJobDefinition.StaticHyperParameters", {"lr": "1"}), "static or has a range, not both"),
         (changed("TrainingJobDefinition", None), "trainingJobDefinition"),

@@ -105,6 +105,35 @@ def test_a_stop(served: Served, sagemaker: Any) -> None:
         sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="stopped")
 
 
+CURVE = """
+import json
+h = json.loads((BASE / "input/config/hyperparameters.json").read_text())
+good = h["kind"] == "good"
+for epoch in range(3):
+    print("acc=%.1f" % (0.5 + 0.1 * epoch if good else 0.1), flush=True)
+if not good:
+    signal.pause()  # until SIGTERM
+"""
+
+
+def test_early_stopping_stops_what_runs(served: Served, sagemaker: Any) -> None:
+    """One ends; the next is worse in its first epoch."""
+    ranges = {"CategoricalParameterRanges": [{"Name": "kind", "Values": ["good", "bad"]}]}
+    request = tuning("early", CURVE, Strategy="Grid", ParameterRanges=ranges, TrainingJobEarlyStoppingType="Auto")
+    request["HyperParameterTuningJobConfig"]["ResourceLimits"] = {"MaxParallelTrainingJobs": 1}
+    sagemaker.create_hyper_parameter_tuning_job(**request)
+    description = over(sagemaker, "early")
+    assert description["HyperParameterTuningJobStatus"] == "Completed"
+    good, bad = jobs_of(sagemaker, "early")
+    assert (good["TrainingJobStatus"], bad["TrainingJobStatus"]) == ("Completed", "Stopped")
+    assert (good["ObjectiveStatus"], bad["ObjectiveStatus"]) == ("Succeeded", "Succeeded")
+    assert bad["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == pytest.approx(0.1)
+    assert description["BestTrainingJob"]["TrainingJobName"] == good["TrainingJobName"]
+    stopped = sagemaker.describe_training_job(TrainingJobName=bad["TrainingJobName"])
+    states = [item["Status"] for item in stopped["SecondaryStatusTransitions"]]
+    assert states[-3:] == ["Stopping", "Uploading", "Stopped"]
+
+
 def test_what_is_not_supported_is_refused(sagemaker: Any) -> None:
     with pytest.raises(ClientError, match="Strategy Hyperband is not supported locally"):
         sagemaker.create_hyper_parameter_tuning_job(**tuning("no", CODE, Strategy="Hyperband"))
@@ -127,7 +156,7 @@ def test_after_a_kill_and_after_an_orderly_end(tmp_path: Path) -> None:
         assert len(jobs_of(sagemaker, "done")) == 6
         cut = over(sagemaker, "runs")
         assert cut["FailureReason"].startswith("InternalServerError: The local server ended")
-        assert cut["TrainingJobStatusCounters"]["NonRetryableError"] == 2
+        assert cut["TrainingJobStatusCounters"]["RetryableError"] == 2
         sagemaker.create_hyper_parameter_tuning_job(**tuning("ends", WAIT))
         until(lambda: len(jobs_of(sagemaker, "ends")) == 2)
         assert "Traceback" not in second.end()
