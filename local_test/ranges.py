@@ -22,6 +22,9 @@ class Categorical:
     def sample(self, rng: random.Random) -> str:
         return rng.choice(self.values)
 
+    def includes(self, text: str) -> bool:
+        return text in self.values
+
 
 @dataclass(frozen=True)
 class Numeric:
@@ -40,6 +43,13 @@ class Numeric:
         """As a job gets it, inside the range whatever rounding did."""
         value = min(max(value, self.low), self.high)
         return str(round(value)) if self.integer else repr(value)
+
+    def includes(self, text: str) -> bool:
+        """Whether it is a number of the range; a static value may be any text."""
+        try:
+            return self.low <= float(text) <= self.high
+        except ValueError:
+            return False
 
     def _at(self, part: float) -> float:
         """`part` (0 to 1) of the way through the range, in its scaling. Integers have equal shares of a linear one."""

@@ -22,6 +22,10 @@ class Strategy(Protocol):
         """The objective that they led to, None if there is none: lower is better."""
         ...
 
+    def learn(self, values: Values, objective: float) -> None:
+        """What hyperparameters led to in an earlier tuning job; some may have no range here, or lie outside."""
+        ...
+
 
 class RandomStrategy:
     """Each value on its own, by the scaling of its range. The same seed gives the same sequence."""
@@ -33,6 +37,9 @@ class RandomStrategy:
         return {item.name: item.sample(self._rng) for item in self._ranges}
 
     def tell(self, values: Values, objective: float | None) -> None:
+        """Nothing is learnt."""
+
+    def learn(self, values: Values, objective: float) -> None:
         """Nothing is learnt."""
 
 
@@ -52,6 +59,9 @@ class GridStrategy:
         return None if combination is None else dict(zip(self._names, combination, strict=True))
 
     def tell(self, values: Values, objective: float | None) -> None:
+        """Nothing is learnt."""
+
+    def learn(self, values: Values, objective: float) -> None:
         """Nothing is learnt."""
 
 
@@ -79,6 +89,14 @@ class BayesianStrategy:
         _, trial = self._running.pop(index)
         self._study.tell(trial, objective, state=self._failed if objective is None else None)
 
+    def learn(self, values: Values, objective: float) -> None:
+        """Left out if this job would not try it."""
+        if all(item.includes(values[item.name]) for item in self._ranges):
+            params = {item.name: _place(item, values[item.name]) for item in self._ranges}
+            self._study.add_trial(
+                _optuna().trial.create_trial(params=params, distributions=self._places, value=objective)
+            )
+
 
 def _optuna() -> Any:
     """It takes half a second to load, and no other strategy needs it."""
@@ -100,6 +118,16 @@ def _distribution(item: Range) -> Any:
         return distributions.FloatDistribution(1 - item.high, 1 - item.low, log=True)
     kind = distributions.IntDistribution if item.integer else distributions.FloatDistribution
     return kind(item.low, item.high, log=item.scaling == "Logarithmic")
+
+
+def _place(item: Range, text: str) -> Any:
+    """The opposite of `_text`."""
+    if isinstance(item, Categorical):
+        return text
+    value = float(text)
+    if item.scaling == "ReverseLogarithmic":
+        return min(max(1 - value, 1 - item.high), 1 - item.low)
+    return round(value) if item.integer else value
 
 
 def _text(item: Range, value: Any) -> str:

@@ -18,7 +18,8 @@ from uuid import uuid4
 from local_test.errors import LocalTestError
 from local_test.history import FINAL_STATUSES
 from local_test.metrics import Metric
-from local_test.tuning_request import OBJECTIVE, Definition, read_plan
+from local_test.tuning_request import Definition, read_plan
+from local_test.warm_start import FINAL_OBJECTIVE, OBJECTIVE, Find
 
 _TRIES = 5  # children that may fail before a first success: then the service gives up
 _SUMMARY = (
@@ -52,7 +53,7 @@ class _Measured:
 
 
 class TuningJob:
-    """A CreateHyperParameterTuningJob request, accepted. BadRequest if it can't be.
+    """A CreateHyperParameterTuningJob request, accepted. BadRequest if it can't be. `find` knows earlier tuning jobs.
 
     `ended` must be called with the name of each of its training jobs that has ended, `measured` with every metric of
     one; `save` is called with the description and the summaries of its training jobs after every change.
@@ -66,9 +67,10 @@ class TuningJob:
         region: str,
         now: Callable[[], datetime],
         save: Callable[[dict[str, Any], list[dict[str, Any]]], None] = lambda *_: None,
+        find: Find | None = None,
     ) -> None:
         self.request, self.name, self.arn = request, request["HyperParameterTuningJobName"], arn
-        self.plan = read_plan(request)
+        self.plan = read_plan(request, find) if find else read_plan(request)
         self._trainer, self._region, self._now, self._save = trainer, region, now, save
         self._lock, self._events = threading.RLock(), queue.SimpleQueue[str | _Measured | None]()
         self._running: dict[str, Definition] = {}
@@ -107,8 +109,15 @@ class TuningJob:
             return {
                 **copy.deepcopy(self._description),
                 **({"BestTrainingJob": dict(self._children[best])} if best else {}),
+                **self._overall_best(best),
                 **counters(children),
             }
+
+    def _overall_best(self, best: str | None) -> dict[str, Any]:
+        """Of this tuning job and its parents, where they can be compared."""
+        own = [(self._losses[best], {**self._children[best], "TuningJobName": self.name})] if best else []
+        found = min([*self.plan.earlier, *own], key=lambda item: item[0], default=None)
+        return {"OverallBestTrainingJob": dict(found[1])} if found and self.plan.earlier else {}
 
     def children(self) -> list[dict[str, Any]]:
         """A HyperParameterTrainingJobSummary for each training job, in the order they were made."""
@@ -236,7 +245,7 @@ class TuningJob:
             child["ObjectiveStatus"] = "Failed" if value is None else "Succeeded"
             if value is not None:
                 kind = "Maximize" if definition.maximize else "Minimize"
-                child["FinalHyperParameterTuningJobObjectiveMetric"] = {
+                child[FINAL_OBJECTIVE] = {
                     "Type": kind,
                     "MetricName": definition.objective,
                     "Value": value,

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_test.errors import BadRequest
+from local_test.jobs import NotFound
 from local_test.ranges import read_ranges
 from local_test.stopping import MedianRule, Stopper
 from local_test.storage import join_uri
 from local_test.strategies import Strategy, choose_strategy, grid_size
 from local_test.support import check_request
 from local_test.validation import validate
+from local_test.warm_start import OBJECTIVE, Described, Find, given_definitions, observations, read_parents
 
-OBJECTIVE = "_tuning_objective_metric"  # a hyperparameter of every child
 _JOBS = 750
 # Not supported: path in the configuration → the value that asks for nothing. Everything else is acted on.
 _REFUSED: Mapping[str, Any] = {
     "HyperParameterTuningJobConfig.StrategyConfig": None,
     "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected.CompleteOnConvergence": "Disabled",
-    "WarmStartConfig": None,
     "Autotune": None,
 }
 # of a definition, not of a training job
@@ -67,23 +67,44 @@ class Plan:
     max_seconds: float | None
     target: float | None
     patience: int | None
+    earlier: Sequence[tuple[float, dict[str, Any]]] = ()  # (loss, summary) of parents that were told the same data
 
 
-def read_plan(request: Mapping[str, Any]) -> Plan:
+def _no_parents(_: str) -> Described:
+    raise NotFound
+
+
+def read_plan(request: Mapping[str, Any], find: Find = _no_parents) -> Plan:
     """BadRequest, one line, for what the service or this platform would refuse."""
     validate(request, "CreateHyperParameterTuningJob")
     _refuse(request)
     config = request["HyperParameterTuningJobConfig"]
     definitions = _definitions(request, config)
     limits, criteria = config["ResourceLimits"], config.get("TuningJobCompletionCriteria", {})
+    max_jobs = _max_jobs(config, definitions)
+    earlier = _learn(request, definitions, read_parents(request, find, max_jobs))
     return Plan(
         definitions,
-        _max_jobs(config, definitions),
+        max_jobs,
         limits["MaxParallelTrainingJobs"],
         limits.get("MaxRuntimeInSeconds"),
         criteria.get("TargetObjectiveMetricValue"),
         criteria.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving"),
+        earlier,
     )
+
+
+def _learn(
+    request: Mapping[str, Any], definitions: Sequence[Definition], parents: list[Described]
+) -> list[tuple[float, dict[str, Any]]]:
+    """Tell each definition's strategy what its parents have found; that of identical data can be compared, too."""
+    found = []
+    for given, definition in zip(given_definitions(request), definitions, strict=True):
+        for values, objective, summary in observations(parents, given):
+            definition.strategy.learn(values, definition.loss(objective))
+            found.append((definition.loss(objective), summary))
+    identical = request.get("WarmStartConfig", {}).get("WarmStartType") == "IdenticalDataAndAlgorithm"
+    return found if identical else []
 
 
 def _refuse(request: Mapping[str, Any]) -> None:
@@ -101,11 +122,10 @@ def _definitions(request: Mapping[str, Any], config: Mapping[str, Any]) -> list[
     one, several = request.get("TrainingJobDefinition"), request.get("TrainingJobDefinitions")
     if bool(one) == bool(several):
         raise BadRequest("A tuning job needs either TrainingJobDefinition or TrainingJobDefinitions")
-    if one:
-        given = [(one, config.get("HyperParameterTuningJobObjective"), config.get("ParameterRanges"))]
-    else:
-        given = [(item, item.get("TuningObjective"), item.get("HyperParameterRanges")) for item in several or []]
-    return [_definition(item, objective, ranges, config) for item, objective, ranges in given]
+    return [
+        _definition(item, item.get("TuningObjective"), item.get("HyperParameterRanges"), config)
+        for item in given_definitions(request)
+    ]
 
 
 def _definition(

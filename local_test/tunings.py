@@ -15,8 +15,7 @@ from local_test.metrics import Metric
 from local_test.store import Tag, change_tags, load, parse, remove
 from local_test.tuning import TuningJob, counters
 from local_test.validation import service_model
-
-Described = tuple[dict[str, Any], list[dict[str, Any]]]  # a tuning job and the summaries of its training jobs
+from local_test.warm_start import Described
 
 
 class Tunings:
@@ -60,7 +59,7 @@ class Tunings:
         """The ARN."""
         name = request["HyperParameterTuningJobName"]
         arn = f"arn:aws:sagemaker:{region}:{ACCOUNT}:hyper-parameter-tuning-job/{name.lower()}"
-        job = TuningJob(request, arn, self._jobs, region, now_utc, self._save)
+        job = TuningJob(request, arn, self._jobs, region, now_utc, self._save, self._described)
         with self._lock:
             if self._closed:
                 raise BadRequest("The server is ending and takes no more jobs")

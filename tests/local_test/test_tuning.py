@@ -12,8 +12,9 @@ import pytest
 from local_test.errors import BadRequest
 from local_test.metrics import Metric
 from local_test.tuning import TuningJob
-from local_test.tuning_request import OBJECTIVE, read_plan
+from local_test.tuning_request import read_plan
 from local_test.validation import _check, service_model
+from local_test.warm_start import OBJECTIVE
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/tune"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -402,16 +403,6 @@ CONFIG = "HyperParameterTuningJobConfig"
     [
         (tuning_request(Strategy="Hyperband"), "Strategy Hyperband is not supported locally. Supported: Bayesian"),
         (changed("Autotune", {"Mode": "Enabled"}), "Autotune is not supported"),
-        (
-            changed(
-                "WarmStartConfig",
-                {
-                    "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "a"}],
-                    "WarmStartType": "TransferLearning",
-                },
-            ),
-            "WarmStartConfig is not supported",
-        ),
         (
             changed(f"{CONFIG}.HyperParameterTuningJobObjective.MetricName", "loss"),
             "A metric is required for this hyperparameter tuning job objective.* Received: loss. Defined: acc",

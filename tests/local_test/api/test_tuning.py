@@ -92,6 +92,28 @@ def test_bayesian_jobs(served: Served, sagemaker: Any) -> None:
         assert tried["optimizer"] in ("sgd", "adam")
 
 
+def test_warm_start(served: Served, sagemaker: Any) -> None:
+    sagemaker.create_hyper_parameter_tuning_job(**tuning("parent", CODE))
+    best = over(sagemaker, "parent")["BestTrainingJob"]
+    config = {
+        "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "parent"}],
+        "WarmStartType": "IdenticalDataAndAlgorithm",
+    }
+    request = tuning("warm", CODE, Strategy="Bayesian")
+    request["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] = 2
+    sagemaker.create_hyper_parameter_tuning_job(**request, WarmStartConfig=config)
+    description = shaped("DescribeHyperParameterTuningJob", over(sagemaker, "warm"))
+    assert (description["HyperParameterTuningJobStatus"], description["WarmStartConfig"]) == ("Completed", config)
+    values = [
+        found["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+        for found in (description["OverallBestTrainingJob"], best, description["BestTrainingJob"])
+    ]
+    assert values[0] == max(values)
+    config["ParentHyperParameterTuningJobs"][0]["HyperParameterTuningJobName"] = "nobody"
+    with pytest.raises(ClientError, match="Requested resource not found"):
+        sagemaker.create_hyper_parameter_tuning_job(**tuning("orphan", CODE), WarmStartConfig=config)
+
+
 def test_a_stop(served: Served, sagemaker: Any) -> None:
     sagemaker.create_hyper_parameter_tuning_job(**tuning("stopped", WAIT))
     until(lambda: len(jobs_of(sagemaker, "stopped")) == 2)
