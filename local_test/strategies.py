@@ -146,10 +146,10 @@ def grid_size(ranges: Sequence[Range]) -> int:
 
 def choose_strategy(name: str, ranges: Sequence[Range], seed: int | None) -> Strategy:
     """BadRequest for a strategy that there is not."""
-    if name == "Random":
+    if name in ("Random", "Hyperband"):  # Hyperband is in what it stops
         return RandomStrategy(ranges, seed)
     if name == "Grid":
         return GridStrategy(ranges)
     if name == "Bayesian":
         return BayesianStrategy(ranges, seed)
-    raise BadRequest(f"Strategy {name} is not supported locally. Supported: Bayesian, Random, Grid")
+    raise BadRequest(f"Strategy {name} is not supported locally. Supported: Bayesian, Random, Grid, Hyperband")

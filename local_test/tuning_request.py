@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_test.errors import BadRequest
+from local_test.hyperband import halving
 from local_test.jobs import NotFound
-from local_test.ranges import read_ranges
+from local_test.ranges import Range, read_ranges
 from local_test.stopping import MedianRule, Stopper
 from local_test.storage import join_uri
 from local_test.strategies import Strategy, choose_strategy, grid_size
@@ -19,7 +20,6 @@ from local_test.warm_start import OBJECTIVE, Described, Find, given_definitions,
 _JOBS = 750
 # Not supported: path in the configuration → the value that asks for nothing. Everything else is acted on.
 _REFUSED: Mapping[str, Any] = {
-    "HyperParameterTuningJobConfig.StrategyConfig": None,
     "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected.CompleteOnConvergence": "Disabled",
     "Autotune": None,
 }
@@ -152,10 +152,18 @@ def _definition(
     check_request({**request, "TrainingJobName": "checked"})
     strategy = choose_strategy(config["Strategy"], read, config.get("RandomSeed"))
     maximize = objective["Type"] == "Maximize"
-    stopper = MedianRule() if config.get("TrainingJobEarlyStoppingType") == "Auto" else None
+    stopper = _stopper(config, static, read)
     return Definition(
         given.get("DefinitionName"), request, objective["MetricName"], maximize, strategy, grid_size(read), stopper
     )
+
+
+def _stopper(config: Mapping[str, Any], static: Mapping[str, str], ranges: Sequence[Range]) -> Stopper | None:
+    if config["Strategy"] == "Hyperband":
+        return halving(config, static, ranges)
+    if config.get("StrategyConfig"):
+        raise BadRequest(f"StrategyConfig is for Strategy Hyperband only. Received: Strategy {config['Strategy']}")
+    return MedianRule() if config.get("TrainingJobEarlyStoppingType") == "Auto" else None
 
 
 def _resources(given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -83,11 +83,12 @@ def test_ctrl_c_stops_it(tmp_path: Path) -> None:
 
 
 def test_what_is_not_supported_is_one_line(tmp_path: Path) -> None:
-    job_file(tmp_path, "", Strategy="Hyperband")
+    job_file(tmp_path, "", Strategy="Hyperband", TrainingJobEarlyStoppingType="Auto")
     process = tune(tmp_path)
     _, err = process.communicate(timeout=45)
     assert process.returncode == 2
-    assert err == "local_test: Strategy Hyperband is not supported locally. Supported: Bayesian, Random, Grid\n"
+    wrong = "TrainingJobEarlyStoppingType must be Off for Strategy Hyperband, which has its own. Received: Auto"
+    assert err == f"local_test: {wrong}\n"
 
 
 def test_a_definition_is_filled_in_as_a_training_job_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

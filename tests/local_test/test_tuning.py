@@ -401,7 +401,10 @@ CONFIG = "HyperParameterTuningJobConfig"
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (tuning_request(Strategy="Hyperband"), "Strategy Hyperband is not supported locally. Supported: Bayesian"),
+        (
+            tuning_request(StrategyConfig={"HyperbandStrategyConfig": {"MaxResource": 3}}),
+            "StrategyConfig is for Strategy Hyperband only. Received: Strategy Random",
+        ),
         (changed("Autotune", {"Mode": "Enabled"}), "Autotune is not supported"),
         (
             changed(f"{CONFIG}.HyperParameterTuningJobObjective.MetricName", "loss"),

@@ -127,6 +127,13 @@ def test_a_stop(served: Served, sagemaker: Any) -> None:
         sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="stopped")
 
 
+ENDLESS = """
+import json
+h = json.loads((BASE / "input/config/hyperparameters.json").read_text())
+for epoch in range(1, 4):
+    print("acc=%.6f" % (float(h["learning-rate"]) * epoch), flush=True)
+signal.pause()  # until SIGTERM
+"""
 CURVE = """
 import json
 h = json.loads((BASE / "input/config/hyperparameters.json").read_text())
@@ -157,8 +164,20 @@ def test_early_stopping_stops_what_runs(served: Served, sagemaker: Any) -> None:
 
 
 def test_what_is_not_supported_is_refused(sagemaker: Any) -> None:
-    with pytest.raises(ClientError, match="Strategy Hyperband is not supported locally"):
-        sagemaker.create_hyper_parameter_tuning_job(**tuning("no", CODE, Strategy="Hyperband"))
+    with pytest.raises(ClientError, match="Autotune is not supported locally"):
+        sagemaker.create_hyper_parameter_tuning_job(**tuning("no", CODE), Autotune={"Mode": "Enabled"})
+
+
+def test_hyperband(served: Served, sagemaker: Any) -> None:
+    """MaxResource is below the program's own number of epochs: what the rungs leave is stopped there."""
+    sagemaker.create_hyper_parameter_tuning_job(
+        **tuning("hyper", ENDLESS, Strategy="Hyperband", StrategyConfig={"HyperbandStrategyConfig": {"MaxResource": 3}})
+    )
+    description = shaped("DescribeHyperParameterTuningJob", over(sagemaker, "hyper"))
+    assert description["HyperParameterTuningJobStatus"] == "Completed"
+    assert description["TrainingJobStatusCounters"]["Stopped"] == 6
+    assert description["ObjectiveStatusCounters"]["Succeeded"] == 6
+    assert "BestTrainingJob" in description
 
 
 def test_after_a_kill_and_after_an_orderly_end(tmp_path: Path) -> None:
