@@ -170,9 +170,10 @@ def test_what_is_not_supported_is_refused(sagemaker: Any) -> None:
 
 def test_hyperband(served: Served, sagemaker: Any) -> None:
     """MaxResource is below the program's own number of epochs: what the rungs leave is stopped there."""
-    sagemaker.create_hyper_parameter_tuning_job(
-        **tuning("hyper", ENDLESS, Strategy="Hyperband", StrategyConfig={"HyperbandStrategyConfig": {"MaxResource": 3}})
-    )
+    given = {"HyperbandStrategyConfig": {"MaxResource": 3}}
+    request = tuning("hyper", ENDLESS, Strategy="Hyperband", StrategyConfig=given)
+    request["TrainingJobDefinition"]["StaticHyperParameters"] = {"epochs": "9"}
+    sagemaker.create_hyper_parameter_tuning_job(**request)
     description = shaped("DescribeHyperParameterTuningJob", over(sagemaker, "hyper"))
     assert description["HyperParameterTuningJobStatus"] == "Completed"
     assert description["TrainingJobStatusCounters"]["Stopped"] == 6
