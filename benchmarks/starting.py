@@ -1,0 +1,135 @@
+"""From an accepted request to a running container: the local API beside `docker run` itself, and SDK v3's local mode.
+
+Each container prints the time at which it runs. SDK v3 needs its environment (`make .venv-sdk-v3/.made`) and Docker
+Compose; without them it is left out.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from benchmarks import measure
+
+IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
+SDK = measure.ROOT / ".venv-sdk-v3/bin/python"
+TELL = 'python3 -c "import time; print(\\"running at\\", repr(time.time()), flush=True)"'
+DOCKER = "docker run"
+LOCAL_MODE = """
+import sys, time
+from sagemaker.core.shapes import Channel
+from sagemaker.core.training.configs import Compute, SourceCode
+from sagemaker.train import ModelTrainer
+from sagemaker.train.model_trainer import Mode
+trainer = ModelTrainer(training_mode=Mode.LOCAL_CONTAINER, training_image=sys.argv[1], role="arn:aws:iam::1:role/r",
+                       compute=Compute(instance_type="local_cpu", instance_count=1), base_job_name="starting",
+                       local_container_root=sys.argv[2], source_code=SourceCode(command=sys.argv[3]))
+print("asked at", repr(time.time()), flush=True)
+trainer.train([], wait=True)
+"""
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as scratch, api(Path(scratch)) as start:
+        candidates: dict[str, Callable[[], float]] = {DOCKER: plain, "local API, from the accepted request": start}
+        if SDK.exists() and shutil.which("docker-compose"):
+            candidates["SDK v3, local mode"] = lambda: local_mode(Path(scratch))
+        for warm in candidates.values():
+            warm()
+        figures = measure.rounds(candidates, rounds)
+    rows = []
+    for name, taken in figures.items():
+        above = [one - base for one, base in zip(taken, figures[DOCKER], strict=True)]
+        rows.append([name, measure.spread(taken, ".2f"), measure.spread(above, ".2f")])
+    title = f"Start of a container; median of {rounds} (range); {measure.machine()}"
+    measure.table(title, ["way", "seconds", "seconds above docker run"], rows)
+
+
+def told(output: str) -> float:
+    """When the container ran, in epoch seconds."""
+    return float(re.findall(r"running at ([\d.]+)", output)[-1])
+
+
+def plain() -> float:
+    """Seconds."""
+    began = time.time()
+    done = subprocess.run(
+        ["docker", "run", "--rm", IMAGE, "sh", "-c", TELL], capture_output=True, text=True, check=True
+    )
+    return told(done.stdout) - began
+
+
+@contextlib.contextmanager
+def api(scratch: Path) -> Iterator[Callable[[], float]]:
+    """Starts a job over the API; seconds from the answer to CreateTrainingJob."""
+    options = ["--runner", "docker", "--port", "0", "--root", str(scratch / "api")]
+    command = [sys.executable, "-m", "local_test", "serve", *options]
+    server = subprocess.Popen(command, cwd=measure.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        lines = [server.stdout.readline() for _ in range(4)]
+        exports = dict(line.removeprefix("export ").strip().split("=") for line in lines)
+        session = boto3.session.Session(
+            exports["AWS_ACCESS_KEY_ID"], exports["AWS_SECRET_ACCESS_KEY"], region_name=exports["AWS_DEFAULT_REGION"]
+        )
+        session.client("s3", endpoint_url=exports["AWS_ENDPOINT_URL"]).create_bucket(Bucket="bench")
+        sagemaker = session.client("sagemaker", endpoint_url=exports["AWS_ENDPOINT_URL"])
+        yield lambda: job(sagemaker, scratch / "api/training")
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def job(sagemaker: Any, folder: Path) -> float:
+    """Seconds."""
+    name = f"starting-{time.monotonic_ns()}"
+    sagemaker.create_training_job(
+        TrainingJobName=name,
+        AlgorithmSpecification={
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["sh", "-c", TELL],
+        },
+        RoleArn="arn:aws:iam::123456789012:role/local",
+        OutputDataConfig={"S3OutputPath": "s3://bench/out"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 100},
+    )
+    accepted = time.time()
+    while sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "InProgress":
+        time.sleep(0.05)
+    return told((folder / name / "logs/algo-1.log").read_text()) - accepted
+
+
+def local_mode(scratch: Path) -> float:
+    """Seconds from the call of `train`."""
+    environment = {
+        **os.environ,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+    }
+    folder = scratch / "local-mode"
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [str(SDK), "-c", LOCAL_MODE, IMAGE, str(folder), TELL], env=environment, capture_output=True, text=True
+    )
+    output = done.stdout + done.stderr
+    return told(output) - float(re.findall(r"asked at ([\d.]+)", output)[0])
+
+
+if __name__ == "__main__":
+    main()
