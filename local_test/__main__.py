@@ -26,6 +26,7 @@ try:
     from local_test.request import DEFAULT_JOB, Options, build, built_in, pairs, read_job
     from local_test.runners.choice import CHECKOUT, CHOICES, choose
     from local_test.storage import Storage, storage_of
+    from local_test.table import Table
     from local_test.tune import Tune, line_of
 except ModuleNotFoundError as missing:
     sys.stderr.write(f"local_test: {missing.name} is not installed. Run pip install '.[local]' with this Python\n")
@@ -220,7 +221,8 @@ def tune(args: argparse.Namespace) -> int:
         if close := getattr(runner, "close", None):
             stack.callback(close)
         slots = args.parallel or max(2, os.cpu_count() or 1)
-        tuning = Tune(request, args.image, args.root, runner, slots, _environ(args), now_utc, _say)
+        table = Table(sys.stderr) if sys.stderr.isatty() else None
+        tuning = Tune(request, args.image, args.root, runner, slots, _environ(args), now_utc, _say, table)
         stack.callback(tuning.close)
         _stop_on_signals(tuning.stop, tuning.jobs.kill)
         description = tuning.run()

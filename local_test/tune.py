@@ -1,4 +1,6 @@
-"""One tuning job without a server: the same jobs, the same folders, a line for each training job as it ends."""
+"""One tuning job without a server: the same jobs, the same folders, a line for each training job as it ends, and on a
+terminal a table of those that run.
+"""
 
 import copy
 import threading
@@ -8,15 +10,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from local_test.errors import LocalTestError
 from local_test.history import FINAL_STATUSES
 from local_test.job import TrainingJob, region
 from local_test.jobs import Jobs
+from local_test.metrics import Metric
 from local_test.request import Options, build, timed_name
 from local_test.runners import Runner
 from local_test.storage import storage_of
 from local_test.store import Store
+from local_test.table import Table
 from local_test.tuning_request import OWN
 from local_test.tunings import Tunings
+from local_test.warm_start import given_definitions
 
 _NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
 _STATUS = "HyperParameterTuningJobStatus"
@@ -50,7 +56,8 @@ def _fill_definition(given: Any, image: str | None, out: Path, now: datetime) ->
 class Tune:
     """A tuning job that is filled in, accepted and ready to `run`; its folders are below `root`.
 
-    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `say` gets each line for a person.
+    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `say` gets each line for a person; `table`
+    is there if that person has a terminal.
     """
 
     def __init__(
@@ -63,8 +70,11 @@ class Tune:
         environ: Mapping[str, str],
         now: Callable[[], datetime],
         say: Callable[[str], None],
+        table: Table | None = None,
     ) -> None:
-        self._runner, self._environ, self._say, self._region = runner, environ, say, region(environ)
+        self._runner, self._environ, self._region, self._now = runner, environ, region(environ), now
+        self._say, self._table = table.say if table else say, table
+        self._values: dict[tuple[str, str], tuple[int, float]] = {}  # (job, metric) → how many, the last
         with ExitStack() as stack:
             self._store = stack.enter_context(closing(Store(root)))
             self._storage = stack.enter_context(closing(storage_of(environ)))
@@ -74,6 +84,7 @@ class Tune:
             self.name = self._request["HyperParameterTuningJobName"]
             self._ended = threading.Semaphore(0)
             self.jobs.listeners.append(lambda _: self._ended.release())
+            self.jobs.metric_listeners.append(self._measured)
             self._stack = stack.pop_all()
 
     @property
@@ -85,6 +96,8 @@ class Tune:
 
     def stop(self) -> None:
         """As the service would."""
+        if self._table:
+            self._table.leave()  # a word to the person is written where it is
         self.tunings.close()
         self.jobs.close()
 
@@ -97,7 +110,11 @@ class Tune:
             self._tell(told)
             if description[_STATUS] in FINAL_STATUSES:
                 self.tunings.wait(1.0)
+                if self._table:
+                    self._table.clear()
                 return description
+            if self._table:
+                self._table.show(*self._running(description))
             self._ended.acquire(timeout=0.2)
 
     def _tell(self, told: set[str]) -> None:
@@ -105,6 +122,36 @@ class Tune:
             if child["TrainingJobName"] not in told and child["ObjectiveStatus"] != "Pending":
                 told.add(child["TrainingJobName"])
                 self._say(line_of(child))
+
+    def _measured(self, name: str, metric: Metric) -> None:
+        self._values[name, metric.name] = metric.index + 1, metric.value
+
+    def _running(self, description: Mapping[str, Any]) -> tuple[list[list[str]], str]:
+        """Rows of the training jobs that run, and a title."""
+        objectives = {
+            item.get("DefinitionName"): item["TuningObjective"]["MetricName"] for item in given_definitions(description)
+        }
+        children = self.tunings.children(self.name)
+        running = [child for child in children if child["ObjectiveStatus"] == "Pending"]
+        rows = [self._row(child, objectives[child.get("TrainingJobDefinitionName")]) for child in running]
+        best = description.get("BestTrainingJob", {}).get(_OBJECTIVE)
+        reached = f", best {best['MetricName']}={best['Value']:g}" if best else ""
+        limit = description["HyperParameterTuningJobConfig"]["ResourceLimits"].get("MaxNumberOfTrainingJobs")
+        total = f" of {limit}" if limit else ""
+        over = len(children) - len(running)
+        return rows, f"{self.name}: {description[_STATUS]}, {over}{total} over, {len(running)} begun{reached}"
+
+    def _row(self, child: Mapping[str, Any], objective: str) -> list[str]:
+        """Name, state, time since it was made, objective so far and from how many values, what is tried."""
+        name = child["TrainingJobName"]
+        count, value = self._values.get((name, objective), (0, 0.0))
+        seconds = int((self._now() - child["CreationTime"]).total_seconds())
+        try:
+            state = self.jobs.describe(name)["SecondaryStatus"]
+        except LocalTestError:  # deleted meanwhile
+            state = child["TrainingJobStatus"]
+        tried = " ".join(f"{key}={text}" for key, text in child["TunedHyperParameters"].items())
+        return [name, state, f"{seconds} s", f"{objective}={value:g} ({count})" if count else "", tried]
 
     def _new_job(self, request: Mapping[str, Any], _: str, tuning_arn: str | None) -> TrainingJob:
         return TrainingJob(request, self._store.jobs, self._runner, self._storage, self._environ, tuning_arn=tuning_arn)

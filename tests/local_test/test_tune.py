@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,13 +46,13 @@ def job_file(folder: Path, code: str, **config: Any) -> None:
     (folder / "tune.json").write_text(json.dumps(request))
 
 
-def tune(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def tune(folder: Path, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", MAIN, "tune", "--job", "tune.json", "--root", "out", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 
@@ -80,6 +82,36 @@ def test_ctrl_c_stops_it(tmp_path: Path) -> None:
     assert (process.returncode, "Traceback" in err) == (130, False), err
     assert err.count("  Stopped  lr=") == 2
     assert err.splitlines()[-2].endswith(": Stopped")
+
+
+MEASURED = """
+print("acc=0.25", flush=True)
+print("acc=0.5", flush=True)
+signal.pause()
+"""
+
+
+def test_a_terminal_has_a_table_of_what_runs(tmp_path: Path) -> None:
+    """Ctrl-C leaves what is on the screen, and the word of what it does."""
+    job_file(tmp_path, MEASURED)
+    screen, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 150))
+    process = tune(tmp_path, stderr=terminal)
+    os.close(terminal)
+    seen = ""
+    while seen.rpartition("\x1b[J")[2].count("acc=0.5 (2)  lr=0.") < 2:  # both, in what was drawn last
+        seen += os.read(screen, 4096).decode(errors="replace")
+    process.send_signal(signal.SIGINT)
+    with suppress(OSError):  # the terminal's way to say that nobody writes to it any more
+        while chunk := os.read(screen, 4096):
+            seen += chunk.decode(errors="replace")
+    os.close(screen)
+    process.communicate(timeout=45)
+    assert process.returncode == 130
+    assert "Traceback" not in seen
+    assert ": InProgress, 0 of 4 over, 2 begun\r\n" in seen
+    after = seen.rpartition("Ctrl-C again kills it")[2]
+    assert after.count("  Stopped  lr=") == 2
 
 
 def test_what_is_not_supported_is_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""A table at the end of a terminal's lines, drawn again in place as it changes."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TextIO
+
+_SIZE = os.terminal_size((80, 24))  # where a terminal does not tell its own
+
+
+class Table:
+    """`say` puts a line above it that stays. After `leave` nothing is drawn any more; lines still are. For one thread
+    and its signal handlers."""
+
+    def __init__(self, out: TextIO, size: Callable[[], os.terminal_size] | None = None) -> None:
+        self._out, self._size = out, size or self._ask
+        self._rows: list[str] = []
+        self._drawn = 0  # rows that are on the screen
+        self._left = False
+
+    def show(self, rows: Sequence[Sequence[str]], title: str = "") -> None:
+        """The title and the rows, in columns; as much as the terminal has room for."""
+        columns, lines = self._size()
+        shown = [*([title] if title else []), *aligned(rows)][: max(1, lines - 1)]
+        fitting = [_cut(row, columns - 1) for row in shown]
+        if fitting != self._rows and not self._left:
+            self._rows = fitting
+            self._write("")
+
+    def say(self, text: str) -> None:
+        self._write(f"{text}\n")
+
+    def clear(self) -> None:
+        """Take the table away."""
+        if not self._left:
+            self._rows = []
+            self._write("")
+
+    def leave(self) -> None:
+        """What is on the screen stays, since somebody else now writes there."""
+        self._left, self._rows, self._drawn = True, [], 0
+
+    def _write(self, lines: str) -> None:
+        """In one piece: erase, the lines, the table again."""
+        erase = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+        rows = [] if self._left else self._rows  # a signal may have come since
+        self._drawn = len(rows)
+        with suppress(OSError):  # a terminal that is gone does not end the jobs
+            self._out.write(erase + lines + "".join(f"{row}\n" for row in rows))
+            self._out.flush()
+
+    def _ask(self) -> os.terminal_size:
+        with suppress(OSError, ValueError):
+            size = os.get_terminal_size(self._out.fileno())
+            return size if size.columns and size.lines else _SIZE
+        return _SIZE
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line a row, each column as wide as its widest cell."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _cut(row: str, columns: int) -> str:
+    return row if len(row) <= columns else f"{row[: columns - 1]}…"
