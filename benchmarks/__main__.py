@@ -11,7 +11,8 @@ from pathlib import Path
 
 HELPERS = {"__init__", "__main__", "data", "measure", "peer", "writer"}
 TOPICS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HELPERS)
-OVER_SHARDS = {"feeding", "hosts", "memory", "pipe_training", "reader", "streaming", "time_to_accuracy"}  # these take --data
+# these take --data
+OVER_SHARDS = {"feeding", "hosts", "memory", "pipe_training", "reader", "streaming", "time_to_accuracy"}
 
 
 def main() -> int:
