@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
 from nbclient import NotebookClient
-from PIL import Image
 
 from launch import results
 from launch.errors import LaunchError
 from tests.local_test.served import ROOT, Served
+
+from .pictures import drawn
 
 NOTEBOOK = ROOT / "launch/lab.ipynb"
 
@@ -22,15 +22,7 @@ NOTEBOOK = ROOT / "launch/lab.ipynb"
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of pictures of two kinds."""
-    folder = tmp_path_factory.mktemp("pictures")
-    generator = np.random.default_rng(0)
-    for split, count in (("train", 120), ("validation", 30)):
-        for label, name in enumerate(("dark", "light")):
-            (folder / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 60, (20, 20, 3)) + 180 * label
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number}.png")
-    return folder
+    return drawn(tmp_path_factory.mktemp("pictures") / "zoo", 120, 30)
 
 
 @pytest.fixture(scope="module")

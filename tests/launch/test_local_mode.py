@@ -3,20 +3,16 @@
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
-
-from tests.local_test.served import ROOT
 
 from .conftest import sdk
+from .pictures import prepared
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
@@ -54,17 +50,7 @@ trainer.train(channels, wait=True)
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of two kinds of pictures, a folder a channel."""
-    folder = tmp_path_factory.mktemp("local-mode")
-    generator = np.random.default_rng(0)
-    for split, count in (("train", 80), ("validation", 20)):
-        for label, name in enumerate(("dark", "light")):
-            (folder / "pictures" / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 60, (20, 20, 3)) + 180 * label
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"pictures/{split}/{name}/{number}.png")
-    out = folder / "data"
-    command = [sys.executable, "-m", "dataset", "prepare", "--source", str(folder / "pictures"), "--out", str(out)]
-    subprocess.run([*command, "--shards", "2"], cwd=ROOT, check=True, capture_output=True, timeout=100)
+    out = prepared(tmp_path_factory.mktemp("local-mode"), 80, 20)
     (out / "dataset").mkdir()
     shutil.move(out / "dataset.json", out / "dataset/dataset.json")
     return out
