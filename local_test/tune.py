@@ -142,7 +142,7 @@ class Tune:
         return rows, f"{self.name}: {description[_STATUS]}, {over}{total} over, {len(running)} begun{reached}"
 
     def _row(self, child: Mapping[str, Any], objective: str) -> list[str]:
-        """Name, state, time since it was made, objective so far and from how many values, what is tried."""
+        """Name, state, time since it was made, objective so far (from how many values), what is tried."""
         name = child["TrainingJobName"]
         count, value = self._values.get((name, objective), (0, 0.0))
         seconds = int((self._now() - child["CreationTime"]).total_seconds())
@@ -151,7 +151,8 @@ class Tune:
         except LocalTestError:  # deleted meanwhile
             state = child["TrainingJobStatus"]
         tried = " ".join(f"{key}={text}" for key, text in child["TunedHyperParameters"].items())
-        return [name, state, f"{seconds} s", f"{objective}={value:g} ({count})" if count else "", tried]
+        short = name.removeprefix(f"{self.name}-")  # the title has the rest: 80 columns are soon full
+        return [short, state, f"{seconds} s", f"{objective}={value:g} ({count})" if count else "", tried]
 
     def _new_job(self, request: Mapping[str, Any], _: str, tuning_arn: str | None) -> TrainingJob:
         return TrainingJob(request, self._store.jobs, self._runner, self._storage, self._environ, tuning_arn=tuning_arn)

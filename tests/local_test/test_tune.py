@@ -109,6 +109,7 @@ def test_a_terminal_has_a_table_of_what_runs(tmp_path: Path) -> None:
     process.communicate(timeout=45)
     assert process.returncode == 130
     assert "Traceback" not in seen
+    assert "\r\n001-" in seen
     assert ": InProgress, 0 of 4 over, 2 begun\r\n" in seen
     after = seen.rpartition("Ctrl-C again kills it")[2]
     assert after.count("  Stopped  lr=") == 2
