@@ -20,6 +20,7 @@ set -Eeuo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
 readonly PREFIX=cv_keras_cifar10 GROUP=/aws/sagemaker/TrainingJobs SECONDS_BETWEEN=2
+readonly PATIENCE=100 # calls without an answer, of some seconds each, before following is given up
 export AWS_PAGER="" AWS_MAX_ATTEMPTS=3 AWS_RETRY_MODE=standard
 
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
@@ -29,23 +30,54 @@ die() {
   exit 1
 }
 
+exec 3>&1 4>&2 # what Ctrl-C finds may be redirected, for the command that it interrupts
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+error=$work/error follower=""
+trap clean_up EXIT
+
+clean_up() {
+  [[ -z $follower ]] || kill -KILL "$follower" 2>/dev/null || true
+  rm -rf "$work"
+}
 
 # One call. Its answer on stdout; what it says instead of one is explained, in a line, and ends the script.
 call() {
-  aws --cli-connect-timeout 10 --cli-read-timeout 60 --output text "$@" 2>"$work/error" || explain "$@"
+  aws --cli-connect-timeout 10 --cli-read-timeout 60 --output text "$@" 2>"$error" || explain "$@"
 }
+
+# As call, of a job that is followed. It does not need us: a network that is away for a while ends nothing.
+ask() {
+  local try
+  for ((try = 0; try < PATIENCE; try++)); do
+    aws --cli-connect-timeout 10 --cli-read-timeout 60 --output text "$@" 2>"$error" && return
+    passes || break
+    ((try)) || echo "-- AWS does not answer; the job goes on, and so does looking" >&2
+    sleep "$SECONDS_BETWEEN"
+  done
+  explain "$@"
+}
+
+# Whether the last error says nothing of the job or of the caller.
+passes() {
+  case $(said) in
+    *"Could not connect to the endpoint"* | *"onnect timeout"* | *"Read timeout"* | *"Connection was closed"* | \
+      *"Failed to connect"* | *Throttling* | *RequestLimitExceeded* | *ServiceUnavailable* | *InternalFailure*) return 0 ;;
+    *) return 1 ;;
+  esac
+}
+
+said() { tr '\n' ' ' <"$error" | sed 's/^ *//; s/ *$//'; }
 
 explain() {
   local said
-  said=$(tr '\n' ' ' <"$work/error" | sed 's/^ *//; s/ *$//')
+  said=$(said)
+  [[ -n $said ]] || exit 130 # aws says nothing only after Ctrl-C
   case $said in
     *"Unable to locate credentials"* | *"could not be found"*profile* | *"config profile"*)
       die "No AWS credentials were found. Run \`aws configure\` or set AWS_PROFILE; for the local API paste the exports that \`python -m local_test serve\` prints." ;;
     *"You must specify a region"*)
       die "No region is set. Set AWS_DEFAULT_REGION, or run \`aws configure set region REGION\`." ;;
-    *"Could not connect to the endpoint"* | *"Connect timeout"* | *"Read timeout"* | *"Connection was closed"* | *"Failed to connect"*)
+    *"Could not connect to the endpoint"* | *"onnect timeout"* | *"SSL validation failed"* | *"Read timeout"* | *"Connection was closed"* | *"Failed to connect"*)
       die "Nothing answers: $said. Is there a network? For the local API: does \`python -m local_test serve\` run?" ;;
     *InvalidClientTokenId* | *UnrecognizedClient* | *ExpiredToken* | *SignatureDoesNotMatch* | *InvalidAccessKeyId*)
       die "AWS does not know these credentials. Sign in again: \`aws configure\`, \`aws sso login\`, or new keys." ;;
@@ -59,8 +91,8 @@ explain() {
 
 check_bucket() {
   local bucket=$1 key place here found
-  if ! aws s3api head-bucket --bucket "$bucket" --query BucketRegion --output text >"$work/place" 2>"$work/error"; then
-    case $(<"$work/error") in
+  if ! aws s3api head-bucket --bucket "$bucket" --query BucketRegion --output text >"$work/place" 2>"$error"; then
+    case $(<"$error") in
       *"(404)"* | *NoSuchBucket*)
         die "The bucket does not exist. Received: $bucket. Make it with \`aws s3 mb s3://$bucket\`, or name another --bucket." ;;
       *"(403)"*)
@@ -84,8 +116,8 @@ check_bucket() {
 # The role's ARN. A launcher need not be allowed to look at roles: then the service says what is wrong.
 find_role() {
   local role=$1 found
-  if ! aws iam get-role --role-name "${role##*/}" --query 'Role.[Arn, AssumeRolePolicyDocument]' --output json >"$work/role" 2>"$work/error"; then
-    case $(<"$work/error") in
+  if ! aws iam get-role --role-name "${role##*/}" --query 'Role.[Arn, AssumeRolePolicyDocument]' --output json >"$work/role" 2>"$error"; then
+    case $(<"$error") in
       *NoSuchEntity*)
         die "The role does not exist in this account. Received: $role. launch/iam/ has what to make one from; with the local API it is called local." ;;
       *AccessDenied*)
@@ -106,7 +138,7 @@ find_role() {
 
 # Make something, unless it is there.
 unless_there() {
-  aws sagemaker "$@" >/dev/null 2>"$work/error" || grep -q "already exists" "$work/error" || explain sagemaker "$1"
+  aws sagemaker "$@" >/dev/null 2>"$error" || grep -q "already exists" "$error" || explain sagemaker "$1"
 }
 
 # Every run of the job into the trial: those of a tuning job have no ExperimentConfig.
@@ -132,7 +164,7 @@ tell_lines() {
     while :; do
       local -a from=()
       [[ -z ${token[$stream]:-} ]] || from=(--next-token "${token[$stream]}")
-      call logs get-log-events --log-group-name "$GROUP" --log-stream-name "$stream" --start-from-head \
+      ask logs get-log-events --log-group-name "$GROUP" --log-stream-name "$stream" --start-from-head \
         "${from[@]}" --query '[nextForwardToken, events[].message]' --output json --no-paginate >"$work/page"
       python3 -c 'import json, sys
 token, lines = json.load(open(sys.argv[1]))
@@ -150,12 +182,14 @@ for line in lines: print(f"{sys.argv[2]}  {line}")' "$work/page" "${host%-*}" >"
 follow_training() {
   local name=$1 status now
   while :; do
-    now=$(call sagemaker describe-training-job --training-job-name "$name" \
+    now=$(ask sagemaker describe-training-job --training-job-name "$name" \
       --query '[TrainingJobStatus, SecondaryStatus, SecondaryStatusTransitions[-1].StatusMessage]')
     status=${now%%$'\t'*}
     tell_lines "$name"
     if [[ $now != "$state" ]]; then
       state=$now
+      # CloudWatch shows a line some time after it was written
+      case $status in Completed | Failed | Stopped) sleep "$SECONDS_BETWEEN" && tell_lines "$name" ;; esac
       echo "-- $(cut -f 2 <<<"$now"): $(cut -f 3 <<<"$now")"
     fi
     case $status in Completed | Failed | Stopped) break ;; esac
@@ -166,21 +200,24 @@ follow_training() {
 }
 
 tell_result() {
-  local reason
-  reason=$(call sagemaker describe-training-job --training-job-name "$1" --query FailureReason)
+  local reason seconds count type
+  reason=$(ask sagemaker describe-training-job --training-job-name "$1" --query FailureReason)
   [[ $reason == None ]] || echo "$1 has failed: $reason"
-  call sagemaker describe-training-job --training-job-name "$1" --query 'FinalMetricDataList[].[MetricName, Value]' |
+  ask sagemaker describe-training-job --training-job-name "$1" --query 'FinalMetricDataList[].[MetricName, Value]' |
     { grep -v '^None$' || true; } | awk -F '\t' '{printf "%-20s %.6g\n", $1, $2}'
-  call sagemaker describe-training-job --training-job-name "$1" --query ModelArtifacts.S3ModelArtifacts |
+  read -r seconds count type < <(ask sagemaker describe-training-job --training-job-name "$1" \
+    --query '[BillableTimeInSeconds, ResourceConfig.InstanceCount, ResourceConfig.InstanceType]')
+  [[ $seconds == None ]] || printf '%-20s %s s of %s × %s\n' billed "$seconds" "$count" "$type"
+  ask sagemaker describe-training-job --training-job-name "$1" --query ModelArtifacts.S3ModelArtifacts |
     { grep '^s3:' || true; } | awk '{printf "%-20s %s\n", "model", $1}'
 }
 
 follow_tuning() {
   local name=$1 status best
   while :; do
-    status=$(call sagemaker describe-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" \
+    status=$(ask sagemaker describe-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" \
       --query HyperParameterTuningJobStatus)
-    call sagemaker list-training-jobs-for-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" \
+    ask sagemaker list-training-jobs-for-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" \
       --query 'TrainingJobSummaries[].[TrainingJobName, TrainingJobStatus, FinalHyperParameterTuningJobObjectiveMetric.Value]' |
       { grep -v '^None$' || true; } | sort >"$work/jobs"
     touch "$work/told"
@@ -190,37 +227,67 @@ follow_tuning() {
     sleep "$SECONDS_BETWEEN"
   done
   echo "-- $status"
-  best=$(call sagemaker describe-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" \
+  best=$(ask sagemaker describe-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" \
     --query BestTrainingJob.TrainingJobName)
   if [[ $best != None ]]; then
     printf '%-20s %s\n' best "$best"
+    ask sagemaker describe-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name" --output json \
+      --query BestTrainingJob.TunedHyperParameters >"$work/tuned"
+    python3 -c 'import json, sys
+for name, value in sorted(json.load(open(sys.argv[1])).items()): print(f"{name:<20} {value}")' "$work/tuned"
     tell_result "$best"
   fi
   [[ $status == Completed ]]
 }
 
-# Ctrl-C: ends the following; the job only if that is wanted.
-interrupted() {
-  local answer=""
-  trap - INT
-  if [[ -t 0 ]]; then
-    read -r -p $'\n'"Stop $name, too? [y/N] " answer || true
-  fi
-  if [[ $answer == [yY]* ]]; then
-    if [[ $command == train ]]; then
-      call sagemaker stop-training-job --training-job-name "$name"
-    else
-      call sagemaker stop-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name"
-    fi
-    follow
-    exit $?
-  fi
-  echo "$name goes on."
+# Ctrl-C before there is a job to follow.
+abandoned() {
+  exec >&3 2>&4
+  printf '\nInterrupted. If %s was accepted already, it goes on.\n' "${name:-a job}" >&2
   exit 130
 }
 
 follow() {
+  error=$work/follower-error
   if [[ $command == train ]]; then follow_training "$name"; else follow_tuning "$name"; fi
+}
+
+# To the job's end, whose exit code is then `status`. What follows the job runs in the background, where Ctrl-C interrupts
+# no command halfway; here Ctrl-C asks whether the job is to stop, too.
+watch() {
+  (trap "" INT && follow) &
+  follower=$!
+  trap : INT # ends nothing but `wait`
+  trap 'exit 143' HUP TERM
+  while :; do
+    status=0
+    wait "$follower" || status=$?
+    if ((status <= 128)) || ! kill -STOP "$follower" 2>/dev/null; then
+      follower=""
+      return 0
+    fi
+    if ! stop_wanted; then
+      echo "$name goes on."
+      exit 130
+    fi
+    kill -CONT "$follower"
+    stop
+  done
+}
+
+stop_wanted() {
+  local answer=""
+  [[ -t 0 ]] || return 1
+  read -r -p $'\n'"Stop $name, too? [y/N] " answer || true
+  [[ $answer == [yY]* ]]
+}
+
+stop() {
+  if [[ $command == train ]]; then
+    call sagemaker stop-training-job --training-job-name "$name"
+  else
+    call sagemaker stop-hyper-parameter-tuning-job --hyper-parameter-tuning-job-name "$name"
+  fi
 }
 
 # Command, name, role and bucket of a request.
@@ -245,6 +312,7 @@ main() {
   for tool in aws python3; do
     command -v "$tool" >/dev/null || die "There is no $tool on PATH. Install it first."
   done
+  trap abandoned INT
   # it knows the whole command line, and says what is wrong with it
   (cd "$root" && python3 -m launch.request "$@") >"$work/request.json" || exit $?
   read -r command name role bucket < <(read_request "$work/request.json")
@@ -263,8 +331,7 @@ main() {
   fi
   echo "-- $name was accepted"
   if [[ -n $wait ]]; then
-    trap interrupted INT
-    follow || status=$?
+    watch
     [[ -z $experiment ]] || add_runs "$name" "$name"
   elif [[ -n $experiment && $command == tune ]]; then
     echo "-- afterwards: python -m launch.experiments associate --job $name --experiment $experiment"

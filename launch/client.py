@@ -25,6 +25,9 @@ def run(description: str | None, create: Create, arguments: Sequence[str] | None
         if chosen.experiment:
             _add_runs(chosen, name)
         return code
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nInterrupted. If {chosen.name} was accepted already, it goes on.\n")
+        return 130
     except Exception as error:
         if (line := explained(error)) is None:
             raise

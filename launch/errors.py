@@ -13,6 +13,9 @@ NETWORK = "Nothing answers at {endpoint}. Is there a network? For the local API:
 REFUSED = "AWS does not know these credentials ({code}). Sign in again: `aws configure`, `aws sso login`, or new keys."
 DENIED = "Access denied: {message} launch/iam/launcher_policy.json has what a launcher needs."
 QUOTA = "{message} Ask for a higher quota in Service Quotas, or take another --instance-type."
+# what a service says while it is overloaded: the job goes on
+_PASSING = {"InternalFailure", "RequestLimitExceeded", "ServiceUnavailable", "Throttling", "ThrottlingException"}
+_NETWORK = (exceptions.ConnectionError, exceptions.HTTPClientError)
 _UNKNOWN_CALLER = {
     "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch",
     "UnrecognizedClientException",
@@ -33,6 +36,13 @@ def explained(error: BaseException) -> str | None:
     return None
 
 
+def passes(error: BaseException) -> bool:
+    """Whether it says nothing of the job or of the caller, and trying again is all there is to do."""
+    if isinstance(error, exceptions.ClientError):
+        return error.response["Error"].get("Code") in _PASSING
+    return isinstance(error, _NETWORK)
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -48,8 +58,8 @@ def _line(error: BaseException) -> str | None:
         return CREDENTIALS
     if isinstance(error, exceptions.NoRegionError):
         return REGION
-    if isinstance(error, (exceptions.HTTPClientError, exceptions.EndpointConnectionError)):
-        return NETWORK.format(endpoint=getattr(error, "kwargs", {}).get("endpoint_url", "the service's address"))
+    if isinstance(error, _NETWORK):
+        return NETWORK.format(endpoint=getattr(error, "kwargs", {}).get("endpoint_url") or "the service's address")
     if isinstance(error, exceptions.BotoCoreError):  # a profile that is not there, a sign-in that has expired, …
         return f"{error} See `aws configure list`."
     return None

@@ -8,9 +8,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from launch.checks import client
+from launch.errors import passes
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 _SECONDS = 2.0
+_PATIENCE = 100  # looks without an answer, of some seconds each, before following is given up
 _OVER = ("Completed", "Failed", "Stopped")
 
 Say = Callable[[str], object]
@@ -27,14 +29,30 @@ def followed(command: str, name: str) -> int:
     job = TrainingJob(name) if command == "train" else TuningJob(name)
     while True:
         try:
-            while not job.look():
-                time.sleep(_SECONDS)
+            _watch(job)
             return job.told()
         except KeyboardInterrupt:
             if not _asked(f"\nStop {name}, too? [y/N] "):
                 say(f"{name} goes on.")
                 return 130
             job.stop()
+
+
+def _watch(job: "TrainingJob | TuningJob") -> None:
+    """Until the job is over. It does not need us: a network that is away for a while ends nothing."""
+    unanswered = 0
+    while True:
+        try:
+            if job.look():
+                return
+            unanswered = 0
+        except Exception as error:
+            unanswered += 1
+            if not passes(error) or unanswered > _PATIENCE:
+                raise
+            if unanswered == 1:
+                say("-- AWS does not answer; the job goes on, and so does looking")
+        time.sleep(_SECONDS)
 
 
 def _asked(question: str) -> bool:
@@ -66,11 +84,16 @@ class TrainingJob:
         state = f"{self._description['SecondaryStatus']}: {transition.get('StatusMessage', '')}".rstrip(": ")
         if not over:
             self._tell(state)
-        for line in self._lines.new():
-            self._say(line)
+        self._tell_lines()
         if over:
+            time.sleep(_SECONDS)  # CloudWatch shows a line some time after it was written
+            self._tell_lines()
             self._tell(state)
         return over
+
+    def _tell_lines(self) -> None:
+        for line in self._lines.new():
+            self._say(line)
 
     def _tell(self, state: str) -> None:
         if state != self._state:
@@ -90,9 +113,15 @@ class TrainingJob:
 
 
 def result(description: Mapping[str, Any]) -> Iterator[str]:
-    """Metrics and the model's address, a line each."""
+    """Metrics, what is paid for, and the model's address, a line each."""
     for metric in description.get("FinalMetricDataList", []):
         yield f"{metric['MetricName']:<20} {metric['Value']:.6g}"
+    if "BillableTimeInSeconds" in description:
+        resources = description["ResourceConfig"]
+        yield (
+            f"billed               {description['BillableTimeInSeconds']} s of {resources['InstanceCount']} × "
+            f"{resources['InstanceType']}"
+        )
     if model := description.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
         yield f"model                {model}"
 

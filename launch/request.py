@@ -18,6 +18,7 @@ PREFIX = "cv_keras_cifar10"  # of all that is stored in the bucket
 _BASE_NAME = "cv-keras-cifar10"
 _TUNING_NAME = "cifar10"  # a tuning job's name has at most 32 characters
 _WAIT_FACTOR = 2  # a spot job may wait for instances as long as it may run
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PLACEHOLDER = re.compile("<(name|image|role|bucket)>")
 
 
@@ -61,10 +62,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def options(given: argparse.Namespace, now: datetime | None = None) -> Options:
-    """SystemExit, as argparse does, for a hyperparameter without a value."""
+    """SystemExit, as argparse does, for a hyperparameter without a value or a bucket that can't be one."""
     wrong = [text for text in given.hyperparameter if "=" not in text]
     if wrong:
         raise SystemExit(f"--hyperparameter must be NAME=VALUE. Received: {wrong[0]}")
+    if not _BUCKET.fullmatch(given.bucket):
+        raise SystemExit(f"--bucket must be a bucket's name alone. Received: {given.bucket}. Expected: my-bucket")
     base = _BASE_NAME if given.command == "train" else _TUNING_NAME
     return Options(
         given.command,

@@ -9,7 +9,7 @@ import pytest
 from tests.local_test.served import ROOT, ended, until
 
 from .conftest import BUCKET, CLIENTS, PREFIX, Launched
-from .test_clients import Terminal
+from .terminal import Terminal
 
 pytestmark = pytest.mark.timeout(200)
 SCRIPT = str(ROOT / "launch/clean_up.sh")
@@ -66,7 +66,7 @@ def test_everything_goes_if_all_is_agreed_to(used: Launched) -> None:
 
 def test_nothing_goes_if_nothing_is_agreed_to(used: Launched) -> None:
     before = left(used)
-    terminal = Terminal(used, ["bash", SCRIPT, "--bucket", BUCKET], ROOT)
+    terminal = Terminal(["bash", SCRIPT, "--bucket", BUCKET], ROOT, used.environment())
     for question in ("Stop these 1 training jobs?", "Remove ", "log streams in", "Remove the repository"):
         terminal.wait_for(question)
         terminal.type("\n")

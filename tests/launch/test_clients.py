@@ -2,18 +2,17 @@
 
 import json
 import os
-import pty
 import re
-import select
-import time
-from pathlib import Path
+import socket
 from typing import Any
 
 import pytest
 
-from tests.local_test.served import until
+from tests.local_test.served import ROOT, until
 
 from .conftest import BUCKET, CLIENTS, Client, Launched, there
+from .relay import Relay
+from .terminal import Terminal
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -35,6 +34,7 @@ def test_a_training_job_is_followed_to_its_result(launched: Launched, client: Cl
     assert any(line.startswith("algo-1  epoch=1") for line in lines)
     assert any(line.startswith("-- Completed: ") for line in lines)
     assert ["validation:accuracy", "0.5005"] in [line.split() for line in lines]
+    assert re.fullmatch(r"billed {15}\d+ s of 1 × ml\.c5\.2xlarge", lines[-2])
     assert lines[-1].split() == ["model", model]
     head = launched.client("s3").head_object(Bucket=BUCKET, Key=model.removeprefix(f"s3://{BUCKET}/"))
     assert head["ContentLength"] > 0
@@ -193,51 +193,21 @@ def test_what_the_command_line_lacks_is_said(launched: Launched, client: Client)
     done = launched.run(client.arguments("train", hyperparameter="epochs"))
     assert done.returncode == 1
     assert "--hyperparameter must be NAME=VALUE. Received: epochs" in done.stderr
+    done = launched.run(client.arguments("train", bucket=f"s3://{BUCKET}/data"))
+    assert done.returncode == 1
+    assert f"--bucket must be a bucket's name alone. Received: s3://{BUCKET}/data" in done.stderr
 
 
 # ---- Ctrl-C
 
 
-class Terminal:
-    """A client on a terminal of its own."""
-
-    def __init__(self, launched: Launched, arguments: list[str], folder: Path) -> None:
-        self._pid, self._file = pty.fork()
-        if not self._pid:
-            os.chdir(folder)
-            os.execvpe(arguments[0], arguments, launched.environment())
-        self.output = ""
-
-    def wait_for(self, text: str, seconds: float = 120) -> None:
-        """Until the output has it."""
-        limit = time.monotonic() + seconds
-        while text not in self.output:
-            assert time.monotonic() < limit, self.output
-            if select.select([self._file], [], [], 1)[0]:
-                try:
-                    self.output += os.read(self._file, 65536).decode(errors="replace").replace("\r\n", "\n")
-                except OSError:  # the other side is closed
-                    assert text in self.output, self.output
-                    return
-
-    def type(self, text: str) -> None:
-        os.write(self._file, text.encode())
-
-    def end(self) -> int:
-        """The exit code."""
-        _, status = os.waitpid(self._pid, 0)
-        os.close(self._file)
-        return os.waitstatus_to_exitcode(status)
-
-
-@pytest.mark.parametrize("name", ["boto3_client", "aws_cli"])
 @pytest.mark.parametrize("answer", ["y", "n"])
-def test_ctrl_c_asks_whether_the_job_is_to_stop(launched: Launched, name: str, answer: str) -> None:
-    client = next(client for client in CLIENTS if client.name == name)
-    job = f"ctrl-c-{answer}-{name.replace('_', '-')}"
-    arguments = client.arguments("train", wait=True, name=job, hyperparameter="model=waits")
-    terminal = Terminal(launched, arguments, Path(__file__).parents[2])
+def test_ctrl_c_asks_whether_the_job_is_to_stop(launched: Launched, client: Client, answer: str) -> None:
+    wanted = f"ctrl-c-{answer}-{client.name.replace('_', '-')}"
+    arguments = client.arguments("train", wait=True, name=wanted, hyperparameter="model=waits")
+    terminal = Terminal(arguments, ROOT, launched.environment())
     terminal.wait_for("algo-1  waiting")
+    job = accepted(terminal.output)
     terminal.type("\x03")
     terminal.wait_for(f"Stop {job}, too? [y/N] ")
     terminal.type(f"{answer}\n")
@@ -251,3 +221,45 @@ def test_ctrl_c_asks_whether_the_job_is_to_stop(launched: Launched, name: str, a
         assert sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "InProgress"
         sagemaker.stop_training_job(TrainingJobName=job)
     until(lambda: sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "Stopped")
+
+
+def test_ctrl_c_asks_whether_a_tuning_job_is_to_stop(launched: Launched, client: Client) -> None:
+    job = f"c-{client.name.replace('_', '-')}"
+    arguments = client.arguments("tune", wait=True, name=job, hyperparameter="model=waits")
+    terminal = Terminal(arguments, ROOT, launched.environment())
+    terminal.wait_for("  InProgress" if client.name != "aws_cli" else "\tInProgress")
+    terminal.type("\x03")
+    terminal.wait_for(f"Stop {job}, too? [y/N] ")
+    terminal.type("y\n")
+    terminal.wait_for("-- Stopped")
+    assert terminal.end() == 1
+
+
+def test_ctrl_c_before_there_is_a_job_is_one_line(launched: Launched, client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(120)
+        environment = launched.environment(AWS_ENDPOINT_URL=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        terminal = Terminal(client.arguments("train", name="never"), ROOT, environment)
+        connection, _ = silent.accept()  # it asks, and gets no answer
+        with connection:
+            terminal.type("\x03")
+            assert terminal.end() == 130
+    assert terminal.output.replace("^C", "").strip() == "Interrupted. If never was accepted already, it goes on."
+
+
+# ---- a network that is away for a while
+
+
+def test_following_outlives_a_lost_network(launched: Launched, client: Client) -> None:
+    with Relay(launched.exports["AWS_ENDPOINT_URL"]) as relay:
+        wanted = f"lost-{client.name.replace('_', '-')}"
+        arguments = client.arguments("train", wait=True, name=wanted, hyperparameter="model=waits")
+        terminal = Terminal(arguments, ROOT, launched.environment(AWS_ENDPOINT_URL=relay.url))
+        terminal.wait_for("algo-1  waiting")
+        relay.gone.set()
+        terminal.wait_for("-- AWS does not answer; the job goes on, and so does looking")
+        launched.client("sagemaker").stop_training_job(TrainingJobName=accepted(terminal.output))
+        relay.gone.clear()
+        terminal.wait_for("-- Stopped")
+        assert terminal.end() == 1
+    assert terminal.output.count("algo-1  waiting") == 1
