@@ -12,7 +12,8 @@ import pytest
 
 from tests.local_test.served import ROOT
 
-from .conftest import BUCKET, Launched
+from .conftest import BUCKET, Client, Launched
+from .relay import Relay
 
 IAM = ROOT / "launch/iam"
 POLICIES = sorted(path.name for path in IAM.glob("*.json"))
@@ -80,3 +81,20 @@ def test_a_launcher_may_do_all_that_the_client_does(launched: Launched, tmp_path
     allowed = {action for statement in statements("launcher_policy.json") for action in as_list(statement["Action"])}
     assert needed - allowed == set()
     assert "iam:PassRole" in allowed
+
+
+# SDK v3 asks what the role may do, and goes on where it may not ask
+NOT_NEEDED = {"sts:GetCallerIdentity", "iam:SimulatePrincipalPolicy"}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_a_launcher_may_do_all_that_any_client_asks_for(launched: Launched, client: Client, command: str) -> None:
+    with Relay(launched.exports["AWS_ENDPOINT_URL"]) as relay:
+        arguments = client.arguments(command, wait=True, name=f"iam-{command}-{client.name.replace('_', '-')}")
+        done = launched.run(arguments, AWS_ENDPOINT_URL=relay.url)
+    assert done.returncode == 0, done.stderr
+    asked = relay.actions - NOT_NEEDED
+    assert {"sagemaker:DescribeTrainingJob", "iam:GetRole", "s3:ListBucket"} <= asked
+    allowed = {action for statement in statements("launcher_policy.json") for action in as_list(statement["Action"])}
+    assert asked - allowed == set()
