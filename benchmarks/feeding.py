@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -17,6 +17,20 @@ from train.fifo import FifoSource
 
 CAT = "cat"
 BUCKET = "bench"
+SOURCE = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/train/"}
+SLEEPING = {
+    "TrainingJobName": "sleeping",
+    "AlgorithmSpecification": {
+        "TrainingImage": os.environ.get("IMAGE", "cv-keras-cifar10:local"),
+        "TrainingInputMode": "Pipe",
+        "ContainerEntrypoint": ["sh", "-c", "trap 'exit' TERM; sleep 3600 & wait"],
+    },
+    "RoleArn": "arn:aws:iam::123456789012:role/local",
+    "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": SOURCE}}],
+    "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
+    "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+    "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+}
 REPEATS = 4  # passes a figure: one is over in a tenth of a second
 
 
@@ -30,13 +44,10 @@ def main() -> None:
     size = sum(path.stat().st_size for path in shards.iterdir()) / 1e6
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        environment = stack.enter_context(served(scratch, shards))
         sources = {
             CAT: stack.enter_context(by_cat(scratch, shards)),
-            "feeder, files": stack.enter_context(by_feeder(scratch, "files", str(shards), os.environ)),
-            "feeder, S3 of the local API": stack.enter_context(
-                by_feeder(scratch, "objects", f"s3://{BUCKET}/train/", environment)
-            ),
+            "feeder, files": stack.enter_context(by_feeder(scratch, shards)),
+            "local API, objects of its own S3": stack.enter_context(by_api(scratch, shards)),
         }
 
         def rate(source: FifoSource) -> Callable[[], float]:
@@ -69,12 +80,12 @@ def by_cat(scratch: Path, shards: Path) -> Iterator[FifoSource]:
 
 
 @contextlib.contextmanager
-def by_feeder(scratch: Path, name: str, source: str, environment: Mapping[str, str]) -> Iterator[FifoSource]:
+def by_feeder(scratch: Path, shards: Path) -> Iterator[FifoSource]:
     """FIFOs of `python -m local_test feed`, which feeds as a job's own feeder does."""
-    folder = scratch / name
+    folder = scratch / "feeder"
     folder.mkdir()
-    command = [sys.executable, "-m", "local_test", "feed", source, str(folder / "train")]
-    writer = subprocess.Popen(command, cwd=measure.ROOT, env=dict(environment), stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "local_test", "feed", str(shards), str(folder / "train")]
+    writer = subprocess.Popen(command, cwd=measure.ROOT, stderr=subprocess.DEVNULL)
     try:
         yield FifoSource(Channel("train", "Pipe", folder))
     finally:
@@ -83,25 +94,27 @@ def by_feeder(scratch: Path, name: str, source: str, environment: Mapping[str, s
 
 
 @contextlib.contextmanager
-def served(scratch: Path, shards: Path) -> Iterator[dict[str, str]]:
-    """The local API with the shards in its S3; the environment that finds it."""
-    options = ["--runner", "process", "--port", "0", "--root", str(scratch / "api")]
+def by_api(scratch: Path, shards: Path) -> Iterator[FifoSource]:
+    """FIFOs of a job that the local API runs, whose container sleeps: they are read here in its place."""
+    root = scratch / "api"
+    options = ["--runner", "docker", "--port", "0", "--root", str(root)]
     command = [sys.executable, "-m", "local_test", "serve", *options]
     server = subprocess.Popen(command, cwd=measure.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         lines = [server.stdout.readline() for _ in range(4)]
         exports = dict(line.removeprefix("export ").strip().split("=") for line in lines)
-        environment = {**os.environ, **exports}
-        s3 = boto3.session.Session(
+        session = boto3.session.Session(
             exports["AWS_ACCESS_KEY_ID"], exports["AWS_SECRET_ACCESS_KEY"], region_name=exports["AWS_DEFAULT_REGION"]
-        ).client("s3", endpoint_url=exports["AWS_ENDPOINT_URL"])
+        )
+        s3 = session.client("s3", endpoint_url=exports["AWS_ENDPOINT_URL"])
         s3.create_bucket(Bucket=BUCKET)
         for path in sorted(shards.iterdir()):
             s3.upload_file(str(path), BUCKET, f"train/{path.name}")
-        yield environment
+        session.client("sagemaker", endpoint_url=exports["AWS_ENDPOINT_URL"]).create_training_job(**SLEEPING)
+        yield FifoSource(Channel("train", "Pipe", root / "training/sleeping/algo-1/opt/ml/input/data"))
     finally:
         server.terminate()
-        server.wait(60)
+        server.wait(180)
 
 
 if __name__ == "__main__":

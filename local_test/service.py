@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_test import snapshot
+from local_test import inside, snapshot
 from local_test.api import Api, measuring
 from local_test.api.experiments import Tracked
 from local_test.api.measuring import Measuring
@@ -150,7 +150,8 @@ class Service:
         watching = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
         tracking = Tracking(self._experiments, request, region)
         interrupting = asked_for(request)
-        storage = Storage(lambda: self._clients.get("s3", region))
+        here = {} if self._s3_url else {"inside": inside.chunks}
+        storage = Storage(lambda: self._clients.get("s3", region), **here)
         environ = self._environment((self._inside or self._server).url, region)
         observers = [watching, tracking, *interrupting]
         job = TrainingJob(request, self._store.jobs, self._runner, storage, environ, observers, tuning_arn=tuning_arn)
