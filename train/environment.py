@@ -1,8 +1,9 @@
 """What the platform gives a host: channels and their modes, hosts, folders. Read once, from an injected root folder."""
 
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,6 +39,7 @@ class Environment:
     output_data: Path
     checkpoints: Path
     tensorboard: Path | None = None  # where event files are wanted, if they are
+    variables: Mapping[str, str] = field(default_factory=dict)  # the container's own
 
     def channel(self, name: str) -> Channel:
         """The channel of that name; TrainingError names those that the job has."""
@@ -50,7 +52,7 @@ class Environment:
         return self.channels[name]
 
 
-def read(root: Path) -> Environment:
+def read(root: Path, variables: Mapping[str, str] = os.environ) -> Environment:
     """The environment below `root`, which is /opt/ml on the service and SAGEMAKER_BASE_DIR elsewhere."""
     config = root / "input/config"
     resources = _json(config / "resourceconfig.json")
@@ -66,6 +68,7 @@ def read(root: Path) -> Environment:
         output_data=root / "output/data",
         checkpoints=_moved(_json(config / "checkpointconfig.json").get("LocalPath") or OPT_ML / "checkpoints", root),
         tensorboard=_tensorboard(_json(config / "trainingjobconfig.json"), root),
+        variables=dict(variables),
     )
 
 

@@ -9,13 +9,14 @@ from dataclasses import asdict
 import keras
 import numpy as np
 
-from train import evaluation, export, fifo, metrics, model, pipeline, report, system
+from train import evaluation, export, fifo, metrics, mlflow_run, model, pipeline, report, system
 from train.augmentation import changes
 from train.checkpoint import Checkpoints, Progress, as_arrays, restore, same_order, variables_of
 from train.cluster import Cluster, joined, stopping_together
 from train.environment import Environment
 from train.errors import StopRequested, TrainingError
 from train.loop import Loop
+from train.mlflow_run import MlflowRun
 from train.pictures import Pictures, describe
 from train.replicas import Replicas
 from train.schedule import schedule
@@ -81,7 +82,11 @@ class _Job:
             "InstanceCount": len(cluster.hosts),
         }
         self._progress = Progress(order=order)
-        self._events = Events(environment.tensorboard, named) if environment.tensorboard and self._first else None
+        self._runs: list[Events | MlflowRun] = []  # who else is told of the job's epochs and its end
+        if environment.tensorboard and self._first:
+            self._runs.append(Events(environment.tensorboard, named))
+        if environment.variables.get(mlflow_run.URI) and self._first:
+            self._runs.append(MlflowRun(environment.variables, named))
         self._best: dict[str, np.ndarray] = {}
         _log.info("model=%s parameters=%d", settings.model, self._model.count_params())
         _log.info("%s", " ".join(f"{name}={value}" for name, value in asdict(settings).items()))
@@ -146,8 +151,8 @@ class _Job:
         self._save()  # before the line: whoever reads it may rely on the epoch
         if self._first:
             metrics.report(result)
-        if self._events:
-            self._events.epoch(result)
+        for run in self._runs:
+            run.epoch(result)
         if result.input_wait > _SLOW_INPUT:
             _log.info(
                 "Input is the bottleneck: %.0f %% of the training time of epoch %d was spent waiting for it. "
@@ -170,8 +175,8 @@ class _Job:
         result = evaluation.joined(parts) if parts else part
         folder = self._environment.output_data
         page = report.write(folder, self._progress.history, result, self._pictures.classes, self._facts())
-        if self._events:
-            self._events.end()
+        for run in self._runs:
+            run.end()
         _log.info("validation accuracy %.4f over %d pictures; report %s", result.accuracy, result.examples, page)
 
     def save_stopped(self) -> None:
@@ -180,6 +185,9 @@ class _Job:
         self._save()
         if self._progress.history and self._first:
             export.export(self._asked, self._pictures, self._environment.model)
+        for run in self._runs:
+            if isinstance(run, MlflowRun):
+                run.end("KILLED")
         _log.info(
             "Stopped in epoch %d after step %d, saved in %.1f s. Run with the same checkpoints to go on from here.",
             self._progress.epoch + 1, self._progress.step, time.monotonic() - began,

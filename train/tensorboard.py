@@ -15,7 +15,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from train.metrics import EpochMetrics
 
-_SCALARS = {
+SCALARS = {
     "train/loss": "train_loss",
     "train/accuracy": "train_accuracy",
     "validation/loss": "validation_loss",
@@ -46,7 +46,7 @@ class Events:
         )
         self._step = metrics.epoch
         with self._writer.as_default():
-            for tag, name in _SCALARS.items():
+            for tag, name in SCALARS.items():
                 value = tf.constant(getattr(metrics, name), tf.float32)
                 tf.summary.write(tag, value, step=metrics.epoch, metadata=metadata)
         self._writer.flush()
