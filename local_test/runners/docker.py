@@ -53,7 +53,7 @@ class DockerRunner:
             raise RunnerError(
                 f"No Docker engine answers. Received: {_one_line(error)}. Start one, or use --runner process"
             ) from None
-        self._client = client
+        self._client, self._known = client, None
 
     def close(self) -> None:
         self._client.close()
@@ -74,14 +74,18 @@ class DockerRunner:
         return self._limits(spec).notes
 
     def _limits(self, spec: ContainerSpec) -> Limits:
-        if not spec.instance_type:
-            return Limits()
-        try:
-            info = self._client.info()
-        except _ENGINE_ERRORS as error:
-            raise RunnerError(f"The engine does not say what it has. Received: {_one_line(error)}") from None
-        gpus = len(list(_GPUS.glob("*"))) if "nvidia" in (info.get("Runtimes") or {}) else 0
-        return limits(spec.instance_type, Machine(info["NCPU"], info["MemTotal"], gpus))
+        return limits(spec.instance_type, self._machine()) if spec.instance_type else Limits()
+
+    def _machine(self) -> Machine:
+        """Asked once: the answer takes the engine 10 ms, and jobs come by the dozen."""
+        if self._known is None:
+            try:
+                info = self._client.info()
+            except _ENGINE_ERRORS as error:
+                raise RunnerError(f"The engine does not say what it has. Received: {_one_line(error)}") from None
+            gpus = len(list(_GPUS.glob("*"))) if "nvidia" in (info.get("Runtimes") or {}) else 0
+            self._known = Machine(info["NCPU"], info["MemTotal"], gpus)
+        return self._known
 
     @contextmanager
     def connected(self, spec: ContainerSpec) -> Iterator[str]:
