@@ -9,10 +9,12 @@ import tarfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 
 from local_test.files import file_uri
 from local_test.job import TrainingJob
@@ -126,7 +128,8 @@ def image(docker_engine: Any) -> Iterator[str]:
     """An image of a few MB from this machine's own shell; its `train` evaluates the variable PROGRAM."""
     docker_engine.api.import_image_from_data(_root_folder(), repository=IMAGE.split(":")[0], tag=IMAGE.split(":")[1])
     yield IMAGE
-    docker_engine.images.remove(IMAGE, force=True)
+    with suppress(NotFound):  # other tests have this fixture under another name
+        docker_engine.images.remove(IMAGE, force=True)
 
 
 def _root_folder() -> bytes:

@@ -127,5 +127,5 @@ def test_bayesian_learns_and_repeats_itself_with_a_seed() -> None:
 
 
 def test_a_strategy_that_there_is_not() -> None:
-    with pytest.raises(BadRequest, match="Strategy Hyperband is not supported locally"):
-        choose_strategy("Hyperband", [], None)
+    with pytest.raises(BadRequest, match="Strategy Simplex is not supported locally"):
+        choose_strategy("Simplex", [], None)
