@@ -30,14 +30,14 @@ class Kind:
     def __init__(self, folder: Path, what: str, resource: str, now: Callable[[], datetime]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.what, self.resource, self._folder, self._now = what, resource, folder, now
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
         found = load(folder, f"Describe{what}")
         self._entities: dict[str, Entity] = {entity[f"{what}Name"].lower(): entity for entity in found}
 
     def create(self, members: Members, region: str) -> Entity:
         """BadRequest if there is one of that name."""
         name = members[f"{self.what}Name"]
-        with self.lock:
+        with self._lock:
             if name.lower() in self._entities:
                 raise BadRequest(
                     f"{self.what} names must be unique within an AWS account and region. {self.what} with name "
@@ -53,21 +53,26 @@ class Kind:
 
     def get(self, name: str) -> Entity:
         """A copy, by name or ARN. ResourceNotFound if there is none."""
-        with self.lock:
+        with self._lock:
             return copy.deepcopy(self._found(name))
 
+    def name(self, name: str) -> str:
+        """As it was made, by a name in any case or an ARN. ResourceNotFound if there is none."""
+        with self._lock:
+            return self._found(name)[f"{self.what}Name"]
+
     def has(self, name: str) -> bool:
-        with self.lock:
+        with self._lock:
             return name.lower() in self._entities
 
     def all(self) -> list[Entity]:
         """Copies."""
-        with self.lock:
+        with self._lock:
             return [copy.deepcopy(entity) for entity in self._entities.values()]
 
     def change(self, name: str, change: Callable[[Entity], object]) -> Entity:
         """The entity after `change`, which gets a copy to alter."""
-        with self.lock:
+        with self._lock:
             entity = copy.deepcopy(self._found(name))
             change(entity)
             entity["LastModifiedTime"] = self._now()
@@ -76,7 +81,7 @@ class Kind:
 
     def delete(self, name: str) -> Entity:
         """The entity that was."""
-        with self.lock:
+        with self._lock:
             entity = self._found(name)
             del self._entities[entity[f"{self.what}Name"].lower()]
             remove(self._folder / entity[f"{self.what}Name"])
@@ -84,7 +89,7 @@ class Kind:
 
     def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
         """The tags after `change`, which gets those before."""
-        with self.lock:
+        with self._lock:
             before = self.get(name)["Tags"]
             after = change(list(before))
             if after != before:
@@ -93,7 +98,7 @@ class Kind:
 
     def folder(self, name: str) -> Path:
         """Of an entity that is there."""
-        return self._folder / self.get(name)[f"{self.what}Name"]
+        return self._folder / self.name(name)
 
     def _found(self, name: str) -> Entity:
         entity = self._entities.get(name.rpartition("/")[2].lower())
@@ -118,7 +123,7 @@ class Experiments:
 
     def create_trial(self, members: Members, region: str) -> Entity:
         with self._lock:
-            experiment = self.experiments.get(members["ExperimentName"])["ExperimentName"]
+            experiment = self.experiments.name(members["ExperimentName"])
             return self.trials.create({**members, "ExperimentName": experiment, "Components": []}, region)
 
     def associate(self, component: str, trial: str) -> tuple[Entity, Entity]:
@@ -144,19 +149,18 @@ class Experiments:
     def measured(self, component: str) -> Measured:
         """The values of a component that is there."""
         with self._lock:
-            name = self.components.get(component)["TrialComponentName"]
+            name = self.components.name(component)
             if name not in self._measured:
                 self._measured[name] = Measured(self.components.folder(name) / "metrics.jsonl")
             return self._measured[name]
 
-    def described(self, component: str) -> Entity:
+    def summarised(self, component: Entity) -> Entity:
         """With the summary of its metrics."""
-        entity = self.components.get(component)
-        source = entity.get("Source", {}).get("SourceArn", entity["TrialComponentArn"])
-        return {**entity, "Metrics": self.measured(component).summary(source)}
+        source = component.get("Source", {}).get("SourceArn", component["TrialComponentArn"])
+        return {**component, "Metrics": self.measured(component["TrialComponentName"]).summary(source)}
 
     def trials_of(self, component: str) -> list[Entity]:
-        name = self.components.get(component)["TrialComponentName"]
+        name = self.components.name(component)
         return [trial for trial in self.trials.all() if name in trial["Components"]]
 
     def parents(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
@@ -171,7 +175,7 @@ class Experiments:
 
     def delete_experiment(self, name: str) -> Entity:
         with self._lock:
-            name = self.experiments.get(name)["ExperimentName"]
+            name = self.experiments.name(name)
             trials = [trial["TrialName"] for trial in self.trials.all() if trial["ExperimentName"] == name]
             if trials:
                 raise BadRequest(f"Experiment '{name}' still has trials: {', '.join(trials)}. Delete them first")

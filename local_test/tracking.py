@@ -8,12 +8,12 @@ from typing import Any
 
 from local_test.errors import BadRequest, LocalTestError
 from local_test.experiments import Experiments
+from local_test.history import FINAL_STATUSES
 from local_test.measured import Point
 from local_test.metrics import Metric
 from local_test.observer import Observer
 
-SUFFIX = "-aws-training-job"
-_OVER = ("Completed", "Failed", "Stopped")
+_SUFFIX = "-aws-training-job"
 _TEXT = 2500  # characters of a parameter's StringValue
 
 
@@ -39,7 +39,7 @@ class Tracking(Observer):
     def __init__(self, experiments: Experiments, request: Mapping[str, Any], region: str) -> None:
         check(request, experiments)
         self._experiments, self._request, self._region = experiments, request, region
-        self._name = f"{request['TrainingJobName']}{SUFFIX}"
+        self._name = _component(request)
         self._begun = False
 
     def on_transition(self, description: dict[str, Any]) -> None:
@@ -90,9 +90,14 @@ class Tracking(Observer):
         return name
 
 
+def _component(job: Mapping[str, Any]) -> str:
+    """The component's name, of a request or of a description."""
+    return f"{job['TrainingJobName']}{_SUFFIX}"
+
+
 def update(experiments: Experiments, description: Mapping[str, Any]) -> None:
     """The component of a job, if there is one, as the job is now."""
-    name = f"{description['TrainingJobName']}{SUFFIX}"
+    name = _component(description)
     if not experiments.components.has(name):
         return
     status, reason = description["TrainingJobStatus"], description.get("FailureReason", "")
@@ -112,8 +117,8 @@ def update(experiments: Experiments, description: Mapping[str, Any]) -> None:
 
 def catch_up(experiments: Experiments, description: Mapping[str, Any]) -> None:
     """The component of a job that ended with an earlier server, or because of its end."""
-    name = f"{description['TrainingJobName']}{SUFFIX}"
-    if description["TrainingJobStatus"] in _OVER and experiments.components.has(name):
+    name = _component(description)
+    if description["TrainingJobStatus"] in FINAL_STATUSES and experiments.components.has(name):
         known = experiments.components.get(name).get("Status", {}).get("PrimaryStatus")
         if known != description["TrainingJobStatus"]:
             update(experiments, description)

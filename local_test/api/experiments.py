@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local_test.api import Operation
-from local_test.api.listing import created, page, sort_key
+from local_test.api.listing import filtered, page, sort_key
 from local_test.errors import BadRequest
 from local_test.experiments import Entity, Experiments, Kind
 
@@ -19,67 +19,41 @@ class Tracked:
         self._all = experiments
 
     def operations(self) -> dict[str, Operation]:
-        found = self._experiments() | self._trials() | self._components()
-        return {name: _without_region(call) for name, call in found.items()} | {
-            "CreateExperiment": lambda request, region: _arn(self._all.experiments, self._create(request, region)),
-            "CreateTrial": lambda request, region: _arn(self._all.trials, self._all.create_trial(request, region)),
-            "CreateTrialComponent": lambda request, region: _arn(
-                self._all.components, self._all.components.create(_timed(request), region)
-            ),
-        }
-
-    def _create(self, request: Request, region: str) -> Entity:
-        return self._all.experiments.create(request, region)
-
-    # Experiments
-
-    def _experiments(self) -> dict[str, Callable[[Request], Mapping[str, Any]]]:
-        kind = self._all.experiments
-        return {
-            "DescribeExperiment": lambda request: kind.get(request["ExperimentName"]),
-            "UpdateExperiment": lambda request: _updated(kind, request),
-            "DeleteExperiment": lambda request: _arn(kind, self._all.delete_experiment(request["ExperimentName"])),
-            "ListExperiments": lambda request: _listed(kind, kind.all(), request),
-        }
-
-    # Trials
-
-    def _trials(self) -> dict[str, Callable[[Request], Mapping[str, Any]]]:
-        kind = self._all.trials
-        return {
-            "DescribeTrial": lambda request: kind.get(request["TrialName"]),
-            "UpdateTrial": lambda request: _updated(kind, request),
-            "DeleteTrial": lambda request: _arn(kind, self._all.delete_trial(request["TrialName"])),
+        every = self._all
+        found: dict[str, Callable[[Request], Mapping[str, Any]]] = {
+            **_common(every.experiments, every.delete_experiment),
+            **_common(every.trials, every.delete_trial),
+            **_common(every.components, every.delete_component),
+            "ListExperiments": lambda request: _listed(every.experiments, every.experiments.all(), request),
             "ListTrials": self._list_trials,
+            "ListTrialComponents": self._list_components,
+            # a component's have more to them
+            "DescribeTrialComponent": lambda request: every.summarised(
+                every.components.get(request["TrialComponentName"])
+            ),
+            "UpdateTrialComponent": self._update_component,
+            "AssociateTrialComponent": lambda request: self._both(every.associate, request),
+            "DisassociateTrialComponent": lambda request: self._both(every.disassociate, request),
+        }
+        return {name: _without_region(call) for name, call in found.items()} | {
+            "CreateExperiment": lambda request, region: _arn(
+                every.experiments, every.experiments.create(request, region)
+            ),
+            "CreateTrial": lambda request, region: _arn(every.trials, every.create_trial(request, region)),
+            "CreateTrialComponent": lambda request, region: _arn(
+                every.components, every.components.create(_timed(request), region)
+            ),
         }
 
     def _list_trials(self, request: Request) -> Mapping[str, Any]:
         component, name = request.get("TrialComponentName"), request.get("ExperimentName")
         found = self._all.trials_of(component) if component else self._all.trials.all()
         if name:
-            name = self._all.experiments.get(name)["ExperimentName"]
+            name = self._all.experiments.name(name)
         return _listed(self._all.trials, [trial for trial in found if name in (None, trial["ExperimentName"])], request)
 
-    # Trial components
-
-    def _components(self) -> dict[str, Callable[[Request], Mapping[str, Any]]]:
-        kind = self._all.components
-        return {
-            "DescribeTrialComponent": lambda request: self._all.described(request["TrialComponentName"]),
-            "UpdateTrialComponent": self._update_component,
-            "DeleteTrialComponent": lambda request: _arn(
-                kind, self._all.delete_component(request["TrialComponentName"])
-            ),
-            "ListTrialComponents": self._list_components,
-            "AssociateTrialComponent": lambda request: self._both(
-                *self._all.associate(request["TrialComponentName"], request["TrialName"])
-            ),
-            "DisassociateTrialComponent": lambda request: self._both(
-                *self._all.disassociate(request["TrialComponentName"], request["TrialName"])
-            ),
-        }
-
-    def _both(self, component: Entity, trial: Entity) -> Mapping[str, Any]:
+    def _both(self, change: Callable[[str, str], tuple[Entity, Entity]], request: Request) -> Mapping[str, Any]:
+        component, trial = change(request["TrialComponentName"], request["TrialName"])
         return {**_arn(self._all.components, component), **_arn(self._all.trials, trial)}
 
     def _update_component(self, request: Request) -> Mapping[str, Any]:
@@ -101,15 +75,30 @@ class Tracked:
         asked = [name for name in ("ExperimentName", "TrialName", "SourceArn") if name in request]
         if len(asked) > 1:
             raise BadRequest(f"Trial components are listed by one of these. Received: {', '.join(asked)}")
-        found = [item for item in self._all.components.all() if not asked or self._has(item, asked[0], request)]
+        found = self._all.components.all()
+        if "SourceArn" in request:  # as it is looked for, an ARN in lower case
+            source = request["SourceArn"].lower()
+            found = [item for item in found if item.get("Source", {}).get("SourceArn", "").lower() == source]
+        elif asked:
+            names = self._names_in(asked[0], request)
+            found = [item for item in found if item["TrialComponentName"] in names]
         return _listed(self._all.components, found, request)
 
-    def _has(self, component: Entity, member: str, request: Request) -> bool:
-        if member == "SourceArn":  # as it is looked for, an ARN in lower case
-            return component.get("Source", {}).get("SourceArn", "").lower() == request[member].lower()
+    def _names_in(self, member: str, request: Request) -> set[str]:
+        """Of the components of a trial, or of all trials of an experiment."""
         kind = self._all.experiments if member == "ExperimentName" else self._all.trials
-        wanted = kind.get(request[member])[member]
-        return any(trial[member] == wanted for trial in self._all.trials_of(component["TrialComponentName"]))
+        wanted = kind.name(request[member])
+        return {name for trial in self._all.trials.all() if trial[member] == wanted for name in trial["Components"]}
+
+
+def _common(kind: Kind, delete: Callable[[str], Entity]) -> dict[str, Callable[[Request], Mapping[str, Any]]]:
+    """What every kind has."""
+    name = f"{kind.what}Name"
+    return {
+        f"Describe{kind.what}": lambda request: kind.get(request[name]),
+        f"Update{kind.what}": lambda request: _updated(kind, request),
+        f"Delete{kind.what}": lambda request: _arn(kind, delete(request[name])),
+    }
 
 
 def _without_region(call: Callable[[Request], Mapping[str, Any]]) -> Operation:
@@ -135,7 +124,7 @@ def _listed(kind: Kind, found: list[Entity], request: Request) -> Mapping[str, A
     """Summaries, a page of them: the newest first unless told otherwise, as the service does."""
     name = f"{kind.what}Name"
     asked = {"SortOrder": "Descending", **request}
-    shown, more = page([item for item in found if created(item, request)], asked, sort_key(asked, name, name))
+    shown, more = page(filtered(found, request, name, name), asked, sort_key(asked, name, name))
     members = (name, f"{kind.what}Arn", "DisplayName", "Status", "StartTime", "EndTime")
     members += ("CreationTime", "CreatedBy", "LastModifiedTime", "LastModifiedBy")
     summaries = [

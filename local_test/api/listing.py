@@ -28,11 +28,6 @@ def _matches(item: Mapping[str, Any], request: Mapping[str, Any], name: str, sta
     return request.get("NameContains", "") in item[name] and request.get("StatusEquals") in (None, item[status])
 
 
-def created(item: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    """Whether CreatedAfter and CreatedBefore let it through."""
-    return _between(item["CreationTime"], request.get("CreatedAfter"), request.get("CreatedBefore"))
-
-
 def _between(time: datetime, after: float | None, before: float | None) -> bool:
     seconds = time.timestamp()
     return (after is None or seconds > after) and (before is None or seconds < before)

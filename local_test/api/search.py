@@ -53,8 +53,8 @@ class Search:
     def _components(self) -> Iterator[Entity]:
         parents = self._experiments.parents()
         for item in self._experiments.components.all():
-            name = item["TrialComponentName"]
-            yield {**self._experiments.described(name), "Parents": parents.get(name, [])}
+            parents_of_it = parents.get(item["TrialComponentName"], [])
+            yield {**self._experiments.summarised(item), "Parents": parents_of_it}
 
 
 def _simple(component: Entity) -> Entity:
