@@ -33,6 +33,7 @@ _STATUS = {
 }
 _FINAL = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 FINAL_STATUSES = ("Completed", "Failed", "Stopped")
+PLATFORM = "InternalServerError"  # begins the FailureReason that RetryStrategy is for: the platform's own fault
 _DEFAULT_MAX_RUNTIME = 86400  # the service's, in seconds
 _FAILURE_CHARACTERS = 1024  # how much of /opt/ml/output/failure the service shows
 

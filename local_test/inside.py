@@ -7,8 +7,7 @@ from typing import Any, BinaryIO
 from moto.s3.models import s3_backends
 
 from local_test.job import ACCOUNT
-
-_CHUNK_BYTES = 1 << 20
+from local_test.storage import CHUNK_BYTES
 
 
 def chunks(bucket: str, key: str) -> Iterator[bytes] | None:
@@ -23,11 +22,11 @@ def chunks(bucket: str, key: str) -> Iterator[bytes] | None:
                 return _read(open(f"/proc/self/fd/{buffer.fileno()}", "rb", buffering=0))  # noqa: PTH123
             buffer.seek(0)
             content = buffer.read()  # a small one is in memory
-        return (content[start : start + _CHUNK_BYTES] for start in range(0, len(content), _CHUNK_BYTES))
+        return (content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES))
     return None
 
 
 def _read(file: BinaryIO) -> Iterator[bytes]:
     with file:
-        while chunk := file.read(_CHUNK_BYTES):
+        while chunk := file.read(CHUNK_BYTES):
             yield chunk

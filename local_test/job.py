@@ -22,7 +22,7 @@ from local_test.checkpoints import Checkpoints
 from local_test.errors import BadRequest, Cancelled, DataError, ResourceInUse, RunnerError
 from local_test.feeder import Fed
 from local_test.files import file_uri, write_json
-from local_test.history import History, algorithm_error
+from local_test.history import PLATFORM, History, algorithm_error
 from local_test.logs import LogFile
 from local_test.member import Member, find_hosts, specification
 from local_test.metrics import MetricFile, MetricReader
@@ -50,7 +50,6 @@ _LAST_STATES = {
     "max runtime": "MaxRuntimeExceeded",
     "max wait": "MaxWaitTimeExceeded",
 }
-_PLATFORM = "InternalServerError"  # begins the FailureReason that RetryStrategy is for
 
 
 class _Failed(Exception):  # noqa: N818 - the job's end, not an error of this program
@@ -164,7 +163,7 @@ class TrainingJob:
         except _Failed as failed:
             self.history.fail(str(failed))
         except BaseException as error:  # a bug, or this program is being ended: leave no job that seems to run
-            self.history.fail(f"{_PLATFORM}: {error or type(error).__name__}")
+            self.history.fail(f"{PLATFORM}: {error or type(error).__name__}")
             raise
         finally:
             self._remove_trees()
@@ -201,7 +200,7 @@ class TrainingJob:
                         return outcome
                     again = "Interrupted"
                 except _Failed as failed:
-                    if not retries or not str(failed).startswith(_PLATFORM):
+                    if not retries or not str(failed).startswith(PLATFORM):
                         raise
                     retries -= 1
                     again = "Restarting"
@@ -327,7 +326,7 @@ class TrainingJob:
                 shown = self._fed if member is self.members[0] else lambda _: None
                 member.start_feeders(stack, self._storage, shown, self._feed_failed)
         except DataError as error:
-            raise _Failed(f"{_PLATFORM}: {error}") from None
+            raise _Failed(f"{PLATFORM}: {error}") from None
 
     def _run_containers(self, rows: MetricFile) -> Outcome:
         with ExitStack() as stack:
@@ -341,7 +340,7 @@ class TrainingJob:
                 with listening(containers, lambda index, line: self._line(index, line, logs, rows), self._events):
                     return self._timed(supervisor)
             except RunnerError as error:
-                raise _Failed(f"{_PLATFORM}: {error}") from None
+                raise _Failed(f"{PLATFORM}: {error}") from None
 
     def _start_containers(self, stack: ExitStack) -> list[Container]:
         network = stack.enter_context(self._runner.connected(self.members[0].spec))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from local_test.errors import BadRequest, ResourceInUse
-from local_test.history import FINAL_STATUSES, History
+from local_test.history import FINAL_STATUSES, PLATFORM, History
 from local_test.job import TrainingJob, now_utc
 from local_test.metrics import Metric
 from local_test.observer import Observer
@@ -18,7 +18,7 @@ from local_test.store import Store, Tag, change_tags
 # (request, region, ARN of its tuning job) → an accepted job
 NewJob = Callable[[Mapping[str, Any], str, str | None], TrainingJob]
 RETURN_SECONDS = 30.0
-LEFT = "InternalServerError: The local server ended while the job ran. Start the job again"
+LEFT = f"{PLATFORM}: The local server ended while the job ran. Start the job again"
 
 
 class NotFound(BadRequest):

@@ -36,7 +36,7 @@ class MetricReader:
         found = []
         for name, pattern in self._patterns:
             match = pattern.search(line)
-            value = _number(match[1]) if match else None
+            value = number(match[1]) if match else None
             if value is not None:
                 found.append(self._next(name, value, now))
         return found
@@ -77,7 +77,8 @@ def _compile(name: str, regex: str) -> re.Pattern[str]:
     return pattern
 
 
-def _number(text: str | None) -> float | None:
+def number(text: str | None) -> float | None:
+    """What the text says, None if that is no number."""
     try:
         return float(text) if text else None
     except ValueError:

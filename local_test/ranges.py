@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_test.errors import BadRequest
+from local_test.metrics import number
 
 _AUTO_DECADES = 2.0  # Auto is logarithmic where a range spans more; the service does not say what it does
 _LIMIT = 30  # ranges of a job
@@ -46,10 +47,8 @@ class Numeric:
 
     def includes(self, text: str) -> bool:
         """Whether it is a number of the range; a static value may be any text."""
-        try:
-            return self.low <= float(text) <= self.high
-        except ValueError:
-            return False
+        value = number(text)
+        return value is not None and self.low <= value <= self.high
 
     def _at(self, part: float) -> float:
         """`part` (0 to 1) of the way through the range, in its scaling. Integers have equal shares of a linear one."""

@@ -10,7 +10,7 @@ from local_test.errors import BadRequest, LocalTestError
 from local_test.experiments import Experiments
 from local_test.history import FINAL_STATUSES
 from local_test.measured import Point
-from local_test.metrics import Metric
+from local_test.metrics import Metric, number
 from local_test.observer import Observer
 
 _SUFFIX = "-aws-training-job"
@@ -135,11 +135,8 @@ def _parameters(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
 
 
 def _value(text: str) -> Mapping[str, Any]:
-    try:
-        number = float(text)
-    except ValueError:
-        return {"StringValue": text[:_TEXT]}
-    return {"NumberValue": number} if math.isfinite(number) else {"StringValue": text}
+    value = number(text)
+    return {"StringValue": text[:_TEXT]} if value is None or not math.isfinite(value) else {"NumberValue": value}
 
 
 def _inputs(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from local_test.errors import LocalTestError
-from local_test.history import FINAL_STATUSES
+from local_test.history import FINAL_STATUSES, PLATFORM
 from local_test.metrics import Metric
 from local_test.tuning_request import Definition, read_plan
 from local_test.warm_start import FINAL_OBJECTIVE, OBJECTIVE, Find
@@ -31,7 +31,6 @@ _SUMMARY = (
     "FailureReason",
 )
 _COUNTERS = {"Completed": "Completed", "Failed": "NonRetryableError", "Stopped": "Stopped"}
-_RETRYABLE = "InternalServerError"  # begins the FailureReason of what failed by the platform's fault
 
 
 class Trainer(Protocol):
@@ -315,7 +314,7 @@ def counters(children: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _counter(child: Mapping[str, Any]) -> str:
-    if child["TrainingJobStatus"] == "Failed" and child.get("FailureReason", "").startswith(_RETRYABLE):
+    if child["TrainingJobStatus"] == "Failed" and child.get("FailureReason", "").startswith(PLATFORM):
         return "RetryableError"
     return _COUNTERS.get(child["TrainingJobStatus"], "InProgress")
 

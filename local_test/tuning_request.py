@@ -15,9 +15,8 @@ from local_test.storage import join_uri
 from local_test.strategies import Strategy, choose_strategy, grid_size
 from local_test.support import check_request
 from local_test.validation import validate
-from local_test.warm_start import OBJECTIVE, Described, Find, given_definitions, observations, read_parents
+from local_test.warm_start import MOST_JOBS, OBJECTIVE, Described, Find, given_definitions, observations, read_parents
 
-_JOBS = 750
 # Not supported: path in the configuration → the value that asks for nothing. Everything else is acted on.
 _REFUSED: Mapping[str, Any] = {
     "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected.CompleteOnConvergence": "Disabled",
@@ -188,6 +187,6 @@ def _max_jobs(config: Mapping[str, Any], definitions: Sequence[Definition]) -> i
         asked = combinations
     if asked is None:
         raise BadRequest("ResourceLimits.MaxNumberOfTrainingJobs is missing: only Strategy Grid knows it by itself")
-    if asked > _JOBS:
-        raise BadRequest(f"A tuning job makes at most {_JOBS} training jobs. Received: {asked}")
+    if asked > MOST_JOBS:
+        raise BadRequest(f"A tuning job makes at most {MOST_JOBS} training jobs. Received: {asked}")
     return asked

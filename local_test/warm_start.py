@@ -5,12 +5,13 @@ from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.history import FINAL_STATUSES
+from local_test.metrics import number
 
 OBJECTIVE = "_tuning_objective_metric"  # a hyperparameter of every child
 FINAL_OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
 Described = tuple[dict[str, Any], list[dict[str, Any]]]  # a tuning job and the summaries of its training jobs
 Find = Callable[[str], Described]
-_JOBS = 750
+MOST_JOBS = 750  # of a tuning job, its parents' included
 _CHANGES = 10
 # what of a definition may differ from the parent's, in the service's order
 _CHANGEABLE = (
@@ -42,8 +43,8 @@ def read_parents(request: Mapping[str, Any], find: Find, max_jobs: int) -> list[
         raise BadRequest(f"ParentHyperParameterTuningJobs must be different ones. Received: {', '.join(names)}")
     parents = [_ended(name, find) for name in names]
     total = max_jobs + sum(len(children) for _, children in parents)
-    if total > _JOBS:
-        raise BadRequest(f"A tuning job and its parents make at most {_JOBS} training jobs. Received: {total}")
+    if total > MOST_JOBS:
+        raise BadRequest(f"A tuning job and its parents make at most {MOST_JOBS} training jobs. Received: {total}")
     for parent, _ in parents:
         for definition in given_definitions(request):
             _check(definition, _same(definition, parent), config["WarmStartType"] == "IdenticalDataAndAlgorithm")
@@ -143,16 +144,8 @@ def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> int:
         if name in ranges:
             count += len(ranges[name][1].get("Values", [None]))
         elif static[name] != value:
-            count += 1 if _is_number(value) and _is_number(static[name]) else 2
+            count += 2 if None in (number(value), number(static[name])) else 1
     return count
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def observations(
