@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HELPERS = {"__init__", "__main__", "data", "measure", "peer", "writer"}
+HELPERS = {"__init__", "__main__", "data", "local_api", "measure", "peer", "writer"}
 TOPICS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HELPERS)
 # these take --data
 OVER_SHARDS = {"feeding", "hosts", "memory", "pipe_training", "reader", "streaming", "time_to_accuracy"}

@@ -9,28 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
-
 from benchmarks import measure
+from benchmarks.local_api import BUCKET, job, served
 from train.environment import Channel
 from train.fifo import FifoSource
 
 CAT = "cat"
-BUCKET = "bench"
-SOURCE = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/train/"}
-SLEEPING = {
-    "TrainingJobName": "sleeping",
-    "AlgorithmSpecification": {
-        "TrainingImage": os.environ.get("IMAGE", "cv-keras-cifar10:local"),
-        "TrainingInputMode": "Pipe",
-        "ContainerEntrypoint": ["sh", "-c", "trap 'exit' TERM; sleep 3600 & wait"],
-    },
-    "RoleArn": "arn:aws:iam::123456789012:role/local",
-    "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": SOURCE}}],
-    "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
-    "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-    "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
-}
 REPEATS = 4  # passes a figure: one is over in a tenth of a second
 
 
@@ -96,25 +80,15 @@ def by_feeder(scratch: Path, shards: Path) -> Iterator[FifoSource]:
 @contextlib.contextmanager
 def by_api(scratch: Path, shards: Path) -> Iterator[FifoSource]:
     """FIFOs of a job that the local API runs, whose container sleeps: they are read here in its place."""
-    root = scratch / "api"
-    options = ["--runner", "docker", "--port", "0", "--root", str(root)]
-    command = [sys.executable, "-m", "local_test", "serve", *options]
-    server = subprocess.Popen(command, cwd=measure.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        lines = [server.stdout.readline() for _ in range(4)]
-        exports = dict(line.removeprefix("export ").strip().split("=") for line in lines)
-        session = boto3.session.Session(
-            exports["AWS_ACCESS_KEY_ID"], exports["AWS_SECRET_ACCESS_KEY"], region_name=exports["AWS_DEFAULT_REGION"]
-        )
-        s3 = session.client("s3", endpoint_url=exports["AWS_ENDPOINT_URL"])
-        s3.create_bucket(Bucket=BUCKET)
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/train/"}
+    channels = [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}]
+    with served(scratch / "api") as client:
+        s3 = client("s3")
         for path in sorted(shards.iterdir()):
             s3.upload_file(str(path), BUCKET, f"train/{path.name}")
-        session.client("sagemaker", endpoint_url=exports["AWS_ENDPOINT_URL"]).create_training_job(**SLEEPING)
-        yield FifoSource(Channel("train", "Pipe", root / "training/sleeping/algo-1/opt/ml/input/data"))
-    finally:
-        server.terminate()
-        server.wait(180)
+        sleeping = job("sleeping", "trap 'exit' TERM; sleep 3600 & wait", "Pipe", InputDataConfig=channels)
+        client("sagemaker").create_training_job(**sleeping)
+        yield FifoSource(Channel("train", "Pipe", scratch / "api/training/sleeping/algo-1/opt/ml/input/data"))
 
 
 if __name__ == "__main__":

@@ -5,23 +5,19 @@ Compose; without them it is left out.
 """
 
 import argparse
-import contextlib
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from benchmarks import measure
+from benchmarks.local_api import IMAGE, job, served
 
-IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
 SDK = measure.ROOT / ".venv-sdk-v3/bin/python"
 TELL = 'python3 -c "import time; print(\\"running at\\", repr(time.time()), flush=True)"'
 DOCKER = "docker run"
@@ -44,8 +40,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory() as scratch, api(Path(scratch)) as start:
-        candidates: dict[str, Callable[[], float]] = {DOCKER: plain, "local API, from the accepted request": start}
+    with tempfile.TemporaryDirectory() as scratch, served(Path(scratch, "api")) as client:
+        sagemaker, folder = client("sagemaker"), Path(scratch, "api/training")
+        candidates: dict[str, Callable[[], float]] = {
+            DOCKER: plain,
+            "local API, from the accepted request": lambda: by_api(sagemaker, folder),
+        }
         if SDK.exists() and shutil.which("docker-compose"):
             candidates["SDK v3, local mode"] = lambda: local_mode(Path(scratch))
         for warm in candidates.values():
@@ -73,41 +73,10 @@ def plain() -> float:
     return told(done.stdout) - began
 
 
-@contextlib.contextmanager
-def api(scratch: Path) -> Iterator[Callable[[], float]]:
-    """Starts a job over the API; seconds from the answer to CreateTrainingJob."""
-    options = ["--runner", "docker", "--port", "0", "--root", str(scratch / "api")]
-    command = [sys.executable, "-m", "local_test", "serve", *options]
-    server = subprocess.Popen(command, cwd=measure.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        lines = [server.stdout.readline() for _ in range(4)]
-        exports = dict(line.removeprefix("export ").strip().split("=") for line in lines)
-        session = boto3.session.Session(
-            exports["AWS_ACCESS_KEY_ID"], exports["AWS_SECRET_ACCESS_KEY"], region_name=exports["AWS_DEFAULT_REGION"]
-        )
-        session.client("s3", endpoint_url=exports["AWS_ENDPOINT_URL"]).create_bucket(Bucket="bench")
-        sagemaker = session.client("sagemaker", endpoint_url=exports["AWS_ENDPOINT_URL"])
-        yield lambda: job(sagemaker, scratch / "api/training")
-    finally:
-        server.terminate()
-        server.wait(60)
-
-
-def job(sagemaker: Any, folder: Path) -> float:
-    """Seconds."""
+def by_api(sagemaker: Any, folder: Path) -> float:
+    """Seconds from the answer to CreateTrainingJob."""
     name = f"starting-{time.monotonic_ns()}"
-    sagemaker.create_training_job(
-        TrainingJobName=name,
-        AlgorithmSpecification={
-            "TrainingImage": IMAGE,
-            "TrainingInputMode": "File",
-            "ContainerEntrypoint": ["sh", "-c", TELL],
-        },
-        RoleArn="arn:aws:iam::123456789012:role/local",
-        OutputDataConfig={"S3OutputPath": "s3://bench/out"},
-        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        StoppingCondition={"MaxRuntimeInSeconds": 100},
-    )
+    sagemaker.create_training_job(**job(name, TELL))
     accepted = time.time()
     while sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "InProgress":
         time.sleep(0.05)
