@@ -12,12 +12,12 @@ import boto3
 
 from launch.client import run
 from launch.request import Options, request
+from launch.sdk import QUIET, tuner_arguments
 
 if TYPE_CHECKING:
     from sagemaker.estimator import Estimator
     from sagemaker.inputs import TrainingInput
     from sagemaker.session import Session
-    from sagemaker.tuner import HyperparameterTuner
 
 
 def create(chosen: Options) -> str:
@@ -28,9 +28,13 @@ def create(chosen: Options) -> str:
         experiment = wanted.get("ExperimentConfig")
         estimator.fit(_inputs(wanted), job_name=chosen.name, experiment_config=experiment, wait=False)
     else:
+        from sagemaker import parameter
+        from sagemaker.tuner import HyperparameterTuner
+
         job = wanted["TrainingJobDefinition"]
         estimator = _estimator(job, chosen, job["StaticHyperParameters"])
-        _tuner(estimator, wanted).fit(_inputs(job), job_name=chosen.name, wait=False)
+        tuner = HyperparameterTuner(estimator, **tuner_arguments(wanted, parameter))
+        tuner.fit(_inputs(job), job_name=chosen.name, wait=False)
     return chosen.name
 
 
@@ -59,12 +63,10 @@ def _estimator(job: Mapping[str, Any], chosen: Options, hyperparameters: Mapping
 
 
 def _session(chosen: Options) -> "Session":
-    """Without a bucket of ours the SDK would make one of its own; its telemetry has no time limit where there is no
-    network."""
+    """Without a bucket of ours the SDK would make one of its own."""
     from sagemaker.session import Session
 
-    quiet = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
-    return Session(boto3.session.Session(), default_bucket=chosen.bucket, sagemaker_config=quiet)
+    return Session(boto3.session.Session(), default_bucket=chosen.bucket, sagemaker_config=QUIET)
 
 
 def _inputs(job: Mapping[str, Any]) -> dict[str, "TrainingInput"]:
@@ -76,41 +78,6 @@ def _inputs(job: Mapping[str, Any]) -> dict[str, "TrainingInput"]:
         name: TrainingInput(source["S3Uri"], distribution=source["S3DataDistributionType"], input_mode=modes[name])
         for name, source in sources.items()
     }
-
-
-def _tuner(estimator: "Estimator", wanted: Mapping[str, Any]) -> "HyperparameterTuner":
-    from sagemaker.tuner import HyperparameterTuner
-
-    config = wanted["HyperParameterTuningJobConfig"]
-    limits, objective = config["ResourceLimits"], config["HyperParameterTuningJobObjective"]
-    return HyperparameterTuner(
-        estimator,
-        objective["MetricName"],
-        _ranges(config["ParameterRanges"]),
-        wanted["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"],
-        strategy=config["Strategy"],
-        objective_type=objective["Type"],
-        max_jobs=limits["MaxNumberOfTrainingJobs"],
-        max_parallel_jobs=limits["MaxParallelTrainingJobs"],
-    )
-
-
-def _ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
-    from sagemaker.parameter import CategoricalParameter, ContinuousParameter, IntegerParameter
-
-    numbers = {
-        "ContinuousParameterRanges": (ContinuousParameter, float),
-        "IntegerParameterRanges": (IntegerParameter, int),
-    }
-    found: dict[str, Any] = {
-        item["Name"]: kind(number(item["MinValue"]), number(item["MaxValue"]), item["ScalingType"])
-        for name, (kind, number) in numbers.items()
-        for item in ranges.get(name, [])
-    }
-    chosen = {
-        item["Name"]: CategoricalParameter(item["Values"]) for item in ranges.get("CategoricalParameterRanges", [])
-    }
-    return found | chosen
 
 
 if __name__ == "__main__":

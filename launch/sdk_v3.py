@@ -12,12 +12,12 @@ import boto3
 
 from launch.client import run
 from launch.request import Options, request
+from launch.sdk import QUIET, tuner_arguments
 
 if TYPE_CHECKING:
     from sagemaker.core.helper.session_helper import Session
     from sagemaker.core.shapes import Channel
     from sagemaker.train import ModelTrainer
-    from sagemaker.train.tuner import HyperparameterTuner
 
 
 def create(chosen: Options) -> str:
@@ -27,9 +27,13 @@ def create(chosen: Options) -> str:
         trainer = _trainer(wanted, chosen, wanted["HyperParameters"])
         trainer.train(_channels(wanted), wait=False, logs=False)
         return trainer._latest_training_job.training_job_name
+    from sagemaker.core import parameter
+    from sagemaker.train.tuner import HyperparameterTuner
+
     job = wanted["TrainingJobDefinition"]
     trainer = _trainer(job, chosen, job["StaticHyperParameters"])
-    _tuner(trainer, wanted).tune(_channels(job), job_name=chosen.name, wait=False)
+    tuner = HyperparameterTuner(trainer, **tuner_arguments(wanted, parameter))
+    tuner.tune(_channels(job), job_name=chosen.name, wait=False)
     return chosen.name
 
 
@@ -65,12 +69,10 @@ def _trainer(job: Mapping[str, Any], chosen: Options, hyperparameters: Mapping[s
 
 
 def _session(chosen: Options) -> "Session":
-    """Without a bucket of ours the SDK would make one of its own; its telemetry has no time limit where there is no
-    network."""
+    """Without a bucket of ours the SDK would make one of its own."""
     from sagemaker.core.helper.session_helper import Session
 
-    quiet = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
-    return Session(boto3.session.Session(), default_bucket=chosen.bucket, sagemaker_config=quiet)
+    return Session(boto3.session.Session(), default_bucket=chosen.bucket, sagemaker_config=QUIET)
 
 
 def _channels(job: Mapping[str, Any]) -> list["Channel"]:
@@ -87,39 +89,6 @@ def _channel(item: Mapping[str, Any], source: Mapping[str, str]) -> "Channel":
     )
     mode = {"input_mode": item["InputMode"]} if "InputMode" in item else {}
     return Channel(channel_name=item["ChannelName"], data_source=DataSource(s3_data_source=place), **mode)
-
-
-def _tuner(trainer: "ModelTrainer", wanted: Mapping[str, Any]) -> "HyperparameterTuner":
-    from sagemaker.train.tuner import HyperparameterTuner
-
-    config = wanted["HyperParameterTuningJobConfig"]
-    limits, objective = config["ResourceLimits"], config["HyperParameterTuningJobObjective"]
-    return HyperparameterTuner(
-        trainer,
-        objective["MetricName"],
-        _ranges(config["ParameterRanges"]),
-        wanted["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"],
-        strategy=config["Strategy"],
-        objective_type=objective["Type"],
-        max_jobs=limits["MaxNumberOfTrainingJobs"],
-        max_parallel_jobs=limits["MaxParallelTrainingJobs"],
-    )
-
-
-def _ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
-    from sagemaker.core.parameter import CategoricalParameter, ContinuousParameter, IntegerParameter
-
-    numbers = (
-        ("ContinuousParameterRanges", ContinuousParameter, float),
-        ("IntegerParameterRanges", IntegerParameter, int),
-    )
-    found: dict[str, Any] = {
-        item["Name"]: kind(number(item["MinValue"]), number(item["MaxValue"]), item["ScalingType"])
-        for name, kind, number in numbers
-        for item in ranges.get(name, [])
-    }
-    chosen = ranges.get("CategoricalParameterRanges", [])
-    return found | {item["Name"]: CategoricalParameter(item["Values"]) for item in chosen}
 
 
 if __name__ == "__main__":

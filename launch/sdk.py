@@ -1,0 +1,36 @@
+"""What the clients of both SageMaker SDKs have in common: a session's configuration, and a tuner's arguments."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# telemetry has no time limit where there is no network
+QUIET = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+
+
+def tuner_arguments(wanted: Mapping[str, Any], parameter: Any) -> dict[str, Any]:
+    """Of HyperparameterTuner, for a CreateHyperParameterTuningJob request; `parameter`: the SDK's module of ranges."""
+    config = wanted["HyperParameterTuningJobConfig"]
+    limits, objective = config["ResourceLimits"], config["HyperParameterTuningJobObjective"]
+    return {
+        "objective_metric_name": objective["MetricName"],
+        "hyperparameter_ranges": _ranges(config["ParameterRanges"], parameter),
+        "metric_definitions": wanted["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"],
+        "strategy": config["Strategy"],
+        "objective_type": objective["Type"],
+        "max_jobs": limits["MaxNumberOfTrainingJobs"],
+        "max_parallel_jobs": limits["MaxParallelTrainingJobs"],
+    }
+
+
+def _ranges(ranges: Mapping[str, Any], parameter: Any) -> dict[str, Any]:
+    numbers = (
+        ("ContinuousParameterRanges", parameter.ContinuousParameter, float),
+        ("IntegerParameterRanges", parameter.IntegerParameter, int),
+    )
+    found: dict[str, Any] = {
+        item["Name"]: kind(number(item["MinValue"]), number(item["MaxValue"]), item["ScalingType"])
+        for name, kind, number in numbers
+        for item in ranges.get(name, [])
+    }
+    chosen = ranges.get("CategoricalParameterRanges", [])
+    return found | {item["Name"]: parameter.CategoricalParameter(item["Values"]) for item in chosen}
