@@ -170,9 +170,9 @@ def files(items: Iterator[Encoded]) -> Iterator[Files]:
     return map(Files, grouped(items))
 
 
-def grouped(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """In groups that are decoded together."""
-    while group := list(itertools.islice(items, _TOGETHER)):
+def grouped(items: Iterator[Item], size: int = _TOGETHER) -> Iterator[list[Item]]:
+    """In groups of `size`, by default of as many as are decoded together; the last one may be smaller."""
+    while group := list(itertools.islice(items, size)):
         yield group
 
 

@@ -186,8 +186,7 @@ class _Job:
         if self._progress.history and self._first:
             export.export(self._asked, self._pictures, self._environment.model)
         for run in self._runs:
-            if isinstance(run, MlflowRun):
-                run.end("KILLED")
+            run.stop()
         _log.info(
             "Stopped in epoch %d after step %d, saved in %.1f s. Run with the same checkpoints to go on from here.",
             self._progress.epoch + 1, self._progress.step, time.monotonic() - began,

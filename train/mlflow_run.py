@@ -51,8 +51,12 @@ class MlflowRun:
         ]
         self._tell(lambda server: server.post("runs/log-batch", run_id=self._run, metrics=values))
 
+    def stop(self) -> None:
+        """The job was stopped: one that goes on from its checkpoint is RUNNING again."""
+        self.end("KILLED")
+
     def end(self, status: str = "FINISHED") -> None:
-        """FINISHED, or KILLED for a job that was stopped: one that goes on from its checkpoint is RUNNING again."""
+        """The run is complete, or over for another reason."""
         if self._server:
             self._server.seconds = _LAST_SECONDS
         self._tell(lambda server: server.post("runs/update", run_id=self._run, status=status, end_time=_now()))

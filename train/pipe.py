@@ -15,7 +15,6 @@ closes the FIFO.
 """
 
 import functools
-import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -26,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from train import environment, fifo, pipeline
+from train.encoded import grouped
 from train.errors import DataError, TrainingError
 from train.fixed import fixed
 from train.lines import lines
@@ -82,7 +82,7 @@ class RecordBatches:
     def _pass(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
         with closing(self._records()) as arriving:
             mixed = _shuffled(arriving, self._shuffle, generator) if self._shuffle else arriving
-            yield from map(_array, _batched(mixed, self._batch_size))
+            yield from map(_array, grouped(mixed, self._batch_size))
 
     def _records(self) -> Iterator[bytes]:
         for found in pipeline.runs(self._source, self._framing):
@@ -136,7 +136,7 @@ class ManifestBatches:
         with closing(runs):
             arriving = (line for line, _ in tuples(runs, self._names))
             mixed = _shuffled(arriving, self._shuffle, generator) if self._shuffle else arriving
-            for batch in _batched(mixed, self._batch_size):
+            for batch in grouped(mixed, self._batch_size):
                 columns = zip(*batch, strict=True)
                 yield {name: _array(list(values)) for name, values in zip(self._names, columns, strict=True)}
 
@@ -295,11 +295,6 @@ def _in_range(**arguments: tuple[int, int]) -> None:
     for name, (value, least) in arguments.items():
         if value < least:
             raise TrainingError(f"{name} is too small. Received: {value}. Expected: at least {least}.")
-
-
-def _batched(arriving: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    while batch := list(itertools.islice(arriving, size)):
-        yield batch
 
 
 def _shuffled(arriving: Iterator[Item], buffer: int, generator: np.random.Generator) -> Iterator[Item]:

@@ -51,6 +51,9 @@ class Events:
                 tf.summary.write(tag, value, step=metrics.epoch, metadata=metadata)
         self._writer.flush()
 
+    def stop(self) -> None:
+        """The run may go on another time: it has no end yet."""
+
     def end(self) -> None:
         """The run is complete."""
         self._session("end", _END_INFO, _SUCCESS + _END_TIME + struct.pack("<d", time.time()))
