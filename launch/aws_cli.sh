@@ -147,6 +147,8 @@ add_runs() {
   for component in $(call sagemaker search --resource ExperimentTrialComponent --search-expression \
     "{\"Filters\": [{\"Name\": \"Source.SourceArn\", \"Operator\": \"Contains\", \"Value\": \":training-job/${1,,}\"}]}" \
     --query 'Results[].TrialComponent.TrialComponentName'); do
+    # the search finds a job whose name only begins so, too
+    [[ ${component,,} =~ ^${1,,}(-[0-9]{3,}-[0-9a-f]+)?-aws-training-job$ ]] || continue
     call sagemaker associate-trial-component --trial-component-name "$component" --trial-name "$2" >/dev/null
   done
 }

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_the_runs_of_a_job_are_part_of_its_trial(launched: Launched, client: Client, command: str) -> None:
     name = f"e-{command}-{client.name.replace('_', '-')}"
+    begins_so = there(CLIENTS[0]).arguments("train", wait=True, name=f"{name}-2")
+    assert launched.run(begins_so).returncode == 0
     done = launched.run(client.arguments(command, wait=True, name=name, experiment="all-clients"))
     assert done.returncode == 0, (done.stdout, done.stderr)
     sagemaker = launched.client("sagemaker")
