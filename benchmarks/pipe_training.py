@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
     made.add_argument("--model", default="tutorial", choices=("tutorial", "lab"))
     made.add_argument("--batch-size", type=int, default=128)
-    made.add_argument("--rounds", type=int, default=9)
+    made.add_argument("--rounds", type=int, default=15)
     return made
 
 
