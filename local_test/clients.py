@@ -30,6 +30,7 @@ class Clients:
 
     def __init__(self, url: str, s3_url: str | None = None) -> None:
         self.url, self._s3_url, self._lock = url, s3_url, threading.Lock()
+        self._session = _session(CREDENTIALS)
         self._clients: dict[tuple[str, str], Any] = {}
 
     def get(self, service: str, region: str) -> Any:
@@ -39,17 +40,20 @@ class Clients:
             return self._clients[service, region]
 
     def _new(self, service: str, region: str) -> Any:
-        elsewhere = self._s3_url if service == "s3" else None
-        known = callers_credentials() if elsewhere else CREDENTIALS
-        return boto3.session.Session(
-            aws_access_key_id=known["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=known["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=known.get("AWS_SESSION_TOKEN"),
-            region_name=region,
-        ).client(service, endpoint_url=elsewhere or self.url, config=_ELSEWHERE if elsewhere else _HERE)
+        if service == "s3" and self._s3_url:
+            return _session(callers_credentials()).client(service, region, endpoint_url=self._s3_url, config=_ELSEWHERE)
+        return self._session.client(service, region, endpoint_url=self.url, config=_HERE)
 
     def close(self) -> None:
         with self._lock:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
+
+
+def _session(known: Mapping[str, str]) -> boto3.session.Session:
+    return boto3.session.Session(
+        aws_access_key_id=known["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=known["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=known.get("AWS_SESSION_TOKEN"),
+    )

@@ -8,10 +8,11 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from local_test.once import once
 
 _TABLE = "ec2/resources/instance_types.json.gz"
 _GIB = 1 << 30
@@ -61,7 +62,7 @@ def instance(instance_type: str) -> Instance | None:
     return _instances().get(instance_type.removeprefix("ml."))
 
 
-@cache
+@once
 def _instances() -> Mapping[str, Instance]:
     spec = find_spec("moto")
     if not spec or not spec.origin:
