@@ -1,4 +1,7 @@
-"""Objects of the S3 in this very process, read without a request: what a job streams costs then no more than `cat`."""
+"""The S3 in this very process, asked without a request: what a job streams costs then no more than `cat`.
+
+storage.Inside says what each function is for.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +15,7 @@ from local_test.storage import CHUNK_BYTES
 
 def chunks(bucket: str, key: str) -> Iterator[bytes] | None:
     """The object's bytes, as they were when it was asked for; None if that can't be, which S3 itself is to say."""
-    found: Any = s3_backends[ACCOUNT]["aws"].get_object(bucket, key)
+    found: Any = _s3().get_object(bucket, key)
     if found is None:
         return None
     with suppress(OSError, ValueError):  # it was replaced just now, or there is no /proc
@@ -24,6 +27,25 @@ def chunks(bucket: str, key: str) -> Iterator[bytes] | None:
             content = buffer.read()  # a small one is in memory
         return (content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES))
     return None
+
+
+def sizes(bucket: str, prefix: str) -> list[tuple[str, int]] | None:
+    """(key, bytes) of every object below the prefix; None if there is no such bucket, which S3 itself is to say."""
+    found = _s3().buckets.get(bucket)
+    if found is None:
+        return None
+    with suppress(RuntimeError):  # an object came or went meanwhile
+        keys, *_ = _s3().list_objects(found, prefix, None, None, None)
+        return [(key.name, key.size) for key in keys]
+    return None
+
+
+def has_bucket(bucket: str) -> bool:
+    return bucket in _s3().buckets
+
+
+def _s3() -> Any:
+    return s3_backends[ACCOUNT]["aws"]
 
 
 def _read(file: BinaryIO) -> Iterator[bytes]:

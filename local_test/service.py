@@ -150,7 +150,7 @@ class Service:
         watching = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
         tracking = Tracking(self._experiments, request, region)
         interrupting = asked_for(request)
-        here = {} if self._s3_url else {"inside": inside.chunks}
+        here = {} if self._s3_url else {"inside": inside}
         storage = Storage(lambda: self._clients.get("s3", region), **here)
         environ = self._environment((self._inside or self._server).url, region)
         observers = [watching, tracking, *interrupting]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 from botocore.config import Config
@@ -45,17 +45,19 @@ def storage_of(environ: Mapping[str, str]) -> "Storage":
     return Storage(lambda: new_s3_client(environ.get("AWS_ENDPOINT_URL_S3")))
 
 
+class Inside(Protocol):
+    """An S3 that answers without a request. None: S3 itself is to be asked."""
+
+    def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None: ...
+    def sizes(self, bucket: str, prefix: str) -> list[tuple[str, int]] | None: ...
+    def has_bucket(self, bucket: str) -> bool | None: ...
+
+
 class Storage:
-    """Safe for threads. No client is made, and so no region or credentials needed, until an s3:// URI is used.
+    """Safe for threads. No client is made, and so no region or credentials needed, until an s3:// URI is used that is
+    not `inside`."""
 
-    `inside` reads an object (bucket, key) without a request, or says None if it can't.
-    """
-
-    def __init__(
-        self,
-        new_client: Callable[[], Any] = new_s3_client,
-        inside: Callable[[str, str], Iterator[bytes] | None] = lambda *_: None,
-    ) -> None:
+    def __init__(self, new_client: Callable[[], Any] = new_s3_client, inside: Inside | None = None) -> None:
         self._new_client, self._inside = new_client, inside
         self._client, self._lock = None, threading.Lock()
 
@@ -80,23 +82,32 @@ class Storage:
         if path is not None:
             return _local_objects(path)
         bucket, prefix = split_s3(uri)
-        try:
-            pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            found = [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", [])]
-        except (BotoCoreError, ClientError) as error:
-            raise DataError(s3_reason(error)) from None
+        found = self._inside.sizes(bucket, prefix) if self._inside else None
+        if found is None:
+            found = self._s3_sizes(bucket, prefix)
         return [
             StoredObject(f"s3://{bucket}/{key}", object_name(prefix, key), size)
             for key, size in sorted(found, key=lambda item: item[0].encode())
             if not key.endswith("/")
         ]
 
+    def _s3_sizes(self, bucket: str, prefix: str) -> list[tuple[str, int]]:
+        """(key, bytes) of every object."""
+        try:
+            pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            return [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", [])]
+        except (BotoCoreError, ClientError) as error:
+            raise DataError(s3_reason(error)) from None
+
     def has_bucket(self, uri: str) -> bool:
         """False only if S3 says that there is none: one that may not be looked at may still be written to."""
         if local_path(uri) is not None:
             return True
+        bucket = split_s3(uri)[0]
+        if self._inside and self._inside.has_bucket(bucket):
+            return True
         try:
-            self._s3().head_bucket(Bucket=split_s3(uri)[0])
+            self._s3().head_bucket(Bucket=bucket)
         except ClientError as error:
             return error.response["Error"]["Code"] not in ("404", "NoSuchBucket")
         except BotoCoreError as error:
@@ -110,7 +121,8 @@ class Storage:
         return self._from_s3(item)
 
     def _from_s3(self, item: StoredObject) -> Iterator[bytes]:
-        found = self._inside(*split_s3(item.uri))  # now, not when the channel was laid out: it may hold the content
+        # now, not when the channel was laid out: it may hold the content
+        found = self._inside.chunks(*split_s3(item.uri)) if self._inside else None
         yield from self._s3_chunks(item) if found is None else found
 
     def _s3_chunks(self, item: StoredObject) -> Iterator[bytes]:
