@@ -44,10 +44,11 @@ class Tracking(Observer):
 
     def on_transition(self, description: dict[str, Any]) -> None:
         with self._told():
-            if not self._begun:
+            if self._begun:
+                update(self._experiments, description)
+            else:
                 self._begun = True
                 self._begin(description)
-            update(self._experiments, description)
 
     def on_metric(self, metric: Metric) -> None:
         with self._told():
@@ -72,6 +73,7 @@ class Tracking(Observer):
             "InputArtifacts": dict(_inputs(self._request)),
             "OutputArtifacts": {},
             "Tags": self._request.get("Tags", []),
+            **_state(description),
         }
         if self._experiments.components.has(self._name):  # of a job of that name that was deleted
             self._experiments.components.change(self._name, lambda entity: entity.update(members))
@@ -98,21 +100,25 @@ def _component(job: Mapping[str, Any]) -> str:
 def update(experiments: Experiments, description: Mapping[str, Any]) -> None:
     """The component of a job, if there is one, as the job is now."""
     name = _component(description)
-    if not experiments.components.has(name):
-        return
+    if experiments.components.has(name):
+        experiments.components.change(name, lambda entity: entity.update(_state(description)))
+
+
+def _state(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The component's members that change with the job."""
     status, reason = description["TrainingJobStatus"], description.get("FailureReason", "")
     second = description["SecondaryStatus"]
-    changes: dict[str, Any] = {
+    state: dict[str, Any] = {
         "Status": {
             "PrimaryStatus": status,
             "Message": f"Status: {status}, secondary status: {second}, failure reason: {reason}."[:1024],
         }
     }
     times = {"TrainingStartTime": "StartTime", "TrainingEndTime": "EndTime"}
-    changes |= {ours: description[theirs] for theirs, ours in times.items() if theirs in description}
+    state |= {ours: description[theirs] for theirs, ours in times.items() if theirs in description}
     if model := description["ModelArtifacts"]["S3ModelArtifacts"]:
-        changes["OutputArtifacts"] = {"SageMaker.ModelArtifact": {"Value": model}}
-    experiments.components.change(name, lambda entity: entity.update(changes))
+        state["OutputArtifacts"] = {"SageMaker.ModelArtifact": {"Value": model}}
+    return state
 
 
 def catch_up(experiments: Experiments, description: Mapping[str, Any]) -> None:

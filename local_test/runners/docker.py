@@ -5,8 +5,10 @@ as the calling user (HOME=/tmp where that user is not root), and without any cap
 therefore write nowhere but below /opt/ml and /tmp, and work as any user.
 """
 
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_network
@@ -28,6 +30,7 @@ from local_test.runners import ContainerSpec, Exit
 LABEL = "sagemaker-local-job"
 _BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are unique only there
 _GPUS = Path("/proc/driver/nvidia/gpus")  # a folder each
+_SEEN_SECONDS = 1.0  # for which an image that was there is taken to be there: jobs come by the dozen
 _STREAMS = {STDOUT: "stdout", STDERR: "stderr"}
 _ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
 
@@ -53,14 +56,19 @@ class DockerRunner:
             raise RunnerError(
                 f"No Docker engine answers. Received: {_one_line(error)}. Start one, or use --runner process"
             ) from None
-        self._client, self._known = client, None
+        self._client = client
+        self._info: Mapping[str, Any] = {}
+        self._seen: dict[str, float] = {}  # images, and when each was there
 
     def close(self) -> None:
         self._client.close()
 
     def check(self, spec: ContainerSpec) -> None:
+        if time.monotonic() - self._seen.get(spec.image, -math.inf) < _SEEN_SECONDS:
+            return
         try:
             self._client.images.get(spec.image)
+            self._seen[spec.image] = time.monotonic()
         except ImageNotFound:
             raise RunnerError(
                 f"Cannot find the requested image: There is no image {spec.image} on this machine. "
@@ -77,15 +85,18 @@ class DockerRunner:
         return limits(spec.instance_type, self._machine()) if spec.instance_type else Limits()
 
     def _machine(self) -> Machine:
-        """Asked once: the answer takes the engine 10 ms, and jobs come by the dozen."""
-        if self._known is None:
+        engine = self._engine()
+        gpus = len(list(_GPUS.glob("*"))) if "nvidia" in (engine.get("Runtimes") or {}) else 0
+        return Machine(engine["NCPU"], engine["MemTotal"], gpus)
+
+    def _engine(self) -> Mapping[str, Any]:
+        """What it says of itself, asked once: the answer takes it 10 ms."""
+        if not self._info:
             try:
-                info = self._client.info()
+                self._info = self._client.info()
             except _ENGINE_ERRORS as error:
                 raise RunnerError(f"The engine does not say what it has. Received: {_one_line(error)}") from None
-            gpus = len(list(_GPUS.glob("*"))) if "nvidia" in (info.get("Runtimes") or {}) else 0
-            self._known = Machine(info["NCPU"], info["MemTotal"], gpus)
-        return self._known
+        return self._info
 
     @contextmanager
     def connected(self, spec: ContainerSpec) -> Iterator[str]:
@@ -188,7 +199,7 @@ class DockerRunner:
 
     def _user(self) -> str:
         """The calling user; a rootless engine has that user as its root already."""
-        rootless = any("rootless" in option for option in self._client.info().get("SecurityOptions") or [])
+        rootless = any("rootless" in option for option in self._engine().get("SecurityOptions") or [])
         return "0:0" if rootless else f"{os.getuid()}:{os.getgid()}"
 
 
