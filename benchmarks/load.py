@@ -4,7 +4,6 @@ import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, served(Path(scratch, "api")) as client:
         names = [f"load-{number}" for number in range(JOBS)]
         clients = {name: client("sagemaker") for name in names}
+        watching = [client("sagemaker") for _ in range(CLIENTS)]
         began = time.perf_counter()
         created = asked(lambda name: clients[name].create_training_job(**job(name, "echo done")), names)
         described: list[float] = []
-        watchers = [threading.Thread(target=watch, args=(client, names, described)) for _ in range(CLIENTS)]
+        watchers = [threading.Thread(target=watch, args=(sagemaker, names, described)) for sagemaker in watching]
         for watcher in watchers:
             watcher.start()
         for watcher in watchers:
@@ -62,9 +62,9 @@ def asked(call: Any, names: list[str]) -> list[float]:
     return taken
 
 
-def watch(client: Callable[[str], Any], names: list[str], taken: list[float]) -> None:
+def watch(sagemaker: Any, names: list[str], taken: list[float]) -> None:
     """Describe every job over and over until it is over."""
-    sagemaker, left = client("sagemaker"), set(names)
+    left = set(names)
     while left:
         for name in sorted(left):
             began = time.perf_counter()

@@ -1,6 +1,7 @@
 """Many jobs and many clients at once: nothing is lost, every client is answered."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,10 @@ def test_50_jobs_queued_at_once_and_20_clients(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         try:
-            for name in names:
-                sagemaker.create_training_job(**request(name, "print('ran', flush=True)"))
+            with ThreadPoolExecutor(JOBS) as pool:
+                jobs = [request(name, "print('ran', flush=True)") for name in names]
+                for _ in pool.map(lambda job: sagemaker.create_training_job(**job), jobs):
+                    pass  # raises what a request raised
             descriptions = [ended(sagemaker, name) for name in names]
         finally:
             over.set()
