@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: launch/aws_cli.sh train|tune --image IMAGE --role ROLE --bucket BUCKET [--name NAME] [--instance-type TYPE]
 #                          [--spot] [--wait] [--experiment NAME] [--hyperparameter NAME=VALUE]…
+#                          [--job FILE]
 #
 # Train or tune with the AWS CLI. The same command runs on AWS and, with the exports of `python -m local_test serve`, on
 # this machine. Python 3 fills in the request (launch/request.py, standard library only).
@@ -14,12 +15,13 @@
 #   --wait            follow the job to its end; exit 0 only if it completes. Ctrl-C asks whether the job is to stop, too
 #   --experiment      put the job's runs into a trial of this experiment; made if need be
 #   --hyperparameter  instead of, or besides the file's
+#   --job             a request instead of launch/training_job.json or launch/tuning_job.json
 
 set -Eeuo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
-readonly PREFIX=cv_keras_cifar10 GROUP=/aws/sagemaker/TrainingJobs SECONDS_BETWEEN=2
+readonly GROUP=/aws/sagemaker/TrainingJobs SECONDS_BETWEEN=2
 readonly PATIENCE=100 # calls without an answer, of some seconds each, before following is given up
 export AWS_PAGER="" AWS_MAX_ATTEMPTS=3 AWS_RETRY_MODE=standard
 
@@ -90,7 +92,7 @@ explain() {
 }
 
 check_bucket() {
-  local bucket=$1 key place here found
+  local bucket=$1 place here
   if ! aws s3api head-bucket --bucket "$bucket" --query BucketRegion --output text >"$work/place" 2>"$error"; then
     case $(<"$error") in
       *"(404)"* | *NoSuchBucket*)
@@ -105,12 +107,21 @@ check_bucket() {
   here=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
   [[ $place == None || $place == "$here" ]] ||
     die "The bucket is in another region than the job. Received: $bucket in $place, the job in $here. Set AWS_DEFAULT_REGION=$place, or name another --bucket."
-  for key in train/ validation/ dataset.json; do
-    found=$(call s3api list-objects-v2 --bucket "$bucket" --prefix "$PREFIX/data/$key" --max-keys 1 --query KeyCount \
-      --no-paginate)
-    [[ $found == 1 ]] ||
-      die "There is no data. Received: nothing at s3://$bucket/$PREFIX/data/$key. Run \`python -m dataset prepare\`, then \`python -m dataset upload --bucket $bucket\`."
-  done
+}
+
+# What the job reads of its bucket.
+check_data() {
+  local bucket=$1 uri advice found
+  while IFS=$'\t' read -r uri advice; do
+    found=$(call s3api list-objects-v2 --bucket "$bucket" --prefix "${uri#"s3://$bucket/"}" --max-keys 1 \
+      --query KeyCount --no-paginate </dev/null)
+    [[ $found == 1 ]] || die "$advice"
+  done < <(PYTHONPATH=$root python3 -c 'import json, sys
+from launch.request import no_data, places
+request, bucket = json.load(open(sys.argv[1])), sys.argv[2]
+for uri, channel in places(request).items():
+    if uri.startswith(f"s3://{bucket}/"):
+        print(uri, no_data(channel, uri, bucket), sep="\t")' "$work/request.json" "$bucket")
 }
 
 # The role's ARN. A launcher need not be allowed to look at roles: then the service says what is wrong.
@@ -316,12 +327,13 @@ main() {
   done
   trap abandoned INT
   # it knows the whole command line, and says what is wrong with it
-  (cd "$root" && python3 -m launch.request "$@") >"$work/request.json" || exit $?
+  PYTHONPATH=$root python3 -m launch.request "$@" >"$work/request.json" || exit $?
   read -r command name role bucket < <(read_request "$work/request.json")
   call sts get-caller-identity >/dev/null
   check_bucket "$bucket"
+  check_data "$bucket"
   arn=$(find_role "$role")
-  (cd "$root" && python3 -m launch.request "$@" --role "$arn" --name "$name") >"$work/request.json"
+  PYTHONPATH=$root python3 -m launch.request "$@" --role "$arn" --name "$name" >"$work/request.json"
   if [[ -n $experiment ]]; then
     unless_there create-experiment --experiment-name "$experiment"
     unless_there create-trial --trial-name "$name" --experiment-name "$experiment"

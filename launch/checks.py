@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from launch.errors import LaunchError
-from launch.request import PREFIX, Options
+from launch.request import Options, no_data, places, request
 
 _LIMITS = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
 _SERVICE = "sagemaker.amazonaws.com"
@@ -25,6 +25,7 @@ def checked(chosen: Options) -> Options:
     """The options, with the role as an ARN. LaunchError or an error of botocore's: see errors.explained."""
     client("sts").get_caller_identity()
     _check_bucket(chosen.bucket)
+    _check_data(chosen)
     return replace(chosen, role=_role(chosen.role))
 
 
@@ -52,12 +53,16 @@ def _check_bucket(bucket: str) -> None:
             f"The bucket is in another region than the job. Received: {bucket} in {place}, the job in "
             f"{s3.meta.region_name}. Set AWS_DEFAULT_REGION={place}, or name another --bucket."
         )
-    for key in ("train/", "validation/", "dataset.json"):
-        if not s3.list_objects_v2(Bucket=bucket, Prefix=f"{PREFIX}/data/{key}", MaxKeys=1).get("Contents"):
-            raise LaunchError(
-                f"There is no data. Received: nothing at s3://{bucket}/{PREFIX}/data/{key}. Run `python -m dataset "
-                f"prepare`, then `python -m dataset upload --bucket {bucket}`."
-            )
+
+
+def _check_data(chosen: Options) -> None:
+    """What the job reads of its bucket; other buckets may be the role's alone to look at."""
+    s3, here = client("s3"), f"s3://{chosen.bucket}/"
+    for uri, channel in places(request(chosen)).items():
+        if uri.startswith(here):
+            found = s3.list_objects_v2(Bucket=chosen.bucket, Prefix=uri.removeprefix(here), MaxKeys=1)
+            if not found.get("Contents"):
+                raise LaunchError(no_data(channel, uri, chosen.bucket))
 
 
 def _role(role: str) -> str:

@@ -1,4 +1,5 @@
-"""What every client sends: training_job.json or tuning_job.json with its placeholders filled in. Standard library only.
+"""What every client sends: training_job.json, tuning_job.json or a file of the caller's, its placeholders filled in.
+Standard library only.
 
 `python -m launch.request train|tune …` prints the request, for the AWS CLI and for a look.
 """
@@ -36,6 +37,7 @@ class Options:
     wait: bool = False
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
+    job: Path | None = None  # the file, if it is the caller's own
 
     @property
     def trial(self) -> str:
@@ -47,6 +49,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """The command line that all clients share."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("command", choices=["train", "tune"], help="one training job, or a tuning job of six")
+    made.add_argument("--job", type=Path, metavar="FILE", help="a request instead of launch/{training,tuning}_job.json")
     made.add_argument("--image", required=True, help="what push.sh printed: repository@sha256:…; locally any image")
     made.add_argument("--role", required=True, help="name or ARN of the execution role; locally: local")
     made.add_argument("--bucket", required=True, help="where `python -m dataset upload` has put the data")
@@ -80,6 +83,7 @@ def options(given: argparse.Namespace, now: datetime | None = None) -> Options:
         given.wait,
         dict(text.split("=", 1) for text in given.hyperparameter),
         given.experiment,
+        given.job,
     )
 
 
@@ -90,9 +94,9 @@ def request(chosen: Options) -> dict[str, Any]:
 
 def training_job(chosen: Options) -> dict[str, Any]:
     """training_job.json, filled in."""
-    made = _filled("training_job.json", chosen)
+    made = _filled("training_job.json", "TrainingJobName", chosen)
     _adapt(made, chosen)
-    made["HyperParameters"] |= chosen.hyperparameters
+    made["HyperParameters"] = {**made.get("HyperParameters", {}), **chosen.hyperparameters}
     if chosen.experiment:
         made["ExperimentConfig"] = {"ExperimentName": chosen.experiment, "TrialName": chosen.trial}
     return made
@@ -100,10 +104,10 @@ def training_job(chosen: Options) -> dict[str, Any]:
 
 def tuning_job(chosen: Options) -> dict[str, Any]:
     """tuning_job.json, filled in. A hyperparameter that is said is not tuned any more."""
-    made = _filled("tuning_job.json", chosen)
+    made = _filled("tuning_job.json", "HyperParameterTuningJobName", chosen)
     job = made["TrainingJobDefinition"]
     _adapt(job, chosen)
-    job["StaticHyperParameters"] |= chosen.hyperparameters
+    job["StaticHyperParameters"] = {**job.get("StaticHyperParameters", {}), **chosen.hyperparameters}
     ranges = made["HyperParameterTuningJobConfig"]["ParameterRanges"]
     for kind in ranges:
         ranges[kind] = [tuned for tuned in ranges[kind] if tuned["Name"] not in chosen.hyperparameters]
@@ -111,6 +115,24 @@ def tuning_job(chosen: Options) -> dict[str, Any]:
         # each training job of a tuning job gets a folder of its own below this
         job["CheckpointConfig"] = {"S3Uri": f"s3://{chosen.bucket}/{PREFIX}/checkpoints/{chosen.name}/"}
     return made
+
+
+def places(made: Mapping[str, Any]) -> dict[str, str]:
+    """S3 URI → channel of what a request reads."""
+    job = made.get("TrainingJobDefinition", made)
+    sources = ((one["ChannelName"], one["DataSource"].get("S3DataSource")) for one in job.get("InputDataConfig", ()))
+    return {source["S3Uri"]: name for name, source in sources if source}
+
+
+def no_data(channel: str, uri: str, bucket: str) -> str:
+    """What to say of a channel without an object."""
+    prefix, data, _ = uri.partition("/data/")
+    prefix = prefix.removeprefix(f"s3://{bucket}/")
+    advice = f"Put its files there: `aws s3 cp FILE {uri}`."
+    if data:
+        more = "" if prefix == PREFIX else f" --prefix {prefix}"
+        advice = f"Run `python -m dataset prepare`, then `python -m dataset upload --bucket {bucket}{more}`."
+    return f"There is no data for channel {channel}. Received: nothing at {uri}. {advice}"
 
 
 def _adapt(job: dict[str, Any], chosen: Options) -> None:
@@ -122,7 +144,8 @@ def _adapt(job: dict[str, Any], chosen: Options) -> None:
         stopping["MaxWaitTimeInSeconds"] = _WAIT_FACTOR * stopping["MaxRuntimeInSeconds"]
 
 
-def _filled(name: str, chosen: Options) -> dict[str, Any]:
+def _filled(name: str, expected: str, chosen: Options) -> dict[str, Any]:
+    """The file `name`, or the caller's own. SystemExit if that isn't a request with the member `expected`."""
     values = {"name": chosen.name, "image": chosen.image, "role": chosen.role, "bucket": chosen.bucket}
 
     def fill(value: Any) -> Any:
@@ -132,7 +155,16 @@ def _filled(name: str, chosen: Options) -> dict[str, Any]:
             return [fill(item) for item in value]
         return {key: fill(item) for key, item in value.items()} if isinstance(value, dict) else value
 
-    return fill(json.loads((FOLDER / name).read_text()))
+    path = chosen.job or FOLDER / name
+    try:
+        made = json.loads(path.read_text())
+    except OSError as error:
+        raise SystemExit(f"--job can't be read: {error.strerror}. Received: {path}") from None
+    except ValueError as error:
+        raise SystemExit(f"--job is not JSON: {error}. Received: {path}") from None
+    if not isinstance(made, dict) or expected not in made:
+        raise SystemExit(f"--job must hold a request with {expected} to {chosen.command}. Received: {path}")
+    return fill(made)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
