@@ -4,12 +4,14 @@ import hashlib
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import keras
 import numpy as np
 
-from train import evaluation, export, fifo, metrics, mlflow_run, model, pipeline, report, system
+from train import evaluation, export, fifo, metrics, mlflow_run, model, own_model, pipeline, report, system
 from train.augmentation import changes
 from train.checkpoint import Checkpoints, Progress, as_arrays, restore, same_order, variables_of
 from train.cluster import Cluster, joined, stopping_together
@@ -20,7 +22,7 @@ from train.mlflow_run import MlflowRun
 from train.pictures import Pictures, describe
 from train.replicas import Replicas
 from train.schedule import schedule
-from train.settings import Settings, parse
+from train.settings import OWN_MODEL, Settings, parse
 from train.share import share
 from train.tensorboard import Events
 
@@ -38,14 +40,15 @@ def run(environment: Environment, stop: threading.Event) -> None:
     pictures = describe(environment, settings)
     with joined(environment, settings.hosts_timeout, stop) as cluster:
         job = _Job(environment, settings, pictures, cluster, stop)
-        try:
-            job.resume()
-            while not job.finished():
-                job.epoch()
-            job.finish()
-        except StopRequested:
-            job.save_stopped()
-            raise
+        with job.failure_told():
+            try:
+                job.resume()
+                while not job.finished():
+                    job.epoch()
+                job.finish()
+            except StopRequested:
+                job.save_stopped()
+                raise
 
 
 class _Job:
@@ -64,7 +67,8 @@ class _Job:
         }
         replicas = Replicas(cluster)  # before anything touches a device
         keras.utils.set_random_seed(settings.seed)
-        self._model, self._optimizer = model.build(settings, pictures), model.optimizer(settings)
+        own = own_model.find(settings.model, environment) if settings.model.endswith(OWN_MODEL) else None
+        self._model, self._optimizer = model.build(settings, pictures, own), model.optimizer(settings)
         self._asked = model.mirrored(self._model) if settings.mirror else self._model
         examples = pictures.train_examples or settings.train_examples
         self._loop = Loop(
@@ -90,6 +94,18 @@ class _Job:
         self._best: dict[str, np.ndarray] = {}
         _log.info("model=%s parameters=%d", settings.model, self._model.count_params())
         _log.info("%s", " ".join(f"{name}={value}" for name, value in asdict(settings).items()))
+
+    @contextmanager
+    def failure_told(self) -> Iterator[None]:
+        """A run that is watched elsewhere must not look as if it still went on."""
+        try:
+            yield
+        except StopRequested:
+            raise
+        except Exception:
+            for run in self._runs:
+                run.fail()
+            raise
 
     def resume(self) -> None:
         """Continue from the newest checkpoint, if there is one."""

@@ -55,6 +55,10 @@ class MlflowRun:
         """The job was stopped: one that goes on from its checkpoint is RUNNING again."""
         self.end("KILLED")
 
+    def fail(self) -> None:
+        """The job has failed."""
+        self.end("FAILED")
+
     def end(self, status: str = "FINISHED") -> None:
         """The run is complete, or over for another reason."""
         if self._server:

@@ -1,19 +1,23 @@
 """The CNNs. Pixels enter as uint8 and are scaled inside, so that what is exported takes pictures as they are."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 from keras import layers
 
+from train import own_model
 from train.errors import TrainingError
 from train.muon import Muon
 from train.pictures import Pictures
 from train.settings import Settings
 
 
-def build(settings: Settings, pictures: Pictures) -> keras.Model:
-    """uint8 (n, height, width, channels) → float32 logits (n, classes)."""
+def build(settings: Settings, pictures: Pictures, own: Path | None = None) -> keras.Model:
+    """uint8 (n, height, width, channels) → float32 logits (n, classes). `own`: the file that builds it instead."""
     keras.config.set_dtype_policy(settings.precision)
+    if own:
+        return own_model.build(own, pictures)
     inputs = keras.Input(pictures.shape, dtype="uint8", name="image")
     try:
         features = _MODELS[settings.model](layers.Rescaling(1 / 255, name="scale")(inputs))

@@ -17,8 +17,8 @@ CIFAR10_CLASSES = (
 )  # fmt: skip
 
 
-# What a model is trained with where the request does not say: fast with the defaults below, the others as they are
-# known.
+# What a model is trained with where the request does not say: fast with the defaults below, the others, and one of the
+# user's own, as is usual.
 _PLAIN = {
     "learning_rate": 1e-3,
     "optimizer": "adam",
@@ -27,12 +27,21 @@ _PLAIN = {
     "augment": False,
 }
 RECIPES: Mapping[str, Mapping[str, Any]] = {"fast": {}, "tutorial": _PLAIN, "lab": _PLAIN}
+OWN_MODEL = ".py"  # ends the name of a file that builds one
 
 
 def _setting(
-    default: Any, reason: str, *, low: float | None = None, high: float | None = None, one_of: tuple[str, ...] = ()
+    default: Any,
+    reason: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    one_of: tuple[str, ...] = (),
+    or_file: str = "",
 ) -> Any:
-    return field(default=default, metadata={"reason": reason, "low": low, "high": high, "one_of": one_of})
+    """`or_file`: the ending of files whose names are values as well."""
+    known = {"reason": reason, "low": low, "high": high, "one_of": one_of, "or_file": or_file}
+    return field(default=default, metadata=known)
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,9 @@ class Settings:
     optimizer: str = _setting(
         "muon", "fewest epochs to a good accuracy on few cores", one_of=("sgd", "adam", "rmsprop", "muon")
     )
-    model: str = _setting("fast", "the highest accuracy for the time on few cores", one_of=("fast", "tutorial", "lab"))
+    model: str = _setting(
+        "fast", "the highest accuracy for the time on few cores", one_of=tuple(RECIPES), or_file=OWN_MODEL
+    )
     seed: int = _setting(0, "of weights, shuffling, dropout and augmentation", low=0)
     schedule: str = _setting(
         "one-cycle",
@@ -114,7 +125,7 @@ def parse(hyperparameters: Mapping[str, str]) -> Settings:
         if name not in known:
             raise _unknown(name, list(known))
     typed = {known[name].name: _typed(name, value, known[name]) for name, value in given.items()}
-    settings = Settings(**{**RECIPES[typed.get("model", "fast")], **typed})
+    settings = Settings(**{**RECIPES.get(typed.get("model", "fast"), _PLAIN), **typed})
     if len(settings.class_names) < 2:
         raise _wrong("classes", settings.classes, "two or more names separated by commas")
     if len(set(settings.class_names)) != len(settings.class_names):
@@ -134,8 +145,8 @@ def describe() -> list[tuple[str, str, str]]:
     for setting in fields(Settings):
         default = "" if setting.default is MISSING else str(setting.default)
         if setting.name in _PLAIN:
-            default += f"; {_PLAIN[setting.name]} for tutorial and lab"
-        choices = "; one of " + ", ".join(setting.metadata["one_of"]) if setting.metadata["one_of"] else ""
+            default += f"; {_PLAIN[setting.name]} for other models"
+        choices = f"; one of {_choices(setting)}" if setting.metadata["one_of"] else ""
         rows.append((_hyperparameter(setting), default, setting.metadata["reason"] + choices))
     return rows
 
@@ -147,14 +158,19 @@ def _hyperparameter(setting: Field) -> str:
 def _typed(name: str, value: str, setting: Field) -> Any:
     text = _unquoted(value)
     typed = _READERS[setting.type](name, text)
-    low, high, one_of = (setting.metadata[key] for key in ("low", "high", "one_of"))
+    low, high, one_of, or_file = (setting.metadata[key] for key in ("low", "high", "one_of", "or_file"))
     if low is not None and typed < low:
         raise _wrong(name, value, f"{setting.type.__name__} of at least {low:g}")
     if high is not None and typed > high:
         raise _wrong(name, value, f"{setting.type.__name__} of at most {high:g}")
-    if one_of and typed not in one_of:
-        raise _wrong(name, value, "one of " + ", ".join(one_of))
+    if one_of and typed not in one_of and not (or_file and typed.endswith(or_file)):
+        raise _wrong(name, value, f"one of {_choices(setting)}")
     return typed
+
+
+def _choices(setting: Field) -> str:
+    file = setting.metadata["or_file"]
+    return ", ".join(setting.metadata["one_of"]) + (f", or a {file} file of your own" if file else "")
 
 
 def _unquoted(value: str) -> str:

@@ -25,7 +25,7 @@ SCALARS = {
 }
 _START_INFO, _END_INFO = b"\x1a", b"\x22"  # HParamsPluginData.session_start_info = 3, session_end_info = 4
 _START_TIME, _END_TIME = b"\x29", b"\x11"  # SessionStartInfo.start_time_secs = 5, SessionEndInfo.end_time_secs = 2
-_SUCCESS = b"\x08\x01"  # SessionEndInfo.status = 1
+_SUCCESS, _FAILURE = b"\x08\x01", b"\x08\x02"  # SessionEndInfo.status = 1
 
 
 class Events:
@@ -54,9 +54,16 @@ class Events:
     def stop(self) -> None:
         """The run may go on another time: it has no end yet."""
 
+    def fail(self) -> None:
+        """The job has failed."""
+        self._end(_FAILURE)
+
     def end(self) -> None:
         """The run is complete."""
-        self._session("end", _END_INFO, _SUCCESS + _END_TIME + struct.pack("<d", time.time()))
+        self._end(_SUCCESS)
+
+    def _end(self, status: bytes) -> None:
+        self._session("end", _END_INFO, status + _END_TIME + struct.pack("<d", time.time()))
         self._writer.close()
 
     def _session(self, what: str, member: bytes, info: bytes) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,7 +162,11 @@ ERRORS: dict[str, tuple[dict[str, str], dict[str, str | None], str]] = {
         {},
         rf"another region.*{EUROPE} in eu-west-1.*Set AWS_DEFAULT_REGION=eu-west-1",
     ),
-    "no data": ({"bucket": "empty-bucket"}, {}, r"There is no data\..*python -m dataset upload --bucket empty-bucket"),
+    "no data": (
+        {"bucket": "empty-bucket"},
+        {},
+        r"There is no data for channel train\..*python -m dataset upload --bucket empty-bucket",
+    ),
     "refused by the service": (
         {"instance_type": "ml.none.huge"},
         {},
@@ -203,6 +208,51 @@ def test_what_the_command_line_lacks_is_said(launched: Launched, client: Client)
     done = launched.run(client.arguments("train", bucket=f"s3://{BUCKET}/data"))
     assert done.returncode == 1
     assert f"--bucket must be a bucket's name alone. Received: s3://{BUCKET}/data" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "--job can't be read: No such file or directory. Received: {path}"),
+        ("{", "--job is not JSON: Expecting property name"),
+        ("[]", "--job must hold a request with TrainingJobName to train. Received: {path}"),
+        ('{"HyperParameterTuningJobName": "a"}', "--job must hold a request with TrainingJobName to train."),
+    ],
+)
+def test_a_job_file_that_can_not_be_used(launched: Launched, client: Client, tmp_path: Path, text, message) -> None:
+    path = tmp_path / "job.json"
+    if text is not None:
+        path.write_text(text)
+    done = launched.run(client.arguments("train", job=str(path)))
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(message.format(path=path))
+
+
+def test_a_job_file_of_ones_own_is_sent(launched: Launched, client: Client, tmp_path: Path) -> None:
+    """Its channels are looked at before, those that no command of the project fills as well."""
+    job = json.loads((ROOT / "launch/examples/training_job.json").read_text())
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    name = f"own-{client.name.replace('_', '-')}"
+    s3, prefix = launched.client("s3"), "cv_keras_cifar10/shapes"
+    for key in ("data/train/a", "data/validation/a", "data/dataset.json"):
+        s3.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=b"12345")
+    arguments = client.arguments("train", job=str(tmp_path / "job.json"), wait=True, name=name)
+    done = launched.run(arguments)
+    assert done.returncode == 1
+    where = f"s3://{BUCKET}/{prefix}/code/"
+    assert done.stderr.strip().splitlines()[-1] == (
+        f"There is no data for channel code. Received: nothing at {where}. "
+        f"Put its files there: `aws s3 cp FILE {where}`."
+    )
+    s3.put_object(Bucket=BUCKET, Key=f"{prefix}/code/model.py", Body=b"# a model")
+    done = launched.run(arguments)
+    s3.delete_object(Bucket=BUCKET, Key=f"{prefix}/code/model.py")
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    described = launched.client("sagemaker").describe_training_job(TrainingJobName=accepted(done.stdout))
+    assert described["HyperParameters"]["model"].strip('"') == "model.py"
+    assert [channel["ChannelName"] for channel in described["InputDataConfig"]] == [
+        channel["ChannelName"] for channel in job["InputDataConfig"]
+    ]
 
 
 # ---- Ctrl-C

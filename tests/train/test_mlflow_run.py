@@ -106,7 +106,7 @@ class Recorder(http.server.BaseHTTPRequestHandler):
         self._answer()
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.said.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self._answer()
 
     def _answer(self) -> None:
@@ -123,7 +123,7 @@ class Recorder(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def recorder() -> Iterator[http.server.ThreadingHTTPServer]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder) as made:
-        made.seen = []
+        made.seen, made.said = [], []
         made.answers = {
             "experiments/get-by-name": (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}),
             "experiments/create": (200, {"experiment_id": "7"}),
@@ -194,3 +194,14 @@ def test_a_whole_job_tells_its_epochs_and_its_end(recorder, tmp_path: Path, shar
     operations = [operation for operation, _ in recorder.seen]
     assert operations.count("runs/log-batch") == 3  # hyperparameters, two epochs
     assert operations[-1] == "runs/update"
+    assert recorder.said[-1]["status"] == "FINISHED"
+
+
+@pytest.mark.timeout(200)
+def test_a_job_that_fails_tells_it(recorder, tmp_path: Path, shards, start) -> None:  # noqa: F811
+    root = job_folder(tmp_path, "File", {"epochs": "2", "learning-rate": "0.02"})
+    (root / "input/data/train").symlink_to(shards / "train")
+    (root / "input/data/validation").mkdir()
+    job = start(root, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{recorder.server_address[1]}", TRAINING_JOB_NAME="failing")
+    assert job.wait() == 1, job.lines
+    assert (recorder.seen[-1][0], recorder.said[-1]["status"]) == ("runs/update", "FAILED")

@@ -36,25 +36,25 @@ def test_every_metric_has_a_value_an_epoch(tmp_path):
     assert found.SummaryMetadata("train/loss").plugin_data.plugin_name == "scalars"
 
 
-@pytest.mark.parametrize("complete", [True, False])
-def test_the_hparams_page_has_the_hyperparameters_and_whether_it_is_complete(tmp_path, complete):
+@pytest.mark.parametrize("outcome", ["SUCCESS", "FAILURE", None])
+def test_the_hparams_page_has_the_hyperparameters_and_how_it_ended(tmp_path, outcome):
     from tensorboard.plugins.hparams import api_pb2, metadata
 
     events = Events(tmp_path, HYPERPARAMETERS)
     events.epoch(metrics(1))
-    if complete:
-        events.end()
+    if outcome:
+        (events.end if outcome == "SUCCESS" else events.fail)()
     found = accumulated(tmp_path)
     content = found.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
     start = metadata.parse_session_start_info_plugin_data(content)
     values = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
     assert values == HYPERPARAMETERS
     assert start.start_time_secs > 1e9
-    assert (metadata.SESSION_END_INFO_TAG in found.Tags()["tensors"]) == complete
-    if complete:
+    assert (metadata.SESSION_END_INFO_TAG in found.Tags()["tensors"]) == bool(outcome)
+    if outcome:
         content = found.SummaryMetadata(metadata.SESSION_END_INFO_TAG).plugin_data.content
         end = metadata.parse_session_end_info_plugin_data(content)
-        assert end.status == api_pb2.STATUS_SUCCESS
+        assert end.status == api_pb2.Status.Value(f"STATUS_{outcome}")
         assert end.end_time_secs >= start.start_time_secs
 
 
