@@ -22,12 +22,13 @@ try:
     from local_test.feeder import Fed, Feeder
     from local_test.files import file_uri
     from local_test.job import TrainingJob, now_utc
-    from local_test.remote import call, list_jobs, server_url
+    from local_test.remote import call, find_tuning_job, list_jobs, server_url
     from local_test.request import DEFAULT_JOB, Options, build, built_in, pairs, read_job
     from local_test.runners.choice import CHECKOUT, CHOICES, choose
     from local_test.storage import Storage, storage_of
     from local_test.table import Table
     from local_test.tune import Tune, line_of
+    from local_test.tuning_report import NAME, write_page
 except ModuleNotFoundError as missing:
     sys.stderr.write(f"local_test: {missing.name} is not installed. Run pip install '.[local]' with this Python\n")
     sys.exit(2)
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         remote.add_argument("--endpoint-url", default=server_url(), metavar="URL", help="default: AWS_ENDPOINT_URL")
         if name != "jobs":
             remote.add_argument("job", metavar="JOB", help="its name")
+    _add_report(commands.add_parser("report", help="make the page of results of a tuning job, of AWS's or a server's"))
     _add_feed(commands.add_parser("feed", help="serve FIFOs for a container started by hand"))
     return top
 
@@ -102,6 +104,11 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
     add("--parallel", type=int, metavar="N", help="jobs at a time, others wait (default: one a CPU, at least 2)")
     add("--memory", metavar="SIZE", help="limit of each container's memory, such as 8g")
     add("--shm-size", metavar="SIZE", help="size of each container's /dev/shm, such as 1g")
+
+
+def _add_report(report: argparse.ArgumentParser) -> None:
+    report.add_argument("job", metavar="JOB", help="its name, where boto3 looks: AWS, or AWS_ENDPOINT_URL")
+    report.add_argument("--out", type=Path, default=Path(NAME), metavar="FILE", help=f"default: {NAME}")
 
 
 def _add_feed(feed: argparse.ArgumentParser) -> None:
@@ -233,6 +240,8 @@ def tune(args: argparse.Namespace) -> int:
     if "BestTrainingJob" in description:
         _say(f"Best: {line_of(description['BestTrainingJob'])}")
     _say(f"Training jobs, logs, metrics and artifacts: {args.root}")
+    if (tuning.folder / NAME).exists():
+        _say(f"Report: {tuning.folder / NAME}")
     return _EXIT_CODES[status]
 
 
@@ -306,6 +315,16 @@ def interrupt(args: argparse.Namespace) -> int:
     return 0
 
 
+def report(args: argparse.Namespace) -> int:
+    """A tuning job's page, whether it is over or not."""
+    try:
+        write_page(args.out, *find_tuning_job(args.job))
+    except OSError as error:
+        raise BadRequest(f"--out can't be written: {error.strerror}. Received: {args.out}") from None
+    _say(f"Report: {args.out}")
+    return 0
+
+
 def feed(args: argparse.Namespace) -> int:
     """Serves FIFOs until Ctrl-C or the last epoch."""
     with closing(Storage()) as storage:
@@ -333,6 +352,7 @@ _COMMANDS = {
     "jobs": jobs,
     "stop": stop,
     "interrupt": interrupt,
+    "report": report,
     "feed": feed,
 }
 

@@ -38,7 +38,7 @@ class Numeric:
     integer: bool
 
     def sample(self, rng: random.Random) -> str:
-        return self.text(self._at(rng.random()))
+        return self.text(self._sampled(rng.random()))
 
     def text(self, value: float) -> str:
         """As a job gets it, inside the range whatever rounding did."""
@@ -50,15 +50,29 @@ class Numeric:
         value = number(text)
         return value is not None and self.low <= value <= self.high
 
-    def _at(self, part: float) -> float:
-        """`part` (0 to 1) of the way through the range, in its scaling. Integers have equal shares of a linear one."""
+    def at(self, part: float) -> float:
+        """The value `part` (0 to 1) of the way through the range, in its scaling; of integers, what is between, too."""
         if self.scaling == "Logarithmic":
             return math.exp(_between(math.log(self.low), math.log(self.high), part))
         if self.scaling == "ReverseLogarithmic":
             return 1 - math.exp(_between(math.log(1 - self.low), math.log(1 - self.high), part))
-        if self.integer:
-            return math.floor(self.low + part * (self.high - self.low + 1))
         return _between(self.low, self.high, part)
+
+    def part(self, value: float) -> float:
+        """How far through the range a value of it is: 0 to 1, in its scaling; half where there is but one."""
+        low, high, at = (self._scaled(number) for number in (self.low, self.high, value))
+        return (at - low) / (high - low) if low < high else 0.5
+
+    def _scaled(self, value: float) -> float:
+        if self.scaling == "Logarithmic":
+            return math.log(value)
+        return -math.log(1 - value) if self.scaling == "ReverseLogarithmic" else value
+
+    def _sampled(self, part: float) -> float:
+        """As `at`; integers have equal shares of a linear range."""
+        if self.integer and self.scaling == "Linear":
+            return math.floor(self.low + part * (self.high - self.low + 1))
+        return self.at(part)
 
 
 Range = Categorical | Numeric
@@ -106,5 +120,10 @@ def _numeric(given: Mapping[str, str], integer: bool) -> Numeric:
     if scaling == "ReverseLogarithmic" and (integer or low < 0 or high >= 1):
         raise BadRequest(f"ReverseLogarithmic is for continuous 0 <= x < 1. Received: {name} from {low} to {high}")
     if scaling == "Auto":
-        scaling = "Logarithmic" if low > 0 and high / low >= 10**_AUTO_DECADES else "Linear"
+        scaling = auto_scaling(low, high)
     return Numeric(name, low, high, scaling, integer)
+
+
+def auto_scaling(low: float, high: float) -> str:
+    """What Auto stands for."""
+    return "Logarithmic" if low > 0 and high / low >= 10**_AUTO_DECADES else "Linear"

@@ -1,4 +1,4 @@
-"""The commands that speak to a running server: jobs, stop, interrupt."""
+"""The commands that speak to a running server — jobs, stop, interrupt — or to any SageMaker: report."""
 
 import json
 import os
@@ -8,10 +8,15 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
 from local_test.errors import BadRequest, RunnerError
 
 DEFAULT_URL = "http://127.0.0.1:4580"
 _SECONDS = 30.0
+_LIMITS = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
 
 
 def server_url() -> str:
@@ -55,3 +60,18 @@ def list_jobs(url: str) -> Iterator[str]:
         if "NextToken" not in answer:
             return
         more = {"NextToken": answer["NextToken"]}
+
+
+def find_tuning_job(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """DescribeHyperParameterTuningJob's answer and the summaries of all its training jobs, from where boto3 looks."""
+    try:
+        client = boto3.session.Session().client("sagemaker", config=_LIMITS)
+        described = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+        pages = client.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+        found = pages.paginate(HyperParameterTuningJobName=name)
+        return described, [child for page in found for child in page["TrainingJobSummaries"]]
+    except ClientError as error:
+        raise BadRequest(f"{error.response['Error'].get('Message') or error}. Received: tuning job {name}") from None
+    except (BotoCoreError, ValueError) as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        raise RunnerError(f"SageMaker can't be asked: {said}. See `aws configure`, or AWS_ENDPOINT_URL") from None

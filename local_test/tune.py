@@ -13,7 +13,7 @@ from typing import Any
 from local_test.errors import LocalTestError
 from local_test.history import FINAL_STATUSES
 from local_test.job import TrainingJob, region
-from local_test.jobs import Jobs
+from local_test.jobs import RETURN_SECONDS, Jobs
 from local_test.metrics import Metric
 from local_test.request import Options, build, timed_name
 from local_test.runners import Runner
@@ -109,7 +109,7 @@ class Tune:
             description = self.tunings.describe(self.name)
             self._tell(told)
             if description[_STATUS] in FINAL_STATUSES:
-                self.tunings.wait(1.0)
+                self.tunings.wait(RETURN_SECONDS)  # it has told its end, and writes its report
                 if self._table:
                     self._table.clear()
                 return description

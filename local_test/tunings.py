@@ -1,6 +1,7 @@
 """All tuning jobs of a server, and their folders: request.json, describe.json, training_jobs.json each."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from local_test.jobs import LEFT, RETURN_SECONDS, Jobs, NotFound
 from local_test.metrics import Metric
 from local_test.store import Tag, change_tags, load, parse, remove
 from local_test.tuning import TuningJob, counters
+from local_test.tuning_report import NAME, write_page
 from local_test.validation import service_model
 from local_test.warm_start import Described
 
@@ -51,6 +53,7 @@ class Tunings:
                 **counters(children),
             )
             self._save(description, children)
+            self._report(description, children)
         self._over[name.lower()] = description, children
 
     # Operations
@@ -132,6 +135,7 @@ class Tunings:
     def _run(self, job: TuningJob) -> None:
         try:
             description = job.run()
+            self._report(job.describe(), job.children())
         finally:
             with self._lock:
                 del self._running[job.name.lower()]
@@ -155,6 +159,14 @@ class Tunings:
         folder = self._root / description["HyperParameterTuningJobName"]
         write_json(folder / "training_jobs.json", children)
         write_json(folder / "describe.json", description)
+
+    def _report(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
+        """A page for people. The tuning job is what it is without it."""
+        name = description["HyperParameterTuningJobName"]
+        try:
+            write_page(self._root / name / NAME, description, children)
+        except (OSError, BadRequest) as error:
+            sys.stderr.write(f"local_test: {name}: {NAME} can't be written: {error}\n")
 
     # The end
 

@@ -129,3 +129,10 @@ def test_bayesian_learns_and_repeats_itself_with_a_seed() -> None:
 def test_a_strategy_that_there_is_not() -> None:
     with pytest.raises(BadRequest, match="Strategy Simplex is not supported locally"):
         choose_strategy("Simplex", [], None)
+
+
+@given(st.floats(1e-6, 0.5), st.floats(1e-3, 0.49), st.sampled_from(["Linear", "Logarithmic", "ReverseLogarithmic"]))
+def test_a_part_of_the_range_and_its_value_are_each_others_inverse(low: float, more: float, scaling: str) -> None:
+    item = Numeric("x", low, low + more, scaling, False)
+    for part in (0.0, 0.25, 0.5, 1.0):
+        assert item.part(item.at(part)) == pytest.approx(part, abs=1e-6)

@@ -69,6 +69,9 @@ def test_a_tuning_job_from_the_command_line(tmp_path: Path) -> None:
     (described,) = (tmp_path / "out/tuning").glob("*/describe.json")
     assert json.loads(described.read_text())["HyperParameterTuningJobStatus"] == "Completed"
     assert len(list((tmp_path / "out/training").glob("*/model.tar.gz"))) == 4
+    report = described.with_name("report.html")
+    assert lines[-1] == f"Report: {report}"
+    assert f"<h1>Best acc: {float(best):.4g}</h1>" in report.read_text()
 
 
 def test_ctrl_c_stops_it(tmp_path: Path) -> None:
@@ -81,7 +84,7 @@ def test_ctrl_c_stops_it(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=45)
     assert (process.returncode, "Traceback" in err) == (130, False), err
     assert err.count("  Stopped  lr=") == 2
-    assert err.splitlines()[-2].endswith(": Stopped")
+    assert err.splitlines()[-3].endswith(": Stopped")
 
 
 MEASURED = """
