@@ -158,6 +158,7 @@ calc(var(--share)*.6))}.confusion td.wrong{background:rgba(var(--wrong),calc(var
 .confusion th[scope=col]{vertical-align:bottom;font-weight:600}.confusion .sum{font-weight:600}
 .grid{display:grid;gap:14px;grid-template-columns:repeat(auto-fill,minmax(104px,1fr))}
 .grid img{width:100%;image-rendering:pixelated;display:block;border-radius:4px}.grid figcaption{font-size:.75rem;
-line-height:1.3;margin-top:4px}.facts th{text-align:left;padding:2px 24px 2px 0;font-weight:600;vertical-align:top}
+line-height:1.3;margin-top:4px}.facts th{text-align:left;padding:2px 24px 2px 0;font-weight:600;vertical-align:top;
+white-space:nowrap}
 .facts td{overflow-wrap:anywhere}
 """
