@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -170,7 +170,7 @@ class Loop:
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
             losses = _cross_entropy(labels, logits)  # what is reported: comparable with validation's
-            loss = tf.reduce_mean(_smoothed(losses, logits, self._smoothing))
+            loss = _penalised(tf.reduce_mean(_smoothed(losses, logits, self._smoothing)), self.model.losses)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.model.trainable_variables)
         self.optimizer.apply(gradients, self.model.trainable_variables)
@@ -196,9 +196,12 @@ class Loop:
         images = self._change(images, tf.stack([self._seed + number * 2**33, self._step]))
         trainable = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
-            logits, states = self.model.stateless_call(trainable, self._states(number), images, training=True)
+            logits, states, penalties = self.model.stateless_call(
+                trainable, self._states(number), images, training=True, return_losses=True
+            )
             losses = _cross_entropy(labels, logits)
             loss = tf.reduce_sum(weights * _smoothed(losses, logits, self._smoothing)) / total
+            loss = _penalised(loss, [penalty / self._replicas.count for penalty in penalties])
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, trainable)
         correct = tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32)
@@ -251,6 +254,11 @@ class Loop:
 def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """(n,) float32."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))
+
+
+def _penalised(loss: tf.Tensor, penalties: Sequence[tf.Tensor]) -> tf.Tensor:
+    """What is minimised: the loss, and what the layers' regularizers add to it."""
+    return tf.add_n([loss, *(tf.cast(penalty, loss.dtype) for penalty in penalties)])
 
 
 def _smoothed(losses: tf.Tensor, logits: tf.Tensor, share: float) -> tf.Tensor:

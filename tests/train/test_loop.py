@@ -64,6 +64,19 @@ def test_predictions_are_probabilities():
     np.testing.assert_allclose(tf.reduce_sum(probabilities, axis=1), 1, rtol=1e-5)
 
 
+def test_a_regularizer_is_minimised_too_and_not_reported():
+    plain, penalised = make(optimizer="sgd"), make(optimizer="sgd")
+    kernel = penalised.model.get_layer("conv1").kernel
+    kernel.regularizer = tf.keras.regularizers.L2(10)
+    began = float(tf.norm(kernel))
+    first, second = Progress(), Progress()
+    plain.train_epoch(batches()[:1], first)
+    penalised.train_epoch(batches()[:1], second)
+    assert first.loss_sum == second.loss_sum
+    assert float(tf.norm(plain.model.get_layer("conv1").kernel)) > 0.99 * began
+    assert float(tf.norm(kernel)) < 0.97 * began
+
+
 def test_a_loss_that_is_not_finite_names_its_step():
     loop, progress = make(optimizer="sgd"), Progress()
     calls = batches()

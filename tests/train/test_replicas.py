@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 TRAIN_ON_TWO = """
     import json, threading
-    import numpy as np, tensorflow as tf
+    import keras, numpy as np, tensorflow as tf
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
@@ -25,8 +25,10 @@ TRAIN_ON_TWO = """
     # made once: TensorFlow numbers the exchanges of each strategy from the same start
     single, double = (Replicas(Alone(threading.Event()), devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
 
-    def trained(replicas, **given):
+    def trained(replicas, penalty=0, **given):
         loop, progress = make(**given), Progress()
+        if penalty:
+            loop.model.get_layer("conv1").kernel.regularizer = keras.regularizers.L2(penalty)
         loop._replicas = replicas
         loop.train_epoch(batches(96) + batches(1) + batches(5), progress)
         return loop, progress
@@ -34,6 +36,7 @@ TRAIN_ON_TWO = """
     results = {}
     for name, given in {
         "tutorial": {"optimizer": "sgd"},
+        "penalised": {"optimizer": "sgd", "penalty": 10},
         "fast": {"model": "fast", "augment": False, "weight_average": 0.9, "learning_rate": 0.01},
     }.items():
         (one, counted), (two, shared) = trained(single, **given), trained(double, **given)
@@ -57,7 +60,7 @@ def test_two_devices_train_as_one():
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout.splitlines()[-1])
     assert results["lab"] == {"finite": True}
-    for name in ("tutorial", "fast"):
+    for name in ("tutorial", "penalised", "fast"):
         result = results[name]
         assert result["devices"] == 2
         assert result["counts"][0][:2] == result["counts"][1][:2] == [5, 102]
