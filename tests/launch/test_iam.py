@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,24 @@ def test_nothing_is_allowed_everywhere_without_need() -> None:
     assert wide == {"LogInToRegistry"}  # a token belongs to no repository
     actions = [action for name in POLICIES for one in statements(name) for action in as_list(one["Action"])]
     assert [action for action in actions if "*" in action] == []
+
+
+JOBS = ["training_job.json", "tuning_job.json", "examples/training_job.json"]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_reads_and_writes_where_its_role_may(name: str) -> None:
+    request = json.loads((ROOT / "launch" / name).read_text())
+    job = request.get("TrainingJobDefinition", request)
+    read = [channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in job["InputDataConfig"]]
+    written = [job["OutputDataConfig"]["S3OutputPath"]]
+    if "CheckpointConfig" in job:
+        written.append(job["CheckpointConfig"]["S3Uri"])
+    allowed = {one["Sid"]: as_list(one["Resource"]) for one in statements("execution_policy.json")}
+    for uris, sid in ((read, "ReadData"), (written, "WriteResults")):
+        for uri in uris:
+            arn = uri.replace("s3://", "arn:aws:s3:::") + "x"
+            assert any(fnmatch(arn, resource) for resource in allowed[sid]), uri
 
 
 def as_list(value: str | list[str]) -> list[str]:
