@@ -7,6 +7,7 @@ hosts, export, report — is the built-in job's.
 
 import importlib.util
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from train.pictures import Pictures
 
 CHANNEL = "code"
 _MODULE = "own_model_of_the_job"
+_LONGEST = 600  # characters of what Keras says: FailureReason has 1024
 _CONTRACT = "build(shape, classes) → a Keras model from uint8 pictures to logits"
 
 
@@ -50,6 +52,7 @@ def build(path: Path, pictures: Pictures) -> keras.Model:
         raise _wrong(path, "no function build")
     model = _run(path, lambda: made(pictures.shape, pictures.classes))
     _check(model, path, pictures)
+    _run(path, lambda: keras.saving.serialize_keras_object(model))  # not first at the export, when all is trained
     return model
 
 
@@ -70,10 +73,10 @@ def _run(path: Path, call: Callable[[], Any]) -> Any:
         return call()
     except SyntaxError as error:
         raise TrainingError(f"{error.filename} can't be read, line {error.lineno}: {error.msg}.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f", line {frames[-1].lineno}" if frames else ""
-        said = " ".join(str(error).split())
+        said = textwrap.shorten(str(error), _LONGEST, placeholder=" …")
         raise TrainingError(f"{path}{where}: {type(error).__name__}: {said}") from error
 
 
@@ -91,6 +94,8 @@ def _check(model: Any, path: Path, pictures: Pictures) -> None:
         raise _wrong(path, f"an input of shape {given.shape} for pictures of {pictures.shape}")
     if tuple(out.shape) != (None, len(pictures.classes)):
         raise _wrong(path, f"an output of shape {out.shape} for {len(pictures.classes)} classes")
+    if out.dtype != "float32":
+        raise _wrong(path, f"an output of {out.dtype}: give the last layer dtype='float32', whatever the precision")
     if _is_softmax(model.layers[-1]):
         raise _wrong(path, "probabilities: leave the softmax out, the export adds it")
     paths = [variable.path for variable in model.variables if variable.name != "seed_generator_state"]

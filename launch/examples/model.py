@@ -16,7 +16,7 @@ def build(shape: tuple[int, int, int], classes: tuple[str, ...]) -> keras.Model:
         x = around(x, filters)
     x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
     x = layers.GlobalMaxPooling2D()(x)
-    return keras.Model(pictures, layers.Dense(len(classes))(x), name="separable")
+    return keras.Model(pictures, layers.Dense(len(classes), dtype="float32")(x), name="separable")
 
 
 def around(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.train.conftest import channel_bytes, job_folder
 from tests.train.test_cluster import free_addresses
-from tests.train.test_job import Job, weights
+from tests.train.test_job import ROOT, Job, weights
 from train import cluster
 
 pytestmark = pytest.mark.timeout(240)
@@ -66,6 +66,8 @@ RECIPES = {
     "tutorial": {"learning-rate": "0.003", "optimizer": "sgd"},
     # nothing random in the pictures: each host draws its own
     "fast": {"model": "fast", "augment": "false", "learning-rate": "0.01", "weight-average": "0.5"},
+    # by its place, as a file of the image
+    "own": {"model": str(ROOT / "launch/examples/model.py"), "learning-rate": "0.003", "optimizer": "sgd"},
 }
 
 

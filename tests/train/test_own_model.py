@@ -70,6 +70,29 @@ def test_files_beside_it_can_be_imported(tmp_path: Path) -> None:
         ("def build(shape):\n    return 1\n", r"model\.py: TypeError: build\(\) takes 1 positional argument"),
         ("def build(shape, classes):\n    return 1 / 0\n", r"model\.py, line 2: ZeroDivisionError: division by zero"),
         ("def build(shape, classes):\n    return 7\n", "Received: a int"),
+        ("import sys\nsys.exit()\n", r"model\.py, line 2: SystemExit: "),
+        (
+            sequential("shape, dtype='uint8'", "layers.Dense(3, dtype='float16')"),
+            "Received: an output of float16: give the last layer dtype='float32'",
+        ),
+        (
+            """
+            import keras
+            class By(keras.layers.Layer):
+                def __init__(self, function):
+                    super().__init__()
+                    self.function = function
+                def call(self, x):
+                    return self.function(x)
+            class Same:
+                def __call__(self, x):
+                    return x
+            def build(shape, classes):
+                pictures = keras.Input(shape, dtype="uint8")
+                return keras.Model(pictures, keras.layers.Dense(3)(keras.layers.Flatten()(By(Same())(pictures))))
+            """,
+            r"NotImplementedError: Object By was created .* must override `get_config\(\)`",
+        ),
         (
             "import keras\ndef build(shape, classes):\n    return keras.Sequential([keras.layers.Dense(3)])\n",
             "Received: a model without an input",
