@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from local_test.errors import BadRequest
+
 FILE_SCHEME = "file://"
 
 
@@ -29,6 +31,16 @@ def write_json(path: Path, value: Any) -> None:
     """Indented, for people; times as ISO 8601. The files of a job's folder."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=_time)
     write_whole(path, lambda file: file.write(f"{text}\n".encode()))
+
+
+def read_json(path: Path, what: str) -> Any:
+    """What a person has written there; BadRequest, which begins with `what` it is to be, if it can't be read."""
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise BadRequest(f"{what} can't be read: {error.strerror}. Received: {path}") from None
+    except ValueError as error:
+        raise BadRequest(f"{what} is not JSON: {error}. Received: {path}") from None
 
 
 def _time(value: Any) -> str:

@@ -1,7 +1,6 @@
 """A CreateTrainingJob request: the one form of a job, built from what a command line says."""
 
 import copy
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from local_test.errors import BadRequest
-from local_test.files import file_uri, local_path
+from local_test.files import file_uri, local_path, read_json
 from local_test.validation import validate
 
 LOCAL_IMAGE = "cv-keras-cifar10:local"
@@ -39,12 +38,7 @@ class Options:
 
 def read_job(path: Path) -> dict[str, Any]:
     """A job file; BadRequest if it isn't there or isn't a JSON object."""
-    try:
-        request = json.loads(path.read_text())
-    except OSError as error:
-        raise BadRequest(f"The job file can't be read: {error.strerror}. Received: {path}") from None
-    except ValueError as error:
-        raise BadRequest(f"The job file is not JSON: {error}. Received: {path}") from None
+    request = read_json(path, "The job file")
     if not isinstance(request, dict):
         raise BadRequest(
             f"The job file must hold one CreateTrainingJob request. Received: {path}, a {type(request).__name__}"

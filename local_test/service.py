@@ -22,6 +22,7 @@ from local_test.clients import CREDENTIALS, Clients, callers_credentials
 from local_test.cloudwatch import CloudWatch
 from local_test.errors import BadRequest
 from local_test.experiments import Experiments
+from local_test.files import read_json
 from local_test.interruption import asked_for
 from local_test.job import TrainingJob, now_utc
 from local_test.jobs import Jobs
@@ -203,12 +204,7 @@ def read_images(path: Path | None) -> dict[str, str]:
     """--images: a JSON object of image names of requests → names of local images."""
     if path is None:
         return {}
-    try:
-        names = json.loads(path.read_text())
-    except OSError as error:
-        raise BadRequest(f"--images can't be read: {error.strerror}. Received: {path}") from None
-    except ValueError as error:
-        raise BadRequest(f"--images is not JSON: {error}. Received: {path}") from None
+    names = read_json(path, "--images")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise BadRequest(f'--images must be {{"name in a request": "name of a local image", …}}. Received: {path}')
     return names
