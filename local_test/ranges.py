@@ -120,10 +120,5 @@ def _numeric(given: Mapping[str, str], integer: bool) -> Numeric:
     if scaling == "ReverseLogarithmic" and (integer or low < 0 or high >= 1):
         raise BadRequest(f"ReverseLogarithmic is for continuous 0 <= x < 1. Received: {name} from {low} to {high}")
     if scaling == "Auto":
-        scaling = auto_scaling(low, high)
+        scaling = "Logarithmic" if low > 0 and high / low >= 10**_AUTO_DECADES else "Linear"
     return Numeric(name, low, high, scaling, integer)
-
-
-def auto_scaling(low: float, high: float) -> str:
-    """What Auto stands for."""
-    return "Logarithmic" if low > 0 and high / low >= 10**_AUTO_DECADES else "Linear"
