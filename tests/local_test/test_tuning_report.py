@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from local_test.errors import BadRequest
 from local_test.ranges import Categorical, Numeric
 from local_test.tuning_report import _place, _ticks, page, write_page
+from tests.markup import Page
 
 from .served import ROOT, Served, until
 from .test_tuning import tuning_request
@@ -30,35 +30,6 @@ RANGES = {
     "CategoricalParameterRanges": [{"Name": "optimizer", "Values": ["sgd", "adam <b>"]}],
 }
 OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
-
-
-class Page(HTMLParser):
-    """Its tags; an end without its start fails."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    def count(self, tag: str, kind: str) -> int:
-        return sum(name == tag and kind in (attrs.get("class") or "").split() for name, attrs in self.seen)
 
 
 def child(number: int, value: float | None, **members: Any) -> dict[str, Any]:

@@ -3,12 +3,12 @@ import csv
 import json
 import re
 from dataclasses import asdict
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.markup import Page
 from train import report
 from train.errors import TrainingError
 from train.evaluation import Evaluation, Mistake
@@ -25,30 +25,9 @@ def written(tmp_path):
     return tmp_path
 
 
-class Balanced(HTMLParser):
-    """Collects tags; an end without its start fails."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict]] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_the_page_is_whole_and_needs_nothing_else(written):
     text = (written / "report.html").read_text()
-    page = Balanced()
-    page.feed(text)
+    page = Page(text)
     assert page.open == []
     assert not re.search(r"https?://|//cdn|<script|<link|@import|url\(", text)
     assert "85.0% of 20 validation pictures recognised" in text
