@@ -4,6 +4,7 @@ Screenshots stay in tests/artifacts.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -43,7 +44,10 @@ addEventListener("load", () => {{
 def browser() -> str:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
-        pytest.skip(f"no browser: one of {', '.join(BROWSERS)}")
+        missing = f"no browser: none of {', '.join(BROWSERS)} is installed"
+        if os.environ.get("REQUIRE_BROWSER"):
+            pytest.fail(missing)
+        pytest.skip(missing)
     return found
 
 
@@ -135,6 +139,7 @@ def looked(browser: str, folder: Path, scheme: str, address: str, *options: str)
     """The document after its scripts; a profile of its own, so that no other browser is met."""
     command = [
         browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
         f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
         *options, address,
     ]  # fmt: skip
