@@ -105,10 +105,16 @@ def training_job(chosen: Options) -> dict[str, Any]:
 def tuning_job(chosen: Options) -> dict[str, Any]:
     """tuning_job.json, filled in. A hyperparameter that is said is not tuned any more."""
     made = _filled("tuning_job.json", "HyperParameterTuningJobName", chosen)
-    job = made["TrainingJobDefinition"]
+    job = made.get("TrainingJobDefinition")
+    ranges = made.get("HyperParameterTuningJobConfig", {}).get("ParameterRanges")
+    if job is None or ranges is None:
+        raise SystemExit(
+            "--job must hold one TrainingJobDefinition, and ParameterRanges in HyperParameterTuningJobConfig, to tune. "
+            f"Received: {', '.join(made)} in {chosen.job}. Several TrainingJobDefinitions can be sent as they are: "
+            "aws sagemaker create-hyper-parameter-tuning-job --cli-input-json file://REQUEST.json"
+        )
     _adapt(job, chosen)
     job["StaticHyperParameters"] = {**job.get("StaticHyperParameters", {}), **chosen.hyperparameters}
-    ranges = made["HyperParameterTuningJobConfig"]["ParameterRanges"]
     for kind in ranges:
         ranges[kind] = [tuned for tuned in ranges[kind] if tuned["Name"] not in chosen.hyperparameters]
     if chosen.spot:

@@ -211,19 +211,20 @@ def test_what_the_command_line_lacks_is_said(launched: Launched, client: Client)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("command", "text", "message"),
     [
-        (None, "--job can't be read: No such file or directory. Received: {path}"),
-        ("{", "--job is not JSON: Expecting property name"),
-        ("[]", "--job must hold a request with TrainingJobName to train. Received: {path}"),
-        ('{"HyperParameterTuningJobName": "a"}', "--job must hold a request with TrainingJobName to train."),
+        ("train", None, "--job can't be read: No such file or directory. Received: {path}"),
+        ("train", "{", "--job is not JSON: Expecting property name"),
+        ("train", "[]", "--job must hold a request with TrainingJobName to train. Received: {path}"),
+        ("train", '{"HyperParameterTuningJobName": "a"}', "--job must hold a request with TrainingJobName to train."),
+        ("tune", '{"HyperParameterTuningJobName": "a", "TrainingJobDefinitions": []}', "--job must hold one Training"),
     ],
 )
-def test_a_job_file_that_can_not_be_used(launched: Launched, client: Client, tmp_path: Path, text, message) -> None:
+def test_a_job_file_that_can_not_be_used(launched: Launched, client: Client, tmp_path: Path, command, text, message):
     path = tmp_path / "job.json"
     if text is not None:
         path.write_text(text)
-    done = launched.run(client.arguments("train", job=str(path)))
+    done = launched.run(client.arguments(command, job=str(path)))
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith(message.format(path=path))
 
