@@ -21,7 +21,7 @@ from train.loop import Loop
 from train.mlflow_run import MlflowRun
 from train.pictures import Pictures, describe
 from train.replicas import Replicas
-from train.schedule import schedule
+from train.schedule import schedule, sizes
 from train.settings import OWN_MODEL, Settings, parse
 from train.share import share
 from train.tensorboard import Events
@@ -70,11 +70,11 @@ class _Job:
         own = own_model.find(settings.model, environment) if settings.model.endswith(OWN_MODEL) else None
         self._model, self._optimizer = model.build(settings, pictures, own), model.optimizer(settings)
         self._asked = model.mirrored(self._model) if settings.mirror else self._model
-        examples = pictures.train_examples or settings.train_examples
+        examples = (pictures.train_examples or settings.train_examples) / len(cluster.hosts)
         self._loop = Loop(
             self._model, self._optimizer, change=changes(settings), smoothing=settings.label_smoothing,
-            rate=schedule(settings, examples / len(cluster.hosts)), asked=self._asked, seed=settings.seed, stop=stop,
-            cluster=cluster, replicas=replicas,
+            rate=schedule(settings, examples), size=sizes(settings, examples, pictures.shape), asked=self._asked,
+            seed=settings.seed, stop=stop, cluster=cluster, replicas=replicas,
         )  # fmt: skip
         self._checkpoints = Checkpoints(environment.checkpoints)
         self._variables = variables_of(self._model, self._optimizer)

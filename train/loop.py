@@ -1,5 +1,6 @@
 """One training loop: steps, epochs, evaluation. What it knows of the job is a model, an optimizer and batches."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import keras
 import tensorflow as tf
 
+from train import resized
 from train.augmentation import Change, unchanged
 from train.checkpoint import Progress
 from train.cluster import Alone, Cluster, stopping_together
@@ -17,6 +19,7 @@ CHECK_STEPS = 50  # between two looks at whether the loss is still finite; the s
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 Rate = Callable[[Progress], float]
+Size = Callable[[Progress], tuple[int, int]]
 
 
 class Loop:
@@ -30,6 +33,7 @@ class Loop:
         change: Change = unchanged,
         smoothing: float = 0.0,
         rate: Rate | None = None,
+        size: Size | None = None,
         asked: keras.Model | None = None,
         seed: int = 0,
         stop: threading.Event | None = None,
@@ -38,12 +42,13 @@ class Loop:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`change` augments pictures, `smoothing` spreads labels, `rate` gives each step's learning rate (none: the
-        optimizer's own), `asked` is what is evaluated, if not `model` itself. `cluster` and `replicas` are the hosts
-        and devices that share the work; none: one of each.
+        optimizer's own), `size` the height and width that it trains at (none: those of the pictures), `asked` is what
+        is evaluated, if not `model` itself. `cluster` and `replicas` are the hosts and devices that share the work;
+        none: one of each.
         """
         self.model, self.optimizer = model, optimizer
         self._change, self._smoothing, self._rate, self._asked = change, smoothing, rate, asked or model
-        self._seed, self._clock = seed, clock
+        self._size, self._seed, self._clock = size, seed, clock
         self._stop = stop or threading.Event()
         self._cluster = cluster or Alone(self._stop)
         self._replicas = replicas or Replicas(self._cluster, ())
@@ -52,12 +57,12 @@ class Loop:
         self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
         self._correct = tf.Variable(0, dtype=tf.int64)
         self._bad_step = tf.Variable(-1, dtype=tf.int64)  # the first whose loss was not finite
-        shape = model.inputs[0].shape[1:]
-        self._empty = tf.zeros((0, *shape), tf.uint8), tf.zeros(0, tf.int64)
-        signature = [tf.TensorSpec((None, *shape), tf.uint8), tf.TensorSpec((None,), tf.int64)]
+        self._shape = model.inputs[0].shape[1:]
+        self._empty = tf.zeros((0, *self._shape), tf.uint8), tf.zeros(0, tf.int64)
+        signature = [tf.TensorSpec((None, *self._shape), tf.uint8), tf.TensorSpec((None,), tf.int64)]
         parts = [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
-        self._train_step = tf.function(self._train, input_signature=signature)
-        self._shared_step = tf.function(self._train_shared, input_signature=signature + parts)
+        self._signature, self._shared_signature = signature, signature + parts
+        self._train_steps: dict[tuple[int, int], Callable[..., None]] = {}  # compiled, by the size they train at
         self._test_step = tf.function(self._test, input_signature=signature)
 
     def train_epoch(
@@ -82,10 +87,11 @@ class Loop:
             for images, labels, total in self._agreed(self._timed(batches, progress)):
                 if self._rate:
                     self.optimizer.learning_rate.assign(self._rate(progress))
+                train_step = self._train_step(self._size(progress) if self._size else self._shape[:2])
                 if self._replicas.count == 1:
-                    self._train_step(images, labels)
+                    train_step(images, labels)
                 else:
-                    self._shared_step(*self._filled(images, labels), float(total))
+                    train_step(*self._filled(images, labels), float(total))
                 progress.step += 1
                 progress.step_in_epoch += 1
                 progress.seen += total
@@ -102,6 +108,12 @@ class Loop:
         finally:
             self._count(progress, began)
         self._check_finite()
+
+    def compile(self, sizes: Iterable[tuple[int, int]] = ()) -> None:
+        """Training at `sizes` (none: the pictures' own) and evaluation, else compiled when they are first met."""
+        for size in set(sizes) or {self._shape[:2]}:
+            self._train_step(size).get_concrete_function()
+        self._test_step.get_concrete_function()
 
     def evaluate(self, batches: Iterable[Batch]) -> tuple[float, float]:
         """(mean loss, accuracy) over all pictures of all hosts' `batches`."""
@@ -165,22 +177,36 @@ class Loop:
                 raise StopRequested
             yield batch
 
-    def _train(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+    def _train_step(self, size: tuple[int, int]) -> Callable[..., None]:
+        """Compiled at its first use."""
+        if size not in self._train_steps:
+            model = self.model if size == self._shape[:2] else resized.at(self.model, size)
+            step, signature = self._train, self._signature
+            if self._replicas.count > 1:
+                step, signature = self._train_shared, self._shared_signature
+            self._train_steps[size] = tf.function(functools.partial(step, model), input_signature=signature)
+        return self._train_steps[size]
+
+    def _train(self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor) -> None:
+        """`model` is the loop's, or the same layers at another size."""
         images = self._change(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]))
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
+            logits = model(resized.like(model, images), training=True)
             losses = _cross_entropy(labels, logits)  # what is reported: comparable with validation's
-            loss = _penalised(tf.reduce_mean(_smoothed(losses, logits, self._smoothing)), self.model.losses)
+            loss = _penalised(tf.reduce_mean(_smoothed(losses, logits, self._smoothing)), model.losses)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.model.trainable_variables)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         correct = tf.math.count_nonzero(tf.argmax(logits, axis=1) == labels)
         self._count_step(tf.reduce_sum(tf.cast(losses, tf.float64)), correct, loss)
 
-    def _train_shared(self, images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, total: tf.Tensor) -> None:
+    def _train_shared(
+        self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, total: tf.Tensor
+    ) -> None:
         """The same step on several devices: the mean is that over the `total` pictures of all of them."""
         with self._replicas.normalised_together(self.model):
-            results = self._replicas.run(self._part, images, labels, weights, total)
+            part = functools.partial(self._part, model)
+            results = self._replicas.run(part, images, labels, weights, total)
         *gradients, loss, loss_sum, correct, states = results
         self.optimizer.apply(gradients, self.model.trainable_variables)
         for variable, state in zip(self.model.non_trainable_variables, states, strict=True):
@@ -188,7 +214,13 @@ class Loop:
         self._count_step(tf.cast(loss_sum, tf.float64), tf.cast(tf.round(correct), tf.int64), loss)
 
     def _part(
-        self, number: tf.Tensor, images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, total: tf.Tensor
+        self,
+        model: keras.Model,
+        number: tf.Tensor,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        total: tf.Tensor,
     ) -> tuple:
         """On device `number`: (*gradients, loss, sum of losses, correct) over all devices, and the layers' states."""
         number = tf.cast(number, tf.int64)
@@ -196,8 +228,8 @@ class Loop:
         images = self._change(images, tf.stack([self._seed + number * 2**33, self._step]))
         trainable = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
-            logits, states, penalties = self.model.stateless_call(
-                trainable, self._states(number), images, training=True, return_losses=True
+            logits, states, penalties = model.stateless_call(
+                trainable, self._states(number), resized.like(model, images), training=True, return_losses=True
             )
             losses = _cross_entropy(labels, logits)
             loss = tf.reduce_sum(weights * _smoothed(losses, logits, self._smoothing)) / total

@@ -65,6 +65,9 @@ class Settings:
     )
     label_smoothing: float = _setting(0.1, "share of each label spread over all classes", low=0, high=0.9)
     augment: bool = _setting(True, "random flips and shifts, a sixteenth of the side at most, of training pictures")
+    initial_scale: float = _setting(
+        1.0, "pictures are trained on at this share of their side at first, and grow to 1", low=0.1, high=1
+    )
     cutout: int = _setting(
         0, "side in pixels of a square hidden at a random place of each training picture; 0: none", low=0
     )

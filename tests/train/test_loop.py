@@ -139,7 +139,7 @@ def test_the_time_waited_for_input_is_that_of_the_batches():
 
     loop, progress = make(), Progress()
     loop._clock = lambda: now[0]
-    loop._train_step = lambda *_: now.__setitem__(0, now[0] + 1)
+    loop._train_step = lambda _size: lambda *_: now.__setitem__(0, now[0] + 1)
     loop.train_epoch(slow(), progress)
     assert (progress.waited, progress.seconds) == (9, 12)
 
@@ -154,7 +154,7 @@ def test_a_checkpoint_is_asked_for_at_every_so_many_steps_with_the_counts_of_tha
 def test_the_rate_of_each_step_is_the_schedules():
     loop, progress, rates = make(), Progress(), []
     loop._rate = lambda progress: 0.1 / (1 + progress.step)
-    loop._train_step = lambda *_: rates.append(float(loop.optimizer.learning_rate))
+    loop._train_step = lambda _size: lambda *_: rates.append(float(loop.optimizer.learning_rate))
     loop.train_epoch(batches(), progress)
     assert rates == pytest.approx([0.1, 0.05, 0.1 / 3])
 
@@ -179,3 +179,47 @@ def test_what_is_evaluated_may_be_another_model():
     straight = loop.evaluate([(tf.constant(images), tf.constant(labels, tf.int64))])
     turned = loop.evaluate([(tf.constant(images[:, :, ::-1]), tf.constant(labels, tf.int64))])
     assert straight == pytest.approx(turned, rel=1e-4)
+
+
+def sized(**given) -> Loop:
+    """One that trains its first three steps on small pictures."""
+    loop = make(model="fast", **given)
+    loop._size = lambda progress: (8, 8) if progress.step < 3 else SHAPE[:2]
+    return loop
+
+
+def test_steps_at_two_sizes_train_the_same_weights():
+    loop, whole, progress = sized(learning_rate=0.01), make(model="fast", learning_rate=0.01), Progress()
+    before = as_arrays(variables_of(loop.model, loop.optimizer))
+    loop.train_epoch(batches()[:1], progress)
+    small = as_arrays(variables_of(loop.model, loop.optimizer))
+    assert all((small[name] != before[name]).any() for name in small if "kernel" in name or "moving" in name)
+    loop.train_epoch(batches() * 20, progress)
+    whole.train_epoch(batches() * 20, Progress())
+    assert loop.evaluate(batches(60, seed=9))[1] > 0.6
+    assert set(small) == set(as_arrays(variables_of(whole.model, whole.optimizer)))  # checkpoints fit both
+
+
+def test_the_weights_are_equal_where_it_goes_on_from_a_checkpoint_between_sizes():
+    straight, first, second = (sized(seed=3, augment=True) for _ in range(3))
+    data = batches(160)
+    straight.train_epoch(data, Progress())
+    progress = Progress()
+    first.train_epoch(data[:2], progress)
+    restore(variables_of(second.model, second.optimizer), as_arrays(variables_of(first.model, first.optimizer)), None)
+    second.train_epoch(data[2:], progress)
+    ours, theirs = (as_arrays(variables_of(loop.model, loop.optimizer)) for loop in (straight, second))
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+def test_what_is_compiled_before_is_not_compiled_again():
+    loop = sized()
+    loop.compile([(8, 8), SHAPE[:2], (8, 8)])
+    compiled = dict(loop._train_steps)
+    assert set(compiled) == {(8, 8), SHAPE[:2]}
+    loop.train_epoch(batches(160), Progress())
+    loop.evaluate(batches())
+    assert loop._train_steps == compiled
+    functions = [*compiled.values(), loop._test_step]
+    assert [function.experimental_get_tracing_count() for function in functions] == [1, 1, 1]

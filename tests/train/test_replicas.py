@@ -25,8 +25,10 @@ TRAIN_ON_TWO = """
     # made once: TensorFlow numbers the exchanges of each strategy from the same start
     single, double = (Replicas(Alone(threading.Event()), devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
 
-    def trained(replicas, penalty=0, **given):
+    def trained(replicas, penalty=0, small=0, **given):
         loop, progress = make(**given), Progress()
+        if small:
+            loop._size = lambda progress: (8, 8) if progress.step < small else loop._shape[:2]
         if penalty:
             loop.model.get_layer("conv1").kernel.regularizer = keras.regularizers.L2(penalty)
         loop._replicas = replicas
@@ -38,6 +40,7 @@ TRAIN_ON_TWO = """
         "tutorial": {"optimizer": "sgd"},
         "penalised": {"optimizer": "sgd", "penalty": 10},
         "fast": {"model": "fast", "augment": False, "weight_average": 0.9, "learning_rate": 0.01},
+        "sized": {"model": "fast", "augment": False, "learning_rate": 0.01, "small": 2},
     }.items():
         (one, counted), (two, shared) = trained(single, **given), trained(double, **given)
         ours, theirs = (as_arrays(variables_of(loop.model, loop.optimizer)) for loop in (one, two))
@@ -60,7 +63,7 @@ def test_two_devices_train_as_one():
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout.splitlines()[-1])
     assert results["lab"] == {"finite": True}
-    for name in ("tutorial", "penalised", "fast"):
+    for name in ("tutorial", "penalised", "fast", "sized"):
         result = results[name]
         assert result["devices"] == 2
         assert result["counts"][0][:2] == result["counts"][1][:2] == [5, 102]
