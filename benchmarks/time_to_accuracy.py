@@ -33,7 +33,7 @@ from train.settings import Settings, parse
 LAYOUTS = {
     0.70: {"epochs": "1", "initial-scale": "0.88", "mirror": "true"},
     0.80: {"epochs": "4"},
-    0.85: {"epochs": "18", "initial-scale": "0.65", "learning-rate": "0.03", "mirror": "true"},
+    0.85: {"epochs": "18", "initial-scale": "0.65", "batch-size": "256", "learning-rate": "0.04", "mirror": "true"},
 }
 LAB, LAB_EPOCHS = 0.70, 12
 
