@@ -134,6 +134,9 @@ def parse(hyperparameters: Mapping[str, str]) -> Settings:
     if len(set(settings.class_names)) != len(settings.class_names):
         raise _wrong("classes", settings.classes, "every name once")
     _ = settings.shape  # raises if it can't be read
+    if settings.patience and settings.initial_scale < 1:
+        received = f"{settings.patience} with initial-scale {settings.initial_scale:g}"
+        raise _wrong("patience", received, "0, as the accuracy on whole pictures comes at the end")
     return settings
 
 

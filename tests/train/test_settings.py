@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -79,6 +80,13 @@ def test_numbers_survive_the_way_through_strings_and_json_quotes(epochs, rate):
     for quote in (str, lambda text: json.dumps(str(text))):
         settings = parse({"epochs": quote(epochs), "learning-rate": quote(rate)})
         assert (settings.epochs, settings.learning_rate) == (epochs, rate)
+
+
+def test_patience_is_no_use_while_pictures_are_small():
+    assert parse({"patience": "3", "initial-scale": "1"}).patience == 3
+    message = "Hyperparameter patience can't be used. Received: '3 with initial-scale 0.65'. Expected: 0,"
+    with pytest.raises(TrainingError, match=re.escape(message)):
+        parse({"patience": "3", "initial-scale": "0.65"})
 
 
 @given(st.dictionaries(st.sampled_from([row[0] for row in describe()]), st.text()))
