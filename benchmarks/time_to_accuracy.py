@@ -6,6 +6,7 @@ turns.
 """
 
 import argparse
+import contextlib
 import math
 import os
 import sys
@@ -57,7 +58,8 @@ def main() -> None:
     for seed in range(arguments.seeds):
         for name, hyperparameters, target in trained:
             settings = parse({**hyperparameters, "seed": str(seed)})
-            seconds, accuracy, compiled = until(settings, pictures, arguments.data, target)
+            with contextlib.redirect_stdout(sys.stderr):  # the loop tells of its first step; here stand the tables
+                seconds, accuracy, compiled = until(settings, pictures, arguments.data, target)
             figures[name].append(seconds)
             compiling[name].append(compiled)
             ends[name].append(accuracy)
