@@ -42,7 +42,7 @@ def sizes(settings: Settings, examples: float, shape: tuple[int, ...]) -> Sizes 
     return size
 
 
-def _done(settings: Settings, examples: float) -> Schedule:
+def _done(settings: Settings, examples: float) -> Callable[[Progress], float]:
     """Progress before a step → the share of the training that is done in its middle."""
     expected = math.ceil(examples / settings.batch_size)
 
@@ -62,7 +62,7 @@ def one_cycle(done: float) -> float:
 def growing(initial: float, done: float) -> float:
     """Scale of the pictures' sides when the share `done` of the training is done: small for long, at the end 1."""
     growths = int(GROWTHS * min(1.0, done / FULL_SIZE) ** 2 + 1e-9)
-    return initial + (1 - initial) * growths / GROWTHS
+    return 1 - (1 - initial) * (GROWTHS - growths) / GROWTHS  # exactly 1 at the end
 
 
 def _side(side: int, scale: float) -> int:
