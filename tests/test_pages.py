@@ -4,7 +4,6 @@ Screenshots stay in tests/artifacts.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.missing import missing
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
@@ -44,10 +45,7 @@ addEventListener("load", () => {{
 def browser() -> str:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
-        missing = f"no browser: none of {', '.join(BROWSERS)} is installed"
-        if os.environ.get("REQUIRE_BROWSER"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing(f"no browser: none of {', '.join(BROWSERS)} is installed", "REQUIRE_BROWSER")
     return found
 
 

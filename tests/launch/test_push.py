@@ -23,6 +23,7 @@ import pytest
 
 from tests.local_test.conftest import image as small_image  # noqa: F401 - a fixture
 from tests.local_test.served import ROOT
+from tests.missing import missing
 
 from .conftest import BUCKET, CLIENTS, PREFIX, Client, Launched, there
 
@@ -78,9 +79,7 @@ class Registry:
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     if not shutil.which("docker-registry"):
-        if os.environ.get("REQUIRE_DOCKER"):
-            pytest.fail("no docker-registry on PATH: Debian's package of that name has it")
-        pytest.skip("no docker-registry on PATH: Debian's package of that name has it")
+        missing("no docker-registry on PATH: Debian's package of that name has it")
     made = Registry(tmp_path_factory.mktemp("registry"))
     yield made
     made.close()
