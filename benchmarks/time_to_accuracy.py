@@ -52,29 +52,24 @@ def main() -> None:
         (f"lab, {LAB:.0%}", {"model": "lab", "epochs": str(LAB_EPOCHS)}, LAB),
         *((name, LAYOUTS[target], target) for name, target in zip(names, arguments.targets, strict=True)),
     ]
-    figures: dict[str, list[float]] = {name: [] for name, _, _ in trained}
-    ends: dict[str, list[float]] = {name: [] for name in figures}
-    compiling: dict[str, list[float]] = {name: [] for name in figures}
+    figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _, _ in trained}
     for seed in range(arguments.seeds):
         for name, hyperparameters, target in trained:
             settings = parse({**hyperparameters, "seed": str(seed)})
             with contextlib.redirect_stdout(sys.stderr):  # the loop tells of its first step; here stand the tables
-                seconds, accuracy, compiled = until(settings, pictures, arguments.data, target)
-            figures[name].append(seconds)
-            compiling[name].append(compiled)
-            ends[name].append(accuracy)
-    base = figures[f"lab, {LAB:.0%}"]
-    rows = [
-        [
+                figures[name].append(until(settings, pictures, arguments.data, target))
+    base = [seconds for seconds, _, _ in figures[f"lab, {LAB:.0%}"]]
+    rows = []
+    for name, hyperparameters, _ in trained:
+        seconds, accuracies, compiling = zip(*figures[name], strict=True)
+        rows.append([
             name,
             " ".join(f"{key}={value}" for key, value in hyperparameters.items()),
-            measure.spread(figures[name], ".0f"),
-            measure.spread(measure.ratios(figures[name], base), ".3f"),
-            measure.spread(ends[name], ".1%"),
-            measure.spread(compiling[name], ".1f"),
-        ]
-        for name, hyperparameters, _ in trained
-    ]
+            measure.spread(seconds, ".0f"),
+            measure.spread(measure.ratios(seconds, base), ".3f"),
+            measure.spread(accuracies, ".1%"),
+            measure.spread(compiling, ".1f"),
+        ])  # fmt: skip
     title = f"Time to an accuracy, validation included; median of {arguments.seeds} seeds (range); {measure.machine()}"
     head = ["model, accuracy", "hyperparameters", "seconds", "of lab's", "accuracy then", "compiling, s"]
     measure.table(title, head, rows)
