@@ -79,8 +79,8 @@ EXTENSION := import importlib.util as u, pathlib, sysconfig as s; \
 	u.find_spec("gethostname") or pathlib.Path(s.get_path("purelib"), "gethostname.py").touch()
 
 # The training program's compiled helper, into the environment. Without a compiler its work is done in NumPy.
-$(VENV)/.has-native: train/native.c
-	$(if $(NO_COMPILER),@echo "no compiler: reading records is slower without train/native.c" >&2,$(CC) -O3 -Wall \
+$(VENV)/.has-native: train/records/native.c
+	$(if $(NO_COMPILER),@echo "no compiler: reading records is slower without train/records/native.c" >&2,$(CC) -O3 -Wall \
 		-Wextra -shared -fPIC $< -o "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/train_native.so")
 	@touch $@
 

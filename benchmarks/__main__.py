@@ -9,8 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HELPERS = {"__init__", "__main__", "data", "local_api", "measure", "peer", "writer"}
-TOPICS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in HELPERS)
+TOPICS = sorted(path.stem for path in (Path(__file__).parent / "topics").glob("[!_]*.py"))
 # these take --data
 OVER_SHARDS = {"feeding", "hosts", "memory", "pipe_training", "reader", "streaming", "time_to_accuracy"}
 
@@ -31,7 +30,9 @@ def main() -> int:
 def run(topic: str, data: Path | None, page: Path | None) -> bool:
     """Whether it ran. Its tables go to standard output, and into the page."""
     options = ["--data", str(data)] if data and topic in OVER_SHARDS else []
-    done = subprocess.run([sys.executable, "-m", f"benchmarks.{topic}", *options], stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.topics.{topic}", *options], stdout=subprocess.PIPE, text=True
+    )
     print(done.stdout, flush=True)
     if page and not done.returncode:
         page.write_text(replaced(page.read_text(), topic, done.stdout))

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from train.pictures import Pictures
+from train.runtime.dataset_info import Pictures
 
 
 def prepared(folder: Path) -> tuple[Pictures, int]:

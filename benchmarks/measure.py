@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from train.fifo import FifoSource
+from train.records.channels import FifoSource
 
 ROOT = Path(__file__).resolve().parent.parent
 

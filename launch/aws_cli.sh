@@ -4,7 +4,7 @@
 #                          [--job FILE]
 #
 # Train or tune with the AWS CLI. The same command runs on AWS and, with the exports of `python -m local_test serve`, on
-# this machine. Python 3 fills in the request (launch/request.py, standard library only).
+# this machine. Python 3 fills in the request (launch/core/request.py, standard library only).
 #
 #   --image           what push.sh printed: repository@sha256:…; locally any image
 #   --role            name or ARN of the execution role; locally: local
@@ -117,7 +117,7 @@ check_data() {
       --query KeyCount --no-paginate </dev/null)
     [[ $found == 1 ]] || die "$advice"
   done < <(PYTHONPATH=$root python3 -c 'import json, sys
-from launch.request import no_data, places
+from launch.core.request import no_data, places
 request, bucket = json.load(open(sys.argv[1])), sys.argv[2]
 for uri, channel in places(request).items():
     if uri.startswith(f"s3://{bucket}/"):
@@ -327,13 +327,13 @@ main() {
   done
   trap abandoned INT
   # it knows the whole command line, and says what is wrong with it
-  PYTHONPATH=$root python3 -m launch.request "$@" >"$work/request.json" || exit $?
+  PYTHONPATH=$root python3 -m launch.core.request "$@" >"$work/request.json" || exit $?
   read -r command name role bucket < <(read_request "$work/request.json")
   call sts get-caller-identity >/dev/null
   check_bucket "$bucket"
   check_data "$bucket"
   arn=$(find_role "$role")
-  PYTHONPATH=$root python3 -m launch.request "$@" --role "$arn" --name "$name" >"$work/request.json"
+  PYTHONPATH=$root python3 -m launch.core.request "$@" --role "$arn" --name "$name" >"$work/request.json"
   if [[ -n $experiment ]]; then
     unless_there create-experiment --experiment-name "$experiment"
     unless_there create-trial --trial-name "$name" --experiment-name "$experiment"

@@ -5,9 +5,9 @@ The same command runs on AWS and, with the exports of `python -m local_test serv
 
 import sys
 
-from launch.checks import client
-from launch.client import run
-from launch.request import Options, request
+from launch.core.preflight import client
+from launch.core.request import Options, request
+from launch.core.run import run
 
 
 def create(chosen: Options) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launch.checks import client
-from launch.errors import LaunchError, explained
+from launch.core.errors import LaunchError, explained
+from launch.core.preflight import client
 
 OBJECTIVE = "validation:accuracy"
 _APPEARS_SECONDS, _LOOK_SECONDS = 60.0, 2.0  # a job's component is made a moment after the job

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from launch.client import run
-from launch.request import Options, request
-from launch.sdk import QUIET, tuner_arguments
+from launch.core.request import Options, request
+from launch.core.run import run
+from launch.core.sdk_common import QUIET, tuner_arguments
 
 if TYPE_CHECKING:
     from sagemaker.estimator import Estimator

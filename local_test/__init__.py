@@ -1,1 +1,4 @@
-"""The local SageMaker: runs the image as the service would."""
+"""SageMaker on this machine: runs the image as the service would.
+
+Needs boto3 and docker; `serve` needs moto and tuning needs optuna, too.
+"""

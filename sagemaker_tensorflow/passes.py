@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from sagemaker_tensorflow.state import PipeState
-from train.environment import Channel
 from train.errors import DataError, StopRequested
-from train.fifo import FifoSource, FileStream, Stream
-from train.window import Lot, Run
+from train.records.channels import FifoSource, FileStream, Stream
+from train.records.stream_buffer import Lot, Run
+from train.runtime.environment import Channel
 
 Framing = Callable[[Stream], Iterator[Run | Lot]]
 Block = tuple[np.ndarray, bool, np.ndarray]  # (n,) records as bytes, whether the pass goes on, (m,) uint8 failure text

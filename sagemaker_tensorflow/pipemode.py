@@ -9,10 +9,10 @@ import tensorflow as tf
 from sagemaker_tensorflow.failure import fail
 from sagemaker_tensorflow.passes import Framing, Passes, moved
 from sagemaker_tensorflow.state import PipeState
-from train.environment import Channel
-from train.lines import lines
-from train.recordio import recordio
-from train.records import tfrecords, tfrecords_or_lots
+from train.records.recordio import recordio
+from train.records.text_lines import lines
+from train.records.tfrecord import tfrecords, tfrecords_or_lots
+from train.runtime.environment import Channel
 
 
 class PipeModeDatasetException(Exception):  # noqa: N818 - the official name

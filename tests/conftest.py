@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.missing import missing
+from tests.support.missing import missing
 
 # a busy machine is not a bug: each test has its own limit, against hanging
 settings.register_profile("patient", deadline=None)

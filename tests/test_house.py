@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("dataset", "train", "local_test", "launch")
-EXAMPLE = ROOT / "launch/example_script.py"
+EXAMPLE = ROOT / "launch/examples/script_mode.py"
 
 
 def imported(path: Path) -> set[str]:
@@ -69,4 +69,4 @@ def test_only_the_places_meant_for_it_print():
             for node in ast.walk(ast.parse(path.read_text()))
         )
     }
-    assert printing == {"train/metrics.py", "train/loop.py"}
+    assert printing == {"train/outputs/metric_lines.py", "train/trainer/trainer.py"}

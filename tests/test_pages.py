@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.missing import missing
+from tests.support.missing import missing
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
@@ -51,9 +51,9 @@ def browser() -> str:
 
 def training_page(folder: Path) -> Path:
     """Of a long job with many mistakes."""
-    from train import report
-    from train.evaluation import Evaluation, Mistake
-    from train.metrics import EpochMetrics
+    from train.outputs import html_report as report
+    from train.outputs.evaluation import Evaluation, Mistake
+    from train.outputs.metric_lines import EpochMetrics
 
     generator = np.random.default_rng(0)
     history = [
@@ -69,8 +69,8 @@ def training_page(folder: Path) -> Path:
 
 def tuning_page(folder: Path) -> Path:
     """Of twelve training jobs over three ranges."""
-    from local_test.tuning_report import write_page
-    from tests.local_test.test_tuning_report import child, described
+    from local_test.tuning.html_report import write_page
+    from tests.local_test.tuning.test_html_report import child, described
 
     children = [child(number, None if number == 5 else 0.5 + 0.03 * number) for number in range(1, 13)]
     for one in children:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local_test import support
-from train.settings import describe
+from local_test.request import support
+from train.runtime.hyperparameters import describe
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

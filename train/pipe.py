@@ -24,17 +24,19 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 import tensorflow as tf
 
-from train import environment, fifo, pipeline
-from train.encoded import grouped
 from train.errors import DataError, TrainingError
-from train.fixed import fixed
-from train.lines import lines
-from train.pictures import Pictures, describe
-from train.recordio import Splits, recordio
-from train.records import Crc, tfrecords_or_lots
-from train.settings import Settings
-from train.tuples import tuples
-from train.window import Lot, Run
+from train.input_pipeline import pipeline
+from train.input_pipeline.augmented_manifest import tuples
+from train.input_pipeline.image_decoder import grouped
+from train.records import channels as fifo
+from train.records.fixed_length import fixed
+from train.records.recordio import Splits, recordio
+from train.records.stream_buffer import Lot, Run
+from train.records.text_lines import lines
+from train.records.tfrecord import Crc, tfrecords_or_lots
+from train.runtime import environment
+from train.runtime.dataset_info import Pictures, describe
+from train.runtime.hyperparameters import Settings
 
 __all__ = [
     "DataError", "ExampleBatches", "ManifestBatches", "PictureBatches", "RecordBatches", "TrainingError", "examples",

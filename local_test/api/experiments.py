@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from local_test.api import Operation
-from local_test.api.listing import filtered, page, sort_key
+from local_test.api.dispatch import Operation
+from local_test.api.pagination import filtered, page, sort_key
 from local_test.errors import BadRequest
-from local_test.experiments import Entity, Experiments, Kind
+from local_test.experiments.entities import Entity, Experiments, Kind
 
 Request = dict[str, Any]
 

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
-from local_test.api.protocol import Answer
+from local_test.api.json_protocol import Answer
 
 _NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 

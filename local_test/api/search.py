@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from local_test.api import NotOurs, Operation
-from local_test.api.listing import page
-from local_test.experiments import Experiments
-from local_test.jobs import Jobs
-from local_test.search import Entity, matches, sort_key
-from local_test.tunings import Tunings
-from local_test.validation import service_model
+from local_test.api.dispatch import NotOurs, Operation
+from local_test.api.pagination import page
+from local_test.experiments.entities import Experiments
+from local_test.experiments.search_filter import Entity, matches, sort_key
+from local_test.request.validation import service_model
+from local_test.training.job_queue import Jobs
+from local_test.tuning.job_manager import Tunings
 
 
 class Search:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local_test.api import NotOurs, Operation
-from local_test.api.listing import page
+from local_test.api.dispatch import NotOurs, Operation
+from local_test.api.pagination import page
 from local_test.errors import BadRequest
-from local_test.experiments import Experiments
-from local_test.jobs import Jobs
-from local_test.store import Tag
-from local_test.tunings import Tunings
+from local_test.experiments.entities import Experiments
+from local_test.training.job_queue import Jobs
+from local_test.training.job_store import Tag
+from local_test.tuning.job_manager import Tunings
 
 _LIMIT = 50  # tags a resource, on the service
 _PAGE = 50

@@ -23,9 +23,9 @@ from docker.types import DeviceRequest, IPAMConfig, IPAMPool, LogConfig, Mount
 from docker.utils.socket import STDERR, STDOUT, frames_iter
 
 from local_test.errors import RunnerError
-from local_test.instances import Limits, Machine, limits
-from local_test.optml import OPT_ML
-from local_test.runners import ContainerSpec, Exit
+from local_test.hosts.opt_ml import OPT_ML
+from local_test.runners.base import ContainerSpec, Exit
+from local_test.runners.instance_types import Limits, Machine, limits
 
 LABEL = "sagemaker-local-job"
 _BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are unique only there

@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from local_test.errors import RunnerError
-from local_test.runners import STOP_EXIT_CODE, ContainerSpec, Exit
+from local_test.runners.base import STOP_EXIT_CODE, ContainerSpec, Exit
 
 _READ_BYTES = 1 << 16
 _VMSTAT = Path("/proc/vmstat")
 # the ENV of the image; see container/Dockerfile
 PROGRAM = {
     "PYTHONUNBUFFERED": "1",
-    "SAGEMAKER_TRAINING_MODULE": "train.container:main",
+    "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main",
     "TF_CPP_MIN_LOG_LEVEL": "1",
 }
 

@@ -47,7 +47,7 @@ def test_last_stage_installs_nothing():
     ]
     builder = [rest for name, rest in instructions()[: -len(final_stage())] if name == "COPY"]
     assert builder
-    assert all("requirements" in rest or rest.startswith("train/native.c ") for rest in builder)
+    assert all("requirements" in rest or rest.startswith("train/records/native.c ") for rest in builder)
 
 
 def test_every_installation_checks_hashes():
@@ -76,7 +76,7 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
     """Seen from inside: an image of the whole context."""
     (tmp_path / ".dockerignore").write_text((ROOT / ".dockerignore").read_text())
     for name in (
-        "train/job.py",
+        "train/trainer/job.py",
         "train/deep/x.py",
         "sagemaker_tensorflow/x.py",
         "container/train",
@@ -99,7 +99,7 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
     finally:
         subprocess.run(["docker", "rmi", name], capture_output=True, timeout=60, check=True)
     assert {path.removeprefix("/context/") for path in found} == {
-        "train/job.py", "train/deep/x.py", "sagemaker_tensorflow/x.py", "container/train",
+        "train/trainer/job.py", "train/deep/x.py", "sagemaker_tensorflow/x.py", "container/train",
         "container/requirements.txt", "container/requirements-gpu.txt",
     }  # fmt: skip
 

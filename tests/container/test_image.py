@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from dataset import tfrecord
-
-from .conftest import UNPRIVILEGED, InImage
+from tests.container.conftest import UNPRIVILEGED, InImage
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]  # the first test to run may have to build the image
@@ -74,7 +73,7 @@ def test_started_as_the_service_does(described):
     environment = dict(entry.split("=", 1) for entry in config["Env"])
     assert config["Cmd"] == ["train"]
     assert config["Entrypoint"] is None
-    assert environment["SAGEMAKER_TRAINING_MODULE"] == "train.container:main"
+    assert environment["SAGEMAKER_TRAINING_MODULE"] == "train.entrypoint:main"
     assert environment["PYTHONPATH"] == "/opt/program"
     assert environment["PYTHONUNBUFFERED"] == "1"
     assert environment["PATH"].split(":")[:2] == ["/opt/program/bin", "/opt/venv/bin"]  # our `train` comes first
@@ -99,7 +98,7 @@ def test_nothing_idle_is_left(in_image: InImage):
     """Tests, static libraries, headers: what a job never opens. The expression finds what is there."""
     find = "find /opt '(' -name tests -o -name '*.a' -o -name '*.h' -o -name 'libclang*.so*' -o -name {extra} ')'"
     assert lines(in_image, find.format(extra="nothing")) == []
-    assert lines(in_image, find.format(extra="container.py")) == ["/opt/program/train/container.py"]
+    assert lines(in_image, find.format(extra="entrypoint.py")) == ["/opt/program/train/entrypoint.py"]
 
 
 def test_program_is_that_of_the_checkout(in_image: InImage):
@@ -113,7 +112,7 @@ def test_program_is_that_of_the_checkout(in_image: InImage):
 def test_a_start_compiles_nothing(in_image: InImage):
     """Every module that a job imports has its bytecode in the image."""
     code = (
-        "import os, sys, sagemaker_tensorflow, train.container, train.job, keras, tensorflow\n"
+        "import os, sys, sagemaker_tensorflow, train.entrypoint, train.job, keras, tensorflow\n"
         "for module in list(sys.modules.values()):\n"
         "    cached = getattr(getattr(module, '__spec__', None), 'cached', None)\n"
         "    if cached and cached.startswith('/opt/') and not os.path.exists(cached): print(module.__name__)\n"

@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tests.fuzz import reference
-from train import native, straight
 from train.errors import DataError
-from train.example import ExampleDecoder
-from train.fixed import fixed
-from train.lines import lines
-from train.recordio import recordio
-from train.records import tfrecords, tfrecords_or_lots
-from train.shuffle import Piece, in_order
-from train.tuples import tuples
-from train.window import Lot, Run, Window
+from train.input_pipeline.augmented_manifest import tuples
+from train.input_pipeline.example_decoder import ExampleDecoder
+from train.input_pipeline.shuffle import Piece, in_order
+from train.records import direct_read as straight
+from train.records import native
+from train.records.fixed_length import fixed
+from train.records.recordio import recordio
+from train.records.stream_buffer import Lot, Run, Window
+from train.records.text_lines import lines
+from train.records.tfrecord import tfrecords, tfrecords_or_lots
 
 Pieces = list[int]
 SIZE, CLASSES = 12, 3  # bytes of an example's picture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_test.served import ROOT, Served
+from tests.support.served import ROOT, Served
 
 BUCKET = "launch-bucket"
 PREFIX = "cv_keras_cifar10"

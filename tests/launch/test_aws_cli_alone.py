@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from launch.request import Options, training_job
-from tests.local_test.served import until
-
-from .conftest import BUCKET, PREFIX, Launched
-from .pictures import prepared
+from launch.core.request import Options, training_job
+from tests.launch.conftest import BUCKET, PREFIX, Launched
+from tests.support.pictures import prepared
+from tests.support.served import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.local_test.served import ROOT, ended, until
-
-from .conftest import BUCKET, CLIENTS, PREFIX, Launched
-from .terminal import Terminal
+from tests.launch.conftest import BUCKET, CLIENTS, PREFIX, Launched
+from tests.support.served import ROOT, ended, until
+from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.timeout(200)
 SCRIPT = str(ROOT / "launch/clean_up.sh")

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.local_test.served import ROOT, until
-
-from .conftest import BUCKET, CLIENTS, Client, Launched, there
-from .relay import Relay
-from .terminal import Terminal
+from tests.launch.conftest import BUCKET, CLIENTS, Client, Launched, there
+from tests.support.relay import Relay
+from tests.support.served import ROOT, until
+from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -245,12 +244,12 @@ def test_a_job_file_of_ones_own_is_sent(launched: Launched, client: Client, tmp_
         f"There is no data for channel code. Received: nothing at {where}. "
         f"Put its files there: `aws s3 cp FILE {where}`."
     )
-    s3.put_object(Bucket=BUCKET, Key=f"{prefix}/code/model.py", Body=b"# a model")
+    s3.put_object(Bucket=BUCKET, Key=f"{prefix}/code/own_model.py", Body=b"# a model")
     done = launched.run(arguments)
-    s3.delete_object(Bucket=BUCKET, Key=f"{prefix}/code/model.py")
+    s3.delete_object(Bucket=BUCKET, Key=f"{prefix}/code/own_model.py")
     assert done.returncode == 0, (done.stdout, done.stderr)
     described = launched.client("sagemaker").describe_training_job(TrainingJobName=accepted(done.stdout))
-    assert described["HyperParameters"]["model"].strip('"') == "model.py"
+    assert described["HyperParameters"]["model"].strip('"') == "own_model.py"
     assert [channel["ChannelName"] for channel in described["InputDataConfig"]] == [
         channel["ChannelName"] for channel in job["InputDataConfig"]
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_test.served import ROOT
+from tests.support.served import ROOT
 
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
 EXAMPLES = ROOT / "launch/examples"
@@ -24,7 +24,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example's pictures as shards, by the README's commands."""
     folder = tmp_path_factory.mktemp("shapes")
-    drawn = run("launch/examples/draw.py", str(folder / "pictures"), "--train", "800", "--validation", "100")
+    drawn = run("launch/examples/draw_shapes.py", str(folder / "pictures"), "--train", "800", "--validation", "100")
     assert drawn.returncode == 0, drawn.stderr
     source, out = str(folder / "pictures"), str(folder / "shapes")
     prepared = run("-m", "dataset", "prepare", "--source", source, "--image-size", "64", "--out", out)
@@ -40,7 +40,7 @@ def test_the_examples_model_learns_the_examples_pictures(
         request.getfixturevalue("docker_engine")
     done = run(
         "-m", "local_test", "train", "--job", str(EXAMPLES / "training_job.json"), "--runner", runner,
-        "--image", IMAGE, "--channel", f"train={shapes / 'train'}", "--channel", f"code={EXAMPLES / 'model.py'}",
+        "--image", IMAGE, "--channel", f"train={shapes / 'train'}", "--channel", f"code={EXAMPLES / 'own_model.py'}",
         "--out", str(tmp_path), "--name", "shapes",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -60,7 +60,7 @@ def test_the_example_differs_from_the_main_job_in_what_the_readme_says() -> None
     main, own = (
         json.loads(path.read_text()) for path in (ROOT / "launch/training_job.json", EXAMPLES / "training_job.json")
     )
-    assert own["HyperParameters"].pop("model") == "model.py"
+    assert own["HyperParameters"].pop("model") == "own_model.py"
     code = own["InputDataConfig"].pop()
     assert (code["ChannelName"], code["InputMode"]) == ("code", "File")
     for job in (main, own):

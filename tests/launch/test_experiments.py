@@ -9,8 +9,7 @@ import pytest
 
 from launch import experiments
 from launch.experiments import Run, shown, table
-
-from .conftest import CLIENTS, Client, Launched, there
+from tests.launch.conftest import CLIENTS, Client, Launched, there
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.local_test.served import ROOT
-
-from .conftest import BUCKET, Client, Launched
-from .relay import Relay
+from tests.launch.conftest import BUCKET, Client, Launched
+from tests.support.relay import Relay
+from tests.support.served import ROOT
 
 IAM = ROOT / "launch/iam"
 POLICIES = sorted(path.name for path in IAM.glob("*.json"))
@@ -23,7 +22,7 @@ OTHER = {"s3:HeadBucket": "s3:ListBucket", "s3:ListObjectsV2": "s3:ListBucket", 
 RECORD = f"""
 import boto3, sys
 from launch import boto3_client
-from launch.client import run
+from launch.core.run import run
 seen = set()
 boto3.setup_default_session()
 boto3.DEFAULT_SESSION.events.register(

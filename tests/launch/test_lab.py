@@ -10,13 +10,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from launch import results
-from launch.errors import LaunchError
-from tests.local_test.served import ROOT, Served
+from launch.core import results
+from launch.core.errors import LaunchError
+from tests.support.pictures import drawn
+from tests.support.served import ROOT, Served
 
-from .pictures import drawn
-
-NOTEBOOK = ROOT / "launch/lab.ipynb"
+NOTEBOOK = ROOT / "launch/lab/lab.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def test_it_is_kept_without_outputs() -> None:
 def test_a_job_without_a_model(served: Served, tmp_path: Path) -> None:
     program = (
         "from launch import results\nfrom pathlib import Path\nimport sys\n"
-        "from launch.errors import LaunchError, explained\n"
+        "from launch.core.errors import LaunchError, explained\n"
         "try: results.fetch_model('none', Path(sys.argv[1]))\nexcept Exception as error: print(explained(error))\n"
     )
     environment = {**os.environ, **served.exports}

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.missing import missing
-
-from .conftest import sdk
-from .pictures import prepared
+from tests.launch.conftest import sdk
+from tests.support.missing import missing
+from tests.support.pictures import prepared
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")

@@ -21,11 +21,10 @@ from typing import Any, Self
 
 import pytest
 
+from tests.launch.conftest import BUCKET, CLIENTS, PREFIX, Client, Launched, there
 from tests.local_test.conftest import image as small_image  # noqa: F401 - a fixture
-from tests.local_test.served import ROOT
-from tests.missing import missing
-
-from .conftest import BUCKET, CLIENTS, PREFIX, Client, Launched, there
+from tests.support.missing import missing
+from tests.support.served import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 TRAIN = """#!/bin/sh

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import BUCKET, PREFIX, Launched, sdk
+from tests.launch.conftest import BUCKET, PREFIX, Launched, sdk
 
 pytestmark = pytest.mark.timeout(300)
 ROLE = "arn:aws:iam::123456789012:role/local"

@@ -16,14 +16,13 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from local_test.files import file_uri
-from local_test.job import TrainingJob
-from local_test.observer import Observer
-from local_test.runners import Runner
+from local_test.data.object_store import Storage
+from local_test.runners.base import Runner
 from local_test.runners.process import ProcessRunner
-from local_test.storage import Storage
-
-from .served import BUCKET, Served
+from local_test.training.job import TrainingJob
+from local_test.training.observer import Observer
+from local_test.util.atomic_files import file_uri
+from tests.support.served import BUCKET, Served
 
 IMAGE = f"local-test-tests:sh-{os.getpid()}"  # of this run: another one removes its own
 PROGRAMS = ("sh", "bash", "getent", "cat", "sleep", "head", "wc", "id", "ls", "mkdir", "chmod", "touch", "tail")

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from sagemaker_tensorflow import PipeModeDataset, PipeModeDatasetException
 from sagemaker_tensorflow.state import PipeState
-from tests.train.test_recordio import part, plain
-from tests.train.test_records import damaged, frame
-from train.fifo import FifoSource
+from tests.train.records.test_recordio import part, plain
+from tests.train.records.test_tfrecord import damaged, frame
+from train.records.channels import FifoSource
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(60)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.train.conftest import CLASSES, SHAPE, channel_bytes, examples, job_folder, write_shard
-from tests.train.test_job import Job, start  # noqa: F401 - a fixture
-from tests.train.test_recordio import dmlc, part
+from tests.train.records.test_recordio import dmlc, part
+from tests.train.trainer.test_job import Job, start  # noqa: F401 - a fixture
 from train import pipe
 
 ROOT = Path(__file__).parents[2]
@@ -143,10 +143,10 @@ def test_the_example_script_trains_in_script_mode(tmp_path, shards, feed, start)
     code, description = root / "code", root / "input/data/dataset"
     code.mkdir()
     description.mkdir()
-    shutil.copy(ROOT / "launch/example_script.py", code)
+    shutil.copy(ROOT / "launch/examples/script_mode.py", code)
     (description / "dataset.json").write_text(json.dumps({"image_shape": SHAPE, "classes": CLASSES}))
     hyperparameters = {
-        "epochs": "2", "batch-size": "50", "sagemaker_program": '"example_script.py"',
+        "epochs": "2", "batch-size": "50", "sagemaker_program": '"script_mode.py"',
         "sagemaker_submit_directory": json.dumps(str(code)),
     }  # fmt: skip
     (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))

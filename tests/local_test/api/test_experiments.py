@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from local_test.validation import _check, service_model
-
-from ..served import BUCKET, WAIT, Served, ended, printed, request, until
-from .test_training import refused, shaped
+from local_test.request.validation import _check, service_model
+from tests.local_test.api.test_training_jobs import refused, shaped
+from tests.support.served import BUCKET, WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(90)
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ..served import ROLE, ended, request
+from tests.support.served import ROLE, ended, request
 
 pytestmark = pytest.mark.timeout(60)
 

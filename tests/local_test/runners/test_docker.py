@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 
+from local_test.data.fifo_feeder import Feeder
+from local_test.data.object_store import Storage
 from local_test.errors import RunnerError
-from local_test.feeder import Feeder
-from local_test.files import file_uri
-from local_test.job import TrainingJob
-from local_test.runners import ContainerSpec
+from local_test.runners.base import ContainerSpec
 from local_test.runners.docker import LABEL, DockerRunner
-from local_test.storage import Storage
-
-from ..conftest import Recorder, request_for
+from local_test.training.job import TrainingJob
+from local_test.util.atomic_files import file_uri
+from tests.local_test.conftest import Recorder, request_for
 
 Run = Callable[..., tuple[dict[str, Any], Recorder, Path]]
 

@@ -1,0 +1,4 @@
+"""One benchmark a module: `python -m benchmarks TOPIC`.
+
+Needs the environment of `make bench`.
+"""

@@ -1,0 +1,141 @@
+"""One job on two hosts beside one host, each host pinned to a core of its own: images a second, and identical weights.
+
+Hosts are processes with the toolkit's command, real FIFOs and the connections of real hosts, on this machine's first
+two cores. On two hosts the train channel is ShardedByS3Key: every other object for each. The batch size is a host's.
+"""
+
+import argparse
+import csv
+import functools
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks import measure
+from benchmarks.data import prepared
+
+LIMIT_S = 1200
+EPOCHS = 3  # the first includes the graph's compilation and does not count
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = parser().parse_args()
+    prepared(arguments.data)
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        sys.exit(f"two cores are needed. Received: {len(cores)}")
+    objects = sorted((arguments.data / "train").glob("*.tfrecord"))[: arguments.objects]
+    if not objects or len(objects) % 2:
+        sys.exit(f"an even number of shards is needed, half for each host. Received: {len(objects)}")
+    candidates = {
+        f"{count} host{'s' * (count > 1)}": lambda count=count: job(arguments, objects, cores[:count])
+        for count in (1, 2)
+    }
+    speeds = measure.rounds(candidates, arguments.rounds)
+    rows = [
+        [name, measure.spread(figures), measure.spread(measure.ratios(figures, speeds["1 host"]), ".2f")]
+        for name, figures in speeds.items()
+    ]
+    title = (
+        f"Hosts of a core each, model {arguments.model}, batch {arguments.batch_size} a host, weights of both equal; "
+        f"median of {arguments.rounds} (range); {measure.machine()}"
+    )
+    measure.table(title, ["", "images/s", "of one host"], rows)
+
+
+def job(arguments: argparse.Namespace, objects: list[Path], cores: list[int]) -> float:
+    """Images a second of the job's epochs but the first, on as many hosts as there are cores."""
+    hosts = [f"algo-{number}" for number in range(1, len(cores) + 1)]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        running = [
+            stack.enter_context(host(arguments, Path(folder), hosts, index, core, objects[index :: len(cores)]))
+            for index, core in enumerate(cores)
+        ]
+        logs = [Path(folder) / f"{name}.log" for name in hosts]
+        for process, log in zip(running, logs, strict=True):
+            if process.wait(LIMIT_S):
+                sys.exit(log.read_text())
+        check_weights([log.read_text() for log in logs])
+        history = (Path(folder) / "algo-1/output/data/history.csv").read_text()
+    speeds = [float(row["images_per_second"]) for row in csv.DictReader(history.splitlines())][1:]
+    return sum(speeds) / len(speeds)
+
+
+@contextmanager
+def host(
+    arguments: argparse.Namespace, folder: Path, hosts: list[str], index: int, core: int, objects: list[Path]
+) -> Iterator[subprocess.Popen]:
+    """A started host, ended at last."""
+    root = folder / hosts[index]
+    (root / "input/config").mkdir(parents=True)
+    (root / "input/data").mkdir()
+    with ExitStack() as stack:
+        validation = [arguments.data / "validation"]
+        for channel, paths in (("train", objects), ("validation", validation)):
+            files = [path for one in paths for path in (sorted(one.iterdir()) if one.is_dir() else [one])]
+            command = [sys.executable, "-m", "benchmarks.writer", str(root / "input/data"), channel, "1"]
+            writer = subprocess.Popen([*command, *map(str, files)], cwd=measure.ROOT)
+            stack.callback(writer.wait)
+            stack.callback(writer.terminate)
+        inputs = {
+            "train": {"TrainingInputMode": "Pipe", "S3DistributionType": "ShardedByS3Key"},
+            "validation": {"TrainingInputMode": "Pipe", "S3DistributionType": "FullyReplicated"},
+        }
+        settings = {"model": arguments.model, "epochs": str(EPOCHS), "batch-size": str(arguments.batch_size)}
+        _write(root / "input/config/inputdataconfig.json", inputs)
+        _write(root / "input/config/hyperparameters.json", settings)
+        _write(root / "input/config/resourceconfig.json", {"current_host": hosts[index], "hosts": hosts})
+        program = {
+            "SAGEMAKER_BASE_DIR": str(root), "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main",
+            "PYTHONPATH": str(measure.ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "TRAIN_HOST_ADDRESSES": _addresses(hosts),
+        }  # fmt: skip
+        command = ["taskset", "--cpu-list", str(core), str(Path(sys.executable).with_name("train"))]
+        log = stack.enter_context((folder / f"{hosts[index]}.log").open("wb"))
+        process = subprocess.Popen(command, env=os.environ | program, stdout=log, stderr=subprocess.STDOUT)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        yield process
+
+
+def check_weights(logs: list[str]) -> None:
+    """Each host says after each epoch what its weights are: all the same, or there is no figure."""
+    said = [[line.split()[-1] for line in log.splitlines() if "weights of all hosts: sha256 " in line] for log in logs]
+    expected = EPOCHS if len(logs) > 1 else 0
+    if any(len(one) != expected or one != said[0] for one in said):
+        sys.exit(f"the hosts' weights differ. Received: {said}")
+
+
+@functools.cache
+def _first_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def _addresses(hosts: list[str]) -> str:
+    return ",".join(f"{name}=127.0.0.1:{_first_port() + 2 * number}" for number, name in enumerate(hosts))
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
+    made.add_argument("--model", default="fast", choices=("fast", "tutorial", "lab"))
+    made.add_argument("--batch-size", type=int, default=128)
+    made.add_argument("--objects", type=int, default=4, help="shards of the train channel (default: 4)")
+    made.add_argument("--rounds", type=int, default=3)
+    return made
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""JPEG pictures of 224×224 in records: this reader over a FIFO, beside TFRecordDataset and decode_jpeg over files."""
+
+import argparse
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageFilter
+
+from benchmarks import measure
+from dataset.shards import write
+from train.input_pipeline import pipeline
+from train.records.channels import FifoSource
+from train.runtime.dataset_info import Pictures
+from train.runtime.environment import Channel
+
+SIDE, COUNT, REPEATS, BATCH = 224, 2_000, 3, 64
+CLASSES = tuple("0123456789")
+FEATURES = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    pictures, examples = Pictures((SIDE, SIDE, 3), CLASSES), COUNT * REPEATS
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "train"
+        folder.mkdir()
+        shard = write(folder / "train-00000.tfrecord", made())
+        with measure.fed(folder, REPEATS) as fifos:
+            source = FifoSource(Channel("train", "Pipe", fifos))
+            candidates = {
+                "File mode, TFRecordDataset, decode_jpeg": lambda: examples / measure.passed(files(folder), examples),
+                "this reader, Pipe mode": lambda: (
+                    examples / measure.passed(pipeline.for_training(source, pictures, BATCH, 500, 0, 0), examples)
+                ),
+            }
+            for warm in candidates.values():
+                warm()
+            figures = measure.rounds(candidates, rounds)
+    base = next(iter(figures.values()))
+    rows = [
+        [name, measure.spread(taken), measure.spread(measure.ratios(taken, base), ".2f")]
+        for name, taken in figures.items()
+    ]
+    title = (
+        f"JPEG {SIDE}×{SIDE}, {shard.bytes / shard.examples / 1000:.0f} KB each, batch {BATCH}; median of {rounds} "
+        f"(range); {measure.machine()}"
+    )
+    measure.table(title, ["path", "pictures/s", "of File mode"], rows)
+
+
+def made() -> Iterator[tuple[bytes, int]]:
+    """Pictures with shapes at several scales, as soft as photographs are."""
+    generator = np.random.default_rng(0)
+    for number in range(COUNT):
+        picture = Image.new("RGB", (SIDE, SIDE))
+        for side in (4, 14, 56):
+            layer = Image.fromarray(generator.integers(0, 256, (side, side, 3)).astype(np.uint8))
+            picture = Image.blend(picture, layer.resize((SIDE, SIDE), Image.Resampling.BICUBIC), 0.5)
+        buffer = io.BytesIO()
+        picture.filter(ImageFilter.SHARPEN).save(buffer, "JPEG", quality=90)
+        yield buffer.getvalue(), number % len(CLASSES)
+
+
+def files(folder: Path) -> tf.data.Dataset:
+    """What TensorFlow's guides recommend."""
+
+    def parsed(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = tf.io.parse_single_example(record, FEATURES)
+        return tf.ensure_shape(tf.io.decode_jpeg(example["image"], 3), (SIDE, SIDE, 3)), example["label"]
+
+    dataset = tf.data.TFRecordDataset([str(path) for path in sorted(folder.iterdir())] * REPEATS).shuffle(500)
+    return dataset.map(parsed, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Peak memory of a tutorial job in Pipe mode, beside that of importing, the model and one training step alone.
+
+The job is a whole one — the toolkit's command, real FIFOs, training, validation, export, report — over the prepared
+shards, once and several times over: with the reader's memory bounded, the size of the data must not show.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import measure
+from benchmarks.data import prepared
+
+ALONE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import tensorflow as tf
+from train import evaluation, export, model, pipeline, report
+from train.checkpoint import Progress
+from train.loop import Loop
+from train.pictures import Pictures
+from train.settings import RECIPES, Settings
+settings = Settings(**{"model": "tutorial", **RECIPES["tutorial"]})
+pictures = Pictures((32, 32, 3), settings.class_names)
+loop = Loop(model.build(settings, pictures), model.optimizer(settings))
+size = settings.batch_size
+batch = tf.constant(np.zeros((size, *pictures.shape), np.uint8)), tf.constant(np.zeros(size, np.int64))
+loop.train_epoch([batch], Progress(step=1))
+"""
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = parser().parse_args()
+    _, examples = prepared(arguments.data)
+    candidates: dict[str, Callable[[], float]] = {"import, model, one step": alone}
+    for times in arguments.times:
+        candidates[f"job, {examples * times:,} pictures"] = lambda times=times: job(arguments.data, times)
+    peaks = measure.rounds(candidates, arguments.rounds)
+    base = peaks["import, model, one step"]
+    rows = [
+        [name, measure.spread(figures), measure.spread(measure.ratios(figures, base), ".2f")]
+        for name, figures in peaks.items()
+    ]
+    title = f"Peak memory of a tutorial job in Pipe mode; median of {arguments.rounds} (range); {measure.machine()}"
+    measure.table(title, ["", "MB", "ratio"], rows)
+
+
+def alone() -> float:
+    """MB."""
+    return _peak([sys.executable, "-c", ALONE, str(measure.ROOT)], dict(os.environ))
+
+
+def job(data: Path, times: int) -> float:
+    """MB, of a job of one epoch whose train channel is `data`'s so many times over."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        root = Path(folder)
+        (root / "input/config").mkdir(parents=True)
+        (root / "input/data").mkdir()
+        for channel, repeats in (("train", times), ("validation", 1)):
+            fifos = stack.enter_context(measure.fed(data / channel, repeats, channel))
+            for number in range(2):  # one to train on, two to validate on
+                (root / f"input/data/{channel}_{number}").symlink_to(fifos / f"{channel}_{number}")
+        inputs = {channel: {"TrainingInputMode": "Pipe"} for channel in ("train", "validation")}
+        _write(root / "input/config/inputdataconfig.json", inputs)
+        _write(root / "input/config/hyperparameters.json", {"model": "tutorial", "epochs": "1"})
+        _write(root / "input/config/resourceconfig.json", {"current_host": "algo-1", "hosts": ["algo-1"]})
+        program = {"SAGEMAKER_BASE_DIR": folder, "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main"}
+        command = [str(Path(sys.executable).with_name("train"))]
+        return _peak(command, os.environ | program | {"PYTHONPATH": str(measure.ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"})
+
+
+def _peak(command: list[str], environment: dict[str, str]) -> float:
+    """MB that the process had at most (ru_maxrss)."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            sys.exit(log.read().decode())
+    return usage.ru_maxrss / 1024
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--times", type=int, nargs="+", default=[1, 4], help="the data so many times over (default: 1 4)")
+    return made
+
+
+if __name__ == "__main__":
+    main()

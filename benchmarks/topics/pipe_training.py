@@ -1,0 +1,77 @@
+"""Epochs in Pipe mode beside epochs over batches that are in memory as tensors, same model, turn by turn."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+
+from benchmarks import measure
+from benchmarks.data import prepared
+from train.input_pipeline import pipeline
+from train.modeling import builtin as model
+from train.records.channels import FifoSource, FileSource
+from train.runtime.environment import Channel
+from train.runtime.hyperparameters import Settings
+from train.trainer.checkpoint import Progress
+from train.trainer.trainer import Loop
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = parser().parse_args()
+    settings = Settings(model=arguments.model, batch_size=arguments.batch_size)
+    pictures, examples = prepared(arguments.data)
+    keras.utils.set_random_seed(0)
+    loop = Loop(model.build(settings, pictures), model.optimizer(settings))
+    progress = Progress(step=1)  # not the first step: nothing to announce
+
+    def seconds(batches: Callable[[], Iterable]) -> Callable[[], float]:
+        def epoch() -> float:
+            progress.seconds, progress.seen = 0.0, 0
+            loop.train_epoch(batches(), progress)
+            assert progress.seen == examples
+            return progress.seconds
+
+        return epoch
+
+    with measure.fed(arguments.data / "train") as folder:
+        fifos = FifoSource(Channel("train", "Pipe", folder))
+        files = FileSource(Channel("train", "File", arguments.data))
+        in_memory = list(pipeline.for_training(files, pictures, settings.batch_size, settings.shuffle_buffer, 0, 0))
+        candidates = {
+            "in memory": seconds(lambda: in_memory),
+            "Pipe mode": seconds(
+                lambda: pipeline.for_training(
+                    fifos, pictures, settings.batch_size, settings.shuffle_buffer, 0, fifos.opened
+                )
+            ),
+        }
+        loop.train_epoch(in_memory[:20], Progress(step=1))  # compilation is neither's
+        figures = measure.rounds(candidates, arguments.rounds)
+    rows = [
+        [name, measure.spread(taken, ".1f"), measure.spread(measure.ratios(taken, figures["in memory"]), ".3f")]
+        for name, taken in figures.items()
+    ]
+    title = (
+        f"Training {settings.model}, {examples:,} pictures, batch {settings.batch_size}; "
+        f"median of {arguments.rounds} epochs (range); {measure.machine()}"
+    )
+    measure.table(title, ["input", "seconds an epoch", "of in-memory"], rows)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
+    made.add_argument("--model", default="tutorial", choices=("tutorial", "lab"))
+    made.add_argument("--batch-size", type=int, default=128)
+    made.add_argument("--rounds", type=int, default=15)
+    return made
+
+
+if __name__ == "__main__":
+    main()

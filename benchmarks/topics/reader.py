@@ -1,0 +1,116 @@
+"""Pictures a second as (uint8 batch, label): this reader, a FIFO that is only emptied, File mode, the official reader.
+
+All in one run and in turns. The official reader needs an interpreter that has it (Python 3.10, `pip install
+sagemaker-tensorflow==2.14.0.1.20.0 'tensorflow-cpu==2.14.*' 'numpy<2'`): --peer-python, or else it is left out.
+"""
+
+import argparse
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tensorflow as tf
+
+from benchmarks import measure
+from benchmarks.data import prepared
+from train.input_pipeline import pipeline
+from train.records.channels import FifoSource
+from train.runtime.environment import Channel
+
+REPEATS = 8  # times the train channel in one pass: a pass of 50,000 would be over in a twentieth of a second
+SHUFFLED = 10_000
+FEATURES = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+RAW, BEST, LAB = "official reader, raw records", "official reader, best parsing", "official reader, as in the lab"
+EMPTIED = "FIFO, only emptied"
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = parser().parse_args()
+    pictures, examples = prepared(arguments.data)
+    many = examples * REPEATS
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(measure.fed(arguments.data / "train", REPEATS))
+        source = FifoSource(Channel("train", "Pipe", folder))
+
+        def ours(size: int, crc: str) -> Callable[[], float]:
+            order = size, SHUFFLED, 0, 0
+            return lambda: many / measure.passed(pipeline.for_training(source, pictures, *order, crc), many)
+
+        candidates = {EMPTIED: lambda: many / measure.emptied(source)}
+        for size, crc in ((128, "full"), (256, "full"), (256, "header"), (256, "off"), (1024, "full")):
+            candidates[f"this reader, batch {size}, CRC {crc}"] = ours(size, crc)
+        candidates["this reader, batch 256, CRC header, in order"] = lambda: (
+            many / measure.passed(pipeline.for_validation(source, pictures, 256, "header"), many)
+        )
+        candidates["File mode, TFRecordDataset, batch 256"] = lambda: (
+            examples / measure.passed(files(arguments.data), examples)
+        )
+        if arguments.peer_python:
+            candidates |= stack.enter_context(official(arguments.peer_python, arguments.data))
+        measure.emptied(source)  # the files into the page cache
+        figures = measure.rounds(candidates, arguments.rounds)
+    rows = [row(name, taken, figures) for name, taken in figures.items()]
+    title = f"FIFO reader, {pictures.shape} uint8; median of {arguments.rounds} (range); {measure.machine()}"
+    measure.table(
+        title,
+        ["path", "pictures/s", "of the FIFO's rate", *(["times the official best"] if arguments.peer_python else [])],
+        rows,
+    )
+
+
+def row(name: str, taken: list[float], figures: dict[str, list[float]]) -> list[str]:
+    """Figures, share of the emptied FIFO's rate, and how many times the official reader's best."""
+    cells = [name, measure.spread(taken), measure.spread(measure.ratios(taken, figures[EMPTIED]), ".2f")]
+    return [*cells, measure.spread(measure.ratios(taken, figures[BEST]), ".1f")] if BEST in figures else cells
+
+
+def files(data: Path) -> tf.data.Dataset:
+    """The same batches as TensorFlow reads them from files, at its best."""
+
+    def parsed(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        examples = tf.io.parse_example(records, FEATURES)
+        return tf.reshape(tf.io.decode_raw(examples["image"], tf.uint8), (-1, 32, 32, 3)), examples["label"]
+
+    names = [str(path) for path in sorted((data / "train").iterdir())]
+    dataset = tf.data.TFRecordDataset(names).shuffle(SHUFFLED).batch(256)
+    return dataset.map(parsed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4)
+
+
+@contextlib.contextmanager
+def official(python: str, data: Path) -> Iterator[dict[str, Callable[[], float]]]:
+    """Passes of the official reader, in a process that stays, over FIFOs of its own."""
+    with measure.fed(data / "train") as folder:
+        command = [python, str(Path(__file__).parents[1] / "peer.py"), str(folder)]
+        peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            assert peer.stdout.readline() == "ready\n", f"{python} has no official reader"
+
+            def rate(kind: str) -> Callable[[], float]:
+                def run() -> float:
+                    print(kind, 256, file=peer.stdin, flush=True)
+                    seen, seconds = peer.stdout.readline().split()
+                    return int(seen) / float(seconds)
+
+                return run
+
+            yield {RAW: rate("raw"), BEST: rate("parsed"), LAB: rate("lab")}
+        finally:
+            peer.communicate(timeout=60)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
+    made.add_argument("--rounds", type=int, default=7)
+    made.add_argument("--peer-python", default=os.environ.get("PEER_PYTHON"), help="interpreter with the official one")
+    return made
+
+
+if __name__ == "__main__":
+    main()

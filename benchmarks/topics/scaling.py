@@ -1,0 +1,109 @@
+"""The reader over record sizes, and over one and two channels at once; beside a FIFO that is only emptied."""
+
+import argparse
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+from benchmarks import measure
+from dataset.shards import write
+from train.input_pipeline import pipeline
+from train.records.channels import FifoSource
+from train.runtime.dataset_info import Pictures
+from train.runtime.environment import Channel
+
+PASS_BYTES = 600_000_000
+SIZES = {"300 B": (10, 10, 3), "3 KB": (32, 32, 3), "100 KB": (184, 184, 3)}
+BATCH, BUFFER_BYTES = 256, 30_000_000
+CLASSES = tuple("0123456789")
+
+
+class Measured:
+    """One record size: shards of it, and passes over them."""
+
+    def __init__(self, shape: tuple[int, int, int], scratch: Path, stack: ExitStack) -> None:
+        self.pictures = Pictures(shape, CLASSES)
+        count = min(20_000, 60_000_000 // self.pictures.bytes)
+        generator = np.random.default_rng(0)
+        folder = scratch / "x".join(map(str, shape))
+        folder.mkdir()
+        made = ((generator.bytes(self.pictures.bytes), number % len(CLASSES)) for number in range(count))
+        write(folder / "train-00000.tfrecord", made)
+        repeats = max(1, PASS_BYTES // (count * self.pictures.bytes))
+        self.examples = count * repeats
+        self.sources = [
+            FifoSource(Channel("train", "Pipe", stack.enter_context(measure.fed(folder, repeats)))) for _ in range(2)
+        ]
+
+    def emptied(self) -> float:
+        """Megabytes of pictures a second."""
+        return self._megabytes(1) / measure.emptied(self.sources[0])
+
+    def read(self, crc: str, channels: int = 1) -> Callable[[], float]:
+        """The same for shuffled batches of one channel, or of both at once."""
+        buffer = max(BATCH, BUFFER_BYTES // self.pictures.bytes)
+
+        def one(source: FifoSource) -> None:
+            measure.passed(pipeline.for_training(source, self.pictures, BATCH, buffer, 0, 0, crc), self.examples)
+
+        def run() -> float:
+            threads = [threading.Thread(target=one, args=(source,)) for source in self.sources[:channels]]
+            began = time.perf_counter()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return self._megabytes(channels) / (time.perf_counter() - began)
+
+        return run
+
+    def in_order(self, crc: str) -> Callable[[], float]:
+        """The same without shuffling."""
+
+        def run() -> float:
+            batches = pipeline.for_validation(self.sources[0], self.pictures, BATCH, crc)
+            return self._megabytes(1) / measure.passed(batches, self.examples)
+
+        return run
+
+    def _megabytes(self, channels: int) -> float:
+        return channels * self.examples * self.pictures.bytes / 1e6
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, shape in SIZES.items():
+            with ExitStack() as stack:
+                measured = Measured(shape, Path(scratch), stack)
+                candidates = {
+                    "FIFO, only emptied": measured.emptied,
+                    "CRC full": measured.read("full"),
+                    "CRC header": measured.read("header"),
+                    "CRC header, in order": measured.in_order("header"),
+                    "CRC full, two channels at once": measured.read("full", 2),
+                }
+                figures = measure.rounds(candidates, rounds)
+            base = figures["FIFO, only emptied"]
+            for path, taken in figures.items():
+                per_second = [megabytes * 1e6 / measured.pictures.bytes for megabytes in taken]
+                ratio = measure.spread(measure.ratios(taken, base), ".2f")
+                rows.append([name, path, measure.spread(per_second), measure.spread(taken), ratio])
+    title = f"Record sizes, batch {BATCH}; median of {rounds} (range); {measure.machine()}"
+    measure.table(title, ["record", "path", "records/s", "MB/s", "of the FIFO's rate"], rows)
+
+
+if __name__ == "__main__":
+    main()

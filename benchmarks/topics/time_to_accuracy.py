@@ -1,0 +1,127 @@
+"""Seconds of training to a validation accuracy: model fast, laid out for each of the accuracies, beside lab.
+
+Each is trained and validated as the job does it, until it is there for the first time; lab has the optimizer of its
+lab, Adam at 0.001, and no schedule. Compiling, which is the same however long one trains, is told apart. Seeds take
+turns.
+"""
+
+import argparse
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+
+from benchmarks import measure
+from benchmarks.data import prepared
+from train.input_pipeline import pipeline
+from train.modeling import builtin as model
+from train.modeling.augmentation import changes
+from train.records.channels import FileSource
+from train.runtime.dataset_info import Pictures
+from train.runtime.environment import Channel
+from train.runtime.hyperparameters import Settings, parse
+from train.trainer.checkpoint import Progress
+from train.trainer.schedules import schedule, sizes
+from train.trainer.trainer import Loop
+
+# of fast: a schedule ends where its accuracy is wanted
+LAYOUTS = {
+    0.70: {"epochs": "1", "initial-scale": "0.88", "mirror": "true"},
+    0.80: {"epochs": "4"},
+    0.85: {"epochs": "18", "initial-scale": "0.65", "batch-size": "256", "learning-rate": "0.04", "mirror": "true"},
+}
+LAB, LAB_EPOCHS = 0.70, 12
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--targets", type=float, nargs="*", default=list(LAYOUTS), help="accuracies (default: all)")
+    arguments = parser.parse_args()
+    pictures, _ = prepared(arguments.data)
+    names = [f"fast, {target:.0%}" for target in arguments.targets]
+    trained = [
+        (f"lab, {LAB:.0%}", {"model": "lab", "epochs": str(LAB_EPOCHS)}, LAB),
+        *((name, LAYOUTS[target], target) for name, target in zip(names, arguments.targets, strict=True)),
+    ]
+    figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _, _ in trained}
+    for seed in range(arguments.seeds):
+        for name, hyperparameters, target in trained:
+            settings = parse({**hyperparameters, "seed": str(seed)})
+            with contextlib.redirect_stdout(sys.stderr):  # the loop tells of its first step; here stand the tables
+                figures[name].append(until(settings, pictures, arguments.data, target))
+    base = [seconds for seconds, _, _ in figures[f"lab, {LAB:.0%}"]]
+    rows = []
+    for name, hyperparameters, _ in trained:
+        seconds, accuracies, compiling = zip(*figures[name], strict=True)
+        rows.append([
+            name,
+            " ".join(f"{key}={value}" for key, value in hyperparameters.items()),
+            measure.spread(seconds, ".0f"),
+            measure.spread(measure.ratios(seconds, base), ".3f"),
+            measure.spread(accuracies, ".1%"),
+            measure.spread(compiling, ".1f"),
+        ])  # fmt: skip
+    title = f"Time to an accuracy, validation included; median of {arguments.seeds} seeds (range); {measure.machine()}"
+    head = ["model, accuracy", "hyperparameters", "seconds", "of lab's", "accuracy then", "compiling, s"]
+    measure.table(title, head, rows)
+
+
+def until(settings: Settings, pictures: Pictures, data: Path, target: float) -> tuple[float, float, float]:
+    """Seconds of epochs and validations until the accuracy is there, what it then is, and seconds of compiling before.
+
+    inf if it never is.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    net = model.build(settings, pictures)
+    asked = model.mirrored(net) if settings.mirror else net
+    examples = pictures.train_examples or settings.train_examples
+    size = sizes(settings, examples, pictures.shape)
+    loop = Loop(
+        net, model.optimizer(settings), change=changes(settings), smoothing=settings.label_smoothing,
+        rate=schedule(settings, examples), size=size, asked=asked, seed=settings.seed,
+    )  # fmt: skip
+    training, validation = (FileSource(Channel(name, "File", data)) for name in ("train", "validation"))
+    began = time.perf_counter()
+    loop.compile(map(size, every_step(settings, examples)) if size else ())
+    compiling = time.perf_counter() - began
+    progress, seconds, accuracy = Progress(), 0.0, 0.0
+    for _ in range(settings.epochs):
+        began = time.perf_counter()
+        loop.train_epoch(batches(training, pictures, settings, progress.epoch), progress)
+        _, accuracy = loop.evaluate(pipeline.for_validation(validation, pictures, settings.batch_size))
+        seconds += time.perf_counter() - began
+        progress.epoch += 1
+        progress.step_in_epoch = 0
+        told = f"{settings.model}, seed {settings.seed}: {accuracy:.1%} after {progress.epoch} epochs, {seconds:.0f} s"
+        print(told, file=sys.stderr, flush=True)
+        if accuracy >= target:
+            return seconds, accuracy, compiling
+    return float("inf"), accuracy, compiling
+
+
+def every_step(settings: Settings, examples: int) -> Iterator[Progress]:
+    """Before each step of the training."""
+    steps = math.ceil(examples / settings.batch_size)
+    for epoch in range(settings.epochs):
+        for step in range(steps):
+            yield Progress(epoch=epoch, step=epoch * steps + step, step_in_epoch=step)
+
+
+def batches(source: FileSource, pictures: Pictures, settings: Settings, epoch: int) -> Iterator:
+    """The epoch's, as the job has them."""
+    order = settings.batch_size, settings.shuffle_buffer, settings.seed, epoch
+    return iter(pipeline.for_training(source, pictures, *order))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What a job has left, fetched: its metrics by epoch, its model."""
+
+import json
+import re
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from launch.core.errors import LaunchError
+from launch.core.follow import Lines
+from launch.core.preflight import client
+from launch.core.request import FOLDER
+
+
+def metrics(job: str) -> dict[str, list[float]]:
+    """Name → its values, one an epoch, from the first host's log: CloudWatch's own statistics are a minute wide."""
+    return found_in(line.partition("  ")[2] for line in Lines(job).new() if line.startswith("algo-1  "))
+
+
+def found_in(lines: Iterable[str]) -> dict[str, list[float]]:
+    """The same in log lines, by launch/metric_definitions.json."""
+    definitions = json.loads((FOLDER / "metric_definitions.json").read_text())
+    values: dict[str, list[float]] = {item["Name"]: [] for item in definitions}
+    for line in lines:
+        for item in definitions:
+            if found := re.search(item["Regex"], line):
+                values[item["Name"]].append(float(found[1]))
+    return values
+
+
+def fetch_model(job: str, folder: Path) -> Path:
+    """Where the unpacked model.tar.gz of a training job is. LaunchError if the job has left none."""
+    address = client("sagemaker").describe_training_job(TrainingJobName=job)["ModelArtifacts"]["S3ModelArtifacts"]
+    if not address:
+        raise LaunchError(f"The job has left no model. Received: {job}. Has it completed?")
+    place = urlsplit(address)
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = folder / "model.tar.gz"
+    client("s3").download_file(place.netloc, place.path.lstrip("/"), str(archive))
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def tuned(job: str) -> list[Mapping[str, object]]:
+    """The training jobs of a tuning job, in the order in which they were made: name, status, objective if there is one,
+    and the hyperparameters that were tuned, as text."""
+    pages = client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+    jobs = [one for page in pages.paginate(HyperParameterTuningJobName=job) for one in page["TrainingJobSummaries"]]
+    return [
+        {
+            "name": one["TrainingJobName"],
+            "status": one["TrainingJobStatus"],
+            "objective": one.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value"),
+            **one["TunedHyperParameters"],
+        }
+        for one in sorted(jobs, key=lambda one: (one["CreationTime"], one["TrainingJobName"]))
+    ]

@@ -1,0 +1,53 @@
+"""SageMaker's operations that are ours: requests validated by botocore's own model, then handed to their operation."""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local_test.api.json_protocol import Answer, answer, decode, refusal
+from local_test.errors import LocalTestError
+from local_test.request.validation import service_model, validate
+
+Operation = Callable[[dict[str, Any], str], Mapping[str, Any] | None]  # (valid request, region) → response
+
+
+INTERRUPT = "InterruptTrainingJob"  # the one operation that the service does not have: there, it happens
+_SHAPES = {INTERRUPT: "StopTrainingJob"}  # whose input and output it takes
+
+
+class NotOurs(Exception):  # noqa: N818 - not an error: somebody else answers it
+    """The operation is about a resource that this platform does not keep."""
+
+
+class Api:
+    """Operations of a service by name. No sockets: a body in, an answer out."""
+
+    def __init__(self, operations: Mapping[str, Operation], service: str = "sagemaker") -> None:
+        self._operations, self._service = operations, service
+
+    def knows(self, operation: str) -> bool:
+        return operation in self._operations
+
+    def answer(self, operation: str, body: bytes, region: str) -> Answer | None:
+        """The service's answer, None if the request is about something that is not kept here."""
+        model = _SHAPES.get(operation, operation)
+        try:
+            request = decode(body)
+            validate(request, model, self._service)
+            response = self._operations[operation](request, region)
+        except NotOurs:
+            return None
+        except LocalTestError as error:
+            return refusal(error.code, str(error))
+        except Exception:  # a bug: the client hears of it as of the service's own
+            sys.stderr.write(f"local_test: {operation} {_short(body)}\n{traceback.format_exc()}")
+            return refusal(
+                "InternalFailure", "A bug of the local platform; its traceback is on the server's terminal", 500
+            )
+        return answer(response, service_model(self._service).operation_model(model).output_shape)
+
+
+def _short(body: bytes) -> str:
+    return json.dumps(body[:200].decode(errors="replace"))

@@ -1,0 +1,82 @@
+"""SageMaker Metrics, a service of its own: BatchPutMetrics and BatchGetMetrics of trial components."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from local_test.api.dispatch import Operation
+from local_test.errors import LocalTestError
+from local_test.experiments.entities import Experiments
+from local_test.experiments.metric_store import Point
+
+SERVICE = "sagemaker-metrics"
+_SECONDS = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
+_POINTS = 2880  # of a query's answer
+
+
+class Measuring:
+    """The operations over the components of one set of experiments."""
+
+    def __init__(self, experiments: Experiments) -> None:
+        self._all = experiments
+
+    def operations(self) -> dict[str, Operation]:
+        return {"BatchPutMetrics": self._put, "BatchGetMetrics": self._get}
+
+    def _put(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+        """Values that are no number are errors of their own; the others are kept."""
+        errors = []
+        points = []
+        for index, item in enumerate(request["MetricData"]):
+            if math.isfinite(item["Value"]):
+                time = datetime.fromtimestamp(item["Timestamp"], UTC)
+                points.append(Point(item["MetricName"], time, float(item["Value"]), item.get("Step")))
+            else:
+                errors.append({"Code": "VALIDATION_ERROR", "MetricIndex": index})
+        self._all.measured(request["TrialComponentName"]).add(points)
+        return {"Errors": errors}
+
+    def _get(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        return {"MetricQueryResults": [self._answered(query) for query in request["MetricQueries"]]}
+
+    def _answered(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            name = query["ResourceArn"].rpartition("/")[2]
+            points = [point for point in self._all.measured(name).points() if point.name == query["MetricName"]]
+        except LocalTestError as error:
+            return {"Status": "ValidationError", "Message": str(error), "XAxisValues": [], "MetricValues": []}
+        groups: dict[int, list[float]] = {}
+        for point in points:
+            place = _place(point, query)
+            if place is not None and query.get("Start", place) <= place <= query.get("End", place):
+                groups.setdefault(place, []).append(point.value)
+        places = sorted(groups)
+        return {
+            "Status": "Complete" if len(places) <= _POINTS else "Truncated",
+            "XAxisValues": places[:_POINTS],
+            "MetricValues": [_STATISTICS[query["MetricStat"]](groups[place]) for place in places[:_POINTS]],
+        }
+
+
+def _place(point: Point, query: Mapping[str, Any]) -> int | None:
+    """On the x axis: the step, or the beginning of its period in epoch seconds."""
+    if query["XAxisType"] == "IterationNumber":
+        return point.step
+    seconds = int(point.timestamp.timestamp())
+    return seconds // _SECONDS.get(query["Period"], 1) * _SECONDS.get(query["Period"], 1)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+
+
+_STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "Min": min,
+    "Max": max,
+    "Avg": lambda values: math.fsum(values) / len(values),
+    "Count": len,
+    "StdDev": _deviation,
+    "Last": lambda values: values[-1],
+}

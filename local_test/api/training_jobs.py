@@ -1,0 +1,71 @@
+"""Operations on training jobs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from local_test.api.dispatch import INTERRUPT, Operation
+from local_test.api.pagination import filtered, page, sort_key
+from local_test.errors import BadRequest
+from local_test.training.job_queue import Jobs
+
+_SUMMARY = (
+    "TrainingJobName",
+    "TrainingJobArn",
+    "CreationTime",
+    "TrainingEndTime",
+    "LastModifiedTime",
+    "TrainingJobStatus",
+    "SecondaryStatus",
+)
+
+
+class Training:
+    """The operations over one set of jobs."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def operations(self) -> dict[str, Operation]:
+        return {
+            "CreateTrainingJob": self._create,
+            "DescribeTrainingJob": self._describe,
+            "ListTrainingJobs": self._list,
+            "StopTrainingJob": self._stop,
+            "DeleteTrainingJob": self._delete,
+            "UpdateTrainingJob": self._update,
+            INTERRUPT: self._interrupt,
+        }
+
+    def _create(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:
+        return {"TrainingJobArn": self._jobs.create(request, region)}
+
+    def _describe(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+        return self._jobs.describe(request["TrainingJobName"])
+
+    def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        names = ("TrainingJobName", "TrainingJobStatus")
+        # no job here has a warm pool or a training plan, so none has the one asked for
+        asked_in_vain = "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request
+        found = [] if asked_in_vain else filtered(self._jobs.all(), request, *names)
+        shown, more = page(found, request, sort_key(request, *names))
+        summaries = [{name: job[name] for name in _SUMMARY if name in job} for job in shown]
+        return {"TrainingJobSummaries": summaries, **more}
+
+    def _stop(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002
+        self._jobs.stop(request["TrainingJobName"])
+
+    def _interrupt(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002
+        self._jobs.interrupt(request["TrainingJobName"])
+
+    def _delete(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002
+        self._jobs.delete(request["TrainingJobName"])
+
+    def _update(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """What the profiler and remote debugging would do has no effect here, as at creation."""
+        if "ResourceConfig" in request:
+            raise BadRequest(
+                "ResourceConfig can be updated only while a warm pool is kept, and the local platform keeps none. "
+                f"Received: {request['ResourceConfig']}"
+            )
+        changes = {key: value for key, value in request.items() if key != "TrainingJobName"}
+        return {"TrainingJobArn": self._jobs.update(request["TrainingJobName"], changes)}

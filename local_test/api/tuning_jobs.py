@@ -1,0 +1,79 @@
+"""Operations on tuning jobs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from local_test.api.dispatch import Operation
+from local_test.api.pagination import filtered, page, sort_key
+from local_test.tuning.job_manager import Tunings
+
+_NAMES = ("HyperParameterTuningJobName", "HyperParameterTuningJobStatus")
+_SUMMARY = (
+    *_NAMES,
+    "HyperParameterTuningJobArn",
+    "CreationTime",
+    "HyperParameterTuningEndTime",
+    "LastModifiedTime",
+    "TrainingJobStatusCounters",
+    "ObjectiveStatusCounters",
+)
+_OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
+
+
+class Tuning:
+    """The operations over one set of tuning jobs."""
+
+    def __init__(self, tunings: Tunings) -> None:
+        self._tunings = tunings
+
+    def operations(self) -> dict[str, Operation]:
+        return {
+            "CreateHyperParameterTuningJob": self._create,
+            "DescribeHyperParameterTuningJob": self._describe,
+            "ListHyperParameterTuningJobs": self._list,
+            "StopHyperParameterTuningJob": self._stop,
+            "DeleteHyperParameterTuningJob": self._delete,
+            "ListTrainingJobsForHyperParameterTuningJob": self._children,
+        }
+
+    def _create(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:
+        return {"HyperParameterTuningJobArn": self._tunings.create(request, region)}
+
+    def _describe(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+        return self._tunings.describe(request["HyperParameterTuningJobName"])
+
+    def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        found = filtered(self._tunings.all(), request, *_NAMES)
+        shown, more = page(found, request, sort_key(request, *_NAMES))
+        return {"HyperParameterTuningJobSummaries": [_summary(job) for job in shown], **more}
+
+    def _stop(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002
+        self._tunings.stop(request["HyperParameterTuningJobName"])
+
+    def _delete(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002
+        self._tunings.delete(request["HyperParameterTuningJobName"])
+
+    def _children(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """By name unless asked otherwise; by objective, those without one are left out."""
+        status, by = request.get("StatusEquals"), request.get("SortBy", "Name")
+        found = [
+            child
+            for child in self._tunings.children(request["HyperParameterTuningJobName"])
+            if status in (None, child["TrainingJobStatus"])
+            and (by != "FinalObjectiveMetricValue" or _OBJECTIVE in child)
+        ]
+        key = sort_key({"SortBy": by}, "TrainingJobName", "TrainingJobStatus")
+        if by == "FinalObjectiveMetricValue":
+            shown, more = page(found, request, lambda child: (child[_OBJECTIVE]["Value"], child["TrainingJobName"]))
+        else:
+            shown, more = page(found, request, key)
+        return {"TrainingJobSummaries": shown, **more}
+
+
+def _summary(job: Mapping[str, Any]) -> dict[str, Any]:
+    config = job["HyperParameterTuningJobConfig"]
+    return {
+        **{name: job[name] for name in _SUMMARY if name in job},
+        "Strategy": config["Strategy"],
+        "ResourceLimits": config["ResourceLimits"],
+    }

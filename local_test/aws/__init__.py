@@ -1,0 +1,4 @@
+"""The services beside SageMaker: S3, CloudWatch and their clients.
+
+Needs boto3 and moto.
+"""

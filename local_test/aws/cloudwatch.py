@@ -1,0 +1,110 @@
+"""A job's lines and values → CloudWatch Logs and CloudWatch, under the names that the service gives them."""
+
+import math
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_test.aws.clients import Clients
+from local_test.training.metrics import Metric
+from local_test.training.observer import Observer
+
+GROUP = NAMESPACE = "/aws/sagemaker/TrainingJobs"
+_SECONDS = 0.5  # between two deliveries
+_EVENTS, _EVENT_BYTES, _BATCH_BYTES = 10_000, 26, 1_048_576  # PutLogEvents: events a call, overhead of each, bytes
+_VALUES = 1000  # PutMetricData: values a call
+_OVER = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
+
+Event = dict[str, Any]
+
+
+class CloudWatch(Observer):
+    """Delivers in a thread of its own; all that a container has printed is there before its job is Completed."""
+
+    def __init__(self, job: str, region: str, clients: Clients, now: Callable[[], datetime]) -> None:
+        self._job, self._region, self._clients, self._now = job, region, clients, now
+        self._lock, self._delivery = threading.Lock(), threading.Lock()
+        self._lines: dict[str, list[Event]] = {}  # by host
+        self._values: list[Event] = []
+        self._streams: dict[str, str] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._deliver_often, name=f"cloudwatch-{job}", daemon=True)
+
+    def on_transition(self, description: dict[str, Any]) -> None:
+        state = description["SecondaryStatus"]
+        if state == "Training" and not self._thread.ident:
+            self._thread.start()
+        elif state in ("Uploading", *_OVER):  # the container is gone, so nothing comes after this
+            if state in _OVER:
+                self._over.set()
+            self._deliver()
+        elif state in ("Interrupted", "Restarting"):  # the next instances have streams of their own
+            self._deliver()
+            self._streams.clear()
+
+    def on_line(self, line: str, host: str) -> None:
+        # CloudWatch takes no empty event
+        event = {"timestamp": round(self._now().timestamp() * 1000), "message": line or " "}
+        with self._lock:
+            self._lines.setdefault(host, []).append(event)
+
+    def on_metric(self, metric: Metric) -> None:
+        if not math.isfinite(metric.value):
+            return
+        value = {
+            "MetricName": metric.name,
+            "Dimensions": [{"Name": "TrainingJobName", "Value": self._job}],
+            "Timestamp": metric.timestamp,
+            "Value": metric.value,
+        }
+        with self._lock:
+            self._values.append(value)
+
+    def _deliver_often(self) -> None:
+        while not self._over.wait(_SECONDS):
+            self._deliver()
+
+    def _deliver(self) -> None:
+        with self._delivery:
+            with self._lock:
+                lines, self._lines = self._lines, {}
+                values, self._values = self._values, []
+            try:
+                for host, events in lines.items():
+                    self._put_lines(host, events)
+                for start in range(0, len(values), _VALUES):
+                    client = self._clients.get("cloudwatch", self._region)
+                    client.put_metric_data(Namespace=NAMESPACE, MetricData=values[start : start + _VALUES])
+            except (BotoCoreError, ClientError) as error:
+                sys.stderr.write(f"local_test: {self._job}: CloudWatch takes no more: {error}\n")
+
+    def _put_lines(self, host: str, events: list[Event]) -> None:
+        client = self._clients.get("logs", self._region)
+        names = {"logGroupName": GROUP, "logStreamName": self._stream(host)}
+        batch: list[Event] = []
+        size = 0
+        for event in events:
+            length = len(event["message"].encode()) + _EVENT_BYTES
+            if batch and (len(batch) == _EVENTS or size + length > _BATCH_BYTES):
+                client.put_log_events(**names, logEvents=batch)
+                batch, size = [], 0
+            batch.append(event)
+            size += length
+        client.put_log_events(**names, logEvents=batch)
+
+    def _stream(self, host: str) -> str:
+        """<job>/<host>-<epoch seconds>, made with the host's first line."""
+        if host not in self._streams:
+            client = self._clients.get("logs", self._region)
+            name = f"{self._job}/{host}-{int(self._now().timestamp())}"
+            with suppress(client.exceptions.ResourceAlreadyExistsException):
+                client.create_log_group(logGroupName=GROUP)
+            with suppress(client.exceptions.ResourceAlreadyExistsException):
+                client.create_log_stream(logGroupName=GROUP, logStreamName=name)
+            self._streams[host] = name
+        return self._streams[host]

@@ -1,0 +1,54 @@
+"""The S3 in this very process, asked without a request: what a job streams costs then no more than `cat`.
+
+storage.Inside says what each function is for.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from moto.s3.models import s3_backends
+
+from local_test.data.object_store import CHUNK_BYTES
+from local_test.training.job import ACCOUNT
+
+
+def chunks(bucket: str, key: str) -> Iterator[bytes] | None:
+    """The object's bytes, as they were when it was asked for; None if that can't be, which S3 itself is to say."""
+    found: Any = _s3().get_object(bucket, key)
+    if found is None:
+        return None
+    with suppress(OSError, ValueError):  # it was replaced just now, or there is no /proc
+        with found.lock:
+            buffer = found._value_buffer
+            if buffer._rolled:  # a large object lies in a file, of which moto keeps the only name
+                return _read(open(f"/proc/self/fd/{buffer.fileno()}", "rb", buffering=0))  # noqa: PTH123
+            buffer.seek(0)
+            content = buffer.read()  # a small one is in memory
+        return (content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES))
+    return None
+
+
+def sizes(bucket: str, prefix: str) -> list[tuple[str, int]] | None:
+    """(key, bytes) of every object below the prefix; None if there is no such bucket, which S3 itself is to say."""
+    found = _s3().buckets.get(bucket)
+    if found is None:
+        return None
+    with suppress(RuntimeError):  # an object came or went meanwhile
+        keys, *_ = _s3().list_objects(found, prefix, None, None, None)
+        return [(key.name, key.size) for key in keys]
+    return None
+
+
+def has_bucket(bucket: str) -> bool:
+    return bucket in _s3().buckets
+
+
+def _s3() -> Any:
+    return s3_backends[ACCOUNT]["aws"]
+
+
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk

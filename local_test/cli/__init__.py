@@ -1,0 +1,4 @@
+"""The command line: `python -m local_test`.
+
+Needs everything above; `serve` alone imports moto.
+"""

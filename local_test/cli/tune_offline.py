@@ -1,0 +1,166 @@
+"""One tuning job without a server: the same jobs, the same folders, a line for each training job as it ends, and on a
+terminal a table of those that run.
+"""
+
+import copy
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from local_test.cli.live_table import Table
+from local_test.data.object_store import storage_of
+from local_test.errors import LocalTestError
+from local_test.request.builder import Options, build, timed_name
+from local_test.runners.base import Runner
+from local_test.training.job import TrainingJob, region
+from local_test.training.job_queue import RETURN_SECONDS, Jobs
+from local_test.training.job_status import FINAL_STATUSES
+from local_test.training.job_store import Store
+from local_test.training.metrics import Metric
+from local_test.tuning.job_manager import Tunings
+from local_test.tuning.plan import OWN
+from local_test.tuning.warm_start import given_definitions
+
+_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
+_STATUS = "HyperParameterTuningJobStatus"
+_OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
+
+
+def fill(request: Mapping[str, Any], image: str | None, out: Path, now: datetime) -> dict[str, Any]:
+    """The request of a local run, each of its definitions filled in as `request.build` fills in a training job."""
+    filled = copy.deepcopy(dict(request))
+    if filled.get("HyperParameterTuningJobName", "<name>") == "<name>":
+        filled["HyperParameterTuningJobName"] = timed_name(_NAME, now)[:_NAME_LIMIT]
+    for key in ("TrainingJobDefinition", "TrainingJobDefinitions"):
+        given = filled.get(key)
+        if isinstance(given, dict):
+            filled[key] = _fill_definition(given, image, out, now)
+        elif isinstance(given, list):
+            filled[key] = [_fill_definition(item, image, out, now) for item in given]
+    return filled
+
+
+def _fill_definition(given: Any, image: str | None, out: Path, now: datetime) -> Any:
+    if not isinstance(given, dict):  # said by the check of the whole
+        return given
+    own = {name: given[name] for name in OWN if name in given}
+    training = {name: value for name, value in given.items() if name not in OWN}
+    built = build(training, Options(image=image), out, now)
+    del built["TrainingJobName"]
+    return {**own, **built}
+
+
+class Tune:
+    """A tuning job that is filled in, accepted and ready to `run`; its folders are below `root`.
+
+    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `say` gets each line for a person; `table`
+    is there if that person has a terminal.
+    """
+
+    def __init__(
+        self,
+        request: Mapping[str, Any],
+        image: str | None,
+        root: Path,
+        runner: Runner,
+        slots: int,
+        environ: Mapping[str, str],
+        now: Callable[[], datetime],
+        say: Callable[[str], None],
+        table: Table | None = None,
+    ) -> None:
+        self._runner, self._environ, self._region, self._now = runner, environ, region(environ), now
+        self._say, self._table = table.say if table else say, table
+        self._values: dict[tuple[str, str], tuple[int, float]] = {}  # (job, metric) → how many, the last
+        with ExitStack() as stack:
+            self._store = stack.enter_context(closing(Store(root)))
+            self._storage = stack.enter_context(closing(storage_of(environ)))
+            self.jobs = Jobs(self._store, self._new_job, slots, runner.sweep)
+            self.tunings = Tunings(self._store.tuning, self.jobs)
+            self._request = fill(request, image, self._store.jobs, now())
+            self.name = self._request["HyperParameterTuningJobName"]
+            self._ended = threading.Semaphore(0)
+            self.jobs.listeners.append(lambda _: self._ended.release())
+            self.jobs.metric_listeners.append(self._measured)
+            self._stack = stack.pop_all()
+
+    @property
+    def folder(self) -> Path:
+        return self._store.tuning / self.name
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def stop(self) -> None:
+        """As the service would."""
+        if self._table:
+            self._table.leave()  # a word to the person is written where it is
+        self.tunings.close()
+        self.jobs.close()
+
+    def run(self) -> dict[str, Any]:
+        """From beginning to end; DescribeHyperParameterTuningJob's response."""
+        self.tunings.create(self._request, self._region)
+        told: set[str] = set()
+        while True:
+            description = self.tunings.describe(self.name)
+            self._tell(told)
+            if description[_STATUS] in FINAL_STATUSES:
+                self.tunings.wait(RETURN_SECONDS)  # it has told its end, and writes its report
+                if self._table:
+                    self._table.clear()
+                return description
+            if self._table:
+                self._table.show(*self._running(description))
+            self._ended.acquire(timeout=0.2)
+
+    def _tell(self, told: set[str]) -> None:
+        for child in self.tunings.children(self.name):
+            if child["TrainingJobName"] not in told and child["ObjectiveStatus"] != "Pending":
+                told.add(child["TrainingJobName"])
+                self._say(line_of(child))
+
+    def _measured(self, name: str, metric: Metric) -> None:
+        self._values[name, metric.name] = metric.index + 1, metric.value
+
+    def _running(self, description: Mapping[str, Any]) -> tuple[list[list[str]], str]:
+        """Rows of the training jobs that run, and a title."""
+        objectives = {
+            item.get("DefinitionName"): item["TuningObjective"]["MetricName"] for item in given_definitions(description)
+        }
+        children = self.tunings.children(self.name)
+        running = [child for child in children if child["ObjectiveStatus"] == "Pending"]
+        rows = [self._row(child, objectives[child.get("TrainingJobDefinitionName")]) for child in running]
+        best = description.get("BestTrainingJob", {}).get(_OBJECTIVE)
+        reached = f", best {best['MetricName']}={best['Value']:g}" if best else ""
+        limit = description["HyperParameterTuningJobConfig"]["ResourceLimits"].get("MaxNumberOfTrainingJobs")
+        total = f" of {limit}" if limit else ""
+        over = len(children) - len(running)
+        return rows, f"{self.name}: {description[_STATUS]}, {over}{total} over, {len(running)} begun{reached}"
+
+    def _row(self, child: Mapping[str, Any], objective: str) -> list[str]:
+        """Name, state, time since it was made, objective so far (from how many values), what is tried."""
+        name = child["TrainingJobName"]
+        count, value = self._values.get((name, objective), (0, 0.0))
+        seconds = int((self._now() - child["CreationTime"]).total_seconds())
+        try:
+            state = self.jobs.describe(name)["SecondaryStatus"]
+        except LocalTestError:  # deleted meanwhile
+            state = child["TrainingJobStatus"]
+        tried = " ".join(f"{key}={text}" for key, text in child["TunedHyperParameters"].items())
+        short = name.removeprefix(f"{self.name}-")  # the title has the rest: 80 columns are soon full
+        return [short, state, f"{seconds} s", f"{objective}={value:g} ({count})" if count else "", tried]
+
+    def _new_job(self, request: Mapping[str, Any], _: str, tuning_arn: str | None) -> TrainingJob:
+        return TrainingJob(request, self._store.jobs, self._runner, self._storage, self._environ, tuning_arn=tuning_arn)
+
+
+def line_of(child: Mapping[str, Any]) -> str:
+    """A training job of a tuning job: name, status, objective, what was tried."""
+    objective = child.get(_OBJECTIVE)
+    reached = f"{objective['MetricName']}={objective['Value']:g}" if objective else child.get("FailureReason", "")
+    tried = " ".join(f"{name}={value}" for name, value in child["TunedHyperParameters"].items())
+    return f"{child['TrainingJobName']}  {child['TrainingJobStatus']}  {tried}  {reached}".rstrip()

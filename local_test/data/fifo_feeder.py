@@ -1,0 +1,254 @@
+"""Objects → FIFOs: one writer a channel serves `<prefix>_0`, `<prefix>_1`, … until it is stopped.
+
+The service's rules (Pipe mode): n counts openings; a reader may close early and goes on with n + 1, which may be there
+already when it looks. FIFO n + 1 is therefore made as soon as n has been opened, and n is removed once it has been
+served, so that nobody waits at a FIFO that nobody will write.
+
+A reader that never comes costs nothing: the writer sleeps in open(2), and `stop` wakes it by opening the FIFO for
+reading itself. A reader that stops reading costs nothing either: the writer sleeps in poll(2), together with a pipe
+that `stop` writes to.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_test.data.channels import Content
+from local_test.errors import Cancelled, DataError
+
+PIPE_BYTES = 1 << 20  # what Linux grants without privileges; a smaller pipe is slower, not wrong
+_REPORT_SECONDS = 0.1
+_FIFO_MODE = 0o644  # the container may run as another user; it only reads
+_NO_SPLICE = (errno.EINVAL, errno.ENOSYS)  # file systems that can't splice say so
+
+
+@dataclass(frozen=True)
+class Fed:
+    """How far FIFO n of a channel is: `bytes` written so far. `end` is "all" or "early" once the epoch is over."""
+
+    channel: str
+    n: int
+    bytes: int
+    end: str | None = None
+
+
+class Feeder:
+    """The writer of one channel, a thread of its own between `start` and `stop`.
+
+    `contents(n)` yields what FIFO n gives: paths, which the kernel moves into the pipe without copying, or iterators
+    of bytes. `on_fed` and `on_error` are called in the feeder's thread. After an error the FIFO stays open until
+    `stop`, so that a reader never takes half an epoch for a whole one.
+    """
+
+    def __init__(
+        self,
+        prefix: Path,
+        contents: Callable[[int], Iterable[Content]],
+        on_fed: Callable[[Fed], None] = lambda _: None,
+        on_error: Callable[[Exception], None] = lambda _: None,
+        epochs: int | None = None,
+    ) -> None:
+        self._prefix, self._contents, self._epochs = prefix, contents, epochs
+        self._on_fed, self._on_error = on_fed, on_error
+        self._stopping = threading.Event()
+        self._n, self._wake_read, self._wake_write = 0, -1, -1
+        self._thread = threading.Thread(target=self._serve, name=f"feeder-{prefix.name}", daemon=True)
+
+    def start(self) -> None:
+        """FIFO 0 exists when this returns. DataError if its place is taken or can't be written."""
+        self._wake_read, self._wake_write = os.pipe()
+        try:
+            self._make(0)
+        except OSError as error:
+            self._close_wake()
+            raise DataError(f"can't make the FIFO {self.path(0)}: {error.strerror}") from None
+        self._thread.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End serving, whatever the reader does, and remove the FIFOs. Safe to call twice and before `start`."""
+        self._stopping.set()
+        if not self._thread.ident:
+            return
+        if self._wake_write >= 0:
+            os.write(self._wake_write, b"x")
+        deadline = time.monotonic() + timeout
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            self._release_open()
+        if not self._thread.is_alive():  # else it hangs in a read of its source, which has a limit of its own
+            self._close_wake()
+        for n in (self._n, self._n + 1):
+            with suppress(FileNotFoundError):
+                if stat.S_ISFIFO(self.path(n).stat().st_mode):  # what stood in its place is not ours to remove
+                    self.path(n).unlink()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still serves."""
+        return self._thread.is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until all `epochs` are served."""
+        self._thread.join(timeout)
+
+    def path(self, n: int) -> Path:
+        """FIFO n."""
+        return self._prefix.with_name(f"{self._prefix.name}_{n}")
+
+    def _release_open(self) -> None:
+        """Be the reader that a writer waits for in open(2), for a moment."""
+        with suppress(OSError):
+            fd = os.open(self.path(self._n), os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                self._thread.join(0.05)
+            finally:
+                os.close(fd)
+        self._thread.join(0.01)
+
+    def _close_wake(self) -> None:
+        fds, self._wake_read, self._wake_write = (self._wake_read, self._wake_write), -1, -1
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)
+
+    def _serve(self) -> None:
+        try:
+            while not self._stopping.is_set() and self._n != self._epochs:
+                self._serve_one(self._n)
+                self._n += 1
+        except Cancelled:
+            pass
+        except OSError as error:  # the FIFO itself is gone: somebody removed the folder
+            self._on_error(error)
+
+    def _serve_one(self, n: int) -> None:
+        fd = os.open(self.path(n), os.O_WRONLY)  # until a reader comes
+        try:
+            sink = _Sink(fd, self._wake_read, self._stopping, lambda total: self._tell(n, total))
+            try:
+                end = self._feed(sink, n)
+            except Cancelled:
+                raise
+            except Exception as error:  # handed over: nobody sees a thread's traceback
+                self._on_error(error)
+                sink.wait_for_stop()
+            self._tell(n, sink.total, end)
+        finally:
+            os.close(fd)
+        self.path(n).unlink(missing_ok=True)
+
+    def _feed(self, sink: "_Sink", n: int) -> str:
+        if n + 1 != self._epochs:
+            self._make(n + 1)
+        self._tell(n, 0)
+        try:
+            for content in self._contents(n):
+                sink.take(content)
+        except BrokenPipeError:
+            return "early"  # the reader has what it wants: not a failure
+        return "all"
+
+    def _tell(self, n: int, total: int, end: str | None = None) -> None:
+        self._on_fed(Fed(self._prefix.name, n, total, end))
+
+    def _make(self, n: int) -> None:
+        """FIFO n; one that a killed feeder has left is used, since a reader may wait there already."""
+        path = self.path(n)
+        try:
+            os.mkfifo(path)
+        except FileExistsError:
+            if not stat.S_ISFIFO(path.stat().st_mode):
+                raise
+        path.chmod(_FIFO_MODE)  # mkfifo's own mode is subject to the umask
+
+
+class _Sink:
+    """The writing end of one opened FIFO. Every wait also ends when `wake` becomes readable: Cancelled."""
+
+    def __init__(self, fd: int, wake: int, stopping: threading.Event, report: Callable[[int], None]) -> None:
+        os.set_blocking(fd, False)
+        with suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._fd, self._stopping = fd, stopping
+        self._report, self._reported = report, time.monotonic()
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self._poll.register(wake, select.POLLIN)
+        self._wake = wake
+        self.total = 0
+
+    def take(self, content: Content) -> None:
+        """All of one object. BrokenPipeError when the reader has closed, DataError if a file got shorter."""
+        if not isinstance(content, Path):
+            for chunk in content:
+                self._write(chunk)
+            return
+        with content.open("rb", buffering=0) as file:
+            # what is there now is the object, as a GET would have it; what is added meanwhile is not
+            self._take_file(file.fileno(), os.fstat(file.fileno()).st_size, content)
+
+    def wait_for_stop(self) -> None:
+        """Hold the FIFO open until somebody stops the feeder."""
+        self._poll.unregister(self._fd)
+        self._poll.poll()
+        raise Cancelled
+
+    def _take_file(self, source: int, size: int, path: Path) -> None:
+        offset, move = 0, self._splice
+        while offset < size:
+            self._check()
+            try:
+                count = move(source, offset, min(size - offset, PIPE_BYTES))
+            except BlockingIOError:
+                self._wait()
+                continue
+            except OSError as error:
+                if error.errno not in _NO_SPLICE or move == self._copy:
+                    raise
+                move = self._copy
+                continue
+            if not count:
+                raise DataError(f"{path} became {size - offset} bytes shorter while it was fed")
+            offset += count
+            self._count(count)
+
+    def _splice(self, source: int, offset: int, count: int) -> int:
+        return os.splice(source, self._fd, count, offset_src=offset, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
+
+    def _copy(self, source: int, offset: int, count: int) -> int:
+        return os.write(self._fd, os.pread(source, min(count, 1 << 16), offset) or b"")
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            self._check()
+            try:
+                count = os.write(self._fd, view)
+            except BlockingIOError:
+                self._wait()
+                continue
+            view = view[count:]
+            self._count(count)
+
+    def _wait(self) -> None:
+        if any(fd == self._wake for fd, _ in self._poll.poll()):
+            raise Cancelled
+
+    def _check(self) -> None:
+        """A reader as fast as the writer never lets it wait."""
+        if self._stopping.is_set():
+            raise Cancelled
+
+    def _count(self, count: int) -> None:
+        self.total += count
+        now = time.monotonic()
+        if now - self._reported >= _REPORT_SECONDS:
+            self._reported = now
+            self._report(self.total)

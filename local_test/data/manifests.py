@@ -1,0 +1,71 @@
+"""ManifestFile and AugmentedManifestFile: objects that name objects."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from local_test.data.object_store import Storage, StoredObject, join_uri, object_name
+from local_test.errors import BadRequest, DataError
+
+_REF = "-ref"  # an attribute that names an object
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of an augmented manifest; `where` names it in messages."""
+
+    values: dict[str, Any]
+    where: str
+
+    def content(self, attribute: str, storage: Storage) -> bytes:
+        """The bytes of an attribute: a text as it is, any other value as JSON, for `-ref` the object that it names."""
+        value = self.values[attribute]
+        if attribute.endswith(_REF):
+            return storage.read(value)
+        return (value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))).encode()
+
+
+def manifest_objects(uri: str, storage: Storage) -> Iterator[StoredObject]:
+    """The objects of [{"prefix": "s3://…"}, "key", …], in its order. BadRequest if it is not such a list."""
+    try:
+        listed = json.loads(_read(uri, storage))
+    except ValueError as error:
+        raise BadRequest(f"The manifest is not JSON: {error}. Received: {uri}") from None
+    prefix = listed[0].get("prefix") if isinstance(listed, list) and listed and isinstance(listed[0], dict) else None
+    names = listed[1:] if isinstance(listed, list) else []
+    if not isinstance(prefix, str) or not names or not all(isinstance(name, str) for name in names):
+        raise BadRequest(f'A manifest must be [{{"prefix": "s3://bucket/…"}}, "name", …]. Received: {uri}')
+    there = {item.uri: item for item in storage.objects(prefix)}
+    for name in names:
+        full = f"{prefix}{name}" if prefix.startswith("s3://") else join_uri(prefix, name)
+        if full not in there:
+            raise BadRequest(f"The manifest {uri} names an object that does not exist. Received: {full}")
+        yield StoredObject(full, object_name("", name), there[full].size)
+
+
+def manifest_lines(uri: str, attributes: Sequence[str], storage: Storage) -> Iterator[Line]:
+    """JSON Lines. BadRequest for a line that is no JSON object, or lacks one of the attributes."""
+    for number, text in enumerate(_read(uri, storage).split(b"\n"), 1):
+        if not text.strip():
+            continue
+        where = f"line {number} of {uri}"
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise BadRequest(f"Not JSON: {error}. Received: {where}") from None
+        for attribute in attributes:
+            if not isinstance(values, dict) or attribute not in values:
+                raise BadRequest(
+                    f"There is no attribute {attribute} in {where}. Received: {text[:200].decode(errors='replace')}"
+                )
+            if attribute.endswith(_REF) and not isinstance(values[attribute], str):
+                raise BadRequest(f"{attribute} must be an S3 URI in {where}. Received: {values[attribute]}")
+        yield Line(values, where)
+
+
+def _read(uri: str, storage: Storage) -> bytes:
+    try:
+        return storage.read(uri)
+    except DataError as error:
+        raise BadRequest(str(error)) from None

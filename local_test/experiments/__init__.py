@@ -1,0 +1,4 @@
+"""Experiments: trial components, their metrics, search.
+
+Needs `training`, whose jobs it follows.
+"""

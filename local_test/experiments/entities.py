@@ -1,0 +1,202 @@
+"""Experiments, trials and trial components, on disk as jobs are: a folder each, its describe.json written whole.
+
+A trial component describes a run: of a training job, which has one by itself, or whatever a client says. Trials group
+components, experiments group trials.
+"""
+
+import copy
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from local_test.errors import BadRequest, ResourceNotFound
+from local_test.experiments.metric_store import Measured
+from local_test.training.job import ACCOUNT
+from local_test.training.job_store import Tag, load, remove
+from local_test.util.atomic_files import write_json
+
+Entity = dict[str, Any]
+Members = Mapping[str, Any]
+
+
+class Kind:
+    """All entities of a kind, by name in any case: `what` is Experiment, Trial or TrialComponent. Safe for threads.
+
+    An entity has the members that its Describe operation shows, its Tags, and what else the platform keeps with it.
+    """
+
+    def __init__(self, folder: Path, what: str, resource: str, now: Callable[[], datetime]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.what, self.resource, self._folder, self._now = what, resource, folder, now
+        self._lock = threading.RLock()
+        found = load(folder, f"Describe{what}")
+        self._entities: dict[str, Entity] = {entity[f"{what}Name"].lower(): entity for entity in found}
+
+    def create(self, members: Members, region: str) -> Entity:
+        """BadRequest if there is one of that name."""
+        name = members[f"{self.what}Name"]
+        with self._lock:
+            if name.lower() in self._entities:
+                raise BadRequest(
+                    f"{self.what} names must be unique within an AWS account and region. {self.what} with name "
+                    f"({name}) already exists."
+                )
+            now = self._now()
+            arn = f"arn:aws:sagemaker:{region}:{ACCOUNT}:{self.resource}/{name.lower()}"
+            times = {"CreationTime": now, "CreatedBy": {}, "LastModifiedTime": now, "LastModifiedBy": {}}
+            entity = {f"{self.what}Arn": arn, "DisplayName": name, "Tags": [], **copy.deepcopy(dict(members)), **times}
+            (self._folder / name).mkdir()
+            self._keep(entity)
+            return copy.deepcopy(entity)
+
+    def get(self, name: str) -> Entity:
+        """A copy, by name or ARN. ResourceNotFound if there is none."""
+        with self._lock:
+            return copy.deepcopy(self._found(name))
+
+    def name(self, name: str) -> str:
+        """As it was made, by a name in any case or an ARN. ResourceNotFound if there is none."""
+        with self._lock:
+            return self._found(name)[f"{self.what}Name"]
+
+    def has(self, name: str) -> bool:
+        with self._lock:
+            return name.lower() in self._entities
+
+    def all(self) -> list[Entity]:
+        """Copies."""
+        with self._lock:
+            return [copy.deepcopy(entity) for entity in self._entities.values()]
+
+    def change(self, name: str, change: Callable[[Entity], object]) -> Entity:
+        """The entity after `change`, which gets a copy to alter."""
+        with self._lock:
+            entity = copy.deepcopy(self._found(name))
+            change(entity)
+            entity["LastModifiedTime"] = self._now()
+            self._keep(entity)
+            return copy.deepcopy(entity)
+
+    def delete(self, name: str) -> Entity:
+        """The entity that was."""
+        with self._lock:
+            entity = self._found(name)
+            del self._entities[entity[f"{self.what}Name"].lower()]
+            remove(self._folder / entity[f"{self.what}Name"])
+            return entity
+
+    def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
+        """The tags after `change`, which gets those before."""
+        with self._lock:
+            before = self.get(name)["Tags"]
+            after = change(list(before))
+            if after != before:
+                self.change(name, lambda entity: entity.update(Tags=after))
+            return after
+
+    def folder(self, name: str) -> Path:
+        """Of an entity that is there."""
+        return self._folder / self.name(name)
+
+    def _found(self, name: str) -> Entity:
+        entity = self._entities.get(name.rpartition("/")[2].lower())
+        if entity is None:
+            raise ResourceNotFound(f"{self.what} '{name}' does not exist.")
+        return entity
+
+    def _keep(self, entity: Entity) -> None:
+        write_json(self._folder / entity[f"{self.what}Name"] / "describe.json", entity)
+        self._entities[entity[f"{self.what}Name"].lower()] = entity
+
+
+class Experiments:
+    """The three kinds, and how they hold together: a trial has its experiment and the names of its components."""
+
+    def __init__(self, root: Path, now: Callable[[], datetime]) -> None:
+        self.experiments = Kind(root / "experiment", "Experiment", "experiment", now)
+        self.trials = Kind(root / "trial", "Trial", "experiment-trial", now)
+        self.components = Kind(root / "trial-component", "TrialComponent", "experiment-trial-component", now)
+        self._lock = threading.RLock()  # of what takes more than one of them
+        self._measured: dict[str, Measured] = {}
+
+    def create_trial(self, members: Members, region: str) -> Entity:
+        with self._lock:
+            experiment = self.experiments.name(members["ExperimentName"])
+            return self.trials.create({**members, "ExperimentName": experiment, "Components": []}, region)
+
+    def associate(self, component: str, trial: str) -> tuple[Entity, Entity]:
+        """(component, trial). Again does no harm."""
+        with self._lock:
+            found = self.components.get(component)
+            name = found["TrialComponentName"]
+
+            def add(entity: Entity) -> None:
+                entity["Components"] = [*(other for other in entity["Components"] if other != name), name]
+
+            return found, self.trials.change(trial, add)
+
+    def disassociate(self, component: str, trial: str) -> tuple[Entity, Entity]:
+        """(component, trial). ResourceNotFound if they were not associated."""
+        with self._lock:
+            found = self.components.get(component)
+            name = found["TrialComponentName"]
+            if name not in self.trials.get(trial)["Components"]:
+                raise ResourceNotFound(f"TrialComponent '{name}' is not associated with Trial '{trial}'.")
+            return found, self.trials.change(trial, lambda entity: entity["Components"].remove(name))
+
+    def measured(self, component: str) -> Measured:
+        """The values of a component that is there."""
+        with self._lock:
+            name = self.components.name(component)
+            if name not in self._measured:
+                self._measured[name] = Measured(self.components.folder(name) / "metrics.jsonl")
+            return self._measured[name]
+
+    def summarised(self, component: Entity) -> Entity:
+        """With the summary of its metrics."""
+        source = component.get("Source", {}).get("SourceArn", component["TrialComponentArn"])
+        return {**component, "Metrics": self.measured(component["TrialComponentName"]).summary(source)}
+
+    def trials_of(self, component: str) -> list[Entity]:
+        name = self.components.name(component)
+        return [trial for trial in self.trials.all() if name in trial["Components"]]
+
+    def parents(self) -> Mapping[str, Sequence[Mapping[str, str]]]:
+        """A component's name → its trials and their experiments."""
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for trial in self.trials.all():
+            for name in trial["Components"]:
+                found.setdefault(name, []).append(
+                    {"TrialName": trial["TrialName"], "ExperimentName": trial["ExperimentName"]}
+                )
+        return found
+
+    def delete_experiment(self, name: str) -> Entity:
+        with self._lock:
+            name = self.experiments.name(name)
+            trials = [trial["TrialName"] for trial in self.trials.all() if trial["ExperimentName"] == name]
+            if trials:
+                raise BadRequest(f"Experiment '{name}' still has trials: {', '.join(trials)}. Delete them first")
+            return self.experiments.delete(name)
+
+    def delete_trial(self, name: str) -> Entity:
+        with self._lock:
+            components = self.trials.get(name)["Components"]
+            if components:
+                raise BadRequest(
+                    f"Trial '{name}' still has components: {', '.join(components)}. Disassociate them first"
+                )
+            return self.trials.delete(name)
+
+    def delete_component(self, name: str) -> Entity:
+        with self._lock:
+            trials = [trial["TrialName"] for trial in self.trials_of(name)]
+            if trials:
+                raise BadRequest(
+                    f"TrialComponent '{name}' is part of trials: {', '.join(trials)}. Disassociate it first"
+                )
+            entity = self.components.delete(name)
+            self._measured.pop(entity["TrialComponentName"], None)
+            return entity

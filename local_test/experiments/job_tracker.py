@@ -1,0 +1,152 @@
+"""A training job → the trial component that the service makes for it: <job>-aws-training-job."""
+
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from local_test.errors import BadRequest, LocalTestError
+from local_test.experiments.entities import Experiments
+from local_test.experiments.metric_store import Point
+from local_test.training.job_status import FINAL_STATUSES
+from local_test.training.metrics import Metric, number
+from local_test.training.observer import Observer
+
+_SUFFIX = "-aws-training-job"
+_TEXT = 2500  # characters of a parameter's StringValue
+
+
+def check(request: Mapping[str, Any], experiments: Experiments) -> None:
+    """ResourceNotFound or BadRequest if a job's ExperimentConfig names what is not there."""
+    config = request.get("ExperimentConfig", {})
+    if "ExperimentName" in config:
+        experiments.experiments.get(config["ExperimentName"])
+    elif "TrialName" in config:
+        raise BadRequest("ExperimentConfig.TrialName needs ExperimentConfig.ExperimentName")
+    if "TrialName" in config:
+        owner = experiments.trials.get(config["TrialName"])["ExperimentName"]
+        if owner.lower() != config["ExperimentName"].lower():
+            raise BadRequest(
+                f"Trial '{config['TrialName']}' is not part of the experiment. "
+                f"Received: {config['ExperimentName']}. Expected: {owner}"
+            )
+
+
+class Tracking(Observer):
+    """Keeps one job's component as the job moves on; the job is accepted when it is first told of it."""
+
+    def __init__(self, experiments: Experiments, request: Mapping[str, Any], region: str) -> None:
+        check(request, experiments)
+        self._experiments, self._request, self._region = experiments, request, region
+        self._name = _component(request)
+        self._begun = False
+
+    def on_transition(self, description: dict[str, Any]) -> None:
+        with self._told():
+            if self._begun:
+                update(self._experiments, description)
+            else:
+                self._begun = True
+                self._begin(description)
+
+    def on_metric(self, metric: Metric) -> None:
+        with self._told():
+            point = Point(metric.name, metric.timestamp, metric.value, metric.index)
+            self._experiments.measured(self._name).add([point])
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The job goes on whatever becomes of its component, which a client may delete at any time."""
+        try:
+            yield
+        except (LocalTestError, OSError) as error:
+            sys.stderr.write(f"local_test: the trial component {self._name} is not kept: {error}\n")
+
+    def _begin(self, description: Mapping[str, Any]) -> None:
+        config = self._request.get("ExperimentConfig", {})
+        members = {
+            "TrialComponentName": self._name,
+            "DisplayName": config.get("TrialComponentDisplayName", self._name),
+            "Source": {"SourceArn": description["TrainingJobArn"], "SourceType": "SageMakerTrainingJob"},
+            "Parameters": dict(_parameters(self._request)),
+            "InputArtifacts": dict(_inputs(self._request)),
+            "OutputArtifacts": {},
+            "Tags": self._request.get("Tags", []),
+            **_state(description),
+        }
+        if self._experiments.components.has(self._name):  # of a job of that name that was deleted
+            self._experiments.components.change(self._name, lambda entity: entity.update(members))
+            self._experiments.measured(self._name).clear()
+        else:
+            self._experiments.components.create(members, self._region)
+        if "ExperimentName" in config:
+            self._experiments.associate(self._name, config.get("TrialName") or self._new_trial(config))
+
+    def _new_trial(self, config: Mapping[str, str]) -> str:
+        """The service makes one where only the experiment is named."""
+        name = f"{self._request['TrainingJobName']}-trial"
+        members = {"TrialName": name, "ExperimentName": config["ExperimentName"]}
+        if not self._experiments.trials.has(name):
+            self._experiments.create_trial(members, self._region)
+        return name
+
+
+def _component(job: Mapping[str, Any]) -> str:
+    """The component's name, of a request or of a description."""
+    return f"{job['TrainingJobName']}{_SUFFIX}"
+
+
+def update(experiments: Experiments, description: Mapping[str, Any]) -> None:
+    """The component of a job, if there is one, as the job is now."""
+    name = _component(description)
+    if experiments.components.has(name):
+        experiments.components.change(name, lambda entity: entity.update(_state(description)))
+
+
+def _state(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The component's members that change with the job."""
+    status, reason = description["TrainingJobStatus"], description.get("FailureReason", "")
+    second = description["SecondaryStatus"]
+    state: dict[str, Any] = {
+        "Status": {
+            "PrimaryStatus": status,
+            "Message": f"Status: {status}, secondary status: {second}, failure reason: {reason}."[:1024],
+        }
+    }
+    times = {"TrainingStartTime": "StartTime", "TrainingEndTime": "EndTime"}
+    state |= {ours: description[theirs] for theirs, ours in times.items() if theirs in description}
+    if model := description["ModelArtifacts"]["S3ModelArtifacts"]:
+        state["OutputArtifacts"] = {"SageMaker.ModelArtifact": {"Value": model}}
+    return state
+
+
+def catch_up(experiments: Experiments, description: Mapping[str, Any]) -> None:
+    """The component of a job that ended with an earlier server, or because of its end."""
+    name = _component(description)
+    if description["TrainingJobStatus"] in FINAL_STATUSES and experiments.components.has(name):
+        known = experiments.components.get(name).get("Status", {}).get("PrimaryStatus")
+        if known != description["TrainingJobStatus"]:
+            update(experiments, description)
+
+
+def _parameters(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Hyperparameters and what the job runs on; a number is one, whatever the form it came in."""
+    resources = request["ResourceConfig"]
+    for name in ("InstanceCount", "InstanceType", "VolumeSizeInGB"):
+        if name in resources:
+            yield f"SageMaker.{name}", _value(str(resources[name]))
+    for name, text in request.get("HyperParameters", {}).items():
+        yield name, _value(text)
+
+
+def _value(text: str) -> Mapping[str, Any]:
+    value = number(text)
+    return {"StringValue": text[:_TEXT]} if value is None or not math.isfinite(value) else {"NumberValue": value}
+
+
+def _inputs(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    yield "SageMaker.ImageUri", {"Value": request["AlgorithmSpecification"]["TrainingImage"]}
+    for channel in request.get("InputDataConfig", []):
+        media = {"MediaType": channel["ContentType"]} if "ContentType" in channel else {}
+        yield channel["ChannelName"], {**media, "Value": channel["DataSource"]["S3DataSource"]["S3Uri"]}

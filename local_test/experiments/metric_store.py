@@ -1,0 +1,106 @@
+"""What is measured of a run: a line a value, and a summary a metric as a trial component shows it."""
+
+import json
+import math
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local_test.util.atomic_files import write_whole
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a metric."""
+
+    name: str
+    timestamp: datetime
+    value: float
+    step: int | None = None
+
+
+@dataclass
+class _Summary:
+    """Of a metric, without its values (Welford's way to a variance)."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0  # of the distances to the mean
+    least: float = math.inf
+    most: float = -math.inf
+    last: float = 0.0
+    time: datetime = field(default_factory=lambda: datetime.fromtimestamp(0, UTC))
+
+    def add(self, point: Point) -> None:
+        self.count += 1
+        distance = point.value - self.mean
+        self.mean += distance / self.count
+        self.squares += distance * (point.value - self.mean)
+        self.least, self.most = min(self.least, point.value), max(self.most, point.value)
+        self.last, self.time = point.value, point.timestamp
+
+    def shown(self, name: str, source: str) -> Mapping[str, Any]:
+        """A TrialComponentMetricSummary."""
+        deviation = math.sqrt(self.squares / self.count)
+        return {
+            "MetricName": name,
+            "SourceArn": source,
+            "TimeStamp": self.time,
+            "Min": self.least,
+            "Max": self.most,
+            "Last": self.last,
+            "Count": self.count,
+            "Avg": self.mean,
+            "StdDev": deviation,
+        }
+
+
+class Measured:
+    """The values of one trial component, on disk as they come; a line that was cut off is dropped at the next start."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._summaries: dict[str, _Summary] = {}
+        self._drop_half_a_line()
+        for point in self.points():
+            self._summaries.setdefault(point.name, _Summary()).add(point)
+
+    def add(self, points: Iterable[Point]) -> None:
+        """Values that are no number are left out: JSON has none."""
+        kept = [point for point in points if math.isfinite(point.value)]
+        lines = [json.dumps([point.name, point.timestamp.timestamp(), point.value, point.step]) for point in kept]
+        with self._lock:
+            with self._path.open("a") as file:
+                file.write("".join(f"{line}\n" for line in lines))
+            for point in kept:
+                self._summaries.setdefault(point.name, _Summary()).add(point)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._path.unlink(missing_ok=True)
+            self._summaries.clear()
+
+    def summary(self, source: str) -> list[Mapping[str, Any]]:
+        """By name, a TrialComponentMetricSummary each; `source`: the ARN that they are about."""
+        with self._lock:
+            return [self._summaries[name].shown(name, source) for name in sorted(self._summaries)]
+
+    def _drop_half_a_line(self) -> None:
+        if self._path.exists():
+            content = self._path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                write_whole(self._path, lambda file: file.write(content[:whole]))
+
+    def points(self) -> Iterator[Point]:
+        """In the order in which they came."""
+        if not self._path.exists():
+            return
+        with self._path.open() as file:
+            for line in file:
+                if line.endswith("\n"):
+                    name, time, value, step = json.loads(line)
+                    yield Point(name, datetime.fromtimestamp(time, UTC), value, step)

@@ -1,0 +1,129 @@
+"""One host of a job: its /opt/ml, its channels and FIFOs, its checkpoints, what its container is started with."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_test.data.channels import Channel
+from local_test.data.fifo_feeder import Fed, Feeder
+from local_test.data.object_store import Storage, join_uri
+from local_test.hosts.checkpoint_sync import Checkpoints
+from local_test.hosts.opt_ml import (
+    Host,
+    checkpoint_path,
+    fetch_channel,
+    make_folders,
+    tensorboard_path,
+    write_config,
+    write_manifest,
+)
+from local_test.runners.base import ContainerSpec
+
+_FAILURE_BYTES = 4 * 1024  # of which the service shows 1024 characters
+
+
+@dataclass(frozen=True)
+class Member:
+    """A host with its container's specification and its part of every channel."""
+
+    host: Host
+    spec: ContainerSpec
+    channels: Sequence[Channel]
+
+    def prepare(
+        self, request: Mapping[str, Any], arn: str, run: int, storage: Storage, check: Callable[[], None]
+    ) -> None:
+        """The tree of /opt/ml as the container finds it. `run` counts starts from 1; `check` raises to end the work."""
+        make_folders(self.host, request)
+        write_config(self.host, request, self.channels, arn, run)
+        for channel in self.channels:
+            if channel.mode != "Pipe":
+                fetch_channel(self.host, channel, storage, check)
+
+    def restore(
+        self,
+        request: Mapping[str, Any],
+        storage: Storage,
+        check: Callable[[], None],
+        on_problem: Callable[[Exception], None],
+    ) -> tuple[Checkpoints, int]:
+        """(what keeps the checkpoints, files restored). Call it for a request with a CheckpointConfig."""
+        folder = self._folder(checkpoint_path(request) or "")
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = request["CheckpointConfig"]["S3Uri"]
+        checkpoints = Checkpoints(folder, uri, storage, on_problem)
+        restored = checkpoints.restore(check)
+        write_manifest(self.host, "checkpoints", uri, restored)
+        return checkpoints, len(restored)
+
+    def tensorboard(
+        self, request: Mapping[str, Any], storage: Storage, on_problem: Callable[[Exception], None]
+    ) -> Checkpoints:
+        """What copies TensorBoard's events up, as checkpoints are. Call it for a request with TensorBoardOutputConfig.
+
+        To `<S3OutputPath>/<job>/tensorboard-output`: there SDK v2 looks (latest_job_tensorboard_artifacts_path).
+        """
+        folder = self._folder(tensorboard_path(request) or "")
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = join_uri(request["TensorBoardOutputConfig"]["S3OutputPath"], request["TrainingJobName"])
+        return Checkpoints(folder, join_uri(uri, "tensorboard-output"), storage, on_problem)
+
+    def _folder(self, path: str) -> Path:
+        """Where a folder of the container lies on this machine: in /opt/ml, or mounted."""
+        return self.host.inside(path) or next(here for here, inside in self.spec.mounts.items() if inside == path)
+
+    def start_feeders(
+        self,
+        stack: ExitStack,
+        storage: Storage,
+        on_fed: Callable[[Fed], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        """One for every Pipe channel, stopped when the stack is left. DataError if a FIFO can't be made."""
+        for channel in self.channels:
+            if channel.mode == "Pipe":
+                feeder = Feeder(
+                    self.host.input_data / channel.name,
+                    lambda n, channel=channel: channel.contents(n, storage),
+                    on_fed,
+                    on_error,
+                )
+                stack.callback(feeder.stop)
+                feeder.start()
+
+    def failure_text(self) -> str:
+        """What the program has written to /opt/ml/output/failure; a link there is not followed."""
+        path = self.host.failure
+        if path.is_symlink() or not path.is_file():
+            return ""
+        return path.read_bytes()[:_FAILURE_BYTES].decode(errors="replace")
+
+
+def find_hosts(request: Mapping[str, Any], folder: Path) -> list[Host]:
+    """algo-1 … algo-n, each with its tree below the job's folder."""
+    names = tuple(f"algo-{n}" for n in range(1, request["ResourceConfig"]["InstanceCount"] + 1))
+    root = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay
+    return [Host(root / name / "opt/ml", name, names) for name in names]
+
+
+def specification(request: Mapping[str, Any], host: Host, environment: Mapping[str, str]) -> ContainerSpec:
+    """The container of a host."""
+    algorithm = request["AlgorithmSpecification"]
+    paths = {"checkpoints": checkpoint_path(request), "tensorboard": tensorboard_path(request)}
+    outside = {host.base.parent / name: path for name, path in paths.items() if path and host.inside(path) is None}
+    return ContainerSpec(
+        job=request["TrainingJobName"],
+        host=host.name,
+        image=algorithm.get("TrainingImage", ""),
+        base=host.base,
+        environment=environment,
+        entrypoint=algorithm.get("ContainerEntrypoint"),
+        arguments=algorithm.get("ContainerArguments", () if "ContainerEntrypoint" in algorithm else ("train",)),
+        mounts=outside,
+        network=not request.get("EnableNetworkIsolation", False),
+        hosts=host.hosts,
+        instance_type=request["ResourceConfig"]["InstanceType"],
+    )

@@ -1,0 +1,217 @@
+"""A request → the /opt/ml tree of a host: folders, the files of input/config, the objects of File channels.
+
+Names, members, their order and the compact JSON are those of files captured from real jobs.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from local_test.data.channels import Channel
+from local_test.data.object_store import Storage, StoredObject, split_s3
+
+OPT_ML = PurePosixPath("/opt/ml")
+GROUP = "homogeneousCluster"
+_ENUMS = {
+    "S3Prefix": "S3_PREFIX",
+    "ManifestFile": "MANIFEST_FILE",
+    "AugmentedManifestFile": "AUGMENTED_MANIFEST_FILE",
+    "FullyReplicated": "FULLY_REPLICATED",
+    "ShardedByS3Key": "SHARDED_BY_S3_KEY",
+    "Pipe": "PIPE",
+    "File": "FILE",
+    "FastFile": "FASTFILE",
+    "None": "NONE",
+    "Gzip": "GZIP",
+    "RecordIO": "RECORDIO",
+}
+# members of trainingjobconfig.json whose values are written in the inner form
+_INNER = ("S3DataType", "S3DataDistributionType", "CompressionType", "RecordWrapperType")
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host's place in its job; `base` is the folder that the container sees as /opt/ml."""
+
+    base: Path
+    name: str = "algo-1"
+    hosts: tuple[str, ...] = ("algo-1",)
+
+    @property
+    def model(self) -> Path:
+        return self.base / "model"
+
+    @property
+    def output_data(self) -> Path:
+        return self.base / "output/data"
+
+    @property
+    def failure(self) -> Path:
+        return self.base / "output/failure"
+
+    @property
+    def input_data(self) -> Path:
+        return self.base / "input/data"
+
+    def inside(self, path: str) -> Path | None:
+        """Where a path of the container lies on this machine, None if it is not below /opt/ml."""
+        pure = PurePosixPath(path)
+        return self.base / pure.relative_to(OPT_ML) if pure.is_relative_to(OPT_ML) else None
+
+
+def checkpoint_path(request: Mapping[str, Any]) -> str | None:
+    """CheckpointConfig.LocalPath with the service's default, None without CheckpointConfig."""
+    config = request.get("CheckpointConfig")
+    return config.get("LocalPath", str(OPT_ML / "checkpoints")) if config else None
+
+
+def tensorboard_path(request: Mapping[str, Any]) -> str | None:
+    """TensorBoardOutputConfig.LocalPath with the service's default, None without TensorBoardOutputConfig."""
+    config = request.get("TensorBoardOutputConfig")
+    return config.get("LocalPath", str(OPT_ML / "output/tensorboard")) if config else None
+
+
+def make_folders(host: Host, request: Mapping[str, Any]) -> None:
+    """The folders of a host, empty."""
+    for path in (host.model, host.output_data, host.input_data, host.base / "input/config", host.base / "code"):
+        path.mkdir(parents=True)
+    for path in filter(None, (checkpoint_path(request), tensorboard_path(request))):
+        if inside := host.inside(path):
+            inside.mkdir(parents=True, exist_ok=True)
+
+
+def write_config(host: Host, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1) -> None:
+    """input/config: the files a container reads, and those it was seen with. `run` counts starts of the job."""
+    for name, value in config_files(host, request, channels, arn, run).items():
+        (host.base / "input/config" / name).write_text(_compact(value))
+
+
+def config_files(
+    host: Host, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1
+) -> dict[str, Any]:
+    """Name → content of every file in input/config."""
+    files = {
+        "hyperparameters.json": request.get("HyperParameters", {}),
+        "inputdataconfig.json": {channel.name: _input_data(channel) for channel in channels},
+        "resourceconfig.json": _resources(host, request["ResourceConfig"]["InstanceType"]),
+        "init-config.json": _init_config(host, request, channels, run),
+        "metric-definition-regex.json": request["AlgorithmSpecification"].get("MetricDefinitions", []),
+        "upstreamoutputdataconfig.json": [],
+        "trainingjobconfig.json": _inner({**request, "TrainingJobArn": arn}),
+    }
+    local_path = checkpoint_path(request)
+    return {**files, "checkpointconfig.json": {"LocalPath": local_path}} if local_path else files
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _input_data(channel: Channel) -> dict[str, str]:
+    """FastFile shows as File; ContentType appears only if it was set."""
+    return {
+        **({"ContentType": channel.content_type} if channel.content_type else {}),
+        "TrainingInputMode": "Pipe" if channel.mode == "Pipe" else "File",
+        "S3DistributionType": channel.distribution,
+        "RecordWrapperType": channel.record_wrapper,
+    }
+
+
+def _resources(host: Host, instance_type: str) -> dict[str, Any]:
+    hosts = sorted(host.hosts)
+    return {
+        "current_host": host.name,
+        "current_instance_type": instance_type,
+        "current_group_name": GROUP,
+        "hosts": hosts,
+        "instance_groups": [{"instance_group_name": GROUP, "instance_type": instance_type, "hosts": hosts}],
+        "network_interface_name": "eth0",
+    }
+
+
+def _init_config(host: Host, request: Mapping[str, Any], channels: Sequence[Channel], run: int) -> dict[str, Any]:
+    mode = request["AlgorithmSpecification"]["TrainingInputMode"]
+    return {
+        "inputMode": _ENUMS[mode],
+        "channels": {channel.name: _init_channel(channel) for channel in channels},
+        "checkpointChannel": _checkpoint_channel(request),
+        "hostConfig": {"clusterSize": len(host.hosts), "hostNumber": host.hosts.index(host.name) + 1},
+        "enableAdditionalPlatformLoggingForCustomer": False,
+        "jobRunInfo": {"jobRunNumber": run},
+    }
+
+
+def _init_channel(channel: Channel) -> dict[str, Any]:
+    return {
+        "s3DataSource": {
+            "s3DataType": _ENUMS[channel.data_type],
+            "s3Uri": channel.uri,
+            "s3DataDistributionType": _ENUMS[channel.distribution],
+            "attributeNames": list(channel.attributes) or None,
+        },
+        "fileSystemDataSource": None,
+        "compressionType": _ENUMS[channel.compression],
+        "recordWrapper": _ENUMS[channel.record_wrapper],
+        "shuffleConfig": None if channel.shuffle_seed is None else {"seed": channel.shuffle_seed},
+        "inputMode": _ENUMS[channel.mode],
+        "sharded": channel.distribution == "ShardedByS3Key",
+    }
+
+
+def _checkpoint_channel(request: Mapping[str, Any]) -> dict[str, Any] | None:
+    config = request.get("CheckpointConfig")
+    if not config:
+        return None
+    channel = Channel("checkpoints", "File", config["S3Uri"], ())
+    return {
+        "name": channel.name,
+        "channel": _init_channel(channel),
+        "outputPath": checkpoint_path(request),
+        "allowEmpty": True,
+    }
+
+
+def _inner(value: Any, name: str = "") -> Any:
+    """The request with the enums of the data source in the form that the platform's own files use."""
+    if isinstance(value, Mapping):
+        return {key: _inner(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_inner(item) for item in value]
+    return _ENUMS.get(value, value) if name in _INNER and isinstance(value, str) else value
+
+
+def fetch_channel(host: Host, channel: Channel, storage: Storage, check: Callable[[], None]) -> None:
+    """File mode: every object below input/data/<channel>/, and <channel>-manifest. `check` is called between objects
+    and raises to end the work. Local files are hard links where the file system allows, copies elsewhere: a symbolic
+    link would lead nowhere in a container.
+    """
+    folder = host.input_data / channel.name
+    folder.mkdir()
+    for item in channel.here:
+        check()
+        _fetch(item, folder / item.name, storage)
+    write_manifest(host, channel.name, channel.uri, channel.here)
+
+
+def write_manifest(host: Host, name: str, uri: str, objects: Sequence[StoredObject]) -> None:
+    """<channel>-manifest: the prefix's key, then a URI a line."""
+    key = split_s3(uri)[1] if uri.startswith("s3://") else uri.removeprefix("file:///")
+    lines = [key, *(item.uri for item in objects)]
+    (host.input_data / f"{name}-manifest").write_text("".join(f"{line}\n" for line in lines))
+
+
+def _fetch(item: StoredObject, target: Path, storage: Storage) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not item.path:
+        storage.download(item, target)
+        return
+    source = item.path.resolve(strict=True)
+    with suppress(OSError):  # another file system, or links are not allowed here
+        os.link(source, target)
+        return
+    shutil.copyfile(source, target)

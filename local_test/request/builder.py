@@ -1,0 +1,219 @@
+"""A CreateTrainingJob request: the one form of a job, built from what a command line says."""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from local_test.errors import BadRequest
+from local_test.request.validation import validate
+from local_test.util.atomic_files import file_uri, local_path, read_json
+
+LOCAL_IMAGE = "cv-keras-cifar10:local"
+LOCAL_ROLE = "arn:aws:iam::123456789012:role/local"
+DEFAULT_JOB = Path("launch/training_job.json")
+BASE_NAME = "cv-keras-cifar10"  # of jobs that have no name of their own
+_PLACEHOLDER = re.compile(r"<(image|role|bucket|name)>")
+_NAME_LIMIT = 63  # of TrainingJobName
+_METRICS = ("train:loss", "train:accuracy", "validation:loss", "validation:accuracy", "images/s")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may say about a job besides its file; empty means what the file says."""
+
+    image: str | None = None
+    name: str | None = None
+    input_mode: str | None = None
+    channels: Mapping[str, str] = field(default_factory=dict)  # name → path or URI
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    instance_count: int | None = None
+    checkpoints: Path | None = None
+    max_runtime: int | None = None  # seconds
+
+
+def read_job(path: Path) -> dict[str, Any]:
+    """A job file; BadRequest if it isn't there or isn't a JSON object."""
+    request = read_json(path, "The job file")
+    if not isinstance(request, dict):
+        raise BadRequest(
+            f"The job file must hold one CreateTrainingJob request. Received: {path}, a {type(request).__name__}"
+        )
+    return request
+
+
+def built_in() -> dict[str, Any]:
+    """The job without a job file: the three channels of prepared data over FIFOs, metrics by the program's own line."""
+    data = "s3://<bucket>/data"
+    return {
+        "TrainingJobName": "<name>",
+        "AlgorithmSpecification": {
+            "TrainingImage": "<image>",
+            "TrainingInputMode": "Pipe",
+            "MetricDefinitions": [{"Name": name, "Regex": rf"{name}=([0-9.]+)"} for name in _METRICS],
+        },
+        "RoleArn": "<role>",
+        "InputDataConfig": [
+            _channel("train", f"{data}/train/"),
+            _channel("validation", f"{data}/validation/"),
+            {**_channel("dataset", f"{data}/dataset.json"), "InputMode": "File"},
+        ],
+        "OutputDataConfig": {"S3OutputPath": "s3://<bucket>/output"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
+        "CheckpointConfig": {"S3Uri": "s3://<bucket>/checkpoints"},
+    }
+
+
+def _channel(name: str, uri: str) -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+
+def build(
+    job: Mapping[str, Any], options: Options, out: Path, now: datetime, data: Path = Path("data")
+) -> dict[str, Any]:
+    """The request of a local run: `job` with the options laid over it and its placeholders filled in.
+
+    `<name>` becomes a name with the time in it, `<image>` and `<role>` local ones; an S3 URI in `<bucket>` becomes the
+    folder where that thing is locally: a channel the prepared data, output and checkpoints the job's own folder.
+    BadRequest names what is wrong with the job, or can't be filled in.
+    """
+    request = _fill(copy.deepcopy({"TrainingJobName": "<name>", **job}), options.name or timed_name(BASE_NAME, now))
+    validate(request)  # from here on everything is of the type that it should be
+    _lay_over(request, options)
+    _set_channels(request, options.channels)
+    _fill_channels(request, data)
+    _fill_outputs(request, out)
+    for path, value in _strings(request, ""):
+        if _PLACEHOLDER.search(value):
+            raise BadRequest(f"{path} has a placeholder that has no local value. Received: {value}")
+    return request
+
+
+def timed_name(base: str, now: datetime) -> str:
+    """<base>-YYYY-MM-DD-HH-MM-SS-mmm, as the SDKs name jobs; the base is cut to what the service allows."""
+    time = f"{now:%Y-%m-%d-%H-%M-%S}-{now.microsecond // 1000:03d}"
+    return f"{base[: _NAME_LIMIT - len(time) - 1].rstrip('-')}-{time}"
+
+
+def _fill(value: Any, name: str) -> Any:
+    """The request with the placeholders that are no places replaced wherever they stand."""
+    if isinstance(value, dict):
+        return {key: _fill(item, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, name) for item in value]
+    if not isinstance(value, str):
+        return value
+    return LOCAL_ROLE if "<role>" in value else value.replace("<name>", name).replace("<image>", LOCAL_IMAGE)
+
+
+def _lay_over(request: dict[str, Any], options: Options) -> None:
+    if options.name:
+        request["TrainingJobName"] = options.name
+    if options.image:
+        request.setdefault("AlgorithmSpecification", {})["TrainingImage"] = options.image
+    if options.input_mode:
+        _set_mode(request, options.input_mode)
+    for member, values in (("HyperParameters", options.hyperparameters), ("Environment", options.environment)):
+        if values:
+            request[member] = {**request.get(member, {}), **values}
+    if options.instance_count is not None:
+        request.setdefault("ResourceConfig", {})["InstanceCount"] = options.instance_count
+    if options.max_runtime is not None:
+        request["StoppingCondition"] = {
+            **request.get("StoppingCondition", {}),
+            "MaxRuntimeInSeconds": options.max_runtime,
+        }
+    if options.checkpoints:
+        uri = file_uri(options.checkpoints)
+        request["CheckpointConfig"] = {**request.get("CheckpointConfig", {}), "S3Uri": uri}
+
+
+def _set_mode(request: dict[str, Any], mode: str) -> None:
+    """The job's mode, and that of channels which spell out the job's; a channel that differs keeps its own."""
+    algorithm = request.setdefault("AlgorithmSpecification", {})
+    before, algorithm["TrainingInputMode"] = algorithm.get("TrainingInputMode"), mode
+    for channel in request.get("InputDataConfig", []):
+        if "InputMode" in channel and channel["InputMode"] == before:
+            channel["InputMode"] = mode
+
+
+def _set_channels(request: dict[str, Any], given: Mapping[str, str]) -> None:
+    """Another place for a channel that the job has, its other members kept; or a new channel."""
+    for name, place in given.items():
+        uri = place if "://" in place else file_uri(Path(place))
+        channels = request.setdefault("InputDataConfig", [])
+        known = [channel for channel in channels if channel["ChannelName"] == name]
+        if known:
+            known[0]["DataSource"].setdefault("S3DataSource", {"S3DataType": "S3Prefix"})["S3Uri"] = uri
+        else:
+            channels.append(_channel(name, uri))
+        path = local_path(uri)
+        if path and not path.exists():
+            raise BadRequest(f"Channel {name}: there is no such file or folder. Received: {place}")
+
+
+def _fill_channels(request: dict[str, Any], data: Path) -> None:
+    """Prepared data lies together, so where train was put, the others are beside it."""
+    channels = request.get("InputDataConfig", [])
+    train = next((local_path(_uri(channel)) for channel in channels if channel["ChannelName"] == "train"), None)
+    root = train.parent if train else data
+    places = {"train": root / "train", "validation": root / "validation", "dataset": root / "dataset.json"}
+    for channel in list(channels):
+        name = channel["ChannelName"]
+        if "<bucket>" not in _uri(channel):
+            continue
+        if name == "dataset" and not places[name].exists():
+            channels.remove(channel)  # it describes the others; they can be trained on without
+        else:
+            channel["DataSource"]["S3DataSource"]["S3Uri"] = _prepared(name, places)
+
+
+def _prepared(name: str, places: Mapping[str, Path]) -> str:
+    if name not in places:
+        raise BadRequest(f"Channel {name} has no local data. Name it with --channel {name}=PATH")
+    if not places[name].exists():
+        raise BadRequest(
+            f"Channel {name}: there is no {places[name]}. Run python -m dataset prepare, "
+            f"or name it with --channel {name}=PATH"
+        )
+    return file_uri(places[name])
+
+
+def _uri(channel: Mapping[str, Any]) -> str:
+    return channel["DataSource"].get("S3DataSource", {}).get("S3Uri", "")
+
+
+def _fill_outputs(request: dict[str, Any], out: Path) -> None:
+    output, checkpoints = request["OutputDataConfig"], request.get("CheckpointConfig", {})
+    if "<bucket>" in output["S3OutputPath"]:
+        output["S3OutputPath"] = file_uri(out)
+    if "<bucket>" in checkpoints.get("S3Uri", ""):
+        checkpoints["S3Uri"] = file_uri(out / request["TrainingJobName"] / "checkpoints")
+
+
+def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _strings(item, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _strings(item, f"{path}[{index}]")
+    elif isinstance(value, str):
+        yield path, value
+
+
+def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    """K=V texts as a mapping; BadRequest for one without =."""
+    found = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise BadRequest(f"{option} takes NAME=VALUE. Received: {text}")
+        found[name] = value
+    return found

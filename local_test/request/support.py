@@ -1,0 +1,141 @@
+"""What of CreateTrainingJob is acted on, what is accepted without effect, and what is refused.
+
+Everything not named here is refused: a member that a newer botocore brings must not be dropped in silence.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from local_test.errors import BadRequest
+from local_test.request.validation import validate
+
+ACTED_ON = frozenset(
+    {
+        "TrainingJobName",
+        "HyperParameters",
+        "AlgorithmSpecification.TrainingImage",
+        "AlgorithmSpecification.TrainingInputMode",
+        "AlgorithmSpecification.MetricDefinitions[].Name",
+        "AlgorithmSpecification.MetricDefinitions[].Regex",
+        "AlgorithmSpecification.ContainerEntrypoint[]",
+        "AlgorithmSpecification.ContainerArguments[]",
+        "RoleArn",
+        "InputDataConfig[].ChannelName",
+        "InputDataConfig[].DataSource.S3DataSource.S3DataType",
+        "InputDataConfig[].DataSource.S3DataSource.S3Uri",
+        "InputDataConfig[].DataSource.S3DataSource.S3DataDistributionType",
+        "InputDataConfig[].DataSource.S3DataSource.AttributeNames[]",
+        "InputDataConfig[].ContentType",
+        "InputDataConfig[].CompressionType",
+        "InputDataConfig[].RecordWrapperType",
+        "InputDataConfig[].InputMode",
+        "InputDataConfig[].ShuffleConfig.Seed",
+        "OutputDataConfig.S3OutputPath",
+        "OutputDataConfig.CompressionType",
+        "ResourceConfig.InstanceType",
+        "ResourceConfig.InstanceCount",
+        "StoppingCondition.MaxRuntimeInSeconds",
+        "StoppingCondition.MaxWaitTimeInSeconds",
+        "RetryStrategy",
+        "EnableManagedSpotTraining",
+        "EnableNetworkIsolation",
+        "ExperimentConfig.ExperimentName",
+        "ExperimentConfig.TrialName",
+        "ExperimentConfig.TrialComponentDisplayName",
+        "ExperimentConfig.RunName",
+        "CheckpointConfig.S3Uri",
+        "CheckpointConfig.LocalPath",
+        "TensorBoardOutputConfig.LocalPath",
+        "TensorBoardOutputConfig.S3OutputPath",
+        "Environment",
+        "Tags",
+    }
+)
+
+# Without effect on what the container computes: billing, encryption, placement, observation.
+ACCEPTED = frozenset(
+    {
+        "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
+        "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode",
+        "OutputDataConfig.KmsKeyId",
+        "ResourceConfig.VolumeSizeInGB",
+        "ResourceConfig.VolumeKmsKeyId",
+        "ResourceConfig.KeepAlivePeriodInSeconds",
+        "StoppingCondition.MaxPendingTimeInSeconds",
+        "EnableInterContainerTrafficEncryption",
+        "DebugHookConfig",
+        "DebugRuleConfigurations",
+        "ProfilerConfig",
+        "ProfilerRuleConfigurations",
+        "RemoteDebugConfig",
+        "InfraCheckConfig",
+        "SessionChainingConfig",
+    }
+)
+
+# Members that are acted on, but not with every value: path → (test, what is supported).
+VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "InputDataConfig[].DataSource.S3DataSource.S3DataType": (
+        lambda value: value in ("S3Prefix", "ManifestFile", "AugmentedManifestFile"),
+        "S3Prefix, ManifestFile, AugmentedManifestFile",
+    ),
+    "OutputDataConfig.CompressionType": (lambda value: value == "GZIP", "GZIP"),
+    "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode": (
+        lambda value: value == "Platform",
+        "Platform",
+    ),
+}
+_OPAQUE = frozenset(path for path in ACTED_ON | ACCEPTED if "." not in path and "[" not in path)
+
+
+def check_supported(request: Mapping[str, Any]) -> list[str]:
+    """The members of a valid request that have no effect here; BadRequest names one that would change the result."""
+    without_effect: set[str] = set()
+    for path, value in _members(request, ""):
+        if path in VALUES and not VALUES[path][0](value):
+            raise BadRequest(
+                f"{path} has a value that is not supported locally. Received: {value}. Supported: {VALUES[path][1]}"
+            )
+        if path in ACCEPTED and value:
+            without_effect.add(path)
+        elif path not in ACTED_ON | ACCEPTED:
+            raise BadRequest(
+                f"{path} is not supported locally and would change the result. Received: {value}. Take it out"
+            )
+    return sorted(without_effect)
+
+
+def _members(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """(path, value) of every leaf; maps and accepted members are leaves, list items share one path."""
+    if isinstance(value, Mapping) and path not in _OPAQUE:
+        for name, item in value.items():
+            yield from _members(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and path not in _OPAQUE:
+        for item in value:
+            yield from _members(item, f"{path}[]")
+    else:
+        yield path, value
+
+
+def check_request(request: Mapping[str, Any]) -> list[str]:
+    """The members that have no effect here. BadRequest, one line, if the service or this platform would refuse it."""
+    validate(request)
+    if "AlgorithmSpecification" not in request:
+        raise BadRequest("AlgorithmSpecification is missing: TrainingImage and TrainingInputMode")
+    without_effect = check_supported(request)
+    for path in ("AlgorithmSpecification.TrainingImage", "ResourceConfig.InstanceType", "ResourceConfig.InstanceCount"):
+        outer, inner = path.split(".")
+        if inner not in request.get(outer, {}):
+            raise BadRequest(f"{path} is missing. Received: {json.dumps(request.get(outer, {}))}")
+    _check_waiting(request)
+    return without_effect
+
+
+def _check_waiting(request: Mapping[str, Any]) -> None:
+    condition = request.get("StoppingCondition", {})
+    wait, runtime = condition.get("MaxWaitTimeInSeconds"), condition.get("MaxRuntimeInSeconds", 0)
+    if wait is not None and not request.get("EnableManagedSpotTraining"):
+        raise BadRequest("StoppingCondition.MaxWaitTimeInSeconds is for EnableManagedSpotTraining only")
+    if wait is not None and wait < runtime:
+        raise BadRequest(f"MaxWaitTimeInSeconds must be at least MaxRuntimeInSeconds. Received: {wait} < {runtime}")

@@ -1,0 +1,127 @@
+"""A request against botocore's own model of the service: type, required, min, max, pattern, enum, unknown members.
+
+botocore's ParamValidator stops short of max, pattern and enum, which the service itself checks; so the model is walked
+here. The wording is the service's ("1 validation error detected: Value '…' at '…' failed to satisfy constraint: …").
+The one extension: an S3 URI may be a file:// URI, which is how local folders enter a request.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import botocore.session
+from botocore.model import ServiceModel, Shape
+
+from local_test.errors import BadRequest
+from local_test.util.atomic_files import FILE_SCHEME
+from local_test.util.thread_cache import once
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "structure": (dict,),
+    "map": (dict,),
+    "list": (list, tuple),
+    "string": (str,),
+    "integer": (int,),
+    "long": (int,),
+    "float": (float, int),
+    "double": (float, int),
+    "boolean": (bool,),
+    "timestamp": (int, float, datetime),  # JSON 1.1: epoch seconds; a description has datetimes
+}
+# classes of Java's regular expressions that Python lacks, widened where Python has no equal
+_JAVA = {r"\p{Alnum}": "A-Za-z0-9", r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": r"\w"}
+
+
+@once
+def service_model(service: str = "sagemaker") -> ServiceModel:
+    """botocore's model of SageMaker, or of the part of it that is a service of its own; read from disk once, never
+    changed."""
+    return botocore.session.Session().get_service_model(service)
+
+
+def validate(request: Any, operation: str = "CreateTrainingJob", service: str = "sagemaker") -> None:
+    """Raise BadRequest with every constraint of the operation's input that `request` fails, in one line."""
+    problems = list(_check(request, service_model(service).operation_model(operation).input_shape, ""))
+    if problems:
+        plural = "" if len(problems) == 1 else "s"
+        raise BadRequest(f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")
+
+
+def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
+    types = _TYPES.get(shape.type_name)
+    if types and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+        yield _failed(value, at, f"Member must be a {shape.type_name}, not {_json_type(value)}")
+        return
+    if shape.type_name == "structure":
+        yield from _check_structure(value, shape, at)
+    elif shape.type_name == "map":
+        yield from _check_size(len(value), value, shape, at, "length")
+        for key, item in value.items():
+            yield from _check(key, shape.key, f"{at}.key")
+            yield from _check(item, shape.value, f"{at}.{key}")
+    elif shape.type_name == "list":
+        yield from _check_size(len(value), value, shape, at, "length")
+        for index, item in enumerate(value, 1):
+            yield from _check(item, shape.member, f"{at}.{index}.member")
+    elif shape.type_name == "string":
+        yield from _check_string(value, shape, at)
+    elif shape.type_name not in ("boolean", "timestamp"):
+        yield from _check_size(value, value, shape, at, "value")
+
+
+def _check_structure(value: Mapping[str, Any], shape: Shape, at: str) -> Iterator[str]:
+    for name in shape.required_members:
+        if name not in value:
+            yield _failed(None, _join(at, name), "Member must not be null")
+    for name, item in value.items():
+        if name in shape.members:
+            yield from _check(item, shape.members[name], _join(at, name))
+        else:
+            near = difflib.get_close_matches(str(name), shape.members, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known members: {', '.join(shape.members)}"
+            yield f"Unknown member '{name}' in '{at or 'request'}': {hint}"
+
+
+def _check_string(value: str, shape: Shape, at: str) -> Iterator[str]:
+    yield from _check_size(len(value), value, shape, at, "length")
+    limits = shape.metadata
+    if "enum" in limits and value not in limits["enum"]:
+        yield _failed(value, at, f"Member must satisfy enum value set: [{', '.join(limits['enum'])}]")
+    pattern = limits.get("pattern")
+    local = shape.name == "S3Uri" and value.startswith(f"{FILE_SCHEME}/")
+    if pattern and not local and not _compiled(pattern).fullmatch(value):
+        yield _failed(value, at, f"Member must satisfy regular expression pattern: {pattern}")
+
+
+def _check_size(size: float, value: Any, shape: Shape, at: str, what: str) -> Iterator[str]:
+    limits = shape.metadata
+    if "min" in limits and size < limits["min"]:
+        yield _failed(value, at, f"Member must have {what} greater than or equal to {limits['min']}")
+    if "max" in limits and size > limits["max"]:
+        yield _failed(value, at, f"Member must have {what} less than or equal to {limits['max']}")
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    for java, python in _JAVA.items():
+        pattern = pattern.replace(java, python)
+    return re.compile(pattern)
+
+
+def _failed(value: Any, at: str, constraint: str) -> str:
+    received = "null" if value is None else f"'{value}'"
+    return f"Value {received} at '{at or 'request'}' failed to satisfy constraint: {constraint}"
+
+
+def _join(at: str, name: str) -> str:
+    """The service writes members as trainingJobName, inputDataConfig.1.member.channelName."""
+    name = name[:1].lower() + name[1:]
+    return f"{at}.{name}" if at else name
+
+
+def _json_type(value: Any) -> str:
+    names = {dict: "structure", list: "list", str: "string", bool: "boolean", int: "integer", float: "double"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)

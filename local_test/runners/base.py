@@ -1,0 +1,77 @@
+"""What runs a container: start, signal, wait, lines of output — nothing else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+STOP_EXIT_CODE = 128  # plus the signal: how a shell, and a container engine, report a process that a signal ended
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """One host's container. `base` is seen as /opt/ml there; `mounts`: further folders, host path → container path."""
+
+    job: str
+    host: str
+    image: str
+    base: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: Sequence[str] | None = None
+    arguments: Sequence[str] = ("train",)  # `docker run IMAGE train` is how the service starts a container
+    mounts: Mapping[Path, str] = field(default_factory=dict)
+    network: bool = True
+    hosts: Sequence[str] = ("algo-1",)  # all of the job, whose names resolve in each of its containers
+    instance_type: str = ""  # whose CPUs and memory are the limits; empty: none
+    peers: str = ""  # the network of a job with several hosts, from Runner.connected
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a container ended; a signal is 128 + its number. `out_of_memory`: the kernel killed it for that."""
+
+    code: int
+    out_of_memory: bool = False
+
+
+class Container(Protocol):
+    """A started container."""
+
+    def output(self) -> Iterator[tuple[str, bytes]]:
+        """(stream name, bytes) as they come, until the container's output ends. For one thread."""
+        ...
+
+    def signal(self, number: int) -> None:
+        """Send it to the container's first process; nothing happens if that has ended."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> Exit | None:
+        """Its end, None if that doesn't come within `timeout` seconds. For any thread."""
+        ...
+
+    def close(self) -> None:
+        """Kill what still runs and remove every trace. Safe to call twice."""
+        ...
+
+
+class Runner(Protocol):
+    """Starts containers on this machine. RunnerError, one line, where it can't."""
+
+    def check(self, spec: ContainerSpec) -> None:
+        """RunnerError if that container could not be started: no image, no toolkit, a member it can't follow."""
+        ...
+
+    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:
+        """What of the spec's instance type this machine does not have, a line each; for check's specs only."""
+        ...
+
+    def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:
+        """While inside, a network for the hosts of the spec's job, of which this is the name."""
+        ...
+
+    def start(self, spec: ContainerSpec) -> Container: ...
+
+    def sweep(self, folder: Path) -> None:
+        """End and remove the containers whose `base` is below the folder: an earlier program has left them."""
+        ...

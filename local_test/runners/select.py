@@ -1,0 +1,27 @@
+"""--runner auto, docker or process → a runner."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from local_test.errors import BadRequest, RunnerError
+from local_test.runners.base import Runner
+from local_test.runners.docker import DockerRunner
+from local_test.runners.process import ProcessRunner
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CHOICES = ("auto", "docker", "process")
+
+
+def choose(name: str, memory: str | None, shm_size: str | None, note: Callable[[str], None]) -> Runner:
+    """`auto` takes a process where no engine answers, and says so in one line."""
+    if name != "process":
+        try:
+            return DockerRunner(memory, shm_size)
+        except RunnerError as error:
+            if name == "docker":
+                raise
+            note(f"{error}. Running the training program as a process, without the image")
+    if memory or shm_size:
+        raise BadRequest("--memory and --shm-size limit a container; a process has no limits. Use --runner docker")
+    return ProcessRunner(os.environ, CHECKOUT)

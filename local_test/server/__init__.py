@@ -1,0 +1,4 @@
+"""The platform put together, and the HTTP server in front of it.
+
+Needs moto and werkzeug.
+"""

@@ -1,0 +1,123 @@
+"""The HTTP edge, without logic: one port, on which SageMaker's operations that are ours go to the API, and every other
+service and operation to moto in the same process (S3, ECR, IAM, STS, Logs, CloudWatch, the rest of SageMaker).
+"""
+
+import errno
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from typing import Any
+from uuid import uuid4
+from xml.sax.saxutils import escape
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+from local_test.api.dispatch import Api
+from local_test.api.iam import simulate
+from local_test.api.json_protocol import Answer
+from local_test.errors import BadRequest
+
+_TARGET = "SageMaker."  # X-Amz-Target: SageMaker.CreateTrainingJob
+_SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+_DEFAULT_REGION = "us-east-1"
+
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+class Router:
+    """The WSGI application: ours, or moto's. `metrics`: the operations of SageMaker Metrics, which are addresses.
+    `s3_url`: where S3 is, if it is not moto's; a client that asks here for it is told, since what moto would answer is
+    never seen by a job."""
+
+    def __init__(self, api: Api, metrics: Api, s3_url: str | None = None, moto: Wsgi | None = None) -> None:
+        self._api, self._metrics, self._s3_url = api, metrics, s3_url
+        self._moto: Wsgi = moto or DomainDispatcherApplication(create_backend_app)
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        answer = self._ours(environ)
+        if answer is None:
+            return self._moto(environ, start_response)
+        response = Response(answer.body, answer.status, content_type=answer.content_type)
+        response.headers["x-amzn-RequestId"] = str(uuid4())
+        if answer.error:
+            response.headers["x-amzn-ErrorType"] = answer.error
+        return response(environ, start_response)
+
+    def _ours(self, environ: Environ) -> Answer | None:
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+        operation = target.removeprefix(_TARGET)
+        region = scope["region"] if scope else _DEFAULT_REGION
+        if target.startswith(_TARGET) and self._api.knows(operation):
+            return self._api.answer(operation, _body(environ), region)
+        address = environ.get("PATH_INFO", "").removeprefix("/")
+        if scope and scope["service"] == "sagemaker" and self._metrics.knows(address):
+            return self._metrics.answer(address, _body(environ), region)
+        if self._s3_url and scope and scope["service"] == "s3":
+            return _s3_is_elsewhere(self._s3_url)
+        return simulate(_body(environ)) if scope and scope["service"] == "iam" else None
+
+
+def _s3_is_elsewhere(url: str) -> Answer:
+    """An error as S3 words them, in XML."""
+    message = escape(f"This address has no S3. Set AWS_ENDPOINT_URL_S3={url}")
+    error = f"<Error><Code>InvalidRequest</Code><Message>{message}</Message></Error>"
+    return Answer(400, f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'.encode(), "application/xml")
+
+
+def _body(environ: Environ) -> bytes:
+    """The whole body, which moto may read again."""
+    body = Request(environ).get_data()
+    environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
+    return body
+
+
+class _Quiet(MotoRequestHandler):
+    """Without a line a request."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+class Server:
+    """Listens from the moment it is made; port 0 takes any that is free. BadRequest, one line, if it can't."""
+
+    def __init__(self, host: str, port: int, application: Wsgi) -> None:
+        with _listening(host, port) as listening:
+            self._server = make_server(
+                host, port, application, threaded=True, request_handler=_Quiet, fd=listening.fileno()
+            )
+        self.host, self.port = host, self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="server", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The address for clients on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        if self._thread.ident:
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as error:
+        advice = "Name another --port" if error.errno == errno.EADDRINUSE else "Name an address of this machine"
+        # a name that can't be resolved has a number of getaddrinfo's own
+        reason = str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise BadRequest(f"Can't listen: {reason.lower()}. Received: {host}:{port}. {advice}") from None

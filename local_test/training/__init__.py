@@ -1,0 +1,4 @@
+"""Training jobs: admission, run, states, metrics, logs, queue.
+
+Needs `request`, `data`, `runners` and `hosts`.
+"""

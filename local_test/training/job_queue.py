@@ -1,0 +1,220 @@
+"""All training jobs of a server: as many run at a time as the machine allows, the others wait their turn."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_test.errors import BadRequest, ResourceInUse
+from local_test.training.job import TrainingJob, now_utc
+from local_test.training.job_status import FINAL_STATUSES, PLATFORM, History
+from local_test.training.job_store import Store, Tag, change_tags
+from local_test.training.metrics import Metric
+from local_test.training.observer import Observer
+
+# (request, region, ARN of its tuning job) → an accepted job
+NewJob = Callable[[Mapping[str, Any], str, str | None], TrainingJob]
+RETURN_SECONDS = 30.0
+LEFT = f"{PLATFORM}: The local server ended while the job ran. Start the job again"
+
+
+class NotFound(BadRequest):
+    """The service's words, under the name that it really uses: ValidationException."""
+
+    def __init__(self) -> None:
+        super().__init__("Requested resource not found.")
+
+
+@dataclass
+class _Entry:
+    """A job that this server has accepted, or one that an earlier one left: then only its history."""
+
+    name: str
+    history: History
+    job: TrainingJob | None = None
+
+
+class _Measuring(Observer):
+    """Tells every metric of one job, with the job's name."""
+
+    def __init__(self, name: str, listeners: Sequence[Callable[[str, Metric], None]]) -> None:
+        self._name, self._listeners = name, listeners
+
+    def on_metric(self, metric: Metric) -> None:
+        for on_metric in self._listeners:
+            on_metric(self._name, metric)
+
+
+class Jobs:
+    """`slots`: how many run at a time; `sweep` ends what runs below a folder. Safe for threads."""
+
+    def __init__(self, store: Store, new_job: NewJob, slots: int, sweep: Callable[[Path], None]) -> None:
+        self._store, self._new_job, self._slots, self._sweep = store, new_job, slots, sweep
+        self._lock = threading.RLock()
+        self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
+        self._waiting: deque[_Entry] = deque()
+        self._running: dict[str, threading.Thread] = {}
+        self._closed = False
+        self.listeners: list[Callable[[str], None]] = []  # called with the name of every job that has ended
+        # called with a job's name and every value of a metric as it comes
+        self.metric_listeners: list[Callable[[str, Metric], None]] = []
+        for description in store.load():
+            self._restore(description)
+
+    def _restore(self, description: dict[str, Any]) -> None:
+        """A job of an earlier server; one that has not ended will not any more."""
+        name = description["TrainingJobName"]
+        history = History.restored(description, now_utc)
+        if description["TrainingJobStatus"] not in FINAL_STATUSES:
+            self._sweep(self._store.folder(name))
+            self._store.remove_trees(name)
+            history.fail(LEFT)
+            history.move("Failed")
+            self._store.save(history.describe())
+        self._entries[name.lower()] = _Entry(name, history)
+
+    # Operations
+
+    def create(self, request: Mapping[str, Any], region: str, tuning_arn: str | None = None) -> str:
+        """The ARN. The checks read S3, so they are made without the lock; the job's folder keeps its name unique."""
+        if self._closed:
+            raise BadRequest("The server is ending and takes no more jobs")
+        job = self._new_job(request, region, tuning_arn)
+        job.observe(_Measuring(job.name, self.metric_listeners))
+        entry = _Entry(job.name, job.history, job)
+        with self._lock:
+            self._entries[job.name.lower()] = entry
+            self._waiting.append(entry)
+            if self._closed:
+                job.stop()
+            self._fill_slots()
+        return job.arn
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return self._entry(name).history.describe()
+
+    def all(self) -> list[dict[str, Any]]:
+        with self._lock:
+            entries = list(self._entries.values())
+        return [entry.history.describe() for entry in entries]
+
+    def stop(self, name: str) -> None:
+        """As StopTrainingJob: one that is stopping already is left to it, one that is over can't be stopped."""
+        entry = self._entry(name)
+        job, status = entry.job, entry.history.describe()["TrainingJobStatus"]
+        if status in FINAL_STATUSES or not job:
+            raise _rejected(status)
+        job.stop()
+        with self._lock:
+            self._end_waiting(entry)
+
+    def interrupt(self, name: str) -> None:
+        """As if its spot instances were taken away."""
+        job = self._entry(name).job
+        if not job:
+            raise _rejected(self.describe(name)["TrainingJobStatus"])
+        job.interrupt()
+
+    def delete(self, name: str) -> None:
+        entry = self._entry(name)
+        status = entry.history.describe()["TrainingJobStatus"]
+        if status not in FINAL_STATUSES:
+            raise ResourceInUse(f"The training job can't be deleted while it is in status {status}: {name}")
+        with self._lock:
+            thread = self._running.get(name)
+        if thread:  # it has told its end, and is about to return
+            thread.join(RETURN_SECONDS)
+        with self._lock:
+            if self._entries.pop(name.lower(), None) is None:
+                raise NotFound
+        self._store.remove(entry.name)
+
+    def update(self, name: str, changes: Mapping[str, Any]) -> str:
+        """The ARN. Only a job that is not over can be changed."""
+        job, status = self._entry(name).job, self._entry(name).history.describe()["TrainingJobStatus"]
+        if status != "InProgress" or not job:
+            raise _rejected(status)
+        job.update(changes)
+        return job.arn
+
+    def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
+        """The tags after `change`, which gets those before; `name` in any case."""
+        with self._lock:
+            entry = self._entries.get(name.lower())
+            if not entry:
+                raise NotFound
+            return change_tags(self._store.folder(entry.name), change)
+
+    def _entry(self, name: str) -> _Entry:
+        with self._lock:
+            entry = self._entries.get(name.lower())
+        if not entry or entry.name != name:
+            raise NotFound
+        return entry
+
+    # Running
+
+    def _fill_slots(self) -> None:
+        while self._waiting and len(self._running) < self._slots:
+            self._start(self._waiting.popleft())
+
+    def _start(self, entry: _Entry) -> None:
+        thread = threading.Thread(target=self._run, args=(entry,), name=f"job-{entry.name}", daemon=True)
+        self._running[entry.name] = thread
+        thread.start()
+
+    def _run(self, entry: _Entry) -> None:
+        assert entry.job
+        try:
+            entry.job.run()
+        finally:
+            with self._lock:
+                entry.job = None
+                del self._running[entry.name]
+                self._fill_slots()
+            for on_end in self.listeners:
+                on_end(entry.name)
+
+    def _end_waiting(self, entry: _Entry) -> None:
+        """A job that is stopped while it waits ends at once: there is nothing it needs a slot for."""
+        with suppress(ValueError):
+            self._waiting.remove(entry)
+            self._start(entry)
+
+    # The end
+
+    def close(self) -> list[str]:
+        """Stop everything, as the service would; the names of those that still have to end. `wait` for them."""
+        with self._lock:
+            self._closed = True
+            entries = [entry for entry in self._entries.values() if entry.job]
+            for entry in entries:
+                if entry.job:
+                    entry.job.stop()
+                self._end_waiting(entry)
+            return [entry.name for entry in entries]
+
+    def kill(self) -> None:
+        """SIGKILL to what still runs."""
+        with self._lock:
+            for entry in self._entries.values():
+                if entry.job:
+                    entry.job.kill()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether all jobs are over, which is waited for so long."""
+        with self._lock:
+            threads = list(self._running.values())
+        for thread in threads:
+            thread.join(seconds)
+            if thread.is_alive():
+                return False
+        return True
+
+
+def _rejected(status: str) -> BadRequest:
+    """The service's words."""
+    return BadRequest(f"The request was rejected because the training job is in status {status}.")

@@ -1,0 +1,148 @@
+"""A job's states and times, as DescribeTrainingJob shows them. Pure: the clock comes in, nothing is written."""
+
+import copy
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from local_test.training.metrics import Metric
+
+# The service's words for each state.
+MESSAGES = {
+    "Starting": "Preparing the instances for training",
+    "Downloading": "Downloading input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Stopping": "Stopping the training job",
+    "Uploading": "Uploading generated training model",
+    "Completed": "Training job completed",
+    "Failed": "Training job failed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job waiting time exceeded MaxWaitTimeInSeconds provided",
+    "Interrupted": "The managed spot training instances were interrupted",
+    "Restarting": "Restarting the training job after an internal error",
+}
+_STATUS = {
+    "Stopping": "Stopping",
+    "Completed": "Completed",
+    "Failed": "Failed",
+    "Stopped": "Stopped",
+    "MaxRuntimeExceeded": "Stopped",
+    "MaxWaitTimeExceeded": "Stopped",
+}
+_FINAL = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
+FINAL_STATUSES = ("Completed", "Failed", "Stopped")
+PLATFORM = "InternalServerError"  # begins the FailureReason that RetryStrategy is for: the platform's own fault
+_DEFAULT_MAX_RUNTIME = 86400  # the service's, in seconds
+_FAILURE_CHARACTERS = 1024  # how much of /opt/ml/output/failure the service shows
+
+
+class History:
+    """The description of one job, safe to read from any thread while the job moves on."""
+
+    def __init__(
+        self, request: Mapping[str, Any], arn: str, now: Callable[[], datetime], tuning_arn: str | None = None
+    ) -> None:
+        self._now, self._lock = now, threading.Lock()
+        created = now()
+        echo = {key: value for key, value in request.items() if key not in ("TrainingJobName", "Tags")}
+        self._description: dict[str, Any] = {
+            "TrainingJobName": request["TrainingJobName"],
+            "TrainingJobArn": arn,
+            **({"TuningJobArn": tuning_arn} if tuning_arn else {}),
+            "ModelArtifacts": {"S3ModelArtifacts": ""},
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Starting",
+            "EnableNetworkIsolation": False,
+            "EnableInterContainerTrafficEncryption": False,
+            "EnableManagedSpotTraining": False,
+            **copy.deepcopy(echo),
+            "CreationTime": created,
+            "LastModifiedTime": created,
+            "SecondaryStatusTransitions": [],
+        }
+        self._description["StoppingCondition"] = {
+            "MaxRuntimeInSeconds": _DEFAULT_MAX_RUNTIME,
+            **request.get("StoppingCondition", {}),
+        }
+        self.move("Starting")
+
+    @classmethod
+    def restored(cls, description: dict[str, Any], now: Callable[[], datetime]) -> "History":
+        """One that was described before, as it was then."""
+        history = cls.__new__(cls)
+        history._now, history._lock, history._description = now, threading.Lock(), description
+        return history
+
+    @property
+    def max_runtime(self) -> int:
+        """Seconds."""
+        return self._description["StoppingCondition"]["MaxRuntimeInSeconds"]
+
+    def describe(self) -> dict[str, Any]:
+        """DescribeTrainingJob's response, a copy; times are datetimes."""
+        with self._lock:
+            return copy.deepcopy(self._description)
+
+    def move(self, state: str) -> None:
+        """Into a secondary state; the status follows, except that a job that is stopping uploads as Stopping."""
+        now = self._now()
+        with self._lock:
+            transitions = self._description["SecondaryStatusTransitions"]
+            if transitions:
+                transitions[-1]["EndTime"] = now
+            final = {"EndTime": now} if state in _FINAL else {}
+            transitions.append({"Status": state, "StartTime": now, **final, "StatusMessage": MESSAGES[state]})
+            self._description["SecondaryStatus"] = state
+            self._description["TrainingJobStatus"] = _STATUS.get(state, self._description["TrainingJobStatus"])
+            self._description["LastModifiedTime"] = now
+            self._times(state, now)
+
+    def _times(self, state: str, now: datetime) -> None:
+        """Training time counts from the download of the data to the end of the upload."""
+        description = self._description
+        if state == "Downloading" and "TrainingStartTime" not in description:  # its first run
+            description["TrainingStartTime"] = now
+        if state in _FINAL and "TrainingStartTime" in description:
+            seconds = max(1, round((now - description["TrainingStartTime"]).total_seconds()))  # the model's minimum
+            description.update(TrainingEndTime=now, TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
+
+    def fail(self, reason: str) -> None:
+        """Why the job will be Failed."""
+        with self._lock:
+            self._description["FailureReason"] = reason
+
+    def update(self, members: Mapping[str, Any]) -> None:
+        """What UpdateTrainingJob changes."""
+        with self._lock:
+            self._description.update(copy.deepcopy(dict(members)), LastModifiedTime=self._now())
+
+    def leave(self, model_uri: str) -> None:
+        """Where the model is."""
+        with self._lock:
+            self._description["ModelArtifacts"] = {"S3ModelArtifacts": model_uri}
+
+    def measure(self, final: Mapping[str, Metric]) -> None:
+        """The last value of every metric."""
+        values = [
+            {"MetricName": metric.name, "Value": metric.value, "Timestamp": metric.timestamp}
+            for metric in list(final.values())
+        ]
+        if values:
+            with self._lock:
+                self._description["FinalMetricDataList"] = values
+
+
+def algorithm_error(failure: str, code: int, out_of_memory: bool) -> str:
+    """The service's words for a container that ended badly: `AlgorithmError: <text>, exit code: N`.
+
+    `failure` is the content of /opt/ml/output/failure, empty if there is none. That it was killed, and whether for lack
+    of memory, is ours to add: the service leaves the text empty then.
+    """
+    parts = [failure[:_FAILURE_CHARACTERS].strip()]
+    if out_of_memory:
+        parts.append("killed: out of memory")
+    elif code == 128 + 9:
+        parts.append("killed with SIGKILL; not seen to be out of memory")
+    return f"AlgorithmError: {'; '.join(part for part in parts if part)}, exit code: {code}"

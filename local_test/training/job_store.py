@@ -1,0 +1,115 @@
+"""Jobs on disk: a folder each below the root, so that a restart of the server loses none.
+
+What a job is lies in its folder's describe.json, which a job writes whole at every step of its life. One server a root.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.model import Shape
+
+from local_test.errors import BadRequest
+from local_test.request.validation import service_model
+from local_test.util.atomic_files import write_json
+
+Tag = Mapping[str, str]
+_DELETED = ".deleted-"  # no job's name begins with a dot
+
+
+class Store:
+    """The folder `root`, locked until `close`. BadRequest if it can't be used."""
+
+    def __init__(self, root: Path) -> None:
+        top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay
+        self.jobs, self.tuning, self.s3 = top / "training", top / "tuning", top / "s3"
+        self.experiments = top / "experiments"
+        try:
+            self.jobs.mkdir(parents=True, exist_ok=True)
+            self.tuning.mkdir(exist_ok=True)
+            self._lock = (root / ".lock").open("w")
+        except OSError as error:
+            raise BadRequest(f"--root can't be used: {error.strerror}. Received: {root}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise BadRequest(f"Another server keeps its jobs there. Received: {root}. Name another --root") from None
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def load(self) -> Iterator[dict[str, Any]]:
+        """Every training job's description, times as datetimes."""
+        return load(self.jobs, "DescribeTrainingJob")
+
+    def folder(self, name: str) -> Path:
+        return self.jobs / name
+
+    def save(self, description: Mapping[str, Any]) -> None:
+        """The description of a job that no TrainingJob looks after any more."""
+        write_json(self.folder(description["TrainingJobName"]) / "describe.json", description)
+
+    def remove(self, name: str) -> None:
+        remove(self.folder(name))
+
+    def remove_trees(self, name: str) -> None:
+        """What hosts that are gone have left: their /opt/ml."""
+        for tree in self.folder(name).glob("algo-*"):
+            shutil.rmtree(tree)
+
+
+def load(folder: Path, operation: str) -> Iterator[dict[str, Any]]:
+    """The descriptions below a folder, by the output of the operation that shows them.
+
+    What was being deleted, or was cut off before it was accepted, is removed for good.
+    """
+    shape = service_model().operation_model(operation).output_shape
+    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+        described = path / "describe.json"
+        if path.name.startswith(_DELETED) or not described.exists():
+            shutil.rmtree(path)
+        else:
+            yield parse(json.loads(described.read_text()), shape)
+
+
+def remove(folder: Path) -> None:
+    """All of it; under another name first, so that no half of it is ever seen as a job."""
+    deleted = folder.with_name(f"{_DELETED}{folder.name}")
+    folder.rename(deleted)
+    shutil.rmtree(deleted)
+
+
+def read_tags(folder: Path) -> list[dict[str, str]]:
+    """Of a job, as they are now; those of the request until they were changed."""
+    with suppress(FileNotFoundError):
+        return json.loads((folder / "tags.json").read_text())
+    return json.loads((folder / "request.json").read_text()).get("Tags", [])
+
+
+def change_tags(folder: Path, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
+    """The tags after `change`, which gets those before."""
+    before = read_tags(folder)
+    after = change(list(before))
+    if after != before:
+        write_json(folder / "tags.json", after)
+    return after
+
+
+def parse(value: Any, shape: Shape) -> Any:
+    """What files.write_json wrote, with the times of the shape as datetimes again."""
+    if shape.type_name == "timestamp":
+        return datetime.fromisoformat(value)
+    if shape.type_name == "list":
+        return [parse(item, shape.member) for item in value]
+    if shape.type_name == "structure":
+        return {
+            name: parse(item, shape.members[name]) if name in shape.members else item for name, item in value.items()
+        }
+    return value

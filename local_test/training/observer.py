@@ -1,0 +1,25 @@
+"""Who wants to know what a job does: a display, an API, a tuner. Called in the job's threads, several at a time."""
+
+from typing import Any
+
+from local_test.data.fifo_feeder import Fed
+from local_test.training.metrics import Metric
+
+
+class Observer:
+    """Each method does nothing until it is overridden. None may raise."""
+
+    def on_transition(self, description: dict[str, Any]) -> None:
+        """The job has a new state: its description, a copy."""
+
+    def on_line(self, line: str, host: str) -> None:
+        """The host's container has printed a line."""
+
+    def on_metric(self, metric: Metric) -> None:
+        """A definition has found a value."""
+
+    def on_fed(self, fed: Fed) -> None:
+        """A FIFO of the first host was opened, fed some more, or is served."""
+
+    def on_note(self, text: str) -> None:
+        """Something the platform has to say, one line."""

@@ -1,0 +1,173 @@
+"""Running containers and those who want them to end: which signal, when, and what the end then means."""
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from local_test.errors import RunnerError
+from local_test.runners.base import Container, Exit
+from local_test.training.logs import Lines
+
+_KILL_SECONDS = 30.0  # a container that outlives SIGKILL that long is the machine's trouble
+_OUTPUT_SECONDS = 5.0  # for the last lines of a container that has ended
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Somebody wants the job to stop: SIGTERM and the grace period, or SIGKILL at once."""
+
+    kill: bool = False
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """The spot instances are taken away: SIGTERM and the grace period, and the job may start again."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The container of host `index` (from 0) has ended."""
+
+    index: int
+    exit: Exit
+
+
+Event = Ended | Stop | Interrupt | Exception  # an exception: the job's data, or the runner, failed
+Events = queue.SimpleQueue[Event]  # may be put to from a signal handler
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How all have ended, and who wanted it to: nobody ("ended"), "stopped", "interrupted", one of the limits, or
+    `error` ("failed"). `ended` is the first that failed by itself, else the last."""
+
+    ended: Ended
+    why: str = "ended"
+    error: Exception | None = None
+
+
+class Supervisor:
+    """`on_stopping` is called once, when the containers are first told to stop by a person or by a limit."""
+
+    def __init__(
+        self, containers: Sequence[Container], events: Events, grace: float, on_stopping: Callable[[], None]
+    ) -> None:
+        self._containers, self._events, self._grace = containers, events, grace
+        self._on_stopping = on_stopping
+        self._why, self._error, self._killed = "ended", None, False
+        self._running, self._failed = set(range(len(containers))), None
+
+    def watch(self, limits: Mapping[str, float]) -> Outcome:
+        """Until every container has ended. `limits`: why → seconds. RunnerError if one is lost, or can't be killed."""
+        over, seconds = min(limits.items(), key=lambda item: item[1])
+        limit = time.monotonic() + seconds
+        while True:
+            event = self._next(limit)
+            if isinstance(event, Ended):
+                if outcome := self._note(event):
+                    return outcome
+                if self._failed and self._why == "ended":  # one failing host fails the job
+                    limit = self._terminate("failed")
+            elif isinstance(event, RunnerError):
+                raise event
+            elif event is None:
+                limit = self._terminate(over) if self._why == "ended" else self._kill(self._why)
+            elif isinstance(event, Stop):
+                limit = self._stop(event, limit)
+            elif self._why == "ended":
+                self._error = event if isinstance(event, Exception) else None
+                limit = self._terminate("failed" if self._error else "interrupted")
+
+    def _note(self, event: Ended) -> Outcome | None:
+        """The outcome if that was the last."""
+        self._running.discard(event.index)
+        if event.exit.code and self._why == "ended" and not self._failed:
+            self._failed = event
+        if self._running:
+            return None
+        return Outcome(self._failed or event, "ended" if self._failed else self._why, self._error)
+
+    def _next(self, limit: float) -> Event | None:
+        """What has happened, None if nothing did before `limit`."""
+        with suppress(queue.Empty):
+            return self._events.get(timeout=max(0.0, limit - time.monotonic()))
+        return None
+
+    def _stop(self, event: Stop, limit: float) -> float:
+        if event.kill:
+            return self._kill(self._why if self._why != "ended" else "stopped")
+        return self._terminate("stopped") if self._why == "ended" else limit
+
+    def _terminate(self, why: str) -> float:
+        self._begin(why)
+        self._signal(signal.SIGTERM)
+        return time.monotonic() + self._grace
+
+    def _kill(self, why: str) -> float:
+        if self._killed:
+            raise RunnerError(f"the container still runs {_KILL_SECONDS:g} s after SIGKILL")
+        self._begin(why)
+        self._killed = True
+        self._signal(signal.SIGKILL)
+        return time.monotonic() + _KILL_SECONDS
+
+    def _signal(self, number: int) -> None:
+        for index in self._running:
+            self._containers[index].signal(number)
+
+    def _begin(self, why: str) -> None:
+        if self._why == "ended" and why not in ("failed", "interrupted"):
+            self._on_stopping()
+        self._why = why
+
+
+@contextmanager
+def listening(containers: Sequence[Container], on_line: Callable[[int, str], None], events: Events) -> Iterator[None]:
+    """While inside, the containers' lines go to `on_line` with their index (each in a thread), their ends to `events`.
+
+    On leaving, the last lines are waited for, but not for ever: a process that left the container's group may keep its
+    output open.
+    """
+    pumps = [
+        threading.Thread(target=_pump, args=(container, partial(on_line, index), events), daemon=True)
+        for index, container in enumerate(containers)
+    ]
+    ends = [
+        threading.Thread(target=_await_end, args=(container, index, events), daemon=True)
+        for index, container in enumerate(containers)
+    ]
+    for thread in (*pumps, *ends):
+        thread.start()
+    try:
+        yield
+    finally:
+        limit = time.monotonic() + _OUTPUT_SECONDS
+        for thread in pumps:
+            thread.join(max(0.0, limit - time.monotonic()))
+
+
+def _pump(container: Container, on_line: Callable[[str], None], events: Events) -> None:
+    streams: dict[str, Lines] = {}
+    try:
+        for stream, chunk in container.output():
+            for line in streams.setdefault(stream, Lines()).feed(chunk):
+                on_line(line)
+        for lines in streams.values():
+            for line in lines.end():
+                on_line(line)
+    except (OSError, ValueError) as error:
+        events.put(RunnerError(f"the container's output can't be kept: {error}"))
+
+
+def _await_end(container: Container, index: int, events: Events) -> None:
+    try:
+        ended = container.wait()
+        if ended:
+            events.put(Ended(index, ended))
+    except RunnerError as error:
+        events.put(error)

@@ -1,0 +1,313 @@
+"""A tuning job's results as one page that needs nothing else: what was found, when, and where in the ranges.
+
+It is made from what the API says of a tuning job, here or on AWS: DescribeHyperParameterTuningJob's answer and the
+summaries of ListTrainingJobsForHyperParameterTuningJob.
+"""
+
+import html
+import math
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from local_test.training.metrics import number
+from local_test.tuning.search_space import Categorical, Range, read_ranges
+from local_test.tuning.warm_start import FINAL_OBJECTIVE, given_definitions
+from local_test.util.atomic_files import write_whole
+
+NAME = "report.html"
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 220, 56, 14, 12, 26  # of a chart, in SVG units
+_AXIS = 120  # between two axes of the parallel coordinates
+_LABEL = 14  # characters of a value beside an axis
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A training job that measured its objective. `good`: 0 for the worst of its definition, 1 for the best."""
+
+    name: str
+    value: float
+    minutes: float  # from the tuning job's beginning to this job's end
+    tried: Mapping[str, str]
+    good: float
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Values → SVG units."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    @classmethod
+    def of(cls, values: Sequence[float], start: float, end: float) -> "_Scale":
+        low, high = min(values), max(values)
+        room = (high - low) * 0.06 or abs(high) * 0.06 or 1.0  # a dot is not cut off at the edge
+        return cls(low - room, high + room, start, end)
+
+
+def write_page(path: Path, description: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -> None:
+    """The page as a file, whole or not at all. OSError or BadRequest if it can't be made."""
+    text = page(description, children)
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def page(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -> str:
+    """The HTML text; the tuning job may still be running. BadRequest for ranges that the local platform can't read."""
+    definitions = given_definitions(description)
+    name, best = description["HyperParameterTuningJobName"], description.get("BestTrainingJob", {})
+    found = best.get(FINAL_OBJECTIVE)
+    title = f"Best {found['MetricName']}: {_short(found['Value'])}" if found else "No training job has a result"
+    counts = Counter(child["TrainingJobStatus"] for child in children)
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
+    sentences = [
+        f"Reached by training job {best['TrainingJobName']}." if found else "",
+        f"Tuning job {name} is {description['HyperParameterTuningJobStatus']};",
+        f"training jobs: {ended}.",
+        f"Strategy {description['HyperParameterTuningJobConfig']['Strategy']}.",
+    ]
+    parts = "".join(_definition(item, description, children, len(definitions) > 1) for item in definitions)
+    maximized = {item.get("DefinitionName") for item in definitions if _maximize(item)}
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Tuning report {_text(name)}</title><style>{_STYLE}</style></head><body><main>
+<h1>{_text(title)}</h1>
+<p>{_text(" ".join(filter(None, sentences)))}</p>
+{parts}
+<h2>All training jobs, the best first</h2>
+<div class="wide">{_table(children, maximized)}</div>
+</main></body></html>
+"""
+
+
+def _definition(
+    given: Mapping[str, Any], description: Mapping[str, Any], children: Sequence[Mapping[str, Any]], named: bool
+) -> str:
+    """What the training jobs of one definition have found."""
+    objective, ranges = given["TuningObjective"], read_ranges(given["HyperParameterRanges"])
+    own = [child for child in children if child.get("TrainingJobDefinitionName") == given.get("DefinitionName")]
+    jobs = list(_jobs(own, description["CreationTime"], _maximize(given)))
+    heading = f"<h2>{_text(given.get('DefinitionName'))}</h2>" if named else ""
+    if not jobs:
+        return f"{heading}<p>No training job has measured {_text(objective['MetricName'])}.</p>"
+    better = "higher" if _maximize(given) else "lower"
+    metric = _text(objective["MetricName"])
+    charts = "".join(
+        f"<figure><figcaption>{_text(item.name)}{_scaling(item)}</figcaption>{_by_range(jobs, item)}</figure>"
+        for item in ranges
+    )
+    return f"""{heading}
+<h2>{metric} over time</h2>
+<p>A dot is a training job at its end, {better} is better; the line is the best so far.</p>
+<div class="wide">{_over_time(jobs, _maximize(given))}</div>
+<h2>{metric} by hyperparameter</h2>
+<p>Each chart spans the range that was to be searched. Where dots climb to one edge, a wider range may hold more.</p>
+<section class="charts">{charts}</section>
+<h2>Everything at once</h2>
+<p>A line is a training job, from hyperparameter to hyperparameter to what it reached: the stronger, the better.</p>
+<div class="wide">{_parallel(jobs, ranges, objective["MetricName"])}</div>
+"""
+
+
+def _maximize(definition: Mapping[str, Any]) -> bool:
+    return definition["TuningObjective"]["Type"] == "Maximize"
+
+
+def _jobs(children: Sequence[Mapping[str, Any]], began: datetime, maximize: bool) -> Iterator[_Job]:
+    """Those with a finite objective, in the order of their ends."""
+    measured = [child for child in children if math.isfinite(child.get(FINAL_OBJECTIVE, {}).get("Value", math.nan))]
+    values = [child[FINAL_OBJECTIVE]["Value"] for child in measured]
+    worst, best = min(values, default=0), max(values, default=0)
+    if not maximize:
+        worst, best = best, worst
+    for child in sorted(measured, key=_end):
+        value = child[FINAL_OBJECTIVE]["Value"]
+        good = 1.0 if best == worst else (value - worst) / (best - worst)
+        minutes = (_end(child) - began).total_seconds() / 60
+        yield _Job(child["TrainingJobName"], value, minutes, child["TunedHyperParameters"], good)
+
+
+def _end(child: Mapping[str, Any]) -> datetime:
+    return child.get("TrainingEndTime") or child["CreationTime"]
+
+
+def _over_time(jobs: Sequence[_Job], maximize: bool) -> str:
+    across = _Scale.of([0.0, *(job.minutes for job in jobs)], _LEFT, 2 * _WIDTH - _RIGHT)
+    up = _Scale.of([job.value for job in jobs], _HEIGHT - _BOTTOM, _TOP)
+    best, line = jobs[0].value, []
+    for job in jobs:
+        line.append((across(job.minutes), up(best)))
+        best = max(best, job.value) if maximize else min(best, job.value)
+        line.append((across(job.minutes), up(best)))
+    line.append((2.0 * _WIDTH - _RIGHT, up(best)))
+    dots = "".join(_dot(across(job.minutes), up(job.value), job) for job in jobs)
+    last = jobs[-1].minutes
+    ticks = "".join(
+        f'<text x="{across(minutes):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{_short(minutes)} min</text>'
+        for minutes in ([0.0, last / 2, last] if last > 0 else [0.0])
+    )
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
+    return _svg(
+        2 * _WIDTH,
+        _HEIGHT,
+        least=1.4 * _WIDTH,
+        content=f'{_rules(up, 2 * _WIDTH)}{ticks}<polyline points="{path}" class="best"/>{dots}',
+    )
+
+
+def _by_range(jobs: Sequence[_Job], item: Range) -> str:
+    up = _Scale.of([job.value for job in jobs], _HEIGHT - _BOTTOM, _TOP)
+    across = _Scale(-0.04, 1.04, _LEFT, _WIDTH - _RIGHT)
+    placed = [(place, job) for job in jobs if (place := _place(item, job.tried.get(item.name))) is not None]
+    dots = "".join(_dot(across(place), up(job.value), job) for place, job in placed)
+    ticks = "".join(
+        f'<text x="{across(place):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{_text(label)}</text>'
+        for place, label in _ticks(item)
+    )
+    return _svg(_WIDTH, _HEIGHT, _rules(up, _WIDTH) + ticks + dots)
+
+
+def _parallel(jobs: Sequence[_Job], ranges: Sequence[Range], metric: str) -> str:
+    """An axis for each range and one for the objective; a line for each job that has a place on all of them."""
+    height, top = 300, 34
+    width = _AXIS * len(ranges) + 150
+    reached = _Scale.of([job.value for job in jobs], height - 12, top)
+    down = _Scale(0.0, 1.0, height - 12, top)
+    axes = ""
+    ends = [(0.0, _short(reached.low)), (1.0, _short(reached.high))]
+    named = [*((item.name, _ticks(item)) for item in ranges), (metric, ends)]
+    for index, (name, labels) in enumerate(named):
+        x = 40 + _AXIS * index
+        axes += f'<line x1="{x}" x2="{x}" y1="{top}" y2="{height - 12}" class="rule"/>'
+        axes += f'<text x="{x}" y="14" text-anchor="middle" class="name">{_text(_cut(name))}</text>'
+        axes += "".join(
+            f'<text x="{x + 5}" y="{down(place) + 4:.1f}">{_text(_cut(label))}</text>' for place, label in labels
+        )
+    lines = ""
+    for job in sorted(jobs, key=lambda job: job.good):  # the best is drawn last, above all others
+        places = [_place(item, job.tried.get(item.name)) for item in ranges]
+        heights = [None if place is None else down(place) for place in places] + [reached(job.value)]
+        if None not in heights:
+            path = " ".join(f"{40 + _AXIS * index},{y:.1f}" for index, y in enumerate(heights))
+            lines += f'<polyline points="{path}" class="job" style="--good:{job.good:.3f}">{_said(job)}</polyline>'
+    return f'<div style="max-width:{1.3 * width:.0f}px">{_svg(width, height, lines + axes, width)}</div>'
+
+
+def _place(item: Range, text: str | None) -> float | None:
+    """Where in the range, from 0 to 1; None if it isn't in it."""
+    if text is None or not item.includes(text):
+        return None
+    if isinstance(item, Categorical):
+        return (item.values.index(text) + 0.5) / len(item.values)
+    return item.part(number(text) or 0.0)
+
+
+def _ticks(item: Range) -> list[tuple[float, str]]:
+    if isinstance(item, Categorical):
+        return [((index + 0.5) / len(item.values), _cut(value)) for index, value in enumerate(item.values)]
+    return [(part, _short(item.at(part))) for part in ((0.0, 0.5, 1.0) if item.low < item.high else (0.5,))]
+
+
+def _scaling(item: Range) -> str:
+    """What is to be said of an axis that is not linear."""
+    if isinstance(item, Categorical) or item.scaling == "Linear":
+        return ""
+    return ", logarithmic" if item.scaling == "Logarithmic" else ", logarithmic towards 1"
+
+
+def _rules(up: _Scale, width: int) -> str:
+    """Three levels of the objective."""
+    return "".join(
+        f'<line x1="{_LEFT}" x2="{width}" y1="{up(value):.1f}" y2="{up(value):.1f}" class="rule"/>'
+        f'<text x="{_LEFT - 6}" y="{up(value) + 4:.1f}" text-anchor="end">{_short(value)}</text>'
+        for value in (up.low + (up.high - up.low) * part for part in (0.1, 0.5, 0.9))
+    )
+
+
+def _dot(x: float, y: float, job: _Job) -> str:
+    best = " top" if job.good == 1 else ""
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="dot{best}">{_said(job)}</circle>'
+
+
+def _said(job: _Job) -> str:
+    """What a pointer shows."""
+    tried = ", ".join(f"{name}={value}" for name, value in job.tried.items())
+    return f"<title>{_text(f'{job.name}: {_short(job.value)} with {tried}')}</title>"
+
+
+def _svg(width: int, height: int, content: str, least: float = 0) -> str:
+    """`least`: CSS pixels of its width below which it scrolls, where its letters would be too small."""
+    return f'<svg viewBox="0 0 {width} {height}" style="min-width:{least:.0f}px" role="img">{content}</svg>'
+
+
+def _table(children: Sequence[Mapping[str, Any]], maximized: Container[str | None]) -> str:
+    """`maximized`: the definitions whose objective is better the higher it is."""
+    names = list(dict.fromkeys(name for child in children for name in child["TunedHyperParameters"]))
+    head = "".join(f"<th>{_text(name)}</th>" for name in ["training job", "status", "objective", *names, "minutes"])
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in _row(child, names))}</tr>"
+        for child in sorted(children, key=lambda child: _rank(child, maximized))
+    )
+    return f'<table class="jobs"><tr>{head}</tr>{rows}</table>'
+
+
+def _row(child: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    objective, reason = child.get(FINAL_OBJECTIVE), child.get("FailureReason")
+    tried = [child["TunedHyperParameters"].get(name, "") for name in names]
+    start, end = child.get("TrainingStartTime"), child.get("TrainingEndTime")
+    minutes = f"{(end - start).total_seconds() / 60:.1f}" if start and end else ""
+    status = f"{child['TrainingJobStatus']}: {reason}" if reason else child["TrainingJobStatus"]
+    reached = _short(objective["Value"]) if objective else ""
+    return [child["TrainingJobName"], status, reached, *map(_tidy, tried), minutes]
+
+
+def _rank(child: Mapping[str, Any], maximized: Container[str | None]) -> float:
+    """Lower is better; those without an objective come last."""
+    value = child.get(FINAL_OBJECTIVE, {}).get("Value", math.nan)
+    if not math.isfinite(value):
+        return math.inf
+    return -value if child.get("TrainingJobDefinitionName") in maximized else value
+
+
+def _tidy(text: str) -> str:
+    """A number without digits that nobody reads."""
+    value = number(text)
+    return text if value is None or not math.isfinite(value) else _short(value)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))
+
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--rule:#d8dde3;--dot:#8a94a0;--best:#0b62c4}
+@media (prefers-color-scheme:dark){:root{--ink:#e8ebef;--paper:#15181c;--rule:#343a42;--dot:#8a94a0;--best:#6db0ff}}
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+main{max-width:1000px;margin:0 auto;padding:24px 16px 64px}h1{font-size:1.7rem;line-height:1.2;overflow-wrap:anywhere}
+h2{margin-top:2.2em;overflow-wrap:anywhere}p{overflow-wrap:anywhere}figure{margin:0}figcaption{font-size:.85rem}
+.charts{display:grid;gap:24px;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr))}
+svg{width:100%;height:auto;display:block}svg text{font-size:11px;fill:var(--ink)}svg .name{font-weight:600}
+svg text{paint-order:stroke;stroke:var(--paper);stroke-width:3px}
+.rule{stroke:var(--rule)}polyline{fill:none}.best{stroke:var(--best);stroke-width:2}
+.dot{fill:var(--dot)}.dot.top{fill:var(--best)}
+.job{stroke:var(--best);stroke-width:1.5;stroke-opacity:calc(.08 + .85*var(--good)*var(--good))}
+.wide{overflow-x:auto}table{border-collapse:collapse}.jobs th,.jobs td{padding:4px 14px 4px 0;font-size:.8rem;
+text-align:left;vertical-align:top;font-variant-numeric:tabular-nums;border-bottom:1px solid var(--rule)}
+.jobs td{white-space:nowrap}.jobs td:nth-child(2){white-space:normal;min-width:7em;max-width:28em}
+"""

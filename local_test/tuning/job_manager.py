@@ -1,0 +1,189 @@
+"""All tuning jobs of a server, and their folders: request.json, describe.json, training_jobs.json each."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from local_test.errors import BadRequest, ResourceInUse
+from local_test.request.validation import service_model
+from local_test.training.job import ACCOUNT, now_utc
+from local_test.training.job_queue import LEFT, RETURN_SECONDS, Jobs, NotFound
+from local_test.training.job_status import FINAL_STATUSES
+from local_test.training.job_store import Tag, change_tags, load, parse, remove
+from local_test.training.metrics import Metric
+from local_test.tuning.html_report import NAME, write_page
+from local_test.tuning.job import TuningJob, counters
+from local_test.tuning.warm_start import Described
+from local_test.util.atomic_files import write_json
+
+
+class Tunings:
+    """Safe for threads."""
+
+    def __init__(self, root: Path, jobs: Jobs) -> None:
+        self._root, self._jobs, self._lock = root, jobs, threading.RLock()
+        self._running: dict[str, tuple[TuningJob, threading.Thread]] = {}  # by the name in lower case, as ARNs have it
+        self._over: dict[str, Described] = {}
+        self._closed = False
+        jobs.listeners.append(self._ended)
+        jobs.metric_listeners.append(self._measured)
+        for description in load(root, "DescribeHyperParameterTuningJob"):
+            self._restore(description)
+
+    def _restore(self, description: dict[str, Any]) -> None:
+        """Of an earlier server; one that has not ended will not any more."""
+        name = description["HyperParameterTuningJobName"]
+        shape = service_model().operation_model("ListTrainingJobsForHyperParameterTuningJob").output_shape
+        children = parse(
+            json.loads((self._root / name / "training_jobs.json").read_text()), shape.members["TrainingJobSummaries"]
+        )
+        if description["HyperParameterTuningJobStatus"] not in FINAL_STATUSES:
+            for child in children:
+                if child["TrainingJobStatus"] not in FINAL_STATUSES:
+                    child.update(TrainingJobStatus="Failed", FailureReason=LEFT, ObjectiveStatus="Failed")
+            now = now_utc()
+            description.update(
+                HyperParameterTuningJobStatus="Failed",
+                FailureReason=LEFT,
+                HyperParameterTuningEndTime=now,
+                LastModifiedTime=now,
+                **counters(children),
+            )
+            self._save(description, children)
+            self._report(description, children)
+        self._over[name.lower()] = description, children
+
+    # Operations
+
+    def create(self, request: Mapping[str, Any], region: str) -> str:
+        """The ARN."""
+        name = request["HyperParameterTuningJobName"]
+        arn = f"arn:aws:sagemaker:{region}:{ACCOUNT}:hyper-parameter-tuning-job/{name.lower()}"
+        job = TuningJob(request, arn, self._jobs, region, now_utc, self._save, self._described)
+        with self._lock:
+            if self._closed:
+                raise BadRequest("The server is ending and takes no more jobs")
+            if name.lower() in self._running or name.lower() in self._over:
+                raise ResourceInUse(
+                    f"Hyper parameter tuning job names must be unique. Received: {name}, which is {arn}"
+                )
+            (self._root / name).mkdir()
+            write_json(self._root / name / "request.json", request)
+            self._save(job.describe(), [])
+            thread = threading.Thread(target=self._run, args=(job,), name=f"tuning-{name}", daemon=True)
+            self._running[name.lower()] = job, thread
+            thread.start()
+        return arn
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return self._described(name)[0]
+
+    def children(self, name: str) -> list[dict[str, Any]]:
+        """A HyperParameterTrainingJobSummary for each of its training jobs."""
+        return self._described(name)[1]
+
+    def all(self) -> list[dict[str, Any]]:
+        with self._lock:
+            running, over = list(self._running.values()), list(self._over.values())
+        return [*(job.describe() for job, _ in running), *(description for description, _ in over)]
+
+    def stop(self, name: str) -> None:
+        status = self.describe(name)["HyperParameterTuningJobStatus"]
+        with self._lock:
+            found = self._running.get(name.lower())
+        if status in FINAL_STATUSES or not found:
+            raise BadRequest(f"The request was rejected because the hyper parameter tuning job is in status {status}.")
+        found[0].stop()
+
+    def delete(self, name: str) -> None:
+        """Its training jobs stay."""
+        status = self.describe(name)["HyperParameterTuningJobStatus"]
+        if status not in FINAL_STATUSES:
+            raise ResourceInUse(f"The tuning job can't be deleted while it is in status {status}: {name}")
+        with self._lock:
+            found = self._running.get(name.lower())
+        if found:  # it has told its end, and is about to return
+            found[1].join(RETURN_SECONDS)
+        with self._lock:
+            if self._over.pop(name.lower(), None) is None:
+                raise NotFound
+        remove(self._root / name)
+
+    def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
+        """The tags after `change`; `name` in any case."""
+        with self._lock:
+            for key in (*self._running, *self._over):
+                if key == name.lower():
+                    folder = next(path for path in self._root.iterdir() if path.name.lower() == key)
+                    return change_tags(folder, change)
+        raise NotFound
+
+    def _described(self, name: str) -> Described:
+        with self._lock:
+            found, over = self._running.get(name.lower()), self._over.get(name.lower())
+        if found and found[0].name == name:
+            return found[0].describe(), found[0].children()
+        if over and over[0]["HyperParameterTuningJobName"] == name:
+            return over
+        raise NotFound
+
+    # Running
+
+    def _run(self, job: TuningJob) -> None:
+        try:
+            description = job.run()
+            self._report(job.describe(), job.children())
+        finally:
+            with self._lock:
+                del self._running[job.name.lower()]
+                self._over[job.name.lower()] = job.describe(), job.children()
+        assert description["HyperParameterTuningJobStatus"] in FINAL_STATUSES
+
+    def _ended(self, name: str) -> None:
+        """A training job has; each tuning job knows which are its own."""
+        with self._lock:
+            jobs = [job for job, _ in self._running.values()]
+        for job in jobs:
+            job.ended(name)
+
+    def _measured(self, name: str, metric: Metric) -> None:
+        with self._lock:
+            jobs = [job for job, _ in self._running.values()]
+        for job in jobs:
+            job.measured(name, metric)
+
+    def _save(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
+        folder = self._root / description["HyperParameterTuningJobName"]
+        write_json(folder / "training_jobs.json", children)
+        write_json(folder / "describe.json", description)
+
+    def _report(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
+        """A page for people. The tuning job is what it is without it."""
+        name = description["HyperParameterTuningJobName"]
+        try:
+            write_page(self._root / name / NAME, description, children)
+        except (OSError, BadRequest) as error:
+            sys.stderr.write(f"local_test: {name}: {NAME} can't be written: {error}\n")
+
+    # The end
+
+    def close(self) -> None:
+        """Stop everything, as the service would."""
+        with self._lock:
+            self._closed = True
+            jobs = [job for job, _ in self._running.values()]
+        for job in jobs:
+            job.stop()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether all are over, which is waited for so long."""
+        with self._lock:
+            threads = [thread for _, thread in self._running.values()]
+        for thread in threads:
+            thread.join(seconds)
+            if thread.is_alive():
+                return False
+        return True

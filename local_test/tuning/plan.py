@@ -1,0 +1,200 @@
+"""A CreateHyperParameterTuningJob request: checked, and taken apart into the training jobs it makes."""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from local_test.data.object_store import join_uri
+from local_test.errors import BadRequest
+from local_test.request.support import check_request
+from local_test.request.validation import validate
+from local_test.training.job_queue import NotFound
+from local_test.tuning.hyperband import halving
+from local_test.tuning.median_stopping import MedianRule, Stopper
+from local_test.tuning.samplers import Strategy, choose_strategy, grid_size
+from local_test.tuning.search_space import Range, read_ranges
+from local_test.tuning.warm_start import (
+    MOST_JOBS,
+    OBJECTIVE,
+    Described,
+    Find,
+    given_definitions,
+    observations,
+    read_parents,
+)
+
+# Not supported: path in the configuration → the value that asks for nothing. Everything else is acted on.
+_REFUSED: Mapping[str, Any] = {
+    "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected.CompleteOnConvergence": "Disabled",
+    "Autotune": None,
+}
+# of a definition, not of a training job
+OWN = (
+    "DefinitionName", "TuningObjective", "HyperParameterRanges", "StaticHyperParameters",
+    "HyperParameterTuningResourceConfig",
+)  # fmt: skip
+_RESOURCES = ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One kind of training job that a tuning job makes."""
+
+    name: str | None
+    request: Mapping[str, Any]  # without name and tuned hyperparameters
+    objective: str
+    maximize: bool
+    strategy: Strategy
+    size: int  # of its grid
+    stopper: Stopper | None = None
+
+    def child(self, name: str, values: Mapping[str, str]) -> dict[str, Any]:
+        """The CreateTrainingJob request. Each child has checkpoints of its own, below the definition's."""
+        request = copy.deepcopy(dict(self.request))
+        request["TrainingJobName"] = name
+        request["HyperParameters"] = {**request["HyperParameters"], **values}
+        if "CheckpointConfig" in request:
+            request["CheckpointConfig"]["S3Uri"] = join_uri(request["CheckpointConfig"]["S3Uri"], name)
+        return request
+
+    def loss(self, value: float) -> float:
+        """Lower is better; what is no number is worst."""
+        return math.inf if not math.isfinite(value) else -value if self.maximize else value
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a tuning job does. `target`: an objective that is good enough; `patience`: jobs without a better one."""
+
+    definitions: Sequence[Definition]
+    max_jobs: int
+    parallel: int
+    max_seconds: float | None
+    target: float | None
+    patience: int | None
+    earlier: Sequence[tuple[float, dict[str, Any]]] = ()  # (loss, summary) of parents that were told the same data
+
+
+def _no_parents(_: str) -> Described:
+    raise NotFound
+
+
+def read_plan(request: Mapping[str, Any], find: Find = _no_parents) -> Plan:
+    """BadRequest, one line, for what the service or this platform would refuse."""
+    validate(request, "CreateHyperParameterTuningJob")
+    _refuse(request)
+    config = request["HyperParameterTuningJobConfig"]
+    definitions = _definitions(request, config)
+    limits, criteria = config["ResourceLimits"], config.get("TuningJobCompletionCriteria", {})
+    max_jobs = _max_jobs(config, definitions)
+    earlier = _learn(request, definitions, read_parents(request, find, max_jobs))
+    return Plan(
+        definitions,
+        max_jobs,
+        limits["MaxParallelTrainingJobs"],
+        limits.get("MaxRuntimeInSeconds"),
+        criteria.get("TargetObjectiveMetricValue"),
+        criteria.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving"),
+        earlier,
+    )
+
+
+def _learn(
+    request: Mapping[str, Any], definitions: Sequence[Definition], parents: list[Described]
+) -> list[tuple[float, dict[str, Any]]]:
+    """Tell each definition's strategy what its parents have found; that of identical data can be compared, too."""
+    found = []
+    for given, definition in zip(given_definitions(request), definitions, strict=True):
+        for values, objective, summary in observations(parents, given):
+            definition.strategy.learn(values, definition.loss(objective))
+            found.append((definition.loss(objective), summary))
+    identical = request.get("WarmStartConfig", {}).get("WarmStartType") == "IdenticalDataAndAlgorithm"
+    return found if identical else []
+
+
+def _refuse(request: Mapping[str, Any]) -> None:
+    for path, nothing in _REFUSED.items():
+        value: Any = request
+        for name in path.split("."):
+            value = value.get(name) if value else None
+        if value not in (None, nothing):
+            raise BadRequest(
+                f"{path} is not supported locally and would change the result. Received: {value}. Take it out"
+            )
+
+
+def _definitions(request: Mapping[str, Any], config: Mapping[str, Any]) -> list[Definition]:
+    one, several = request.get("TrainingJobDefinition"), request.get("TrainingJobDefinitions")
+    if bool(one) == bool(several):
+        raise BadRequest("A tuning job needs either TrainingJobDefinition or TrainingJobDefinitions")
+    return [
+        _definition(item, item.get("TuningObjective"), item.get("HyperParameterRanges"), config)
+        for item in given_definitions(request)
+    ]
+
+
+def _definition(
+    given: Mapping[str, Any],
+    objective: Mapping[str, str] | None,
+    ranges: Mapping[str, Any] | None,
+    config: Mapping[str, Any],
+) -> Definition:
+    if not objective or not ranges:
+        raise BadRequest("A definition needs an objective (Type and MetricName) and ranges of hyperparameters")
+    metrics = [item["Name"] for item in given["AlgorithmSpecification"].get("MetricDefinitions", [])]
+    if objective["MetricName"] not in metrics:
+        raise BadRequest(  # it begins with the service's words
+            "A metric is required for this hyperparameter tuning job objective. Provide a metric in the metric "
+            f"definitions. Received: {objective['MetricName']}. Defined: {', '.join(metrics) or 'none'}"
+        )
+    read, static = read_ranges(ranges), given.get("StaticHyperParameters", {})
+    for item in read:
+        if item.name in static:
+            raise BadRequest(f"A hyperparameter is static or has a range, not both. Received: {item.name}")
+    request = {key: value for key, value in given.items() if key not in OWN}
+    request["HyperParameters"] = {**static, OBJECTIVE: objective["MetricName"]}
+    request |= _resources(given)
+    check_request({**request, "TrainingJobName": "checked"})
+    strategy = choose_strategy(config["Strategy"], read, config.get("RandomSeed"))
+    maximize = objective["Type"] == "Maximize"
+    stopper = _stopper(config, static, read)
+    return Definition(
+        given.get("DefinitionName"), request, objective["MetricName"], maximize, strategy, grid_size(read), stopper
+    )
+
+
+def _stopper(config: Mapping[str, Any], static: Mapping[str, str], ranges: Sequence[Range]) -> Stopper | None:
+    if config["Strategy"] == "Hyperband":
+        return halving(config, static, ranges)
+    if config.get("StrategyConfig"):
+        raise BadRequest(f"StrategyConfig is for Strategy Hyperband only. Received: Strategy {config['Strategy']}")
+    return MedianRule() if config.get("TrainingJobEarlyStoppingType") == "Auto" else None
+
+
+def _resources(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tuning job's own form of ResourceConfig. Of several instance types the first is taken: here all are there."""
+    resources = given.get("HyperParameterTuningResourceConfig")
+    if resources is None:
+        return {}
+    if "ResourceConfig" in given:
+        raise BadRequest("A definition has either ResourceConfig or HyperParameterTuningResourceConfig")
+    first = resources.get("InstanceConfigs", [{}])[0]
+    return {"ResourceConfig": {key: value for key, value in {**resources, **first}.items() if key in _RESOURCES}}
+
+
+def _max_jobs(config: Mapping[str, Any], definitions: Sequence[Definition]) -> int:
+    asked = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
+    if config["Strategy"] == "Grid":
+        combinations = sum(definition.size for definition in definitions)
+        if asked not in (None, combinations):
+            raise BadRequest(
+                f"MaxNumberOfTrainingJobs must be the grid's {combinations} or left out. Received: {asked}"
+            )
+        asked = combinations
+    if asked is None:
+        raise BadRequest("ResourceLimits.MaxNumberOfTrainingJobs is missing: only Strategy Grid knows it by itself")
+    if asked > MOST_JOBS:
+        raise BadRequest(f"A tuning job makes at most {MOST_JOBS} training jobs. Received: {asked}")
+    return asked

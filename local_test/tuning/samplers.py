@@ -1,0 +1,155 @@
+"""What a tuning job tries next. Ask/tell: `ask` for hyperparameters, `tell` what came of them."""
+
+import itertools
+import random
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from local_test.errors import BadRequest
+from local_test.tuning.search_space import Categorical, Range
+
+Values = dict[str, str]
+
+
+class Strategy(Protocol):
+    """For one thread."""
+
+    def ask(self) -> Values | None:
+        """Hyperparameters to try, None if there is nothing left to try."""
+        ...
+
+    def tell(self, values: Values, objective: float | None) -> None:
+        """The objective that they led to, None if there is none: lower is better."""
+        ...
+
+    def learn(self, values: Values, objective: float) -> None:
+        """What hyperparameters led to in an earlier tuning job; some may have no range here, or lie outside."""
+        ...
+
+
+class RandomStrategy:
+    """Each value on its own, by the scaling of its range. The same seed gives the same sequence."""
+
+    def __init__(self, ranges: Sequence[Range], seed: int | None) -> None:
+        self._ranges, self._rng = ranges, random.Random(seed)  # noqa: S311 - nothing secret
+
+    def ask(self) -> Values | None:
+        return {item.name: item.sample(self._rng) for item in self._ranges}
+
+    def tell(self, values: Values, objective: float | None) -> None:
+        """Nothing is learnt."""
+
+    def learn(self, values: Values, objective: float) -> None:
+        """Nothing is learnt."""
+
+
+class GridStrategy:
+    """Every combination once. BadRequest for ranges other than categorical ones, as on the service."""
+
+    def __init__(self, ranges: Sequence[Range]) -> None:
+        others = [item.name for item in ranges if not isinstance(item, Categorical)]
+        if others:
+            raise BadRequest(f"Strategy Grid takes categorical ranges only. Received: {', '.join(others)}")
+        self._names = [item.name for item in ranges]
+        values = [item.values for item in ranges if isinstance(item, Categorical)]
+        self._combinations = itertools.product(*values)
+
+    def ask(self) -> Values | None:
+        combination = next(self._combinations, None)
+        return None if combination is None else dict(zip(self._names, combination, strict=True))
+
+    def tell(self, values: Values, objective: float | None) -> None:
+        """Nothing is learnt."""
+
+    def learn(self, values: Values, objective: float) -> None:
+        """Nothing is learnt."""
+
+
+class BayesianStrategy:
+    """Optuna's tree-structured Parzen estimator: likely places near what was good. What runs counts as bad until it has
+    ended, so that jobs at a time don't all try the same. The service's own method is not published."""
+
+    def __init__(self, ranges: Sequence[Range], seed: int | None) -> None:
+        optuna = _optuna()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._ranges = ranges
+        self._places = {item.name: _distribution(item) for item in ranges}
+        self._failed = optuna.trial.TrialState.FAIL
+        self._study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True))
+        self._running: list[tuple[Values, Any]] = []
+
+    def ask(self) -> Values | None:
+        trial = self._study.ask(self._places)
+        values = {item.name: _text(item, trial.params[item.name]) for item in self._ranges}
+        self._running.append((values, trial))
+        return values
+
+    def tell(self, values: Values, objective: float | None) -> None:
+        index = next(index for index, (asked, _) in enumerate(self._running) if asked == values)
+        _, trial = self._running.pop(index)
+        self._study.tell(trial, objective, state=self._failed if objective is None else None)
+
+    def learn(self, values: Values, objective: float) -> None:
+        """Left out if this job would not try it."""
+        if all(item.includes(values[item.name]) for item in self._ranges):
+            params = {item.name: _place(item, values[item.name]) for item in self._ranges}
+            self._study.add_trial(
+                _optuna().trial.create_trial(params=params, distributions=self._places, value=objective)
+            )
+
+
+def _optuna() -> Any:
+    """It takes half a second to load, and no other strategy needs it."""
+    try:
+        import optuna
+    except ModuleNotFoundError as missing:
+        raise BadRequest(
+            f"Strategy Bayesian needs Optuna. Received: no {missing.name}. Run pip install '.[local]' with this Python"
+        ) from None
+    return optuna
+
+
+def _distribution(item: Range) -> Any:
+    """Where a value is looked for; that of ReverseLogarithmic is 1 - x, logarithmic."""
+    distributions = _optuna().distributions
+    if isinstance(item, Categorical):
+        return distributions.CategoricalDistribution(item.values)
+    if item.scaling == "ReverseLogarithmic":
+        return distributions.FloatDistribution(1 - item.high, 1 - item.low, log=True)
+    kind = distributions.IntDistribution if item.integer else distributions.FloatDistribution
+    return kind(item.low, item.high, log=item.scaling == "Logarithmic")
+
+
+def _place(item: Range, text: str) -> Any:
+    """The opposite of `_text`."""
+    if isinstance(item, Categorical):
+        return text
+    value = float(text)
+    if item.scaling == "ReverseLogarithmic":
+        return min(max(1 - value, 1 - item.high), 1 - item.low)
+    return round(value) if item.integer else value
+
+
+def _text(item: Range, value: Any) -> str:
+    if isinstance(item, Categorical):
+        return value
+    return item.text(1 - value if item.scaling == "ReverseLogarithmic" else value)
+
+
+def grid_size(ranges: Sequence[Range]) -> int:
+    """How many combinations there are."""
+    size = 1
+    for item in ranges:
+        size *= len(item.values) if isinstance(item, Categorical) else 1
+    return size
+
+
+def choose_strategy(name: str, ranges: Sequence[Range], seed: int | None) -> Strategy:
+    """BadRequest for a strategy that there is not."""
+    if name in ("Random", "Hyperband"):  # Hyperband is in what it stops
+        return RandomStrategy(ranges, seed)
+    if name == "Grid":
+        return GridStrategy(ranges)
+    if name == "Bayesian":
+        return BayesianStrategy(ranges, seed)
+    raise BadRequest(f"Strategy {name} is not supported locally. Supported: Bayesian, Random, Grid, Hyperband")

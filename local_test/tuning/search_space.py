@@ -1,0 +1,124 @@
+"""Ranges of hyperparameters: what a tuning job may try, with the service's scalings. Values are strings."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from local_test.errors import BadRequest
+from local_test.training.metrics import number
+
+_AUTO_DECADES = 2.0  # Auto is logarithmic where a range spans more; the service does not say what it does
+_LIMIT = 30  # ranges of a job
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One of the values."""
+
+    name: str
+    values: tuple[str, ...]
+
+    def sample(self, rng: random.Random) -> str:
+        return rng.choice(self.values)
+
+    def includes(self, text: str) -> bool:
+        return text in self.values
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """From `low` to `high`, both included. `scaling`: Linear, Logarithmic or ReverseLogarithmic."""
+
+    name: str
+    low: float
+    high: float
+    scaling: str
+    integer: bool
+
+    def sample(self, rng: random.Random) -> str:
+        return self.text(self._sampled(rng.random()))
+
+    def text(self, value: float) -> str:
+        """As a job gets it, inside the range whatever rounding did."""
+        value = min(max(value, self.low), self.high)
+        return str(round(value)) if self.integer else repr(value)
+
+    def includes(self, text: str) -> bool:
+        """Whether it is a number of the range; a static value may be any text."""
+        value = number(text)
+        return value is not None and self.low <= value <= self.high
+
+    def at(self, part: float) -> float:
+        """The value `part` (0 to 1) of the way through the range, in its scaling; of integers, what is between, too."""
+        if self.scaling == "Logarithmic":
+            return math.exp(_between(math.log(self.low), math.log(self.high), part))
+        if self.scaling == "ReverseLogarithmic":
+            return 1 - math.exp(_between(math.log(1 - self.low), math.log(1 - self.high), part))
+        return _between(self.low, self.high, part)
+
+    def part(self, value: float) -> float:
+        """How far through the range a value of it is: 0 to 1, in its scaling; half where there is but one."""
+        low, high, at = (self._scaled(number) for number in (self.low, self.high, value))
+        return (at - low) / (high - low) if low < high else 0.5
+
+    def _scaled(self, value: float) -> float:
+        if self.scaling == "Logarithmic":
+            return math.log(value)
+        return -math.log(1 - value) if self.scaling == "ReverseLogarithmic" else value
+
+    def _sampled(self, part: float) -> float:
+        """As `at`; integers have equal shares of a linear range."""
+        if self.integer and self.scaling == "Linear":
+            return math.floor(self.low + part * (self.high - self.low + 1))
+        return self.at(part)
+
+
+Range = Categorical | Numeric
+
+
+def _between(low: float, high: float, part: float) -> float:
+    return low + part * (high - low)
+
+
+def read_ranges(given: Mapping[str, Any]) -> list[Range]:
+    """ParameterRanges, in the order integers, continuous, categorical. BadRequest names a range that can't be."""
+    ranges: list[Range] = [
+        *(_numeric(item, True) for item in given.get("IntegerParameterRanges", [])),
+        *(_numeric(item, False) for item in given.get("ContinuousParameterRanges", [])),
+        *(Categorical(item["Name"], tuple(item["Values"])) for item in given.get("CategoricalParameterRanges", [])),
+    ]
+    if given.get("AutoParameters"):
+        raise BadRequest("ParameterRanges.AutoParameters is not supported locally. Name a range instead")
+    names = [item.name for item in ranges]
+    _check_names(names)
+    return ranges
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise BadRequest(f"A hyperparameter has one range. Received: {name} {names.count(name)} times")
+    if not 1 <= len(names) <= _LIMIT:
+        raise BadRequest(f"A tuning job needs 1 to {_LIMIT} ranges. Received: {len(names)}")
+
+
+def _numeric(given: Mapping[str, str], integer: bool) -> Numeric:
+    name, scaling = given["Name"], given.get("ScalingType", "Auto")
+    try:
+        low, high = (int(text) if integer else float(text) for text in (given["MinValue"], given["MaxValue"]))
+    except ValueError:
+        kind = "whole numbers" if integer else "numbers"
+        raise BadRequest(
+            f"The range of {name} needs {kind}. Received: {given['MinValue']}, {given['MaxValue']}"
+        ) from None
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise BadRequest(f"The range of {name} must have MinValue <= MaxValue. Received: {low}, {high}")
+    if scaling == "Logarithmic" and low <= 0:
+        raise BadRequest(f"The range of {name} must be above 0 for Logarithmic. Received: MinValue {low}")
+    if scaling == "ReverseLogarithmic" and (integer or low < 0 or high >= 1):
+        raise BadRequest(f"ReverseLogarithmic is for continuous 0 <= x < 1. Received: {name} from {low} to {high}")
+    if scaling == "Auto":
+        scaling = "Logarithmic" if low > 0 and high / low >= 10**_AUTO_DECADES else "Linear"
+    return Numeric(name, low, high, scaling, integer)

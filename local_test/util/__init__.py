@@ -1,0 +1,4 @@
+"""Small helpers without knowledge of SageMaker.
+
+Needs the standard library.
+"""

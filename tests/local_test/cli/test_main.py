@@ -1,0 +1,292 @@
+"""The commands as a person runs them: exit codes, one line for what was to be expected, Ctrl-C."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_test.cli.progress import Display
+from local_test.data.channels import Channel
+from local_test.data.fifo_feeder import Fed
+from local_test.util.atomic_files import file_uri
+
+ROOT = Path(__file__).resolve().parents[3]
+# the process runner with a training program of the test's own in the place of the toolkit's
+MAIN = """
+import os, sys
+from pathlib import Path
+import local_test.__main__ as main
+from local_test.runners.process import ProcessRunner
+main.choose = lambda *_: ProcessRunner(os.environ, Path.cwd(), [str(Path("train.py").resolve())])
+sys.exit(main.main())
+"""
+HEAD = f"""#!{sys.executable}
+import os, signal, sys
+from pathlib import Path
+BASE = Path(os.environ['SAGEMAKER_BASE_DIR'])
+"""
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkout's neighbour with prepared data; commands run in it."""
+    for name in ("train", "validation"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / f"data/{name}/{name}-00000.tfrecord").write_bytes(name.encode() * 1000)
+    (tmp_path / "data/dataset.json").write_text("{}")
+    return tmp_path
+
+
+def program(folder: Path, code: str) -> None:
+    (folder / "train.py").write_text(HEAD + code)
+    (folder / "train.py").chmod(0o755)
+
+
+def command(folder: Path, *arguments: str, own: bool = False, **environ: str) -> subprocess.Popen[str]:
+    start = ["-c", MAIN] if own else ["-m", "local_test"]
+    return subprocess.Popen(
+        [sys.executable, *start, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=45)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+def error(folder: Path, *arguments: str, **environ: str) -> str:
+    """The one line on standard error of a command that is refused."""
+    code, out, err = finished(command(folder, *arguments, **environ))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1, err
+    assert not (folder / "jobs").exists()
+    return err
+
+
+def test_a_job_from_the_command_line(folder: Path) -> None:
+    program(
+        folder,
+        "data = BASE / 'input/data'\n"
+        "print(len((data / 'train_0').read_bytes()), (data / 'dataset/dataset.json').read_text())\n"
+        "print('epoch=0 validation:accuracy=0.625000 images/s=10.0')\n"
+        "print((BASE / 'input/config/hyperparameters.json').read_text())\n",
+    )
+    arguments = ("train", "--name", "mine", "--hyperparameter", "epochs=1", "--out", "o")
+    code, out, err = finished(command(folder, *arguments, own=True))
+    assert code == 0, err
+    assert out.splitlines()[:2] == ["5000 {}", "epoch=0 validation:accuracy=0.625000 images/s=10.0"]
+    assert '"epochs":"1"' in out
+    assert "mine: Completed\n" in err
+    assert "validation:accuracy: 0.625\n" in err
+    assert f"Model: {file_uri(folder / 'o/mine/model.tar.gz')}" in err
+    assert json.loads((folder / "o/mine/describe.json").read_text())["TrainingJobStatus"] == "Completed"
+
+
+def test_a_failed_job(folder: Path) -> None:
+    program(folder, "(BASE / 'output/failure').write_text('no records')\nsys.exit(5)")
+    code, _, err = finished(command(folder, "train", own=True))
+    assert code == 1
+    assert "FailureReason: AlgorithmError: no records, exit code: 5\n" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_as_the_service_would(folder: Path, number: signal.Signals) -> None:
+    program(
+        folder,
+        "def leave(*_):\n"
+        "    (BASE / 'model/saved').write_text('x')\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, leave)\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    signal.pause()\n",
+    )
+    process = command(folder, "train", "--name", "j", own=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    code, _, err = finished(process)
+    assert code == 130
+    assert "stopping the job: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills it" in err
+    assert "j: Stopped" in err
+    assert (folder / "jobs/j/model.tar.gz").exists()
+
+
+def test_a_second_ctrl_c_kills(folder: Path) -> None:
+    program(
+        folder,
+        "signal.signal(signal.SIGTERM, lambda *_: print('ignored', flush=True))\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    signal.pause()\n",
+    )
+    process = command(folder, "train", "--name", "j", own=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "ignored\n"
+    process.send_signal(signal.SIGINT)
+    code, _, err = finished(process)
+    assert code == 130
+    assert "killing the job" in err
+
+
+def test_checkpoints_of_the_same_folder_resume(folder: Path) -> None:
+    program(
+        folder,
+        "path = BASE / 'checkpoints/epoch'\n"
+        "print(path.read_text() if path.exists() else 'from the beginning')\n"
+        "path.write_text('from epoch 1')\n",
+    )
+    run = ("train", "--checkpoints", "kept")
+    assert finished(command(folder, *run, own=True))[1] == "from the beginning\n"
+    assert finished(command(folder, *run, own=True))[1] == "from epoch 1\n"
+
+
+Spoil = Callable[[dict[str, Any]], Any]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (
+            lambda job: job.pop("RoleArn"),
+            "Value null at 'roleArn' failed to satisfy constraint: Member must not be null",
+        ),
+        (
+            lambda job: job.update(Hyperparameters={}),
+            "Unknown member 'Hyperparameters' in 'request': did you mean HyperP",
+        ),
+        (lambda job: job.update(HyperParameters={"epochs": 3}), "'hyperParameters.epochs' failed"),
+        (lambda job: job["ResourceConfig"].update(InstanceCount=2), "ResourceConfig.InstanceCount"),
+        (lambda job: job.update(VpcConfig={"SecurityGroupIds": ["sg-1"], "Subnets": ["s-1"]}), "VpcConfig"),
+    ],
+)
+def test_a_bad_job_file(folder: Path, spoil: Spoil, expected: str) -> None:
+    from local_test.request.builder import built_in
+
+    job = built_in()
+    spoil(job)
+    (folder / "job.json").write_text(json.dumps(job))
+    assert expected in error(folder, "train", "--job", "job.json", "--runner", "process")
+
+
+def test_other_bad_requests(folder: Path) -> None:
+    (folder / "job.json").write_text("{not json")
+    assert "The job file is not JSON" in error(folder, "train", "--job", "job.json")
+    assert "The job file can't be read" in error(folder, "train", "--job", "absent.json")
+    assert "there is no such file or folder" in error(folder, "train", "--channel", "train=nowhere")
+    assert "--channel takes NAME=VALUE" in error(folder, "train", "--channel", "train")
+    assert "ResourceConfig.InstanceCount" in error(folder, "train", "--instance-count", "2", "--runner", "process")
+    (folder / "data/train/train-00000.tfrecord").unlink()
+    program(folder, "")
+    code, _, err = finished(command(folder, "train", own=True))
+    assert (code, err.count("\n")) == (2, 1)
+    assert 'No S3 objects found under S3 URL "file:///' in err
+    (folder / "data/train").rmdir()
+    assert "Run python -m dataset prepare" in error(folder, "train")
+
+
+def test_no_engine(folder: Path) -> None:
+    assert "No Docker engine answers" in error(folder, "train", "--runner", "docker", DOCKER_HOST=f"unix://{folder}/no")
+
+
+def test_an_output_folder_that_is_a_file(folder: Path) -> None:
+    program(folder, "")
+    code, _, err = finished(command(folder, "train", "--out", "train.py", own=True))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--out must be a folder" in err
+
+
+def test_usage(folder: Path) -> None:
+    code, _, err = finished(command(folder, "train", "--runner", "podman"))
+    assert code == 2
+    assert "invalid choice: 'podman'" in err
+
+
+def test_feed(folder: Path) -> None:
+    (folder / "fifos").mkdir()
+    process = command(folder, "feed", "data/train", "fifos/train", "--epochs", "2")
+    assert process.stderr
+    assert process.stderr.readline().startswith("fifos/train_0: 1 objects, 5000 bytes an epoch")
+    for n in range(2):
+        reader = subprocess.run(["cat", f"fifos/train_{n}"], cwd=folder, capture_output=True, timeout=20, check=True)
+        assert reader.stdout == b"train" * 1000
+    code, _, err = finished(process)
+    assert (code, err) == (0, "train_0: 5000 bytes fed\ntrain_1: 5000 bytes fed\n")
+    assert list((folder / "fifos").iterdir()) == []
+
+
+def test_feed_ends_at_ctrl_c(folder: Path) -> None:
+    process = command(folder, "feed", "data/train", "train")
+    assert process.stderr
+    process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert finished(process)[0] == 0
+    assert not list(folder.glob("train_*"))
+
+
+def test_feed_has_nothing_or_nowhere(folder: Path) -> None:
+    assert "There is nothing to feed. Received: absent" in error(folder, "feed", "absent", "train")
+    assert "can't make the FIFO" in error(folder, "feed", "data/train", "absent/train")
+
+
+def test_the_bar_does_not_mangle_lines() -> None:
+    """On a terminal: every log line stands alone on its line, whatever the bar did before."""
+    reading, writing = pty.openpty()
+    with os.fdopen(writing, "w") as terminal:
+        display = Display(terminal, terminal)
+        display.watch([Channel("train", "Pipe", "s3://b/t", ()), Channel("validation", "Pipe", "s3://b/v", ())])
+        display.on_fed(Fed("train", 0, 0))
+        display.on_line("epoch=0 train:loss=0.5", "algo-1")
+        display.on_fed(Fed("train", 0, 500))
+        display.on_fed(Fed("validation", 0, 500, "all"))
+        display.on_line("epoch=1 train:loss=0.4", "algo-1")
+        display.on_fed(Fed("train", 0, 900, "all"))
+        display.close()
+    shown = b""
+    while not shown.endswith(b"epoch=1 train:loss=0.4\r\n") and len(shown) < 10_000:
+        try:
+            shown += os.read(reading, 1000)
+        except OSError:  # the terminal is closed
+            break
+    os.close(reading)
+    visible = [line.rsplit("\r", 1)[-1] for line in shown.decode().split("\r\n")]
+    assert "epoch=0 train:loss=0.5" in visible
+    assert "epoch=1 train:loss=0.4" in visible
+    assert "train_0: " in shown.decode()
+    assert "validation_0" not in shown.decode()
+
+
+def test_there_is_no_bar_in_a_file(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w+") as file:
+        display = Display(file, file)
+        display.watch([Channel("train", "Pipe", "s3://b/t", ())])
+        display.on_fed(Fed("train", 0, 10))
+        display.on_line("line", "algo-1")
+        display.close()
+        file.seek(0)
+        assert file.read() == "line\n"
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_a_port_that_is_none_is_a_line(port: str) -> None:
+    command = [sys.executable, "-m", "local_test", "serve", f"--port={port}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"not a port. Received: {port}. Expected: 0 to 65535" in done.stderr

@@ -1,0 +1,277 @@
+"""The real client against a real server of S3's protocol, and local folders."""
+
+import gzip
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+
+from local_test.data.channels import Channel, _gunzip, find_channels
+from local_test.data.fifo_feeder import Feeder
+from local_test.data.object_store import CHUNK_BYTES, Storage, StoredObject, object_name
+from local_test.errors import BadRequest, DataError
+from local_test.util.atomic_files import file_uri
+from tests.local_test.conftest import request_for
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def new_client(endpoint: str) -> Callable[[], Any]:
+    def new() -> Any:
+        return boto3.session.Session("test", "test", region_name="us-east-1").client(
+            "s3", endpoint_url=endpoint, config=Config(retries={"max_attempts": 1})
+        )
+
+    return new
+
+
+@pytest.fixture
+def bucket(new_client: Callable[[], Any], request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A bucket object of the test's own."""
+    client = new_client()
+    name = f"bucket-{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
+    client.create_bucket(Bucket=name)
+    yield lambda key, body: client.put_object(Bucket=name, Key=key, Body=body) and f"s3://{name}"
+    client.close()
+
+
+@pytest.fixture
+def s3(new_client: Callable[[], Any]) -> Iterator[Storage]:
+    store = Storage(new_client)
+    yield store
+    store.close()
+
+
+def test_a_prefix_is_every_matching_key_in_order(bucket: Any, s3: Storage) -> None:
+    for key in ("data/train/b", "data/train/a", "data/train-2/c", "data/train/", "data/validation/d"):
+        root = bucket(key, key.encode())
+    found = s3.objects(f"{root}/data/train")
+    assert [(item.uri, item.name, item.size) for item in found] == [
+        (f"{root}/data/train-2/c", "train-2/c", 14),
+        (f"{root}/data/train/a", "a", 12),
+        (f"{root}/data/train/b", "b", 12),
+    ]
+    assert [item.name for item in s3.objects(f"{root}/data/train/a")] == ["a"]
+
+
+def test_more_objects_than_a_page(bucket: Any, s3: Storage) -> None:
+    for index in range(1005):
+        root = bucket(f"many/{index:04d}", b"")
+    assert [item.name for item in s3.objects(f"{root}/many/")] == [f"{index:04d}" for index in range(1005)]
+
+
+def test_objects_stream_into_a_fifo(bucket: Any, s3: Storage, tmp_path: Path) -> None:
+    contents = {f"train/{name}": os.urandom(2 * CHUNK_BYTES + 7) for name in "ab"}
+    for key, body in contents.items():
+        root = bucket(key, body)
+    channel = Channel("train", "Pipe", f"{root}/train/", tuple(s3.objects(f"{root}/train/")))
+    feeder = Feeder(tmp_path / "train", lambda n: channel.contents(n, s3))
+    feeder.start()
+    for n in range(2):
+        assert feeder.path(n).read_bytes() == b"".join(contents.values())
+    with feeder.path(2).open("rb") as fifo:  # closed early, in the middle of an object
+        fifo.read(10)
+    feeder.stop()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]  # nothing was stored first
+
+
+def test_a_broken_connection_is_taken_up_where_it_broke(bucket: Any, new_client: Callable[[], Any]) -> None:
+    body = os.urandom(3 * CHUNK_BYTES)
+    root = bucket("object", body)
+    ranges: list[str | None] = []
+
+    class Breaking:
+        """A client whose first two answers break off."""
+
+        def __init__(self) -> None:
+            self._client = new_client()
+
+        def get_object(self, **arguments: Any) -> Any:
+            ranges.append(arguments.get("Range"))
+            response = self._client.get_object(**arguments)
+            if len(ranges) < 3:
+                response["Body"] = _BreaksAfter(response["Body"], CHUNK_BYTES // 2)
+            return response
+
+        def close(self) -> None:
+            self._client.close()
+
+    store = Storage(Breaking)
+    found = b"".join(store.chunks(StoredObject(f"{root}/object", "object", len(body))))
+    store.close()
+    assert found == body
+    assert ranges == [None, f"bytes={CHUNK_BYTES // 2}-", f"bytes={CHUNK_BYTES}-"]
+
+
+class _BreaksAfter:
+    def __init__(self, body: Any, size: int) -> None:
+        self._body, self._left = body, size
+
+    def read(self, size: int) -> bytes:
+        from botocore.exceptions import ReadTimeoutError
+
+        if not self._left:
+            raise ReadTimeoutError(endpoint_url="http://s3")
+        chunk = self._body.read(min(size, self._left))
+        self._left -= len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        self._body.close()
+
+
+def test_a_missing_object_and_a_missing_bucket(bucket: Any, s3: Storage) -> None:
+    root = bucket("there", b"")
+    with pytest.raises(DataError, match=r"/absent can't be read: .*does not exist"):
+        list(s3.chunks(StoredObject(f"{root}/absent", "absent", 1)))
+    with pytest.raises(DataError, match="bucket does not exist"):
+        s3.objects("s3://no-such-bucket-here/x")
+
+
+def test_a_channel_without_objects_names_its_uri(bucket: Any, s3: Storage, tmp_path: Path) -> None:
+    root = bucket("other/a", b"")
+    request = request_for("job", tmp_path, {"train": tmp_path})
+    source = request["InputDataConfig"][0]["DataSource"]["S3DataSource"]
+    source["S3Uri"] = f"{root}/train/"
+    with pytest.raises(
+        BadRequest, match=f'No S3 objects found under S3 URL "{root}/train/" given in input data source'
+    ):
+        find_channels(request, s3)
+    source["S3Uri"] = "s3://no-such-bucket-here/train/"
+    with pytest.raises(BadRequest, match=r"Error message from S3: .*bucket does not exist"):
+        find_channels(request, s3)
+    (tmp_path / "empty").mkdir()
+    source["S3Uri"] = file_uri(tmp_path / "empty")
+    with pytest.raises(BadRequest, match="No S3 objects found"):
+        find_channels(request, s3)
+
+
+def test_an_endpoint_that_does_not_answer_is_one_line() -> None:
+    def dead() -> Any:
+        session = boto3.session.Session("test", "test", region_name="us-east-1")
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=2)
+        return session.client("s3", endpoint_url="http://127.0.0.1:1", config=config)
+
+    store = Storage(dead)
+    with pytest.raises(DataError, match="Could not connect"):
+        store.objects("s3://bucket/x")
+    store.close()
+
+
+def test_download_and_put_are_whole(bucket: Any, s3: Storage, tmp_path: Path) -> None:
+    root = bucket("a", b"content")
+    s3.download(StoredObject(f"{root}/a", "a", 7), tmp_path / "deep/a")
+    assert (tmp_path / "deep/a").read_bytes() == b"content"
+    s3.put(tmp_path / "deep/a", f"{root}/b")
+    assert b"".join(s3.chunks(StoredObject(f"{root}/b", "b", 7))) == b"content"
+    s3.put(tmp_path / "deep/a", file_uri(tmp_path / "put here/b"))
+    assert [path.name for path in (tmp_path / "put here").iterdir()] == ["b"]
+
+
+def test_local_folders_are_listed_like_prefixes(tmp_path: Path, storage: Storage) -> None:
+    for name in ("b/2", "a", "b/1 x", "Z"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "dangling").symlink_to("nowhere")
+    found = storage.objects(file_uri(tmp_path))
+    assert [item.name for item in found] == ["Z", "a", "b/1 x", "b/2"]
+    assert [b"".join(storage.chunks(item)).decode() for item in found] == ["Z", "a", "b/1 x", "b/2"]
+
+
+def test_one_client_however_many_threads_ask_first(new_client: Callable[[], Any], bucket: Any) -> None:
+    made: list[Any] = []
+
+    def counted() -> Any:
+        made.append(new_client())
+        return made[-1]
+
+    root, store = bucket("a", b""), Storage(counted)
+    threads = [threading.Thread(target=store.objects, args=(root,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store.close()
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key", "name"),
+    [
+        ("d/t/", "d/t/a", "a"),
+        ("d/t", "d/t/x/a", "x/a"),
+        ("d/t", "d/t", "t"),
+        ("d/t", "d/tx/a", "tx/a"),
+        ("", "a/b", "a/b"),
+    ],
+)
+def test_where_file_mode_puts_an_object(prefix: str, key: str, name: str) -> None:
+    assert object_name(prefix, key) == name
+
+
+def test_a_key_that_would_leave_the_folder() -> None:
+    with pytest.raises(DataError, match="leaves the channel's folder"):
+        object_name("d/", "d/../../etc/passwd")
+
+
+@given(st.lists(st.binary(max_size=200), min_size=1, max_size=4), st.integers(1, 50))
+def test_gzip_is_the_same_wherever_chunks_end(members: list[bytes], size: int) -> None:
+    packed = b"".join(gzip.compress(member) for member in members)
+    chunks = (packed[start : start + size] for start in range(0, len(packed), size))
+    assert b"".join(_gunzip(chunks, "x")) == b"".join(members)
+
+
+def test_gzip_is_decompressed_in_bounded_pieces() -> None:
+    pieces = list(_gunzip(iter([gzip.compress(bytes(20 * CHUNK_BYTES))]), "x"))
+    assert sum(map(len, pieces)) == 20 * CHUNK_BYTES
+    assert max(map(len, pieces)) <= CHUNK_BYTES
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"plain text", "x is not gzip"), (gzip.compress(b"abc" * 99)[:-9], "x is truncated")]
+)
+def test_bad_gzip(data: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        list(_gunzip(iter([data]), "x"))
+
+
+@given(st.integers(0, 30), st.integers(-(2**63), 2**63 - 1))
+def test_shuffle_re_orders_objects_by_seed_and_epoch(count: int, seed: int) -> None:
+    objects = tuple(StoredObject(f"s3://b/{index}", str(index), 1) for index in range(count))
+    channel = Channel("c", "Pipe", "s3://b", objects, shuffle_seed=seed)
+    assert sorted(channel.order(0), key=lambda item: int(item.name)) == list(objects)
+    assert channel.order(3) == channel.order(3)
+    if count > 20:
+        assert channel.order(0) != channel.order(1)
+    assert Channel("c", "Pipe", "s3://b", objects).order(5) == list(objects)
+
+
+def test_channel_defaults_and_modes(tmp_path: Path, storage: Storage, data: Path) -> None:
+    request = request_for("job", tmp_path, {"train": data, "labels": data})
+    request["InputDataConfig"][1] |= {"InputMode": "File", "ContentType": "x/y", "ShuffleConfig": {"Seed": 3}}
+    train, labels = find_channels(request, storage)
+    assert (train.mode, train.distribution, train.size, train.content_type) == ("Pipe", "FullyReplicated", 30, None)
+    assert (labels.mode, labels.content_type, labels.shuffle_seed) == ("File", "x/y", 3)
+    request["InputDataConfig"][1]["CompressionType"] = "Gzip"
+    with pytest.raises(BadRequest, match=r"Channel labels: CompressionType Gzip needs input mode Pipe. Received: File"):
+        find_channels(request, storage)
+    request["InputDataConfig"][1]["ChannelName"] = "train"
+    with pytest.raises(BadRequest, match=r"Channel names must be unique. Received: train 2 times"):
+        find_channels(request, storage)

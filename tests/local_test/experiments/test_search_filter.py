@@ -1,0 +1,108 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_test.errors import BadRequest
+from local_test.experiments.search_filter import matches, sort_key
+
+ENTITY: dict[str, Any] = {
+    "TrialComponentName": "part-1",
+    "DisplayName": "Part",
+    "CreationTime": datetime(2026, 1, 2, tzinfo=UTC),
+    "Parameters": {"SageMaker.InstanceCount": {"NumberValue": 2.0}, "optimizer": {"StringValue": "adam"}},
+    "Source": {"SourceArn": "arn:…:training-job/tuning-1-003"},
+    "Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}],
+    "Parents": [{"TrialName": "t", "ExperimentName": "e"}],
+    "Metrics": [{"MetricName": "validation:acc.top", "Max": 0.75, "Last": 0.5}],
+    "Flag": True,
+}
+
+
+def condition(name: str, operator: str | None, value: str | None) -> dict[str, str]:
+    found = {"Name": name, "Operator": operator, "Value": value}
+    return {key: item for key, item in found.items() if item is not None}
+
+
+@pytest.mark.parametrize(
+    ("name", "operator", "value", "expected"),
+    [
+        ("DisplayName", None, "Part", True),
+        ("DisplayName", "Equals", "part", False),
+        ("DisplayName", "NotEquals", "Part", False),
+        ("DisplayName", "NotEquals", "part", True),
+        ("Nothing", "Equals", "x", False),
+        ("Nothing", "NotEquals", "x", True),
+        ("Nothing", "Exists", None, False),
+        ("Nothing", "NotExists", None, True),
+        ("Source.SourceArn", "Contains", "tuning-1", True),
+        ("Source.SourceArn", "Contains", "tuning-2", False),
+        ("Parameters.SageMaker.InstanceCount", "Equals", "2", True),
+        ("Parameters.SageMaker.InstanceCount", "LessThan", "2", False),
+        ("Parameters.SageMaker.InstanceCount", "LessThanOrEqualTo", "2.0", True),
+        ("Parameters.optimizer", "In", "sgd, adam", True),
+        ("Parameters.optimizer", "In", "sgd,rmsprop", False),
+        ("Tags.Key", "Equals", "b", True),
+        ("Tags.Key", "Equals", "c", False),
+        ("Parents.ExperimentName", "Equals", "e", True),
+        ("Metrics.validation:acc.top.max", "GreaterThan", "0.7", True),
+        ("Metrics.validation:acc.top.Last", "GreaterThanOrEqualTo", "0.7", False),
+        ("CreationTime", "GreaterThan", "2026-01-01", True),
+        ("CreationTime", "LessThan", "2026-01-02T00:00:01+00:00", True),
+        ("Flag", "Equals", "TRUE", True),
+    ],
+)
+def test_one_filter(name: str, operator: str | None, value: str | None, expected: bool) -> None:
+    assert matches(ENTITY, {"Filters": [condition(name, operator, value)]}) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "operator", "value", "message"),
+    [
+        ("DisplayName", "GreaterThan", "a", "for a property that is text"),
+        ("Flag", "Equals", "yes", "compared with true or false"),
+        ("CreationTime", "LessThan", "yesterday", "compared with a time"),
+        ("Parameters.SageMaker.InstanceCount", "Equals", "two", "compared with a number"),
+        ("DisplayName", "Exists", "x", "takes no Value"),
+        ("DisplayName", "Contains", None, "needs a Value"),
+    ],
+)
+def test_a_filter_that_is_none(name: str, operator: str, value: str | None, message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        matches(ENTITY, {"Filters": [condition(name, operator, value)]})
+
+
+def test_nested_filters_hold_for_one_item() -> None:
+    def both(key: str, value: str) -> bool:
+        inner = [condition("Tags.Key", "Equals", key), condition("Tags.Value", "Equals", value)]
+        return matches(ENTITY, {"NestedFilters": [{"NestedPropertyName": "Tags", "Filters": inner}]})
+
+    assert both("a", "1")
+    assert not both("a", "2")
+
+
+def test_and_or_and_what_is_inside() -> None:
+    yes, no = condition("DisplayName", "Equals", "Part"), condition("DisplayName", "Equals", "other")
+    assert not matches(ENTITY, {"Filters": [yes, no]})
+    assert matches(ENTITY, {"Filters": [yes, no], "Operator": "Or"})
+    assert matches(ENTITY, {"SubExpressions": [{"Filters": [yes, no], "Operator": "Or"}, {"Filters": [yes]}]})
+    assert not matches(ENTITY, {"SubExpressions": [{"Filters": [no]}, {"Filters": [yes]}]})
+    assert matches(ENTITY, {})
+    with pytest.raises(BadRequest, match="at most 20 conditions"):
+        matches(ENTITY, {"Filters": [yes] * 21})
+
+
+VALUES = st.none() | st.floats(allow_nan=False) | st.text(max_size=3) | st.datetimes(timezones=st.just(UTC))
+
+
+@given(st.lists(VALUES, max_size=8))
+def test_whatever_a_property_holds_it_can_be_ordered(values: list[Any]) -> None:
+    entities = [
+        {"Name": str(n), **({} if value is None else {"Property": value})} for n, value in enumerate(values)
+    ]  # fmt: skip
+    key = sort_key("Property", "Name")
+    ordered = sorted(entities, key=key)
+    assert sorted(map(key, entities)) == [key(entity) for entity in ordered]
+    assert len({key(entity) for entity in entities}) == len(entities)

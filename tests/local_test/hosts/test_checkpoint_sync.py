@@ -1,0 +1,96 @@
+import threading
+from pathlib import Path
+
+import pytest
+
+from local_test.data.object_store import Storage
+from local_test.errors import DataError
+from local_test.hosts.checkpoint_sync import Checkpoints
+from local_test.util.atomic_files import file_uri
+
+
+class Watched(Storage):
+    """Tells what was copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copied: list[str] = []
+        self.changed = threading.Condition()
+        self.broken = False
+
+    def put(self, source: Path, uri: str) -> None:
+        if self.broken:
+            raise DataError("no space")
+        super().put(source, uri)
+        with self.changed:
+            self.copied.append(uri.rsplit("/", 1)[1])
+            self.changed.notify_all()
+
+    def wait_for(self, name: str) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: name in self.copied, 20)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "here").mkdir()
+    return tmp_path / "here"
+
+
+def sync(here: Path, there: Path, storage: Storage, problems: list[Exception] | None = None) -> Checkpoints:
+    heard = [] if problems is None else problems
+    return Checkpoints(here, file_uri(there), storage, heard.append, seconds=0.02)
+
+
+def test_copied_while_the_job_runs_and_at_its_end(here: Path, tmp_path: Path) -> None:
+    storage = Watched()
+    checkpoints = sync(here, tmp_path / "there", storage)
+    assert checkpoints.restore(lambda: None) == []
+    checkpoints.start()
+    (here / "epoch").mkdir()
+    (here / "epoch/1").write_text("one")
+    storage.wait_for("1")
+    assert (tmp_path / "there/epoch/1").read_text() == "one"
+    (here / "epoch/1").write_text("one, again")
+    (here / "last").write_text("last")
+    checkpoints.stop()
+    assert (tmp_path / "there/epoch/1").read_text() == "one, again"
+    assert (tmp_path / "there/last").read_text() == "last"
+
+
+def test_restored_and_not_copied_back_unchanged(here: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    (there / "deep").mkdir(parents=True)
+    (there / "deep/state").write_text("epoch 3")
+    (there / "deep/.state.7.part").write_text("cut short")
+    storage = Watched()
+    checkpoints = sync(here, there, storage)
+    assert [item.name for item in checkpoints.restore(lambda: None)] == ["deep/state"]
+    assert [path.name for path in (here / "deep").iterdir()] == ["state"]
+    checkpoints.start()
+    checkpoints.stop()
+    assert storage.copied == []
+
+
+def test_what_the_program_removes_stays_where_it_was_copied_to(here: Path, tmp_path: Path) -> None:
+    storage = Watched()
+    checkpoints = sync(here, tmp_path / "there", storage)
+    checkpoints.start()
+    (here / "old").write_text("x")
+    storage.wait_for("old")
+    (here / "old").unlink()
+    checkpoints.stop()
+    assert (tmp_path / "there/old").exists()
+
+
+def test_a_copy_that_fails_is_told_tried_again_and_fails_at_the_end(here: Path, tmp_path: Path) -> None:
+    storage, problems, told = Watched(), [], threading.Event()
+    storage.broken = True
+    checkpoints = Checkpoints(
+        here, file_uri(tmp_path / "there"), storage, lambda error: (problems.append(error), told.set()), 0.02
+    )
+    checkpoints.start()
+    (here / "a").write_text("x")
+    assert told.wait(20)
+    with pytest.raises(DataError, match="no space"):
+        checkpoints.stop()

@@ -1,0 +1,181 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_test.errors import BadRequest
+from local_test.request.builder import Options, build, built_in, pairs, read_job, timed_name
+from local_test.request.support import check_request
+from local_test.request.validation import validate
+from local_test.util.atomic_files import file_uri, local_path
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
+LAUNCH = Path(__file__).resolve().parents[3] / "launch/training_job.json"
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    for name in ("train", "validation"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    (tmp_path / "data/dataset.json").write_text("{}")
+    return tmp_path / "data"
+
+
+def places(request: dict[str, Any]) -> dict[str, str]:
+    return {c["ChannelName"]: c["DataSource"]["S3DataSource"]["S3Uri"] for c in request["InputDataConfig"]}
+
+
+@pytest.mark.parametrize("job", ["built-in", "launch"])
+def test_the_default_jobs_become_valid_local_requests(job: str, prepared: Path, tmp_path: Path) -> None:
+    if job == "launch" and not LAUNCH.exists():
+        pytest.skip("no launch/training_job.json")
+    source = built_in() if job == "built-in" else read_job(LAUNCH)
+    request = build(source, Options(), tmp_path / "jobs", NOW, prepared)
+    check_request(request)
+    assert places(request) == {
+        "train": file_uri(prepared / "train"),
+        "validation": file_uri(prepared / "validation"),
+        "dataset": file_uri(prepared / "dataset.json"),
+    }
+    assert request["InputDataConfig"][2]["InputMode"] == "File"
+    assert request["TrainingJobName"] == "cv-keras-cifar10-2026-01-02-03-04-05-678"
+    assert request["OutputDataConfig"]["S3OutputPath"] == file_uri(tmp_path / "jobs")
+    checkpoints = tmp_path / "jobs" / request["TrainingJobName"] / "checkpoints"
+    assert request["CheckpointConfig"]["S3Uri"] == file_uri(checkpoints)
+    assert "<" not in json.dumps({**request, "AlgorithmSpecification": None})
+
+
+def test_options_are_laid_over_the_job(prepared: Path, tmp_path: Path) -> None:
+    options = Options(
+        image="mine:1",
+        name="fixed",
+        input_mode="FastFile",
+        hyperparameters={"epochs": "2"},
+        environment={"A": "b"},
+        instance_count=3,
+        checkpoints=tmp_path / "ck pt",
+        max_runtime=60,
+    )
+    request = build(built_in(), options, tmp_path, NOW, prepared)
+    validate(request)
+    assert request["TrainingJobName"] == "fixed"
+    assert request["AlgorithmSpecification"]["TrainingImage"] == "mine:1"
+    assert request["AlgorithmSpecification"]["TrainingInputMode"] == "FastFile"
+    assert request["InputDataConfig"][2]["InputMode"] == "File"
+    assert (request["HyperParameters"], request["Environment"]) == ({"epochs": "2"}, {"A": "b"})
+    assert request["ResourceConfig"]["InstanceCount"] == 3
+    assert request["StoppingCondition"]["MaxRuntimeInSeconds"] == 60
+    assert local_path(request["CheckpointConfig"]["S3Uri"]) == tmp_path / "ck pt"
+
+
+def test_a_channel_that_spells_out_the_jobs_mode_follows_it(prepared: Path, tmp_path: Path) -> None:
+    job = built_in()
+    job["InputDataConfig"][0]["InputMode"] = "Pipe"
+    request = build(job, Options(input_mode="File"), tmp_path, NOW, prepared)
+    assert request["InputDataConfig"][0]["InputMode"] == "File"
+
+
+def test_an_overridden_channel_keeps_its_other_members_and_a_new_one_is_added(prepared: Path, tmp_path: Path) -> None:
+    job = built_in()
+    job["InputDataConfig"][0]["ContentType"] = "application/x-tfrecord"
+    options = Options(channels={"train": "s3://bucket/own/", "extra": str(prepared)})
+    request = build(job, options, tmp_path, NOW, prepared)
+    assert request["InputDataConfig"][0]["ContentType"] == "application/x-tfrecord"
+    assert places(request)["train"] == "s3://bucket/own/"
+    assert places(request)["extra"] == file_uri(prepared)
+    validate(request)
+
+
+def test_what_lies_beside_an_own_train_folder_is_taken_with_it(prepared: Path, tmp_path: Path) -> None:
+    own = prepared.rename(tmp_path / "own")
+    request = build(built_in(), Options(channels={"train": str(own / "train")}), tmp_path, NOW, tmp_path / "absent")
+    assert places(request)["validation"] == file_uri(own / "validation")
+    assert places(request)["dataset"] == file_uri(own / "dataset.json")
+
+
+def test_without_dataset_json_there_is_no_such_channel(prepared: Path, tmp_path: Path) -> None:
+    (prepared / "dataset.json").unlink()
+    request = build(built_in(), Options(), tmp_path, NOW, prepared)
+    assert list(places(request)) == ["train", "validation"]
+
+
+def test_data_that_is_not_prepared(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadRequest, match=r"there is no .*train. Run python -m dataset prepare, or name it with --channel"
+    ):
+        build(built_in(), Options(), tmp_path, NOW, tmp_path / "data")
+
+
+def test_a_path_that_is_not_there(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"Channel train: there is no such file or folder. Received: nowhere"):
+        build(built_in(), Options(channels={"train": "nowhere"}), tmp_path, NOW, prepared)
+
+
+def test_a_channel_without_a_local_place(prepared: Path, tmp_path: Path) -> None:
+    job = built_in()
+    job["InputDataConfig"][0]["ChannelName"] = "pictures"
+    with pytest.raises(BadRequest, match=r"Name it with --channel pictures=PATH"):
+        build(job, Options(), tmp_path, NOW, prepared)
+
+
+def test_a_placeholder_that_stays(prepared: Path, tmp_path: Path) -> None:
+    job = {**built_in(), "Environment": {"BUCKET": "<bucket>"}}
+    with pytest.raises(BadRequest, match=r"Environment.BUCKET has a placeholder that has no local value"):
+        build(job, Options(), tmp_path, NOW, prepared)
+
+
+def test_a_jobs_own_name_is_kept(prepared: Path, tmp_path: Path) -> None:
+    assert (
+        build({**built_in(), "TrainingJobName": "mine"}, Options(), tmp_path, NOW, prepared)["TrainingJobName"]
+        == "mine"
+    )
+
+
+@given(st.from_regex(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", fullmatch=True))
+def test_a_timed_name_is_always_a_valid_one(base: str) -> None:
+    name = timed_name(base, NOW)
+    assert len(name) <= 63
+    assert name.endswith("-2026-01-02-03-04-05-678")
+    validate({**build_valid(), "TrainingJobName": name})
+
+
+def build_valid() -> dict[str, Any]:
+    from tests.local_test.conftest import request_for
+
+    return request_for("x", Path("/out"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "not JSON"), ("[]", "must hold one CreateTrainingJob request. Received: .*, a list"), ("", "not JSON")],
+)
+def test_a_bad_job_file(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(text)
+    with pytest.raises(BadRequest, match=message):
+        read_job(tmp_path / "job.json")
+
+
+def test_a_job_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"can't be read: No such file or directory. Received: .*job.json"):
+        read_job(tmp_path / "job.json")
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(built_in())), st.none() | st.integers() | st.text() | st.lists(st.none()))
+)
+def test_wrong_types_reach_validation(members: dict[str, Any]) -> None:
+    """Whatever a job file holds, building leaves it for validation to say what is wrong."""
+    try:
+        validate(build({**built_in(), **members}, Options(input_mode="File"), Path("/out"), NOW, Path("/absent")))
+    except BadRequest as error:
+        assert str(error)
+
+
+def test_pairs() -> None:
+    assert pairs("--env", ["A=b=c", "D="]) == {"A": "b=c", "D": ""}
+    with pytest.raises(BadRequest, match=r"--env takes NAME=VALUE. Received: A"):
+        pairs("--env", ["A"])

@@ -1,0 +1,113 @@
+"""Every constraint comes from botocore's model; the wording is the service's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_test.errors import BadRequest
+from local_test.request.validation import service_model, validate
+from tests.local_test.conftest import request_for
+
+REQUEST = request_for("job-1", Path("/out"), {"train": Path("/data")})
+
+
+def message(**members: Any) -> str:
+    with pytest.raises(BadRequest) as caught:
+        validate({**REQUEST, **members})
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_valid_request_with_local_uris_passes() -> None:
+    validate(REQUEST)
+
+
+def test_a_name_that_does_not_match() -> None:
+    assert message(TrainingJobName="a_b") == (
+        "1 validation error detected: Value 'a_b' at 'trainingJobName' failed to satisfy constraint: "
+        "Member must satisfy regular expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
+    )
+
+
+def test_a_missing_member() -> None:
+    request = {key: value for key, value in REQUEST.items() if key != "RoleArn"}
+    with pytest.raises(
+        BadRequest, match="Value null at 'roleArn' failed to satisfy constraint: Member must not be null"
+    ):
+        validate(request)
+
+
+def test_an_unknown_member_names_the_nearest() -> None:
+    assert "Unknown member 'HyperParameter' in 'request': did you mean HyperParameters?" in message(HyperParameter={})
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        (
+            {"HyperParameters": {"epochs": 10}},
+            "Value '10' at 'hyperParameters.epochs' .* must be a string, not integer",
+        ),
+        ({"HyperParameters": []}, "must be a structure|must be a map"),
+        ({"HyperParameters": {"k": "v" * 2501}}, "length less than or equal to 2500"),
+        ({"HyperParameters": {str(i): "" for i in range(101)}}, "length less than or equal to 100"),
+        ({"EnableNetworkIsolation": "yes"}, "must be a boolean, not string"),
+        (
+            {"StoppingCondition": {"MaxRuntimeInSeconds": 0}},
+            "'stoppingCondition.maxRuntimeInSeconds' .* greater than or equal to 1",
+        ),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": True}}, "must be a integer, not boolean"),
+        ({"AlgorithmSpecification": {"TrainingInputMode": "Stream"}}, r"enum value set: \[Pipe, File, FastFile\]"),
+        ({"InputDataConfig": []}, "'inputDataConfig' .* length greater than or equal to 1"),
+        ({"InputDataConfig": [{"ChannelName": "a b"}]}, "2 validation errors .*inputDataConfig.1.member.dataSource"),
+        ({"OutputDataConfig": {"S3OutputPath": "gs://x"}}, "'outputDataConfig.s3OutputPath'"),
+        ({"TrainingJobName": None}, "must be a string, not null"),
+        ({"Tags": [{"Key": "a", "Value": "ä ü"}, {"Key": "#", "Value": ""}]}, "'tags.2.member.key'"),
+    ],
+)
+def test_each_kind_of_constraint(members: dict[str, Any], expected: str) -> None:
+    import re
+
+    assert re.search(expected, message(**members)), message(**members)
+
+
+def test_a_request_that_is_no_object() -> None:
+    with pytest.raises(BadRequest, match="must be a structure, not list"):
+        validate([])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.sampled_from([*sorted(REQUEST), "Tags", "HyperParameters", "Nonsense"]), json_values))
+def test_no_json_object_makes_it_fall_over(members: dict[str, Any]) -> None:
+    try:
+        validate({**REQUEST, **members})
+    except BadRequest as error:
+        assert "validation error" in str(error)
+
+
+def test_every_pattern_of_the_operation_compiles() -> None:
+    from local_test.request.validation import _compiled
+
+    patterns: set[str] = set()
+
+    def collect(shape: Any, seen: frozenset[str]) -> None:
+        if "pattern" in shape.metadata:
+            patterns.add(shape.metadata["pattern"])
+        if shape.name not in seen:
+            children = list(getattr(shape, "members", {}).values())
+            children += [getattr(shape, name) for name in ("member", "key", "value") if hasattr(shape, name)]
+            for child in children:
+                collect(child, seen | {shape.name})
+
+    collect(service_model().operation_model("CreateTrainingJob").input_shape, frozenset())
+    assert len(patterns) > 20
+    for pattern in patterns:
+        _compiled(pattern)

@@ -1,0 +1,187 @@
+"""The whole service: real containers, hosts that find each other, interruptions, the commands for a running server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_test.runners.docker import LABEL
+from local_test.training.spot import TAG
+from tests.support.served import BUCKET, ROOT, WAIT, Served, ended, printed, request
+
+pytestmark = pytest.mark.timeout(90)
+ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"
+
+
+def job(name: str, shell: str, *arguments: Any, **members: Any) -> dict[str, Any]:
+    wanted = request(name, shell, *arguments, **members)
+    wanted["AlgorithmSpecification"]["TrainingImage"] = ECR
+    return wanted
+
+
+@pytest.fixture
+def images(tmp_path: Path, image: str) -> list[str]:
+    (tmp_path / "images.json").write_text(json.dumps({ECR: image}))
+    return ["--runner", "docker", "--images", "images.json"]
+
+
+@pytest.mark.docker
+def test_a_container_reads_its_fifo_and_reaches_s3(tmp_path: Path, images: list[str]) -> None:
+    with Served(tmp_path, *images, own=False) as served:
+        s3, sagemaker = served.client("s3"), served.client("sagemaker")
+        s3.create_bucket(Bucket=BUCKET, ACL="public-read")
+        s3.put_object(Bucket=BUCKET, Key="data/a", Body=b"content", ACL="public-read")
+        shell = (
+            "cat /opt/ml/input/data/train_0; echo; bash -c '"
+            "place=${AWS_ENDPOINT_URL#http://}; exec 3<>/dev/tcp/${place%:*}/${place#*:}; "
+            'printf "GET /test-bucket/data/a HTTP/1.0\\r\\n\\r\\n" >&3; tail -n 1 <&3\''
+        )
+        sagemaker.create_training_job(**job("first", shell, {"train": f"s3://{BUCKET}/data/"}))
+        description = ended(sagemaker, "first")
+        log = (served.root / "training/first/logs/algo-1.log").read_text()
+        assert description["TrainingJobStatus"] == "Completed", (description.get("FailureReason"), log)
+        assert description["AlgorithmSpecification"]["TrainingImage"] == ECR
+        assert log.split() == ["content", "content"]
+        wrong = request("second")
+        with pytest.raises(sagemaker.exceptions.ClientError, match="There is no image image on this machine"):
+            sagemaker.create_training_job(**wrong)
+        assert "Traceback" not in served.end()
+
+
+@pytest.mark.docker
+def test_containers_of_a_killed_server_are_removed(tmp_path: Path, images: list[str], docker_engine: Any) -> None:
+    def left() -> list[Any]:
+        found = docker_engine.containers.list(all=True, filters={"label": f"{LABEL}=left"})
+        return [item for item in found if str(tmp_path) in str(item.attrs["Mounts"])]
+
+    with Served(tmp_path, *images, own=False) as first:
+        first.client("s3").create_bucket(Bucket=BUCKET)
+        first.client("sagemaker").create_training_job(**job("left", "echo ready; sleep 600"))
+        printed(first, "left", "ready")
+        first.end(signal.SIGKILL)
+    assert len(left()) == 1
+    with Served(tmp_path, *images, own=False) as second:
+        description = second.client("sagemaker").describe_training_job(TrainingJobName="left")
+        assert description["TrainingJobStatus"] == "Failed"
+        assert left() == []
+
+
+def test_an_interruption_by_command_and_by_tag(tmp_path: Path) -> None:
+    code = (
+        "if (BASE / 'checkpoints/c').exists(): print('resumed', flush=True); sys.exit(0)\n"
+        "(BASE / 'checkpoints/c').write_text('x')\n" + WAIT
+    )
+    spot = {
+        "EnableManagedSpotTraining": True,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60},
+    }
+    with Served(tmp_path) as served:
+        s3, sagemaker = served.client("s3"), served.client("sagemaker")
+        s3.create_bucket(Bucket=BUCKET)
+        for name, tags in (("by-tag", [{"Key": TAG, "Value": "0.2"}]), ("by-command", [])):
+            kept = {"S3Uri": f"s3://{BUCKET}/{name}/"}
+            sagemaker.create_training_job(**request(name, code, CheckpointConfig=kept, Tags=tags, **spot))
+        printed(served, "by-command", "ready")
+        assert run(served, "interrupt", "by-command") == (0, "", "")
+        for name in ("by-tag", "by-command"):
+            description = ended(sagemaker, name)
+            states = [step["Status"] for step in description["SecondaryStatusTransitions"]]
+            assert states[2:5] == ["Training", "Interrupted", "Starting"], name
+            assert description["TrainingJobStatus"] == "Completed"
+            assert (served.root / f"training/{name}/logs/algo-1.log").read_text().splitlines()[-1] == "resumed"
+        streams = served.client("logs").describe_log_streams(
+            logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="by-command/"
+        )["logStreams"]
+        assert len(streams) >= 1
+        code, out, err = run(served, "interrupt", "by-command")
+        assert (code, err) == (
+            2,
+            "local_test: The request was rejected because the training job is in status Completed.\n",
+        )
+        code, out, err = run(served, "jobs")
+        assert (code, err) == (0, "")
+        assert [line.split()[2:] for line in out.splitlines()] == [["by-command", "Completed"], ["by-tag", "Completed"]]
+        assert run(served, "stop", "none") == (2, "", "local_test: Requested resource not found.\n")
+        bad = [{"Key": TAG, "Value": "soon"}]
+        with pytest.raises(sagemaker.exceptions.ClientError, match=r"must be a number\. Received: soon"):
+            sagemaker.create_training_job(**request("bad", Tags=bad, **spot))
+    assert "No server answers. Received: http://" in run(served, "stop", "by-tag")[2]
+
+
+def run(served: Served, *arguments: str) -> tuple[int, str, str]:
+    """(exit code, output, error) of a command that speaks to the server."""
+    done = subprocess.run(
+        [sys.executable, "-m", "local_test", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **served.exports},
+        capture_output=True,
+        text=True,
+        timeout=40,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def hosts_job(name: str, shell: str, channels: dict[str, str], count: int, **members: Any) -> dict[str, Any]:
+    wanted = job(name, shell, channels, **members)
+    wanted["ResourceConfig"]["InstanceCount"] = count
+    for channel in wanted.get("InputDataConfig", []):
+        channel["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
+    return wanted
+
+
+@pytest.mark.docker
+def test_two_hosts_get_disjoint_halves_and_find_each_other(
+    tmp_path: Path, images: list[str], docker_engine: Any
+) -> None:
+    with Served(tmp_path, *images, own=False) as served:
+        s3, sagemaker = served.client("s3"), served.client("sagemaker")
+        s3.create_bucket(Bucket=BUCKET)
+        for n in range(5):
+            s3.put_object(Bucket=BUCKET, Key=f"data/{n}", Body=f"{n}\n".encode())
+        shell = (
+            "cat /opt/ml/input/data/train_0; me=${HOSTNAME:-$(cat /etc/hostname)}; "
+            "for h in algo-1 algo-2; do n=0; until getent ahostsv4 $h >/dev/null; do "
+            "n=$((n+1)); [ $n -lt 100 ] || exit 9; sleep 0.1; done; echo found $h; done; "
+            "echo $me > /opt/ml/model/$me; echo $me > /opt/ml/model/same; "
+            # both must be there at once: a host that has ended resolves no more
+            "sleep 2"
+        )
+        for isolated in (False, True):
+            name = f"pair-{isolated}"
+            wanted = hosts_job(name, shell, {"train": f"s3://{BUCKET}/data/"}, 2, EnableNetworkIsolation=isolated)
+            sagemaker.create_training_job(**wanted)
+            description = ended(sagemaker, name)
+            logs = [(served.root / f"training/{name}/logs/algo-{n}.log").read_text().split() for n in (1, 2)]
+            assert description["TrainingJobStatus"] == "Completed", (description, logs)
+            assert logs[0] == ["0", "2", "4", "found", "algo-1", "found", "algo-2"]
+            assert logs[1] == ["1", "3", "found", "algo-1", "found", "algo-2"]
+            with tarfile.open(served.root / f"training/{name}/model.tar.gz") as tar:
+                assert sorted(tar.getnames()) == ["algo-1", "algo-2", "same"]
+                assert tar.extractfile("same").read() == b"algo-1\n"  # the first host leads
+            streams = served.client("logs").describe_log_streams(
+                logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=f"{name}/"
+            )["logStreams"]
+            assert sorted(item["logStreamName"].split("/")[1][:6] for item in streams) == ["algo-1", "algo-2"]
+    assert docker_engine.networks.list(filters={"label": f"{LABEL}=pair-False"}) == []
+
+
+@pytest.mark.docker
+def test_one_failing_host_fails_the_job(tmp_path: Path, images: list[str]) -> None:
+    with Served(tmp_path, *images, own=False) as served:
+        sagemaker = served.client("sagemaker")
+        served.client("s3").create_bucket(Bucket=BUCKET)
+        shell = (
+            "if [ $(cat /etc/hostname) = algo-2 ]; then printf broken > /opt/ml/output/failure; exit 3; fi; "
+            "trap 'echo asked; exit 0' TERM; while :; do sleep 0.1; done"
+        )
+        sagemaker.create_training_job(**hosts_job("half", shell, {}, 2))
+        description = ended(sagemaker, "half")
+        assert description["TrainingJobStatus"] == "Failed"
+        assert description["FailureReason"] == "AlgorithmError: broken, exit code: 3"
+        assert (served.root / "training/half/logs/algo-1.log").read_text() == "asked\n"

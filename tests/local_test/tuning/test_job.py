@@ -1,0 +1,426 @@
+"""Tuning jobs over a trainer that does nothing: what is counted, what ends them, what is refused."""
+
+import math
+import random
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from local_test.errors import BadRequest
+from local_test.request.validation import _check, service_model
+from local_test.training.metrics import Metric
+from local_test.tuning.job import TuningJob
+from local_test.tuning.plan import read_plan
+from local_test.tuning.warm_start import OBJECTIVE
+
+ARN = "arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/tune"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def tuning_request(jobs: int | None = 6, parallel: int = 2, **config: Any) -> dict[str, Any]:
+    limits = {"MaxParallelTrainingJobs": parallel, **({"MaxNumberOfTrainingJobs": jobs} if jobs else {})}
+    return {
+        "HyperParameterTuningJobName": "tune",
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "acc"},
+            "ResourceLimits": limits,
+            "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0", "MaxValue": "1"}]},
+            "RandomSeed": 1,
+            **config,
+        },
+        "TrainingJobDefinition": definition(),
+    }
+
+
+def definition(**members: Any) -> dict[str, Any]:
+    return {
+        "StaticHyperParameters": {"epochs": "1"},
+        "AlgorithmSpecification": {
+            "TrainingImage": "image",
+            "TrainingInputMode": "Pipe",
+            "MetricDefinitions": [{"Name": "acc", "Regex": "acc=([0-9.]+)"}],
+        },
+        "RoleArn": "arn:aws:iam::123456789012:role/local",
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        **members,
+    }
+
+
+class FakeTrainer:
+    """Training jobs that end when they are told to, or at once: `result` gives their status and objective."""
+
+    def __init__(self, result: Callable[[dict[str, Any]], tuple[str, float | None]]) -> None:
+        self._result = result
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.requests: list[dict[str, Any]] = []
+        self.ended: Callable[[str], None] = lambda _: None
+        self.running, self.most, self.hold = set[str](), 0, False
+        self.made = threading.Event()
+
+    def create(self, request: Any, region: str, tuning_arn: str | None = None) -> str:
+        name = request["TrainingJobName"]
+        assert name not in self.jobs
+        self.requests.append(request)
+        self.jobs[name] = {"TrainingJobStatus": "InProgress", "TuningJobArn": tuning_arn}
+        self.running.add(name)
+        self.most = max(self.most, len(self.running))
+        if not self.hold:
+            self.finish(name, *self._result(request))
+        self.made.set()
+        return f"arn:aws:sagemaker:{region}:123456789012:training-job/{name}"
+
+    def finish(self, name: str, status: str, value: float | None) -> None:
+        self.running.discard(name)
+        values = [] if value is None else [{"MetricName": "acc", "Value": value, "Timestamp": NOW}]
+        self.jobs[name].update(TrainingJobStatus=status, FinalMetricDataList=values)
+        self.ended(name)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return self.jobs[name]
+
+    def stop(self, name: str) -> None:
+        self.finish(name, "Stopped", None)
+
+
+def tuned(trainer: FakeTrainer, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
+    job = TuningJob(request, ARN, trainer, "us-east-1", options.get("now", lambda: NOW))
+    trainer.ended = job.ended
+    return job.run(), job
+
+
+def accuracy(request: dict[str, Any]) -> tuple[str, float | None]:
+    return "Completed", float(request["HyperParameters"]["lr"])
+
+
+def test_the_best_of_six() -> None:
+    trainer = FakeTrainer(accuracy)
+    description, _ = tuned(trainer, tuning_request())
+    assert description["HyperParameterTuningJobStatus"] == "Completed"
+    assert len(trainer.requests) == 6
+    values = [float(request["HyperParameters"]["lr"]) for request in trainer.requests]
+    best = description["BestTrainingJob"]
+    assert best["FinalHyperParameterTuningJobObjectiveMetric"] == {
+        "Type": "Maximize", "MetricName": "acc", "Value": max(values),
+    }  # fmt: skip
+    assert best["TunedHyperParameters"] == {"lr": str(max(values))}
+    assert description["TrainingJobStatusCounters"]["Completed"] == 6
+    assert description["ObjectiveStatusCounters"] == {"Succeeded": 6, "Pending": 0, "Failed": 0}
+    first = trainer.requests[0]
+    assert first["TrainingJobName"].startswith("tune-001-")
+    assert first["HyperParameters"] == {"epochs": "1", OBJECTIVE: "acc", "lr": str(values[0])}
+    static = description["TrainingJobDefinition"]["StaticHyperParameters"]
+    assert static == {"epochs": "1", OBJECTIVE: "acc"}
+    shape = service_model().operation_model("DescribeHyperParameterTuningJob").output_shape
+    assert list(_check(description, shape, "")) == []
+    again = FakeTrainer(accuracy)
+    tuned(again, tuning_request())
+    assert [request["HyperParameters"]["lr"] for request in again.requests] == [str(value) for value in values]
+
+
+def test_750_jobs_10_in_parallel_each_counted_once() -> None:
+    """They end in any order, from other threads, while 5 clients look."""
+    trainer, rng = FakeTrainer(accuracy), random.Random(3)
+    trainer.hold = True
+    job = TuningJob(tuning_request(750, 10), ARN, trainer, "us-east-1", lambda: NOW)
+    trainer.ended = job.ended
+    found: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: found.append(job.run()))
+    thread.start()
+    seen = 0
+    while thread.is_alive():
+        trainer.made.wait(0.05)
+        trainer.made.clear()
+        for name in rng.sample(sorted(trainer.running), len(trainer.running)):
+            trainer.finish(name, rng.choice(["Completed", "Failed"]), 0.5)
+        description = job.describe()
+        counted = sum(description["TrainingJobStatusCounters"].values())
+        assert seen <= counted <= 750
+        assert sum(description["ObjectiveStatusCounters"].values()) == counted
+        seen = counted
+    counters = found[0]["TrainingJobStatusCounters"]
+    assert counters["Completed"] + counters["NonRetryableError"] == 750
+    assert counters["Completed"] == found[0]["ObjectiveStatusCounters"]["Succeeded"] > 200
+    assert len(trainer.jobs) == 750
+    assert 5 <= trainer.most <= 10
+
+
+def test_a_grid_needs_no_number_of_jobs() -> None:
+    ranges = {
+        "CategoricalParameterRanges": [{"Name": "lr", "Values": ["1", "3", "2"]}, {"Name": "b", "Values": ["x", "y"]}]
+    }
+    trainer = FakeTrainer(accuracy)
+    description, _ = tuned(trainer, tuning_request(None, 4, Strategy="Grid", ParameterRanges=ranges))
+    assert len({tuple(request["HyperParameters"].items()) for request in trainer.requests}) == 6
+    assert description["BestTrainingJob"]["TunedHyperParameters"]["lr"] == "3"
+    with pytest.raises(BadRequest, match=r"must be the grid's 6 or left out\. Received: 5"):
+        read_plan(tuning_request(5, 4, Strategy="Grid", ParameterRanges=ranges))
+
+
+def test_several_definitions_take_turns() -> None:
+    request = tuning_request(4)
+    config, one = request["HyperParameterTuningJobConfig"], request.pop("TrainingJobDefinition")
+    objective, ranges = config.pop("HyperParameterTuningJobObjective"), config.pop("ParameterRanges")
+    request["TrainingJobDefinitions"] = [
+        {**one, "DefinitionName": name, "TuningObjective": objective, "HyperParameterRanges": ranges,
+         "StaticHyperParameters": {"kind": name}} for name in ("small", "large")
+    ]  # fmt: skip
+    trainer = FakeTrainer(accuracy)
+    description, job = tuned(trainer, request)
+    assert [item["HyperParameters"]["kind"] for item in trainer.requests] == ["small", "large"] * 2
+    assert [child["TrainingJobDefinitionName"] for child in job.children()] == ["small", "large"] * 2
+    assert description["BestTrainingJob"]["TrainingJobDefinitionName"] in ("small", "large")
+
+
+def test_good_enough_ends_it() -> None:
+    trainer = FakeTrainer(lambda _: ("Completed", 0.9))
+    criteria = {"TargetObjectiveMetricValue": 0.8}
+    description, _ = tuned(trainer, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
+    assert (description["HyperParameterTuningJobStatus"], len(trainer.jobs)) == ("Completed", 1)
+
+
+def test_no_better_for_a_while_ends_it() -> None:
+    trainer = FakeTrainer(lambda _: ("Completed", 0.5))
+    criteria = {"BestObjectiveNotImproving": {"MaxNumberOfTrainingJobsNotImproving": 3}}
+    description, _ = tuned(trainer, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
+    assert (description["HyperParameterTuningJobStatus"], len(trainer.jobs)) == ("Completed", 4)
+
+
+def test_five_failures_before_a_success_end_it() -> None:
+    trainer = FakeTrainer(lambda _: ("Failed", None))
+    description, _ = tuned(trainer, tuning_request(50, 1))
+    assert (description["HyperParameterTuningJobStatus"], len(trainer.jobs)) == ("Failed", 5)
+    assert description["FailureReason"].startswith("No training job succeeded after 5 attempts.")
+    few, _ = tuned(FakeTrainer(lambda _: ("Completed", None)), tuning_request(2, 1))
+    assert few["FailureReason"].startswith("All training jobs failed.")
+    assert few["ObjectiveStatusCounters"]["Failed"] == 2
+    assert "BestTrainingJob" not in few
+
+
+def test_a_job_that_cannot_be_made_ends_it() -> None:
+    trainer = FakeTrainer(accuracy)
+    trainer.create = lambda *_: (_ for _ in ()).throw(BadRequest("no such image"))
+    description, _ = tuned(trainer, tuning_request())
+    assert (description["HyperParameterTuningJobStatus"], description["FailureReason"]) == ("Failed", "no such image")
+
+
+def test_a_stop_stops_its_training_jobs() -> None:
+    trainer = FakeTrainer(accuracy)
+    trainer.hold = True
+    job = TuningJob(tuning_request(50, 3), ARN, trainer, "us-east-1", lambda: NOW)
+    trainer.ended = job.ended
+    job.stop()
+    assert job.describe()["HyperParameterTuningJobStatus"] == "Stopping"
+    assert job.run()["HyperParameterTuningJobStatus"] == "Stopped"
+    assert trainer.jobs == {}
+
+
+def test_its_time_is_limited() -> None:
+    clock = iter(NOW + timedelta(seconds=100 * n) for n in range(1000))
+    trainer = FakeTrainer(accuracy)
+    trainer.hold = True
+    limits = {"MaxParallelTrainingJobs": 2, "MaxNumberOfTrainingJobs": 9, "MaxRuntimeInSeconds": 120}
+    description, _ = tuned(trainer, tuning_request(ResourceLimits=limits), now=lambda: next(clock))
+    assert description["HyperParameterTuningJobStatus"] == "Stopped"
+    assert description["TrainingJobStatusCounters"]["Stopped"] == 2
+
+
+def test_each_child_has_checkpoints_of_its_own() -> None:
+    request = tuning_request(2)
+    request["TrainingJobDefinition"]["CheckpointConfig"] = {"S3Uri": "s3://bucket/kept/"}
+    trainer = FakeTrainer(accuracy)
+    tuned(trainer, request)
+    for child in trainer.requests:
+        assert child["CheckpointConfig"]["S3Uri"] == f"s3://bucket/kept/{child['TrainingJobName']}"
+
+
+class Trained(FakeTrainer):
+    """Training jobs that run epoch by epoch and print their objective, several in turn; a stop comes before the next
+    epoch. `curve`: a request → its objective in every epoch."""
+
+    def __init__(self, curve: Callable[[dict[str, Any]], list[float]]) -> None:
+        super().__init__(accuracy)
+        self.hold, self._curve = True, curve
+        self.left: dict[str, list[float]] = {}
+        self.epochs: dict[str, int] = {}
+        self.job: TuningJob | None = None
+        self._stops: set[str] = set()
+
+    def create(self, request: Any, region: str, tuning_arn: str | None = None) -> str:
+        arn = super().create(request, region, tuning_arn)
+        self.left[request["TrainingJobName"]] = list(self._curve(request))
+        self.epochs[request["TrainingJobName"]] = 0
+        return arn
+
+    def stop(self, name: str) -> None:
+        assert name in self.running
+        self._stops.add(name)
+
+    def step(self) -> None:
+        """An epoch of every job that runs."""
+        assert self.job
+        for name in sorted(self.running):
+            last = self.jobs[name].get("last")
+            if name in self._stops or not self.left[name]:
+                self.finish(name, "Stopped" if name in self._stops else "Completed", last)
+                continue
+            value = self.left[name].pop(0)
+            self.jobs[name]["last"] = value
+            self.job.measured(name, Metric(NOW, "acc", value, self.epochs[name]))
+            self.epochs[name] += 1
+
+
+def stepped(trainer: Trained, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
+    """To the end; the tuning job has seen all of an epoch before the next begins: no thread, no clock."""
+    job = TuningJob(request, ARN, trainer, "us-east-1", lambda: NOW, **options)
+    trainer.job, trainer.ended = job, job.ended
+    events = job._events
+
+    class Stepping:
+        def put(self, event: Any) -> None:
+            events.put(event)
+
+        def get(self, timeout: float | None) -> Any:  # noqa: ARG002 - a queue's
+            while events.empty():
+                trainer.step()
+            return events.get()
+
+    job._events = Stepping()  # type: ignore[assignment]
+    return job.run(), job
+
+
+def curves(*values: list[float]) -> Callable[[dict[str, Any]], list[float]]:
+    """A list a training job, in the order they are made."""
+    left = iter(values)
+    return lambda _: next(left)
+
+
+def test_a_job_worse_than_the_median_of_those_before_is_stopped_early() -> None:
+    """Running averages after two epochs: 0.3, 0.5, 0.7. The fourth's second value, 0.45, is below their median."""
+    trainer = Trained(curves([0.2, 0.4, 0.5], [0.4, 0.6, 0.7], [0.6, 0.8, 0.9], [0.7, 0.45, 0.99], [0.5, 0.55, 0.8]))
+    request = tuning_request(5, 1, TrainingJobEarlyStoppingType="Auto")
+    description, job = stepped(trainer, request)
+    children = job.children()
+    assert [child["TrainingJobStatus"] for child in children] == [*["Completed"] * 3, "Stopped", "Completed"]
+    assert [trainer.epochs[child["TrainingJobName"]] for child in children] == [3, 3, 3, 2, 3]
+    assert {child["ObjectiveStatus"] for child in children} == {"Succeeded"}
+    assert children[3]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == 0.45
+    assert description["TrainingJobStatusCounters"] == {
+        "Completed": 4, "InProgress": 0, "RetryableError": 0, "NonRetryableError": 0, "Stopped": 1,
+    }  # fmt: skip
+    assert description["ObjectiveStatusCounters"] == {"Succeeded": 5, "Pending": 0, "Failed": 0}
+    assert description["BestTrainingJob"]["TrainingJobName"] == children[2]["TrainingJobName"]
+    assert description["HyperParameterTuningJobConfig"]["TrainingJobEarlyStoppingType"] == "Auto"
+
+
+def test_early_stopping_of_a_loss_and_of_what_is_no_number() -> None:
+    request = tuning_request(4, 1, TrainingJobEarlyStoppingType="Auto")
+    request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] = "Minimize"
+    trainer = Trained(curves([0.5, 0.4], [0.6, 0.1], [0.4, 0.3], [math.nan, 0.1]))
+    _, job = stepped(trainer, request)
+    assert [child["TrainingJobStatus"] for child in job.children()] == ["Completed", "Stopped", "Completed", "Stopped"]
+    assert list(trainer.epochs.values()) == [2, 1, 2, 1]
+
+
+def test_nothing_is_stopped_early_unless_asked_for() -> None:
+    trainer = Trained(curves([0.9, 0.9], [0.1, 0.1], [0.1, 0.1]))
+    description, _ = stepped(trainer, tuning_request(3, 1, TrainingJobEarlyStoppingType="Off"))
+    assert description["TrainingJobStatusCounters"]["Completed"] == 3
+
+
+def test_a_job_that_a_person_stops_counts_for_nothing() -> None:
+    trainer = Trained(curves([0.9, 0.9], [0.8]))
+    create = trainer.create
+
+    def stopped_by_hand(request: Any, region: str, tuning_arn: str | None = None) -> str:
+        arn = create(request, region, tuning_arn)
+        if request["TrainingJobName"].startswith("tune-001-"):
+            trainer.step()
+            trainer.stop(request["TrainingJobName"])
+        return arn
+
+    trainer.create = stopped_by_hand  # type: ignore[method-assign]
+    description, job = stepped(trainer, tuning_request(2, 1, TrainingJobEarlyStoppingType="Auto"))
+    assert [child["ObjectiveStatus"] for child in job.children()] == ["Failed", "Succeeded"]
+    assert description["BestTrainingJob"]["TrainingJobName"].startswith("tune-002-")
+
+
+def test_750_jobs_with_early_stopping_each_counted_once() -> None:
+    rng = random.Random(5)
+
+    def curve(request: dict[str, Any]) -> list[float]:
+        level = float(request["HyperParameters"]["lr"])
+        return [level + rng.gauss(0, 0.05) for _ in range(6)]
+
+    trainer = Trained(curve)
+    description, _ = stepped(trainer, tuning_request(750, 10, TrainingJobEarlyStoppingType="Auto"))
+    counters = description["TrainingJobStatusCounters"]
+    assert counters["Completed"] + counters["Stopped"] == 750 == description["ObjectiveStatusCounters"]["Succeeded"]
+    assert 0.3 < counters["Stopped"] / 750 < 0.8  # half are worse than a median, some of the others too for once
+    assert sum(trainer.epochs.values()) < 0.8 * 6 * 750
+
+
+def test_what_failed_by_the_platforms_fault_could_be_retried() -> None:
+    trainer = FakeTrainer(accuracy)
+    create = trainer.create
+
+    def failing(request: Any, region: str, tuning_arn: str | None = None) -> str:
+        arn = create(request, region, tuning_arn)
+        fault = {"tune-001": "InternalServerError: no engine", "tune-002": "AlgorithmError: , exit code: 1"}
+        if reason := fault.get(request["TrainingJobName"][:8]):
+            trainer.jobs[request["TrainingJobName"]].update(TrainingJobStatus="Failed", FailureReason=reason)
+        return arn
+
+    trainer.create = failing  # type: ignore[method-assign]
+    request = tuning_request(3)
+    request["TrainingJobDefinition"]["RetryStrategy"] = {"MaximumRetryAttempts": 2}
+    description, _ = tuned(trainer, request)
+    counters = description["TrainingJobStatusCounters"]
+    assert (counters["RetryableError"], counters["NonRetryableError"], counters["Completed"]) == (1, 1, 1)
+    assert all(item["RetryStrategy"] == {"MaximumRetryAttempts": 2} for item in trainer.requests)
+
+
+def changed(path: str, value: Any, **config: Any) -> dict[str, Any]:
+    request = tuning_request(**config)
+    *parents, last = path.split(".")
+    at = request
+    for name in parents:
+        at = at[name]
+    at[last] = value
+    return request
+
+
+CONFIG = "HyperParameterTuningJobConfig"
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (
+            tuning_request(StrategyConfig={"HyperbandStrategyConfig": {"MaxResource": 3}}),
+            "StrategyConfig is for Strategy Hyperband only. Received: Strategy Random",
+        ),
+        (changed("Autotune", {"Mode": "Enabled"}), "Autotune is not supported"),
+        (
+            changed(f"{CONFIG}.HyperParameterTuningJobObjective.MetricName", "loss"),
+            "A metric is required for this hyperparameter tuning job objective.* Received: loss. Defined: acc",
+        ),
+        (changed("TrainingJobDefinition.StaticHyperParameters", {"lr": "1"}), "static or has a range, not both"),
+        (changed("TrainingJobDefinition", None), "trainingJobDefinition"),
+        (tuning_request(None), "MaxNumberOfTrainingJobs is missing"),
+        (tuning_request(751), "at most 750"),
+        (
+            changed("TrainingJobDefinition.VpcConfig", {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}),
+            "VpcConfig",
+        ),
+        (changed("HyperParameterTuningJobName", "a" * 33), "length less than or equal to 32"),
+    ],
+)
+def test_what_is_refused(request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        read_plan(request_)

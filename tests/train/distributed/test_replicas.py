@@ -1,0 +1,71 @@
+"""Several devices of one host: two logical CPU devices, in a process of their own, since TensorFlow makes them once."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(180)
+ROOT = Path(__file__).parents[3]
+
+TRAIN_ON_TWO = """
+    import json, threading
+    import keras, numpy as np, tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+    from tests.train.test_loop import batches, make
+    from train.checkpoint import Progress, as_arrays, variables_of
+    from train.cluster import Alone
+    from train.replicas import Replicas
+
+    # made once: TensorFlow numbers the exchanges of each strategy from the same start
+    single, double = (Replicas(Alone(threading.Event()), devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
+
+    def trained(replicas, penalty=0, small=0, **given):
+        loop, progress = make(**given), Progress()
+        if small:
+            loop._size = lambda progress: (8, 8) if progress.step < small else loop._shape[:2]
+        if penalty:
+            loop.model.get_layer("conv1").kernel.regularizer = keras.regularizers.L2(penalty)
+        loop._replicas = replicas
+        loop.train_epoch(batches(96) + batches(1) + batches(5), progress)
+        return loop, progress
+
+    results = {}
+    for name, given in {
+        "tutorial": {"optimizer": "sgd"},
+        "penalised": {"optimizer": "sgd", "penalty": 10},
+        "fast": {"model": "fast", "augment": False, "weight_average": 0.9, "learning_rate": 0.01},
+        "sized": {"model": "fast", "augment": False, "learning_rate": 0.01, "small": 2},
+    }.items():
+        (one, counted), (two, shared) = trained(single, **given), trained(double, **given)
+        ours, theirs = (as_arrays(variables_of(loop.model, loop.optimizer)) for loop in (one, two))
+        results[name] = {
+            "devices": two._replicas.count,
+            "counts": [[c.step, c.seen, c.correct] for c in (counted, shared)],
+            "losses": [c.loss_sum for c in (counted, shared)],
+            "difference": max(float(np.abs(ours[key] - theirs[key]).max()) for key in ours if ours[key].size),
+        }
+    loop, progress = trained(double, model="lab", augment=True)  # random numbers on each device
+    results["lab"] = {"finite": bool(np.isfinite(progress.loss_sum))}
+    print(json.dumps(results))
+"""
+
+
+def test_two_devices_train_as_one():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(TRAIN_ON_TWO)], cwd=ROOT, capture_output=True, text=True, timeout=170
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results["lab"] == {"finite": True}
+    for name in ("tutorial", "penalised", "fast", "sized"):
+        result = results[name]
+        assert result["devices"] == 2
+        assert result["counts"][0][:2] == result["counts"][1][:2] == [5, 102]
+        assert result["losses"][1] == pytest.approx(result["losses"][0], rel=1e-3)
+        assert result["difference"] < 5e-3

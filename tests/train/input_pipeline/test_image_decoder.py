@@ -1,0 +1,168 @@
+"""JPEG and PNG in records: the same pictures as pixels would be, in order, or one line that says which is not."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.train.conftest import CLASSES, SHAPE, channel_bytes, examples, job_folder, write_shard
+from tests.train.trainer.test_job import start  # noqa: F401 - a fixture
+from train.errors import DataError
+from train.input_pipeline import pipeline
+from train.input_pipeline.image_decoder import is_whole, kind
+from train.records.channels import source
+from train.runtime.dataset_info import Pictures
+from train.runtime.environment import Channel
+
+PICTURES = Pictures(SHAPE, CLASSES)
+
+
+def file_of(image: np.ndarray, name: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, name)
+    return buffer.getvalue()
+
+
+def record(data: bytes, label: int) -> bytes:
+    import tensorflow as tf
+
+    feature = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[data])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def write(folder, records: list[bytes], name: str = "train") -> None:
+    write_shard(folder / name / "a.tfrecord", records)
+
+
+def read(folder, content: Pictures = PICTURES) -> tuple[np.ndarray, np.ndarray]:
+    reader = source(Channel("train", "File", folder))
+    batches = list(pipeline.for_validation(reader, content, 32))
+    return np.concatenate([b[0].numpy() for b in batches]), np.concatenate([b[1].numpy() for b in batches])
+
+
+def test_png_is_what_the_pixels_were(tmp_path):
+    images, labels = examples(150)
+    write(tmp_path, [record(file_of(image, "PNG"), int(label)) for image, label in zip(images, labels, strict=True)])
+    got = read(tmp_path)
+    np.testing.assert_array_equal(got[0], images)
+    np.testing.assert_array_equal(got[1], labels)
+
+
+def test_jpeg_is_what_tensorflow_decodes(tmp_path):
+    import tensorflow as tf
+
+    images, labels = examples(70)
+    files = [file_of(image, "JPEG") for image in images]
+    write(tmp_path, [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
+    np.testing.assert_array_equal(read(tmp_path)[0], np.stack([tf.io.decode_jpeg(data).numpy() for data in files]))
+
+
+def test_both_kinds_in_one_channel_and_grey_ones_become_coloured(tmp_path):
+    images, _ = examples(2)
+    grey = images[1, :, :, 0]
+    write(tmp_path, [record(file_of(images[0], "PNG"), 0), record(file_of(grey, "PNG"), 1)])
+    np.testing.assert_array_equal(read(tmp_path)[0], [images[0], np.repeat(grey[..., None], 3, axis=2)])
+
+
+def test_the_order_of_shuffling_is_that_of_the_records_not_of_the_decoding(tmp_path):
+    images, labels = examples(200)
+    write(tmp_path / "png", [record(file_of(i, "PNG"), int(k)) for i, k in zip(images, labels, strict=True)])
+    write(tmp_path / "raw", [record(i.tobytes(), int(k)) for i, k in zip(images, labels, strict=True)])
+    orders = []
+    for name in ("png", "raw"):
+        reader = source(Channel("train", "File", tmp_path / name))
+        orders.append([b[0].numpy().tobytes() for b in pipeline.for_training(reader, PICTURES, 32, 64, 1, 0)])
+    assert orders[0] == orders[1]
+
+
+def test_a_bad_picture_among_shuffled_ones_is_named(tmp_path):
+    images, labels = examples(90)
+    files = [file_of(image, "PNG") for image in images]
+    files[70] = files[70][:40]
+    write(tmp_path, [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
+    reader = source(Channel("train", "File", tmp_path))
+    with pytest.raises(DataError, match=r"record 70 at byte \d+: the PNG can't be decoded"):
+        list(pipeline.for_training(reader, PICTURES, 16, 40, 1, 0))
+
+
+def test_files_are_shuffled_before_they_are_decoded(tmp_path, monkeypatch):
+    images, labels = examples(300)
+    write(tmp_path, [record(file_of(i, "PNG"), int(k)) for i, k in zip(images, labels, strict=True)])
+    widths = []
+    shuffled = pipeline.shuffled
+    monkeypatch.setattr(pipeline, "shuffled", lambda *given: (widths.append(given[1]), shuffled(*given))[1])
+    reader = source(Channel("train", "File", tmp_path))
+    batches = list(pipeline.for_training(reader, PICTURES, 32, 64, 1, 0))
+    assert sum(len(batch[1]) for batch in batches) == 300
+    assert widths == [8]  # of a number, not of a picture
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda image: file_of(image, "JPEG")[:200], r"record 1 at byte \d+: the JPEG can't be decoded: "),
+        (lambda image: file_of(image, "PNG")[:-30], r"record 1 at byte \d+: the PNG can't be decoded: "),
+        (lambda image: file_of(image[:9], "PNG"), r"the PNG has another size\. Received: 9×18\. Expected: 18×18"),
+        (lambda image: image.tobytes(), r"record 1 .*image is neither JPEG nor PNG\. Received: "),
+        (lambda _: b"", r"neither JPEG nor PNG\. Received: nothing\."),
+    ],
+)
+def test_a_picture_that_is_none_is_named(tmp_path, bad, message):
+    images, _ = examples(2)
+    write(tmp_path, [record(file_of(images[0], "PNG"), 0), record(bad(images[1]), 1)])
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+def test_a_label_out_of_range_is_named(tmp_path):
+    images, _ = examples(2)
+    write(tmp_path, [record(file_of(images[0], "PNG"), 0), record(file_of(images[1], "PNG"), 7)])
+    with pytest.raises(DataError, match=r"record 1 at byte \d+: label out of range\. Received: 7\. Expected: 0 to 2\."):
+        read(tmp_path)
+
+
+def test_pixels_that_begin_like_a_file_are_pixels(tmp_path):
+    images, _ = examples(3)
+    images[0].reshape(-1)[:3] = (0xFF, 0xD8, 0xFF)
+    write(tmp_path, [record(image.tobytes(), 0) for image in images])
+    np.testing.assert_array_equal(read(tmp_path)[0], images)
+
+
+def test_a_file_as_long_as_the_pixels_is_a_file(tmp_path):
+    images, _ = examples(1)
+    data = file_of(images[0], "PNG")
+    content = Pictures((1, len(data), 1), CLASSES)
+    write(tmp_path, [record(data, 0)])
+    with pytest.raises(DataError, match="the PNG has another size"):
+        read(tmp_path, content)
+
+
+def test_how_files_are_told_from_pixels():
+    image = examples(1)[0][0]
+    for name in ("JPEG", "PNG"):
+        data = file_of(image, name)
+        assert kind(data) == name
+        assert is_whole(data)
+        assert not is_whole(data[:-8])
+    assert kind(b"GIF89a") is None
+    assert not is_whole(b"")
+
+
+def test_a_job_trains_from_png_as_from_pixels(tmp_path, shards, feed, start):  # noqa: F811
+    hyperparameters = {"epochs": "2", "learning-rate": "0.01", "shuffle-buffer": "100"}
+    accuracies = []
+    for name in ("png", "raw"):
+        root = job_folder(tmp_path / name, "Pipe", hyperparameters)
+        for channel, count, seed in (("train", 300, 1), ("validation", 60, 2)):
+            images, labels = examples(count, seed)
+            data = [file_of(i, "PNG") if name == "png" else i.tobytes() for i in images]
+            write(tmp_path / f"{name}-data", [record(d, int(k)) for d, k in zip(data, labels, strict=True)], channel)
+            feed(root / "input/data", channel, channel_bytes(tmp_path / f"{name}-data", channel))
+        job = start(root)
+        assert job.wait() == 0, job.lines
+        accuracies.append([row["validation_loss"] for row in job.history])
+    assert accuracies[0] == accuracies[1]

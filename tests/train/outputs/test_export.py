@@ -1,0 +1,76 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.train.conftest import CLASSES, SHAPE, examples
+from train.errors import TrainingError
+from train.modeling import builtin as model
+from train.outputs import export
+from train.runtime.dataset_info import Pictures
+from train.runtime.hyperparameters import Settings
+
+PICTURES = Pictures(SHAPE, CLASSES)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    built = model.build(Settings(), PICTURES)
+    export.export(built, PICTURES, folder)
+    return built, folder
+
+
+def test_the_saved_model_serves_pictures_as_they_are_in_a_process_of_its_own(exported, tmp_path):
+    """TensorFlow alone, nothing of this project on the path: what a serving container has."""
+    built, folder = exported
+    images, _ = examples(16)
+    np.save(tmp_path / "images.npy", images)
+    script = (
+        "import sys, json, numpy as np, tensorflow as tf\n"
+        "serve = tf.saved_model.load(sys.argv[1]).signatures['serving_default']\n"
+        "out = serve(image=tf.constant(np.load(sys.argv[2])))\n"
+        "print(json.dumps({'p': out['probabilities'].numpy().tolist(), 'l': out['label'].numpy().tolist(),"
+        " 'c': [name.decode() for name in out['class'].numpy()]}))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", script, str(folder / "1"), str(tmp_path / "images.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True)
+    served = json.loads(done.stdout.splitlines()[-1])
+    expected = tf.nn.softmax(built(images)).numpy()
+    np.testing.assert_allclose(served["p"], expected, atol=1e-5)
+    assert served["l"] == expected.argmax(axis=1).tolist()
+    assert served["c"] == [CLASSES[label] for label in served["l"]]
+
+
+def test_the_keras_file_gives_the_same_probabilities(exported):
+    built, folder = exported
+    images, _ = examples(4)
+    loaded = tf.keras.models.load_model(folder / "model.keras")
+    np.testing.assert_allclose(loaded(images), tf.nn.softmax(built(images)), atol=1e-6)
+
+
+def test_nothing_else_is_left(exported):
+    _, folder = exported
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "classes.json", "model.keras"]
+    assert json.loads((folder / "classes.json").read_text()) == list(CLASSES)
+
+
+def test_a_second_export_replaces_the_first(exported, tmp_path):
+    built, _ = exported
+    for _ in range(2):
+        export.export(built, PICTURES, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "classes.json", "model.keras"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_model(exported, small_disk):
+    built, _ = exported
+    (small_disk / "filler").write_bytes(b"x" * 900_000)
+    with pytest.raises(TrainingError, match="The model can't be written to"):
+        export.export(built, PICTURES, small_disk)
+    assert not (small_disk / "1").exists()
+    assert not (small_disk / "model.keras").exists()

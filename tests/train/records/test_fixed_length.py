@@ -1,0 +1,57 @@
+import gzip
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.train.records.test_tfrecord import Trickle
+from train.errors import DataError
+from train.records.fixed_length import fixed
+
+
+def read(data: bytes, size: int, sizes: list[int] | None = None, **options: bool) -> list[bytes]:
+    return [bytes(row) for run in fixed(Trickle(data, sizes), size, **options) for row in run.rows]
+
+
+@given(st.lists(st.integers(0, 255), max_size=50), st.integers(1, 4000), st.lists(st.integers(1, 5000), min_size=1))
+def test_records_come_out_as_they_went_in(values, size, sizes):
+    contents = [bytes([value]) * size for value in values]
+    assert read(b"".join(contents), size, sizes, refuse_gzip=False) == contents
+
+
+def test_a_record_over_the_block_size():
+    contents = [b"a" * 3_000_000, b"b" * 3_000_000]
+    assert read(b"".join(contents), 3_000_000, [70_001]) == contents
+
+
+@pytest.mark.parametrize("cut", range(1, 21))
+def test_cut_anywhere_between_records_it_says_truncated(cut):
+    data = bytes(range(20))
+    if cut % 5 == 0:
+        assert b"".join(read(data[:cut], 5)) == data[:cut]
+        return
+    whole = cut // 5
+    message = (
+        rf"FIFO train_0, record {whole} at byte {whole * 5} is truncated\. Received: {cut % 5} bytes\. Expected: 5\."
+    )
+    with pytest.raises(DataError, match=message):
+        read(data[:cut], 5, [3])
+
+
+def test_gzip_is_recognised_unless_the_bytes_may_be_so():
+    data = gzip.compress(b"x" * 100)
+    with pytest.raises(
+        DataError, match=r"record 0 at byte 0 is gzip-compressed \(1f 8b\)\. Expected: plain records of 7"
+    ):
+        read(data, 7)
+    assert b"".join(read(data, 1, refuse_gzip=False)) == data
+
+
+def test_a_size_below_one_is_refused():
+    with pytest.raises(ValueError, match=r"Received: 0\. Expected: at least 1 byte"):
+        read(b"x", 0)
+
+
+def test_places_are_those_of_the_records():
+    places = [run.where(row) for run in fixed(Trickle(bytes(12)), 4) for row in range(len(run.rows))]
+    assert places == [f"channel train, FIFO train_0, record {n} at byte {4 * n}" for n in range(3)]

@@ -1,0 +1,45 @@
+import json
+
+import pytest
+
+from tests.train.conftest import job_folder
+from train.errors import DataError
+from train.runtime import environment
+from train.runtime.dataset_info import Pictures, describe
+from train.runtime.hyperparameters import Settings
+
+
+def with_dataset(root, content: object | None):
+    job_folder(root, "File", {}, ["train", "dataset"])
+    folder = root / "input/data/dataset"
+    folder.mkdir()
+    if content is not None:
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / "dataset.json").write_text(text)
+    return environment.read(root)
+
+
+def test_the_dataset_channel_decides(tmp_path):
+    content = {"image_shape": [64, 48, 1], "classes": ["x", "y"], "splits": {"train": {"examples": 7}}}
+    here = with_dataset(tmp_path, content)
+    assert describe(here, Settings()) == Pictures((64, 48, 1), ("x", "y"), 7)
+    assert describe(here, Settings()).bytes == 64 * 48
+
+
+def test_without_it_the_hyperparameters_do(tmp_path):
+    here = environment.read(job_folder(tmp_path, "Pipe", {}))
+    assert describe(here, Settings(classes="a,b", image_shape="20,30,3")) == Pictures((20, 30, 3), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"Channel dataset has no dataset\.json"),
+        ("{", r"dataset\.json can't be used"),
+        ({"classes": ["a", "b"]}, r"KeyError\('image_shape'\)"),
+        ({"image_shape": [1, 2], "classes": []}, "can't be used"),
+    ],
+)
+def test_a_useless_dataset_channel_is_an_error(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        describe(with_dataset(tmp_path, content), Settings())

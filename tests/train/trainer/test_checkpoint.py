@@ -1,0 +1,141 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from train.errors import TrainingError
+from train.trainer.checkpoint import Checkpoints, Progress, as_arrays, restore, same_order, variables_of
+
+
+def small_model(units: int = 3) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    inputs = keras.Input((4,))
+    dropped = keras.layers.Dropout(0.5, name="drop")(keras.layers.Dense(units, name="dense")(inputs))
+    model = keras.Model(inputs, keras.layers.BatchNormalization(name="norm")(dropped))
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    return model, optimizer
+
+
+def test_everything_comes_back(tmp_path):
+    variables = variables_of(*small_model())
+    for index, variable in enumerate(variables.values()):
+        variable.assign(np.full(variable.shape, index + 1))
+    progress = Progress(2, 5, 99, 1.5, 3, 8, 0.5, [{"epoch": 1, "loss": 0.25}], {"seed": 1})
+    saved = as_arrays(variables)
+    path = Checkpoints(tmp_path).save(progress, saved)
+    assert path.name == "checkpoint-00002-0000005.npz"
+
+    found, read, arrays = Checkpoints(tmp_path).newest()
+    assert (found, read) == (path, progress)
+    others = variables_of(*small_model())
+    restore(others, arrays, path)
+    assert others.keys() == variables.keys()
+    for name, array in as_arrays(others).items():
+        np.testing.assert_array_equal(array, saved[name])
+
+
+def test_random_state_statistics_and_momenta_are_part_of_it():
+    names = " ".join(variables_of(*small_model()))
+    for part in (
+        "model/dense/kernel",
+        "moving_mean",
+        "random/0",
+        "optimizer/iteration",
+        "optimizer/dense_kernel_momentum",
+    ):
+        assert part in names
+
+
+def test_the_newest_two_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for epoch, step in ((0, 7), (1, 0), (1, 12), (2, 0)):
+        checkpoints.save(Progress(epoch, step), {})
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "checkpoint-00001-0000012.npz", "checkpoint-00002-0000000.npz",
+    ]  # fmt: skip
+
+
+def test_no_folder_and_an_empty_folder_mean_a_new_start(tmp_path):
+    assert Checkpoints(tmp_path / "none").newest() is None
+    assert Checkpoints(tmp_path).newest() is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(Progress(1), {"x": np.arange(1000.0)})
+    path = checkpoints.save(Progress(2), {"x": np.arange(1000.0)})
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    path.write_bytes({"cut": content[:-100], "flip": content, "empty": b""}[damage])
+    assert checkpoints.newest()[1].epoch == 1
+
+
+def test_nothing_but_damaged_ones_is_an_error_not_a_new_start(tmp_path):
+    (tmp_path / "checkpoint-00001-0000000.npz").write_bytes(b"PK not a zip")
+    with pytest.raises(TrainingError, match=r"No checkpoint can be read\. Received: checkpoint-00001-0000000\.npz"):
+        Checkpoints(tmp_path).newest()
+
+
+def test_another_model_is_refused_by_name(tmp_path):
+    arrays = as_arrays(variables_of(*small_model(3)))
+    with pytest.raises(TrainingError, match=r"Received: model/dense/bias \(3,\)\. Expected: \(5,\)"):
+        restore(variables_of(*small_model(5)), arrays, tmp_path)
+    variables = variables_of(*small_model(3))
+    before = as_arrays(variables)
+    arrays["model/extra"] = np.zeros(2)
+    with pytest.raises(TrainingError, match=r"Received: model/extra \(2,\)\. Expected: nothing of that name"):
+        restore(variables, arrays, tmp_path)
+    for name, array in as_arrays(variables).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_an_epoch_goes_on_only_in_its_own_order(tmp_path):
+    same_order({"seed": 1, "batch-size": 64}, {"seed": 1, "batch-size": 64}, tmp_path)
+    with pytest.raises(TrainingError, match=r"another batch-size\. Received: 32\. Expected: 64"):
+        same_order({"seed": 1, "batch-size": 64}, {"seed": 1, "batch-size": 32}, tmp_path)
+
+
+def test_a_full_disk_leaves_the_one_before(small_disk):
+    checkpoints = Checkpoints(small_disk)
+    first = checkpoints.save(Progress(1), {"x": np.zeros(50_000)})
+    with pytest.raises(TrainingError, match=r"can't be written to .*00002.*: No space left on device"):
+        checkpoints.save(Progress(2), {"x": np.zeros(200_000)})
+    assert list(small_disk.iterdir()) == [first]
+    assert checkpoints.newest()[1].epoch == 1
+
+
+WRITER = """
+    import sys, numpy as np
+    from pathlib import Path
+    from train.checkpoint import Checkpoints, Progress
+    checkpoints = Checkpoints(Path(sys.argv[1]))
+    for epoch in range(1, 10_000):
+        checkpoints.save(Progress(epoch), {"x": np.full(400_000, epoch)})
+        print(epoch, flush=True)
+"""
+
+
+@pytest.mark.timeout(60)
+def test_killed_at_any_moment_a_whole_one_is_left(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    for kills in range(3):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path)], stdout=subprocess.PIPE, env=environment
+        )
+        done = 0
+        for _ in range(3 + 4 * kills):
+            done = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+        _, progress, arrays = Checkpoints(tmp_path).newest()
+        assert progress.epoch >= done
+        assert (arrays["x"] == progress.epoch).all()

@@ -1,0 +1,62 @@
+"""A job whose disk is full: it says so, keeps the checkpoint before, and goes on from there once there is room."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.train.conftest import channel_bytes
+from tests.train.modeling.test_custom import MODEL, with_code
+from tests.train.trainer.test_job import start, weights, without_speed  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.timeout(200)
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes all the room there is."""
+    path = folder / "filler"
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return path
+
+
+def test_a_checkpoint_that_has_no_room_loses_the_epoch_alone(
+    tmp_path: Path,
+    small_disk: Path,
+    shards: Path,
+    feed,
+    start,  # noqa: F811
+) -> None:
+    data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
+    root = with_code(tmp_path / "full", MODEL)
+    (root / "checkpoints").symlink_to(small_disk)
+    for number in range(2):
+        os.mkfifo(root / f"input/data/train_{number}")
+    feed(root / "input/data", "validation", data["validation"])
+    job = start(root)
+    (root / "input/data/train_0").write_bytes(data["train"])
+    job.until("epoch=1 ")
+    filler = fill(small_disk)
+    (root / "input/data/train_1").write_bytes(data["train"])
+    assert job.wait() == 1, job.lines
+    assert job.failure.startswith("The checkpoint can't be written to ")
+    assert job.failure.endswith(": No space left on device. The one before it is untouched.")
+    assert [path.name for path in small_disk.glob("checkpoint-*")] == ["checkpoint-00001-0000000.npz"]
+    filler.unlink()
+
+    again, whole = with_code(tmp_path / "again", MODEL), with_code(tmp_path / "whole", MODEL)
+    shutil.copytree(small_disk, again / "checkpoints")
+    for folder in (again, whole):
+        for channel, content in data.items():
+            feed(folder / "input/data", channel, content)
+    jobs = [start(folder) for folder in (again, whole)]
+    assert [job.wait() for job in jobs] == [0, 0], jobs[0].lines
+    assert [line.split()[0] for line in jobs[0].lines if line.startswith("epoch=")] == ["epoch=2"]
+    assert without_speed(jobs[0].history) == without_speed(jobs[1].history)
+    for name, array in weights(whole).items():
+        np.testing.assert_array_equal(array, weights(again)[name], err_msg=name)

@@ -1,0 +1,431 @@
+"""Whole jobs: the toolkit's own `train` command in a process, fed through real FIFOs."""
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.train.conftest import channel_bytes, job_folder, write_shard
+from train.trainer.checkpoint import Checkpoints
+
+ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.timeout(180)
+
+
+class Job:
+    """A started job. Its lines are collected as they come."""
+
+    def __init__(self, root: Path, **environment: str) -> None:
+        self.root = root
+        self.lines: list[str] = []
+        command = [str(Path(sys.executable).with_name("train"))]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER_", "AWS_"))}
+        known = {
+            "SAGEMAKER_BASE_DIR": str(root), "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main",
+            "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
+        }  # fmt: skip
+        self.process = subprocess.Popen(
+            command, env=inherited | known | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+        self.process.stdout.close()
+
+    def wait(self, seconds: float = 120) -> int:
+        code = self.process.wait(seconds)
+        self._reader.join(10)
+        return code
+
+    def until(self, text: str, seconds: float = 60) -> None:
+        """Wait for a line with `text`."""
+        deadline = time.monotonic() + seconds
+        while not any(text in line for line in self.lines):
+            assert self.process.poll() is None, self.lines
+            assert time.monotonic() < deadline, self.lines
+            time.sleep(0.02)
+
+    @property
+    def failure(self) -> str | None:
+        path = self.root / "output/failure"
+        return path.read_text() if path.exists() else None
+
+    @property
+    def history(self) -> list[dict[str, str]]:
+        return list(csv.DictReader((self.root / "output/data/history.csv").read_text().splitlines()))
+
+
+@pytest.fixture
+def start() -> Iterator[type[Job]]:
+    jobs: list[Job] = []
+
+    def begin(root: Path, **environment: str) -> Job:
+        jobs.append(Job(root, **environment))
+        return jobs[-1]
+
+    yield begin
+    for job in jobs:
+        job.process.kill()
+        job.process.wait()
+
+
+def weights(root: Path) -> dict[str, np.ndarray]:
+    return Checkpoints(root / "checkpoints").newest()[2]
+
+
+def without_speed(history: list[dict[str, str]]) -> list[dict[str, str]]:
+    timed = ("images_per_second", "input_wait")
+    return [{name: value for name, value in row.items() if name not in timed} for row in history]
+
+
+def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, shards, feed, start):
+    hyperparameters = {"epochs": "2", "learning-rate": "0.01", "shuffle-buffer": "100", "augment": '"true"'}
+    pipe = job_folder(tmp_path / "pipe", "Pipe", hyperparameters)
+    for channel in ("train", "validation"):
+        feed(pipe / "input/data", channel, channel_bytes(shards, channel))
+    piped = start(pipe)
+    assert piped.wait() == 0, piped.lines
+
+    lines = [line for line in piped.lines if line.startswith("epoch=")]
+    assert [line.split(" train:")[0] for line in lines] == ["epoch=1 step=10", "epoch=2 step=20"]
+    assert any(line.startswith("step=1 loss=") for line in piped.lines)
+    facts = next(line for line in piped.lines if " host=algo-1/1 cores=" in line)
+    assert " inputs=train:Pipe,validation:Pipe python=3." in facts
+    assert (pipe / "output/success").exists()
+    assert piped.failure is None
+    assert sorted(path.name for path in (pipe / "model").iterdir()) == ["1", "classes.json", "model.keras"]
+    evaluation = json.loads((pipe / "output/data/evaluation.json").read_text())
+    assert evaluation["examples"] == 60
+    assert evaluation["accuracy"] == pytest.approx(float(piped.history[-1]["validation_accuracy"]))
+    assert evaluation["accuracy"] > 0.8
+    assert not (pipe / "output/tensorboard").exists()  # nobody asked
+
+    files = job_folder(tmp_path / "file", "File", hyperparameters)
+    for channel in ("train", "validation"):
+        (files / "input/data" / channel).symlink_to(shards / channel)
+    filed = start(files)
+    assert filed.wait() == 0, filed.lines
+    assert without_speed(filed.history) == without_speed(piped.history)
+    for name, array in weights(files).items():
+        np.testing.assert_array_equal(array, weights(pipe)[name], err_msg=name)
+
+
+def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(tmp_path, shards, feed, start):
+    hyperparameters = {"epochs": "3", "shuffle-buffer": "50", "model": "lab", "augment": "true"}
+    data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
+    quiet = job_folder(tmp_path / "quiet", "Pipe", hyperparameters)
+    stopped = job_folder(tmp_path / "stopped", "Pipe", hyperparameters)
+    for channel in data:
+        feed(quiet / "input/data", channel, data[channel])
+    whole = start(quiet)
+    assert whole.wait() == 0, whole.lines
+
+    # the second turn gives two thirds and then nothing: the reader waits in the middle of epoch 2
+    os.mkfifo(stopped / "input/data/train_0")
+    os.mkfifo(stopped / "input/data/train_1")
+    feed(stopped / "input/data", "validation", data["validation"])
+    job = start(stopped)
+    (stopped / "input/data/train_0").write_bytes(data["train"])
+    with (stopped / "input/data/train_1").open("wb", buffering=0) as fifo:
+        fifo.write(data["train"][: len(data["train"]) * 2 // 3])
+        job.until("epoch=1 ")
+        time.sleep(1.5)  # for the steps of epoch 2 that the data allows; any number of them must do
+        began = time.monotonic()
+        job.process.send_signal(signal.SIGTERM)
+        assert job.wait(60) == 0, job.lines
+        assert time.monotonic() - began < 60
+    assert any("Stopped in epoch 2 after step" in line for line in job.lines)
+    assert not (stopped / "output/success").exists()
+    assert job.failure is None
+    assert (stopped / "model/model.keras").exists()
+
+    resumed = job_folder(tmp_path / "resumed", "Pipe", hyperparameters)
+    shutil.copytree(stopped / "checkpoints", resumed / "checkpoints")  # as the service restores them
+    for channel in data:
+        feed(resumed / "input/data", channel, data[channel])
+    again = start(resumed)
+    assert again.wait() == 0, again.lines
+    assert [line.split()[0] for line in again.lines if line.startswith("epoch=")] == ["epoch=2", "epoch=3"]
+    assert without_speed(again.history) == without_speed(whole.history)
+    for name, array in weights(quiet).items():
+        np.testing.assert_array_equal(array, weights(resumed)[name], err_msg=name)
+
+
+@pytest.mark.parametrize("number_of_signal", [signal.SIGKILL, signal.SIGTERM])
+def test_ended_at_random_moments_it_ends_as_if_never_ended(tmp_path, shards, feed, start, number_of_signal):
+    """SIGKILL announces nothing: what is lost is what came after the last checkpoint, and nothing of the result.
+
+    SIGTERM, whatever it meets — compiling, reading, a step, an evaluation, a checkpoint —, is a stop and no failure.
+    """
+    hyperparameters = {"epochs": "3", "shuffle-buffer": "50", "checkpoint-every": "2", "model": "fast"}
+    hyperparameters["initial-scale"] = "0.65"  # 16 pixels, then 18
+    data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
+
+    def begin(name: str, checkpoints: Path | None = None) -> Job:
+        root = job_folder(tmp_path / name, "Pipe", hyperparameters)
+        if checkpoints is not None and checkpoints.exists():
+            shutil.copytree(checkpoints, root / "checkpoints")
+        for channel in data:
+            feed(root / "input/data", channel, data[channel])
+        return start(root)
+
+    whole = begin("whole")
+    moments = np.random.default_rng()
+    state = None
+    for number in range(4):
+        killed = begin(f"killed-{number}", state)
+        killed.until(" host=algo-1")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            killed.process.wait(moments.uniform(0, 3))
+        killed.process.send_signal(number_of_signal)
+        assert killed.wait(60) in (0, -signal.SIGKILL), killed.lines
+        assert killed.failure is None
+        if (killed.root / "checkpoints").exists():
+            state = killed.root / "checkpoints"
+    last = begin("last", state)
+    assert (last.wait(), whole.wait()) == (0, 0), last.lines
+    assert without_speed(last.history) == without_speed(whole.history)
+    for name, array in weights(whole.root).items():
+        np.testing.assert_array_equal(array, weights(last.root)[name], err_msg=name)
+
+
+def test_stopped_while_it_evaluates_it_ends_and_goes_on_from_there(tmp_path, shards, feed, start):
+    data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
+    stopped = job_folder(tmp_path / "stopped", "Pipe", {"epochs": "1"})
+    feed(stopped / "input/data", "train", data["train"])
+    os.mkfifo(stopped / "input/data/validation_0")
+    job = start(stopped)
+    with (stopped / "input/data/validation_0").open("wb", buffering=0) as fifo:  # waits until it is evaluating
+        fifo.write(data["validation"][:20_000])
+        job.process.send_signal(signal.SIGTERM)
+        assert job.wait(60) == 0, job.lines
+    assert any("Stopped in epoch 1 after step 10" in line for line in job.lines)
+
+    resumed = job_folder(tmp_path / "resumed", "Pipe", {"epochs": "1"})
+    shutil.copytree(stopped / "checkpoints", resumed / "checkpoints")
+    for channel in data:
+        feed(resumed / "input/data", channel, data[channel])
+    again = start(resumed)
+    assert again.wait() == 0, again.lines
+    assert again.history[0]["step"] == "10"
+
+
+def test_stopped_before_the_first_fifo_it_ends_at_once(tmp_path, start):
+    job = start(job_folder(tmp_path, "Pipe", {}))
+    job.until("model=tutorial")
+    began = time.monotonic()
+    job.process.send_signal(signal.SIGTERM)
+    assert job.wait(60) == 0, job.lines
+    assert time.monotonic() - began < 60
+    assert any("Stopped in epoch 1 after step 0" in line for line in job.lines)
+    assert job.failure is None
+    assert not (tmp_path / "output/success").exists()
+
+
+def test_a_job_that_waits_for_its_input_says_so(tmp_path, shards, feed, start):
+    root = job_folder(tmp_path, "Pipe", {"epochs": "1"})
+    train = channel_bytes(shards, "train")
+
+    started = threading.Event()
+
+    def slowly(_turn: int) -> bytes:
+        started.wait(60)
+        time.sleep(5)  # a slow peer, not a wait for something
+        return train
+
+    feed(root / "input/data", "train", slowly)
+    feed(root / "input/data", "validation", channel_bytes(shards, "validation"))
+    job = start(root)
+    job.until(" host=algo-1")
+    started.set()
+    assert job.wait() == 0, job.lines
+    assert any("Input is the bottleneck: " in line and "of epoch 1 was spent waiting" in line for line in job.lines)
+    assert 0.2 < float(job.history[0]["input_wait"]) < 1
+
+
+def broken(shards: Path) -> bytes:
+    return channel_bytes(shards, "train")[:-10]
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "data", "message"),
+    [
+        ({}, broken, "channel train, FIFO train_0, record 299 at byte 306774 is truncated. Received: 1016 bytes."),
+        ({"epoch": "3"}, None, "Unknown hyperparameter. Received: epoch. Did you mean epochs?"),
+        ({"fifo-timeout": "0.5"}, None, "channel train, FIFO train_0 did not appear within 0.5 s (index 0)"),
+        ({"learning-rate": "1e30", "optimizer": "sgd"}, channel_bytes, "The loss is not finite since step "),
+        ({"image-shape": "8,8,3"}, None, "The pictures are too small for model tutorial"),
+    ],
+)
+def test_an_expected_failure_is_one_line(tmp_path, shards, feed, start, hyperparameters, data, message):
+    root = job_folder(tmp_path, "Pipe", hyperparameters)
+    if data is not None:
+        content = data(shards) if data is broken else data(shards, "train")
+        feed(root / "input/data", "train", content)
+        feed(root / "input/data", "validation", channel_bytes(shards, "validation"))
+    job = start(root)
+    assert job.wait() == 1, job.lines
+    assert message in job.failure
+    assert "\n" not in job.failure.strip()
+    assert not any("Traceback" in line for line in job.lines)
+    assert not (root / "output/success").exists()
+
+
+def test_failures_before_tensorflow_is_needed(tmp_path, start):
+    job = start(job_folder(tmp_path, "Pipe", {}, ["training"]))
+    assert job.wait() == 1
+    assert job.failure.startswith("The job has no channel train. Received: training. Add it to InputDataConfig")
+
+
+def test_a_bug_leaves_its_traceback(tmp_path, start):
+    (tmp_path / "buggy.py").write_text(
+        "from train import container\ndef main():\n    container.run_job = lambda *_: 1 / 0\n    container.main()\n"
+    )
+    root = job_folder(tmp_path / "job", "Pipe", {})
+    job = start(root, SAGEMAKER_TRAINING_MODULE="buggy:main", PYTHONPATH=f"{ROOT}:{tmp_path}")
+    assert job.wait() != 0
+    assert "Traceback" in job.failure
+    assert "ZeroDivisionError" in job.failure
+
+
+SCRIPT = """
+    import argparse, os, signal, sys, time
+    from pathlib import Path
+    from train.environment import read
+    from train.fifo import source
+    from train.records import tfrecords
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--greeting")
+    arguments = parser.parse_args()
+    channel = read(Path(os.environ["SAGEMAKER_BASE_DIR"])).channel("train")
+    count = sum(len(run.rows) for stream in source(channel).streams() for run in tfrecords(stream))
+    print(f"{arguments.greeting}: {count} records", flush=True)
+    if arguments.greeting == "wait":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("script stopped"))
+        print("waiting", flush=True)
+        time.sleep(60)
+    if arguments.greeting == "fail":
+        raise ValueError("as asked")
+"""
+
+
+def script_folder(root: Path, greeting: str) -> Path:
+    code = root / "code"
+    code.mkdir(parents=True)
+    (code / "mine.py").write_text(textwrap.dedent(SCRIPT))
+    hyperparameters = {
+        "greeting": f'"{greeting}"',
+        "sagemaker_program": '"mine.py"',
+        "sagemaker_submit_directory": json.dumps(str(code)),
+    }
+    job_folder(root, "Pipe", {})
+    (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
+    (root / "input/config/resourceconfig.json").write_text('{"current_host":"localhost","hosts":["localhost"]}')
+    return root
+
+
+def test_a_users_script_runs_instead_and_reads_the_fifos(tmp_path, shards, feed, start):
+    root = script_folder(tmp_path, "hello")
+    feed(root / "input/data", "train", channel_bytes(shards, "train"))
+    job = start(root)
+    assert job.wait() == 0, job.lines
+    assert "hello: 300 records" in job.lines
+    assert (root / "output/success").exists()
+
+
+def test_a_failing_script_fails_the_job(tmp_path, shards, feed, start):
+    root = script_folder(tmp_path, "fail")
+    feed(root / "input/data", "train", channel_bytes(shards, "train"))
+    job = start(root)
+    assert job.wait() == 1
+    assert "ExecuteUserScriptError" in job.failure
+    assert any("ValueError: as asked" in line for line in job.lines)
+
+
+def test_a_stop_reaches_the_script(tmp_path, shards, feed, start):
+    root = script_folder(tmp_path, "wait")
+    feed(root / "input/data", "train", channel_bytes(shards, "train"))
+    job = start(root)
+    job.until("waiting")
+    job.process.send_signal(signal.SIGTERM)
+    job.wait(20)
+    assert "script stopped" in job.lines
+    assert not (root / "output/success").exists()
+
+
+def test_a_script_in_s3_is_fetched(tmp_path, shards, feed, start):
+    boto3 = pytest.importorskip("boto3")
+    from moto.server import ThreadedMotoServer
+
+    root = script_folder(tmp_path, "from S3")
+    with tarfile.open(tmp_path / "sourcedir.tar.gz", "w:gz") as archive:
+        archive.add(root / "code/mine.py", "mine.py")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        aws = {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1",
+        }  # fmt: skip
+        s3 = boto3.client(
+            "s3", endpoint_url=aws["AWS_ENDPOINT_URL"], aws_access_key_id="x", aws_secret_access_key="x",
+            region_name="us-east-1",
+        )  # fmt: skip
+        s3.create_bucket(Bucket="code")
+        s3.upload_file(str(tmp_path / "sourcedir.tar.gz"), "code", "sourcedir.tar.gz")
+        s3.close()
+        path = root / "input/config/hyperparameters.json"
+        given = json.loads(path.read_text()) | {"sagemaker_submit_directory": '"s3://code/sourcedir.tar.gz"'}
+        path.write_text(json.dumps(given))
+        (root / "code/mine.py").unlink()
+        feed(root / "input/data", "train", channel_bytes(shards, "train"))
+        job = start(root, **aws)
+        assert job.wait() == 0, job.lines
+        assert "from S3: 300 records" in job.lines
+    finally:
+        server.stop()
+
+
+def test_write_shard_is_what_tensorflow_reads(tmp_path):
+    import tensorflow as tf
+
+    path = write_shard(tmp_path / "a", [b"1", b"22"])
+    assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == [b"1", b"22"]
+
+
+@pytest.mark.parametrize("asked", ["configured", "folder"])
+def test_tensorboards_events_where_they_are_wanted(tmp_path, shards, start, asked):
+    root = job_folder(tmp_path, "File", {"epochs": "2", "learning-rate": "0.02"})
+    for channel in ("train", "validation"):
+        (root / "input/data" / channel).symlink_to(shards / channel)
+    folder = root / ("events" if asked == "configured" else "output/tensorboard")
+    if asked == "configured":
+        config = {"TensorBoardOutputConfig": {"S3OutputPath": "s3://b/x", "LocalPath": "/opt/ml/events"}}
+        (root / "input/config/trainingjobconfig.json").write_text(json.dumps(config))
+    else:
+        folder.mkdir(parents=True)
+    job = start(root)
+    assert job.wait() == 0, job.lines
+    (events,) = folder.glob("events.out.tfevents.*")
+    data = events.read_bytes()
+    assert data.count(b"validation/accuracy") == 2
+    assert b"_hparams_/session_end_info" in data
+    assert b"learning-rate" in data

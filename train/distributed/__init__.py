@@ -1,0 +1,4 @@
+"""Hosts and devices that train together.
+
+Needs TensorFlow and `runtime`.
+"""

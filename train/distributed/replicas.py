@@ -1,0 +1,127 @@
+"""The devices that share a step: one, the GPUs of a host, or those of all hosts.
+
+The variables are plain ones, kept by each host; only gradients and sums travel, as one vector a step. So a checkpoint,
+an export or an evaluation knows nothing of other hosts.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+
+from train.distributed.rendezvous import Cluster
+from train.errors import TrainingError
+from train.input_pipeline.host_sharding import rows
+
+_SUM = tf.distribute.ReduceOp.SUM
+_COMMUNICATION = tf.distribute.experimental.CommunicationImplementation
+
+
+class Replicas:
+    """`here` devices of this host among `count` of all hosts. To be made before TensorFlow uses a device."""
+
+    def __init__(self, cluster: Cluster, devices: Sequence[str] | None = None) -> None:
+        """`devices` are this host's, in place of its GPUs; at least one, and on all hosts as many."""
+        gpus = tf.config.list_logical_devices("GPU") if devices is None and len(cluster.hosts) == 1 else ()
+        names = devices if devices is not None else [gpu.name for gpu in gpus]
+        if len(cluster.hosts) > 1:
+            self._strategy = _among_hosts(cluster)
+        elif len(names) > 1:
+            self._strategy = tf.distribute.MirroredStrategy(names)
+        else:
+            self._strategy = tf.distribute.get_strategy()
+        self.count = self._strategy.num_replicas_in_sync
+        self.here = self.count // len(cluster.hosts)
+        self._index = cluster.index
+        self._counting = threading.local()  # each device of a host has a thread
+
+    def run(self, part: Callable[..., tuple], *tensors: tf.Tensor) -> tuple:
+        """What `part(number, *tensors)` returns on the first of this host's devices, `number` being its own among all.
+
+        Each device gets its rows of those `tensors` that have any, and the others whole.
+        """
+
+        def one(*whole: tf.Tensor) -> tuple:
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            local = number - self._index * self.here
+            return part(number, *[_rows(tensor, local, self.here) for tensor in whole])
+
+        results = self._strategy.run(one, args=tensors)
+        return tf.nest.map_structure(lambda value: self._strategy.experimental_local_results(value)[0], results)
+
+    def count_pictures(self, weights: tf.Tensor) -> None:
+        """On one device, in `run`: how much each of its pictures counts, (n,) float32."""
+        self._counting.weights = weights
+
+    @contextmanager
+    def normalised_together(self, model: keras.Model) -> Iterator[None]:
+        """Batch normalisation over the pictures of all devices, while `model` is called by `run`.
+
+        One exchange a layer, where Keras' own `synchronized=True` makes three; and pictures of no weight don't count.
+        """
+        layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+        try:
+            for layer in layers:
+                layer._moments = lambda inputs, _mask: _moments(inputs, self._counting.weights)
+            yield
+        finally:
+            for layer in layers:
+                del layer._moments
+
+
+def summed(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """float32 tensors, each summed over all devices: one exchange for all of them. Inside of `run`."""
+    vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
+    vector = tf.distribute.get_replica_context().all_reduce(_SUM, vector)
+    parts = tf.split(vector, [tensor.shape.num_elements() for tensor in tensors])
+    return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def _among_hosts(cluster: Cluster) -> tf.distribute.Strategy:
+    """In place of TF_CONFIG, which would be read from the environment."""
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.workers)}),
+        task_type="worker",
+        task_id=cluster.index,
+        rpc_layer="grpc",
+    )
+    gpus = tf.config.list_physical_devices("GPU")
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=_COMMUNICATION.NCCL if gpus else _COMMUNICATION.RING
+    )
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+    except tf.errors.OpError as error:
+        raise TrainingError(f"TensorFlow can't reach the other hosts, {', '.join(cluster.workers)}: {error}") from error
+    # TensorFlow's coordination service takes SIGTERM for itself, and does nothing with it that would end a job
+    signal.signal(signal.SIGTERM, on_sigterm)
+    counts = cluster.exchange(max(1, len(gpus)))
+    if len(set(counts)) > 1:
+        raise TrainingError(f"Hosts have different numbers of GPUs. Received: {counts}. Expected: one instance type.")
+    return strategy
+
+
+def _rows(tensor: tf.Tensor, index: tf.Tensor | int, parts: int) -> tf.Tensor:
+    if parts == 1 or not tensor.shape.rank:
+        return tensor
+    return tensor[rows(tf.shape(tensor)[0], index, parts)]
+
+
+def _moments(inputs: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """(channels,) mean and variance over all but the last axis, of the pictures of all devices that count."""
+    values = tf.cast(inputs, tf.float32)
+    counting = tf.reshape(weights, [-1] + [1] * (inputs.shape.rank - 1))
+    axes = list(range(inputs.shape.rank - 1))
+    places = tf.cast(tf.reduce_prod(tf.shape(inputs)[1:-1]), tf.float32)
+    total, squares, count = summed([
+        tf.reduce_sum(values * counting, axes),
+        tf.reduce_sum(tf.square(values) * counting, axes),
+        tf.reshape(tf.reduce_sum(weights) * places, [1]),
+    ])  # fmt: skip
+    mean = total / count
+    variance = tf.maximum(squares / count - tf.square(mean), 0)
+    return tf.cast(mean, inputs.dtype), tf.cast(variance, inputs.dtype)

@@ -1,0 +1,4 @@
+"""Records → shuffled, decoded batches.
+
+Needs NumPy, TensorFlow for image files, and `records`.
+"""

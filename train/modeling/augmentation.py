@@ -1,0 +1,60 @@
+"""Changes of training pictures, inside the compiled graph and repeatable: the same seed gives the same pictures."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from train.runtime.hyperparameters import Settings
+
+SHIFT = 16  # a picture moves by up to a SHIFT-th of its side: 2 pixels of 32: more costs more epochs than few can give
+
+# pictures (n, h, w, c) uint8 and a seed (2,) int64 → pictures of the same shape and type
+Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def unchanged(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: ARG001 - a Change
+    """The pictures as they are."""
+    return images
+
+
+def changes(settings: Settings) -> Change:
+    """What the settings ask for."""
+    if not (settings.augment or settings.cutout):
+        return unchanged
+
+    def change(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        images = moved(images, seed) if settings.augment else images
+        return hidden(images, seed, settings.cutout) if settings.cutout else images
+
+    return change
+
+
+def moved(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Flipped left to right at random and shifted by up to a sixteenth of the side, edges mirrored."""
+    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    down, across = (min(max(1, side // SHIFT), side - 1) for side in (height, width))
+    draws = tf.random.stateless_uniform((3, count), seed, maxval=2**30, dtype=tf.int32)
+    padded = tf.pad(images, [[0, 0], [down, down], [across, across], [0, 0]], "REFLECT")
+    rows = (draws[0] % (2 * down + 1))[:, None] + tf.range(height)
+    columns = (draws[1] % (2 * across + 1))[:, None] + tf.range(width)
+    flipped = (draws[2] % 2 == 1)[:, None]
+    columns = tf.where(flipped, columns[:, ::-1], columns)
+    return tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def hidden(images: tf.Tensor, seed: tf.Tensor, side: int) -> tf.Tensor:
+    """A square of `side` pixels, at a place drawn for each picture, grey; cut off where it reaches over the edge."""
+    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    draws = tf.random.stateless_uniform(
+        (2, count), seed + tf.constant([0, 2**32], tf.int64), maxval=2**30, dtype=tf.int32
+    )
+    top, left = draws[0] % height - side // 2, draws[1] % width - side // 2
+    rows = _within(tf.range(height), top, side)[:, :, None, None]
+    columns = _within(tf.range(width), left, side)[:, None, :, None]
+    return tf.where(rows & columns, tf.constant(128, images.dtype), images)
+
+
+def _within(places: tf.Tensor, start: tf.Tensor, length: int) -> tf.Tensor:
+    """(n, places) bool: whether each place is in [start, start + length) of each picture."""
+    offset = places[None] - start[:, None]
+    return (offset >= 0) & (offset < length)

@@ -1,0 +1,113 @@
+"""A model of the user's own: `build(shape, classes)` of a Python file that comes with the job, in its channel `code`.
+
+`shape` is (height, width, channels) in pixels, `classes` a tuple of names. `build` returns a Keras model from pictures,
+uint8 (n, height, width, channels), to logits (n, number of classes): everything else — reading, the loop, checkpoints,
+hosts, export, report — is the built-in job's.
+"""
+
+import importlib.util
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+
+from train.errors import TrainingError
+from train.runtime.dataset_info import Pictures
+from train.runtime.environment import Environment
+
+CHANNEL = "code"
+_MODULE = "own_model_of_the_job"
+_LONGEST = 600  # characters of what Keras says: FailureReason has 1024
+_CONTRACT = "build(shape, classes) → a Keras model from uint8 pictures to logits"
+
+
+def find(name: str, environment: Environment) -> Path:
+    """The file: an absolute path in the image, or a name in channel `code`. TrainingError if it isn't there."""
+    path = Path(name)
+    if not path.is_absolute():
+        channel = environment.channels.get(CHANNEL)
+        if channel is None or channel.mode != "File":
+            received = "none" if channel is None else f"{CHANNEL} in {channel.mode} mode"
+            raise TrainingError(
+                f"Hyperparameter model is {name}, which is looked for in channel {CHANNEL}. Received: {received}. Add "
+                f"the channel in File mode, with the file in it (locally: --channel {CHANNEL}=PATH)."
+            )
+        path = channel.folder / name
+    if not path.is_file():
+        beside = ", ".join(sorted(item.name for item in path.parent.glob("*"))) or "nothing"
+        raise TrainingError(f"Hyperparameter model is {name}, but there is no {path}. Received: {beside}.")
+    return path
+
+
+def build(path: Path, pictures: Pictures) -> keras.Model:
+    """What the file's `build` returns, checked. TrainingError, one line, with the line of the file that failed."""
+    module = _run(path, lambda: _load(path))
+    made = getattr(module, "build", None)
+    if not callable(made):
+        raise _wrong(path, "no function build")
+    model = _run(path, lambda: made(pictures.shape, pictures.classes))
+    _check(model, path, pictures)
+    _run(path, lambda: keras.saving.serialize_keras_object(model))  # not first at the export, when all is trained
+    return model
+
+
+def _load(path: Path) -> ModuleType:
+    """Files beside it can be imported from it."""
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(_MODULE, path)
+    assert spec and spec.loader
+    module = sys.modules[_MODULE] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _run(path: Path, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except SyntaxError as error:
+        raise TrainingError(f"{error.filename} can't be read, line {error.lineno}: {error.msg}.") from error
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f", line {frames[-1].lineno}" if frames else ""
+        said = textwrap.shorten(str(error), _LONGEST, placeholder=" …")
+        raise TrainingError(f"{path}{where}: {type(error).__name__}: {said}") from error
+
+
+def _check(model: Any, path: Path, pictures: Pictures) -> None:
+    if not isinstance(model, keras.Model):
+        raise _wrong(path, f"a {type(model).__name__}")
+    if not model.built or not getattr(model, "inputs", None):
+        raise _wrong(path, "a model without an input: begin it with keras.Input(shape, dtype='uint8')")
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise _wrong(path, f"{len(model.inputs)} inputs and {len(model.outputs)} outputs")
+    (given,), (out,) = model.inputs, model.outputs
+    if given.dtype != "uint8":
+        raise _wrong(path, f"an input of {given.dtype}: begin with keras.Input(shape, dtype='uint8') and a Rescaling")
+    if tuple(given.shape) != (None, *pictures.shape):
+        raise _wrong(path, f"an input of shape {given.shape} for pictures of {pictures.shape}")
+    if tuple(out.shape) != (None, len(pictures.classes)):
+        raise _wrong(path, f"an output of shape {out.shape} for {len(pictures.classes)} classes")
+    if out.dtype != "float32":
+        raise _wrong(path, f"an output of {out.dtype}: give the last layer dtype='float32', whatever the precision")
+    if _is_softmax(model.layers[-1]):
+        raise _wrong(path, "probabilities: leave the softmax out, the export adds it")
+    paths = [variable.path for variable in model.variables if variable.name != "seed_generator_state"]
+    twice = sorted({name for name in paths if paths.count(name) > 1})
+    if twice:
+        raise _wrong(path, f"two variables of the name {twice[0]}: name the layers apart")
+
+
+def _is_softmax(layer: keras.Layer) -> bool:
+    activation = getattr(layer, "activation", None)
+    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
+
+
+def _wrong(path: Path, received: str) -> TrainingError:
+    return TrainingError(f"{path} has no model that can be trained. Received: {received}. Expected: {_CONTRACT}.")

@@ -1,0 +1,54 @@
+"""The trained model → /opt/ml/model: a SavedModel for serving, a .keras file to go on with, the class names."""
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from train.errors import TrainingError
+from train.runtime.atomic_files import write_text
+from train.runtime.dataset_info import Pictures
+
+VERSION = "1"  # TensorFlow Serving takes numbered folders; SageMaker's TensorFlow endpoints do too
+
+
+def export(model: keras.Model, pictures: Pictures, folder: Path) -> None:
+    """Write `folder`/1 (SavedModel), model.keras and classes.json, each whole or not at all.
+
+    The SavedModel's `serving_default` takes `image`, uint8 (n, height, width, channels), and returns `probabilities`
+    (n, classes) float32, `label` (n,) int64 and `class` (n,) string. model.keras returns the probabilities.
+    """
+    keras.config.set_dtype_policy("float32")
+    image = keras.Input(pictures.shape, dtype="uint8", name="image")
+    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(model(image))
+    whole = keras.Model(image, probabilities, name=f"{model.name}_with_probabilities")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _saved_model(whole, pictures, folder)
+        partial = folder / ".partial-model.keras"
+        whole.save(partial.with_suffix(".keras"))
+        partial.replace(folder / "model.keras")
+        write_text(folder / "classes.json", json.dumps(list(pictures.classes)))
+    except (OSError, tf.errors.ResourceExhaustedError) as error:
+        raise TrainingError(f"The model can't be written to {folder}: {error}") from error
+
+
+def _saved_model(model: keras.Model, pictures: Pictures, folder: Path) -> None:
+    names = tf.constant(pictures.classes)
+
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = model(image, training=False)
+        label = tf.argmax(probabilities, axis=1)
+        return {"probabilities": probabilities, "label": label, "class": tf.gather(names, label)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    signature = tf.TensorSpec((None, *pictures.shape), tf.uint8, name="image")
+    archive.add_endpoint("serve", serve, input_signature=[signature])
+    partial, final = folder / f".partial-{VERSION}", folder / VERSION
+    shutil.rmtree(partial, ignore_errors=True)
+    archive.write_out(partial, verbose=False)
+    shutil.rmtree(final, ignore_errors=True)
+    partial.replace(final)

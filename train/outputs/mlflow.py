@@ -1,0 +1,166 @@
+"""A job as a run of MLflow, where its environment has MLFLOW_TRACKING_URI: hyperparameters, metrics by epoch, status.
+
+Over MLflow's REST API (version 2.0, which every server since MLflow 1.0 has), so that the image needs no further
+package. A tracking server of SageMaker's is named by its ARN; its address, header and signature are those of
+sagemaker-mlflow 0.5. Training never depends on the server: if it doesn't answer, the log says so, once.
+"""
+
+import http.client
+import json
+import logging
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from train.outputs.metric_lines import EpochMetrics
+from train.outputs.tensorboard import SCALARS
+
+URI, EXPERIMENT, RUN = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "TRAINING_JOB_NAME"
+_ENDPOINT = "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT"
+_DEFAULT_EXPERIMENT = "cv-keras-cifar10"
+_TAG = "sagemaker.training-job"
+_SECONDS, _LAST_SECONDS = 10.0, 3.0  # of a request: the training waits for it; a job that is stopped has little time
+_PARAMETER_CHARACTERS = 6000  # what a server takes of a value
+# kind of resource in an ARN → address, header that names the resource, service that a request is signed for
+_SAGEMAKER = {
+    "mlflow-tracking-server": (
+        "https://{region}.experiments.sagemaker.aws", "x-mlflow-sm-tracking-server-arn", "sagemaker-mlflow"
+    ),
+    "mlflow-app": ("https://mlflow.sagemaker.{region}.app.aws", "x-sm-mlflow-app-arn", "sagemaker"),
+}  # fmt: skip
+_log = logging.getLogger(__name__)
+
+
+class MlflowRun:
+    """The run of this job: a new one, or the one that a job of this name has begun before it was stopped."""
+
+    def __init__(self, variables: Mapping[str, str], hyperparameters: Mapping[str, bool | float | str]) -> None:
+        self._server: _Server | None = _Server(variables)
+        self._run = ""
+        self._tell(lambda server: self._begin(server, variables, hyperparameters))
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """An epoch's metrics."""
+        now = _now()
+        values = [
+            {"key": key, "value": float(getattr(metrics, name)), "timestamp": now, "step": metrics.epoch}
+            for key, name in SCALARS.items()
+        ]
+        self._tell(lambda server: server.post("runs/log-batch", run_id=self._run, metrics=values))
+
+    def stop(self) -> None:
+        """The job was stopped: one that goes on from its checkpoint is RUNNING again."""
+        self.end("KILLED")
+
+    def fail(self) -> None:
+        """The job has failed."""
+        self.end("FAILED")
+
+    def end(self, status: str = "FINISHED") -> None:
+        """The run is complete, or over for another reason."""
+        if self._server:
+            self._server.seconds = _LAST_SECONDS
+        self._tell(lambda server: server.post("runs/update", run_id=self._run, status=status, end_time=_now()))
+
+    def _begin(
+        self, server: "_Server", variables: Mapping[str, str], hyperparameters: Mapping[str, bool | float | str]
+    ) -> None:
+        experiment = server.experiment(variables.get(EXPERIMENT) or _DEFAULT_EXPERIMENT)
+        name = variables.get(RUN, "")
+        known = server.run_of(experiment, name) if name else None
+        if known:
+            self._run = known
+            server.post("runs/update", run_id=known, status="RUNNING")
+            return
+        tags = [{"key": _TAG, "value": name}] if name else []
+        made = server.post("runs/create", experiment_id=experiment, run_name=name, start_time=_now(), tags=tags)
+        self._run = made["run"]["info"]["run_id"]
+        values = [{"key": key, "value": str(value)[:_PARAMETER_CHARACTERS]} for key, value in hyperparameters.items()]
+        server.post("runs/log-batch", run_id=self._run, params=values)
+
+    def _tell(self, call: Any) -> None:
+        if self._server is None:
+            return
+        try:
+            call(self._server)
+        except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+            _log.warning(
+                "MLflow does not take this job: %s. Received: %s=%s. The training goes on without it.",
+                " ".join(str(error).split()) or type(error).__name__, URI, self._server.named,
+            )  # fmt: skip
+            self._server = None
+
+
+class _Server:
+    """A tracking server. Its calls raise OSError or ValueError."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.named, self.seconds = variables[URI], _SECONDS
+        self._url, self._headers, self._signed = self.named.rstrip("/"), {}, None
+        if self.named.startswith("arn:"):
+            _, _, _, region, _, resource = [*self.named.split(":", 5), *[""] * 6][:6]
+            url, header, service = _SAGEMAKER.get(resource.partition("/")[0], ("", "", ""))
+            self._url = variables.get(_ENDPOINT) or url.format(region=region)
+            self._headers, self._signed = {header: self.named}, (service, region)
+
+    def experiment(self, name: str) -> str:
+        """Its ID; it is made if there is none."""
+        try:
+            return self.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"]
+        except _NotThereError:
+            return self.post("experiments/create", name=name)["experiment_id"]
+
+    def run_of(self, experiment: str, job: str) -> str | None:
+        """The ID of the run of a job of that name, if there is one."""
+        asked = f"tags.`{_TAG}` = '{job}'"
+        found = self.post("runs/search", experiment_ids=[experiment], filter=asked, max_results=1)
+        return found["runs"][0]["info"]["run_id"] if found.get("runs") else None
+
+    def get(self, operation: str, **members: str) -> dict[str, Any]:
+        return self._answer("GET", f"{operation}?{urllib.parse.urlencode(members)}", None)
+
+    def post(self, operation: str, **members: Any) -> dict[str, Any]:
+        return self._answer("POST", operation, json.dumps(members).encode())
+
+    def _answer(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+        if not self._url.startswith(("http://", "https://")):
+            raise ValueError("the address must be http://…, https://… or the ARN of an MLflow server of SageMaker's")
+        url = f"{self._url}/api/2.0/mlflow/{path}"
+        headers = self._sign(method, url, {"Content-Type": "application/json", **self._headers}, body)
+        request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - checked above
+        try:
+            with urllib.request.urlopen(request, timeout=self.seconds) as answer:  # noqa: S310
+                return json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            with error:
+                said = error.read().decode(errors="replace")
+            if error.code == http.HTTPStatus.NOT_FOUND and "RESOURCE_DOES_NOT_EXIST" in said:
+                raise _NotThereError(said) from None
+            raise OSError(f"HTTP {error.code}: {said[:300]}") from None
+
+    def _sign(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> dict[str, str]:
+        if not self._signed:
+            return headers
+        # only here, since it takes a quarter of a second: the toolkit brings it into the image
+        import botocore.session
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+
+        credentials = botocore.session.Session().get_credentials()
+        if credentials is None:
+            raise ValueError("there are no AWS credentials to sign with")
+        request = AWSRequest(method, url, headers, body or b"")
+        SigV4Auth(credentials, *self._signed).add_auth(request)
+        return dict(request.headers)
+
+
+class _NotThereError(ValueError):
+    """The server has no such thing."""
+
+
+def _now() -> int:
+    """Milliseconds."""
+    return round(time.time() * 1000)

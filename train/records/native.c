@@ -1,0 +1,228 @@
+/* What costs most when records become batches, for many records a call and without Python's lock. Everything here has a
+   twin in NumPy, which gives the same (train/records/native.py): without a compiler or the CRC instruction, nothing is lost but
+   time. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define HEAD 12 /* of a TFRecord: length and its CRC */
+#define TAIL 4  /* the data's CRC */
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define CRC_TARGET __attribute__((target("sse4.2")))
+#define CRC_8(crc, word) _mm_crc32_u64(crc, word)
+#define CRC_1(crc, byte) _mm_crc32_u8((uint32_t)(crc), byte)
+static int has_crc(void) { return __builtin_cpu_supports("sse4.2") != 0; }
+#elif defined(__aarch64__) && defined(__linux__)
+#include <arm_acle.h>
+#include <sys/auxv.h>
+#define CRC_TARGET __attribute__((target("+crc")))
+#define CRC_8(crc, word) __crc32cd((uint32_t)(crc), word)
+#define CRC_1(crc, byte) __crc32cb((uint32_t)(crc), byte)
+static int has_crc(void) { return (getauxval(AT_HWCAP) & (1 << 7)) != 0; } /* HWCAP_CRC32 */
+#else
+#define CRC_TARGET
+#define CRC_8(crc, word) ((void)(word), (crc))
+#define CRC_1(crc, byte) ((void)(byte), (crc))
+static int has_crc(void) { return 0; }
+#endif
+
+/* Whether the machine has what `sound` needs. */
+int usable(void) { return has_crc(); }
+
+static uint64_t word_at(const uint8_t *place) {
+    uint64_t word;
+    memcpy(&word, place, sizeof word);
+    return word;
+}
+
+static int stored(const uint8_t *tail, uint64_t crc) {
+    uint32_t value = (uint32_t)~crc, masked = (value >> 15 | value << 17) + 0xa282ead8u, found;
+    memcpy(&found, tail, sizeof found);
+    return found == masked; /* both little endian */
+}
+
+/* Frames from the first on whose data has the CRC that is stored behind it. Four at a time: one CRC's next step waits for
+   its last one, those of four records do not wait for each other. */
+CRC_TARGET static int64_t intact(const uint8_t *frames, int64_t stride, int64_t count) {
+    const int64_t length = stride - HEAD - TAIL;
+    int64_t done = 0;
+    while (done < count) {
+        const int lanes = count - done < 4 ? (int)(count - done) : 4;
+        const uint8_t *data[4];
+        uint64_t crc[4];
+        for (int lane = 0; lane < 4; lane++) {
+            data[lane] = frames + (done + (lane < lanes ? lane : 0)) * stride + HEAD;
+            crc[lane] = 0xffffffffu;
+        }
+        int64_t place = 0;
+        for (; place + 8 <= length; place += 8) {
+            crc[0] = CRC_8(crc[0], word_at(data[0] + place));
+            crc[1] = CRC_8(crc[1], word_at(data[1] + place));
+            crc[2] = CRC_8(crc[2], word_at(data[2] + place));
+            crc[3] = CRC_8(crc[3], word_at(data[3] + place));
+        }
+        for (; place < length; place++)
+            for (int lane = 0; lane < 4; lane++) crc[lane] = CRC_1(crc[lane], data[lane][place]);
+        for (int lane = 0; lane < lanes; lane++)
+            if (!stored(data[lane] + length, crc[lane])) return done + lane;
+        done += lanes;
+    }
+    return count;
+}
+
+/* Frames (count, stride) of TFRecords from the first on whose head equals the first's and, if `check`, whose data's CRC is
+   right. */
+int64_t sound(const uint8_t *frames, int64_t stride, int64_t count, int check) {
+    int64_t alike = 1;
+    while (alike < count && !memcmp(frames + alike * stride, frames, HEAD)) alike++;
+    return check ? intact(frames, stride, alike) : alike;
+}
+
+/* Whole TFRecords from the start of `data` on, `most` at the most, of any lengths: where their data starts, and how long it
+   is. Ends before the first that is longer than `limit`, not whole or, as far as `check` goes (1: length, 2: data, too),
+   has a wrong CRC. */
+CRC_TARGET int64_t frames(const uint8_t *data, int64_t size, int check, int64_t limit, int64_t most, int64_t *starts,
+                          int64_t *lengths) {
+    int64_t place = 0, count = 0;
+    while (count < most && size - place >= HEAD + TAIL) {
+        const uint64_t length = word_at(data + place);
+        if (length > (uint64_t)limit || (int64_t)length > size - place - HEAD - TAIL) break;
+        if (check >= 1 && !stored(data + place + 8, CRC_8(0xffffffffu, length))) break;
+        const int64_t whole = HEAD + (int64_t)length + TAIL;
+        if (check >= 2 && !intact(data + place, whole, 1)) break;
+        starts[count] = place + HEAD;
+        lengths[count++] = (int64_t)length;
+        place += whole;
+    }
+    return count;
+}
+
+/* Rows (count, stride) from the first on that equal `model`, of their length, between each of the `gaps` pairs of places,
+   and hold one varint of `size` bytes, at most ten, at `label`; its value goes to `labels`. */
+int64_t alike(const uint8_t *rows, int64_t stride, int64_t count, const uint8_t *model, const int64_t *gaps,
+              int64_t gap_count, int64_t label, int64_t size, int64_t *labels) {
+    for (int64_t row = 0; row < count; row++) {
+        const uint8_t *record = rows + row * stride;
+        for (int64_t gap = 0; gap < gap_count; gap++) {
+            const int64_t start = gaps[2 * gap], end = gaps[2 * gap + 1];
+            if (memcmp(record + start, model + start, (size_t)(end - start))) return row;
+        }
+        uint64_t value = 0;
+        for (int64_t byte = 0; byte < size; byte++) {
+            const uint8_t part = record[label + byte];
+            if ((part >= 0x80) != (byte < size - 1) || (byte == 9 && part > 1)) return row;
+            value |= (uint64_t)(part & 0x7f) << (7 * byte);
+        }
+        labels[row] = (int64_t)value;
+    }
+    return count;
+}
+
+/* Copies past the caches where the machine can: a batch is read again only after many others were written. */
+#if defined(__x86_64__)
+static void copy(uint8_t *to, const uint8_t *from, int64_t size) {
+    int64_t place = 0;
+    if (((uintptr_t)to & 15) == 0)
+        for (; place + 16 <= size; place += 16)
+            _mm_stream_si128((__m128i *)(to + place), _mm_loadu_si128((const __m128i *)(from + place)));
+    memcpy(to + place, from + place, (size_t)(size - place));
+}
+#define COPIED() _mm_sfence()
+#else
+static void copy(uint8_t *to, const uint8_t *from, int64_t size) { memcpy(to, from, (size_t)size); }
+#define COPIED() ((void)0)
+#endif
+
+/* Rows (count, stride), `width` bytes of each, and `labels` to their places: a batch takes `length` bytes of `memory`, its
+   pictures first, its labels from `labels_at` on. */
+void scatter(const uint8_t *rows, int64_t stride, int64_t width, int64_t count, const int64_t *labels,
+             const int64_t *batches, const int64_t *slots, uint8_t *memory, int64_t length, int64_t labels_at) {
+    for (int64_t row = 0; row < count; row++) {
+        uint8_t *batch = memory + batches[row] * length;
+        copy(batch + slots[row] * width, rows + row * stride, width);
+        memcpy(batch + labels_at + slots[row] * 8, labels + row, 8);
+    }
+    COPIED();
+}
+
+/* Records of one layout on their way from the kernel to their places in a batch, without a stop between: a frame is `before`
+   bytes, a picture of `width`, and `after` bytes. The picture goes to `pictures`, (count, width), what is around it to
+   `rest`, (count, before + after). `offset` bytes of the first frame are there already. */
+
+#define MOST_PARTS 1024 /* of one readv: Linux' IOV_MAX */
+
+/* Up to MOST_PARTS pieces of memory, for the bytes from `place` on. */
+static int parts(struct iovec *part, int64_t place, int64_t before, int64_t width, int64_t after, int64_t count,
+                 uint8_t *pictures, uint8_t *rest) {
+    const int64_t around = before + after, stride = around + width;
+    int64_t record = place / stride, at = place % stride;
+    int found = 0;
+    while (record < count && found < MOST_PARTS) {
+        uint8_t *start;
+        int64_t size;
+        if (at >= before && at < before + width) {
+            start = pictures + record * width + (at - before);
+            size = before + width - at;
+            at = before + width;
+        } else if (at < before) {
+            start = rest + record * around + at;
+            size = before - at;
+            at = before;
+        } else { /* together with what comes before the next picture: they are neighbours */
+            start = rest + record * around + (at - width);
+            size = stride - at;
+            record++;
+            at = 0;
+            if (record < count) size += before, at = before;
+        }
+        if (!size) continue;
+        part[found].iov_base = start;
+        part[found++].iov_len = (size_t)size;
+    }
+    return found;
+}
+
+static int64_t filled(const struct iovec *part, int count, const uint8_t *from, int64_t size) {
+    int64_t done = 0;
+    for (int number = 0; number < count && done < size; number++) {
+        const int64_t whole = (int64_t)part[number].iov_len, left = size - done;
+        memcpy(part[number].iov_base, from + done, (size_t)(whole < left ? whole : left));
+        done += whole < left ? whole : left;
+    }
+    return done;
+}
+
+/* Bytes brought, 0 at the end, or -errno: those that are there to be read, until all `count` frames are whole. From `from`,
+   `size` bytes, where `file` is negative. */
+int64_t bring(int file, const uint8_t *from, int64_t size, int64_t offset, int64_t before, int64_t width, int64_t after,
+              int64_t count, uint8_t *pictures, uint8_t *rest) {
+    struct iovec part[MOST_PARTS];
+    const int64_t end = count * (before + width + after);
+    int64_t place = offset;
+    while (place < end) {
+        const int found = parts(part, place, before, width, after, count, pictures, rest);
+        const int64_t got = file < 0 ? filled(part, found, from + (place - offset), size - (place - offset))
+                                     : readv(file, part, found);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && place == offset) return -errno;
+        if (got <= 0) break;
+        place += got;
+    }
+    return place - offset;
+}
+
+/* Frames from the first on that were brought whole and are as they should be: what is around the picture equals `model` in
+   the `gaps`, and the label, as in `alike`, is below `classes`. */
+int64_t settle(int64_t around, int64_t count, const uint8_t *rest, const uint8_t *model, const int64_t *gaps,
+               int64_t gap_count, int64_t label, int64_t size, int64_t classes, int64_t *labels) {
+    const int64_t found = alike(rest, around, count, model, gaps, gap_count, label, size, labels);
+    for (int64_t row = 0; row < found; row++)
+        if (labels[row] < 0 || labels[row] >= classes) return row;
+    return found;
+}

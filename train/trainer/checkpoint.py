@@ -1,0 +1,139 @@
+"""Checkpoints: written whole or not at all, resumed from.
+
+A checkpoint is one `.npz`: the variables of model and optimizer by name, and `progress` as JSON. The platform copies
+the folder to S3 as it changes; a file appears there under its final name only once it is complete.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from train.errors import TrainingError
+from train.runtime.atomic_files import PARTIAL, write_whole
+
+_KEPT = 2  # the newest, and the one before it in case the newest is damaged on its way through S3
+
+
+@dataclass
+class Progress:
+    """How far a job has come. Sums are over the pictures of the epoch so far."""
+
+    epoch: int = 0  # epochs finished
+    step_in_epoch: int = 0  # steps done in the epoch under way
+    step: int = 0  # steps since the job began
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    seconds: float = 0.0  # spent in the training part of the epoch under way
+    waited: float = 0.0  # of these, for input
+    history: list[dict[str, float]] = field(default_factory=list)
+    order: dict[str, int] = field(default_factory=dict)  # the settings that decide the order of pictures
+
+
+class Checkpoints:
+    """The checkpoints in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, progress: Progress, variables: Mapping[str, np.ndarray]) -> Path:
+        """Write a checkpoint and drop those before the last two. TrainingError if the disk refuses."""
+        path = self._folder / f"checkpoint-{progress.epoch:05d}-{progress.step_in_epoch:07d}.npz"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            text = np.array(json.dumps(vars(progress)))
+            write_whole(path, lambda file: np.savez(file, progress=text, **variables))
+            _sync(self._folder)
+        except OSError as error:
+            raise TrainingError(
+                f"The checkpoint can't be written to {path}: {error.strerror}. The one before it is untouched."
+            ) from error
+        self._prune()
+        return path
+
+    def newest(self) -> tuple[Path, Progress, dict[str, np.ndarray]] | None:
+        """The newest whole checkpoint, or None. A damaged one is passed over, never half-read."""
+        damaged = []
+        for path in reversed(self._all()):
+            try:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                    arrays = {name: archive[name] for name in archive.files}
+                return path, Progress(**json.loads(str(arrays.pop("progress")))), arrays
+            except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+                damaged.append(f"{path.name} ({error})")
+        if damaged:
+            raise TrainingError(
+                f"No checkpoint can be read. Received: {', '.join(damaged)}. Remove them to start anew."
+            )
+        return None
+
+    def _all(self) -> list[Path]:
+        return sorted(self._folder.glob("checkpoint-*.npz"))
+
+    def _prune(self) -> None:
+        for old in [*self._all()[:-_KEPT], *self._folder.glob(f"{PARTIAL}*")]:
+            old.unlink(missing_ok=True)
+
+
+def variables_of(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
+    """Every variable that training changes — weights, statistics, random states, momenta — by a stable name.
+
+    Keras numbers optimizers and random states by how many the process has made; here they are named without that.
+    """
+    named: dict[str, keras.Variable] = {}
+    for variable in model.variables:
+        random = variable.name == "seed_generator_state"
+        name = f"random/{sum(other.startswith('random/') for other in named)}" if random else f"model/{variable.path}"
+        named[name] = variable
+    named |= {f"optimizer/{variable.path.partition('/')[2]}": variable for variable in optimizer.variables}
+    if len(named) != len(model.variables) + len(optimizer.variables):
+        raise ValueError("two variables share a path: name the layers apart")
+    return named
+
+
+def restore(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Set `variables` from a checkpoint; TrainingError, naming the first difference, if it is of another model."""
+    for name in sorted(variables.keys() | arrays.keys()):
+        ours = _shape(variables.get(name))
+        theirs = _shape(arrays.get(name))
+        if ours != theirs:
+            raise TrainingError(
+                f"{path} is of another model or optimizer. Received: {name} {theirs}. Expected: {ours}. Use the "
+                "settings it was made with, or another checkpoint folder."
+            )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def same_order(saved: Mapping[str, int], now: Mapping[str, int], path: Path) -> None:
+    """An epoch can be continued in its middle only in the order in which it began."""
+    for name in now:
+        if saved.get(name) != now[name]:
+            raise TrainingError(
+                f"{path} was made in the middle of an epoch with another {name}. Received: {now[name]}. "
+                f"Expected: {saved.get(name)}. Set it back; it may change at the end of an epoch."
+            )
+
+
+def as_arrays(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
+    """Copies of the values, on the host."""
+    return {name: np.array(variable.value.numpy()) for name, variable in variables.items()}
+
+
+def _shape(value: Any) -> Sequence[int] | str:
+    return "nothing of that name" if value is None else tuple(value.shape)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,69 @@
+"""The learning rate and the pictures' size of each step. Both depend on what checkpoints hold: a resumed job goes on
+as it would have.
+"""
+
+import math
+from collections.abc import Callable
+
+from train.runtime.hyperparameters import Settings
+from train.trainer.checkpoint import Progress
+
+WARM_UP = 0.15  # of the training
+FULL_SIZE = 0.9  # of the training: from then on pictures have their own size
+GROWTHS = 3  # of the pictures until then: each size is compiled for itself
+SIDE_STEP, SMALLEST = 4, 16  # pixels: sides are multiples of the one, and not made smaller than the other
+
+Schedule = Callable[[Progress], float]
+Sizes = Callable[[Progress], tuple[int, int]]  # height, width in pixels
+
+
+def schedule(settings: Settings, examples: float) -> Schedule:
+    """Progress before a step → its learning rate. `examples` of an epoch: what the first one is laid out for.
+
+    The later epochs are laid out for as many steps as those before them had.
+    """
+    if settings.schedule == "constant":
+        return lambda _: settings.learning_rate
+    done = _done(settings, examples)
+    return lambda progress: settings.learning_rate * one_cycle(done(progress))
+
+
+def sizes(settings: Settings, examples: float, shape: tuple[int, ...]) -> Sizes | None:
+    """Progress before a step → the size it is trained at, of pictures of `shape`; None: always their own."""
+    if settings.initial_scale == 1:
+        return None
+    done = _done(settings, examples)
+
+    def size(progress: Progress) -> tuple[int, int]:
+        scale = growing(settings.initial_scale, done(progress))
+        height, width = (_side(side, scale) for side in shape[:2])
+        return height, width
+
+    return size
+
+
+def _done(settings: Settings, examples: float) -> Callable[[Progress], float]:
+    """Progress before a step → the share of the training that is done in its middle."""
+    expected = math.ceil(examples / settings.batch_size)
+
+    def done(progress: Progress) -> float:
+        steps = (progress.step - progress.step_in_epoch) / progress.epoch if progress.epoch else expected
+        epochs = progress.epoch + min(1.0, (progress.step_in_epoch + 0.5) / max(1.0, steps))
+        return epochs / settings.epochs
+
+    return done
+
+
+def one_cycle(done: float) -> float:
+    """Share of the highest rate when the share `done` of the training is done: up from 0, then down to 0, in lines."""
+    return max(0.0, min(done / WARM_UP, (1 - done) / (1 - WARM_UP)))
+
+
+def growing(initial: float, done: float) -> float:
+    """Scale of the pictures' sides when the share `done` of the training is done: small for long, at the end 1."""
+    growths = int(GROWTHS * min(1.0, done / FULL_SIZE) ** 2 + 1e-9)
+    return 1 - (1 - initial) * (GROWTHS - growths) / GROWTHS  # exactly 1 at the end
+
+
+def _side(side: int, scale: float) -> int:
+    return min(side, max(SMALLEST, int(side * scale + 1e-6) // SIDE_STEP * SIDE_STEP)) if scale < 1 else side
