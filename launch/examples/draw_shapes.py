@@ -1,5 +1,7 @@
-"""Draws pictures to try the example with: `python launch/examples/draw_shapes.py FOLDER` makes FOLDER/train/<class>/*.png and
-FOLDER/validation/<class>/*.png, 64×64 circles, squares and triangles of random places, sizes and colours.
+"""Draws pictures to try the example with: `python launch/examples/draw_shapes.py FOLDER`.
+
+It makes FOLDER/train/<class>/*.png and FOLDER/validation/<class>/*.png, 64×64 circles, squares and triangles of random
+places, sizes and colours.
 
 A folder of one's own pictures looks the same.
 """

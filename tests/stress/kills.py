@@ -1,4 +1,6 @@
-"""`python -m tests.stress.kills [N]`: N random SIGKILLs in a row on a job in Pipe mode, then its weights beside a quiet run's.
+"""`python -m tests.stress.kills [N]`: N random SIGKILLs in a row on a job in Pipe mode.
+
+Its weights are then compared with a quiet run's.
 
 A run after each kill goes on from the last checkpoint. Exits with 0 if the final weights are the same to the bit.
 """
