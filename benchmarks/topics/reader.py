@@ -44,9 +44,6 @@ def main() -> None:
         candidates = {EMPTIED: lambda: many / measure.emptied(source)}
         for size, crc in ((128, "full"), (256, "full"), (256, "header"), (256, "off"), (1024, "full")):
             candidates[f"this reader, batch {size}, CRC {crc}"] = ours(size, crc)
-        candidates["this reader, batch 256, CRC header, in order"] = lambda: (
-            many / measure.passed(pipeline.for_validation(source, pictures, 256, "header"), many)
-        )
         candidates["File mode, TFRecordDataset, batch 256"] = lambda: (
             examples / measure.passed(files(arguments.data), examples)
         )

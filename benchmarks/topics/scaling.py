@@ -65,15 +65,6 @@ class Measured:
 
         return run
 
-    def in_order(self, crc: str) -> Callable[[], float]:
-        """The same without shuffling."""
-
-        def run() -> float:
-            batches = pipeline.for_validation(self.sources[0], self.pictures, BATCH, crc)
-            return self._megabytes(1) / measure.passed(batches, self.examples)
-
-        return run
-
     def _megabytes(self, channels: int) -> float:
         return channels * self.examples * self.pictures.bytes / 1e6
 
@@ -92,7 +83,6 @@ def main() -> None:
                     "FIFO, only emptied": measured.emptied,
                     "CRC full": measured.read("full"),
                     "CRC header": measured.read("header"),
-                    "CRC header, in order": measured.in_order("header"),
                     "CRC full, two channels at once": measured.read("full", 2),
                 }
                 figures = measure.rounds(candidates, rounds)

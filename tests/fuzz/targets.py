@@ -5,7 +5,6 @@ than DataError, is a finding.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -14,18 +13,15 @@ from tests.fuzz import reference
 from train.errors import DataError
 from train.input_pipeline.augmented_manifest import tuples
 from train.input_pipeline.example_decoder import ExampleDecoder
-from train.input_pipeline.shuffle import Piece, in_order
-from train.records import direct_read as straight
 from train.records import native
 from train.records.fixed_length import fixed
 from train.records.recordio import recordio
-from train.records.stream_buffer import Lot, Run, Window
+from train.records.stream_buffer import Lot, Run
 from train.records.text_lines import lines
 from train.records.tfrecord import tfrecords, tfrecords_or_lots
 
 Pieces = list[int]
 SIZE, CLASSES = 12, 3  # bytes of an example's picture
-straight.SMALLEST = SIZE
 
 
 class Arriving:
@@ -134,61 +130,6 @@ def example(data: bytes, pieces: Pieces) -> None:
         assert labels.tolist() == [label] * 3
 
 
-class Opened(Arriving):
-    """A stream with a descriptor, whose readv gives all that is asked for."""
-
-    def __init__(self, data: bytes, pieces: Pieces) -> None:
-        super().__init__(data, pieces)
-        self._file = os.memfd_create("stream")
-        os.write(self._file, data)
-        os.lseek(self._file, 0, os.SEEK_SET)
-
-    def readinto(self, buffer: memoryview) -> int:
-        size = max(1, self._pieces[self._turn % len(self._pieces)])
-        self._turn += 1
-        return os.readv(self._file, [buffer[:size]])
-
-    def fileno(self) -> int:
-        return self._file
-
-    def wait(self) -> None: ...
-
-    def close(self) -> None:
-        os.close(self._file)
-
-
-def pictures(data: bytes, pieces: Pieces) -> None:
-    """Batches of what the kernel brings straight to them are those of the general path."""
-
-    def batches(size: int) -> tuple[list[tuple[bytes, list[int]]], str]:
-        decoder, got = ExampleDecoder(SIZE, CLASSES), []
-
-        def past(window: Window) -> straight.Straight | None:
-            return straight.straight(window, decoder.frame(), CLASSES)
-
-        def decoded() -> Iterator[Piece | straight.Straight]:
-            for found in tfrecords_or_lots(stream, "header", lambda _: False, past):
-                yield found if isinstance(found, straight.Straight) else decoder.decode(found)
-
-        with contextlib.closing(Opened(data, pieces)) as stream:
-            try:
-                for images, labels in in_order(decoded(), SIZE, size):
-                    got.append((images.tobytes(), labels.tolist()))
-            except DataError as error:
-                return got, str(error)
-        return got, ""
-
-    for size in (1, 4):
-        with _helper(True):
-            ours, end = batches(size)
-        with _helper(False):
-            theirs, expected = batches(size)
-        shorter = min(len(ours), len(theirs))
-        assert ours[:shorter] == theirs[:shorter]
-        assert bool(end) == bool(expected)  # of several wrong records in a run, either may be named
-        assert end or ours == theirs
-
-
 def _found(data: bytes) -> tuple[bytes, int]:
     """By protocol buffers, or by TensorFlow's own parser, which looks at less and so refuses less."""
     import tensorflow as tf
@@ -212,7 +153,6 @@ TARGETS: dict[str, Callable[[bytes, Pieces], None]] = {
     "fixed": raw,
     "manifest": manifest,
     "example": example,
-    "pictures": pictures,
 }
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from train.errors import DataError
 from train.input_pipeline.image_decoder import Encoded, is_whole, kind
 from train.records import native
-from train.records import tfrecord_format as tfrecord
 from train.records.stream_buffer import Run
 
 _VARINT_BYTES, _SHORT_BYTES = 10, 5  # of a varint, of one that has to fit into 32 bits: a key, a length
@@ -40,21 +39,6 @@ class _Layout:
         edges = sorted([image, label])
         gaps = [(0, edges[0][0]), (edges[0][1], edges[1][0]), (edges[1][1], record.size)]
         self._model, self._gaps = record.copy(), np.array(gaps, np.int64)
-
-    def frame(self) -> native.Frame:
-        """The record with what TFRecord puts around it."""
-        before, width = tfrecord.HEAD + self.image.start, self.image.stop - self.image.start
-
-        def moved(place: int, start: int) -> int:
-            return tfrecord.HEAD + place - (width if start >= self.image.stop else 0)
-
-        head = np.frombuffer(tfrecord.head(self._model.size), np.uint8)
-        tail = np.zeros(tfrecord.TAIL, np.uint8)
-        model = np.concatenate([head, self._model[: self.image.start], self._model[self.image.stop :], tail])
-        gaps = [(moved(start, start), moved(end, start)) for start, end in self._gaps.tolist()]
-        label = slice(moved(self.label.start, self.label.start), moved(self.label.stop, self.label.start))
-        after = model.size - before
-        return native.Frame(before, width, after, model, np.array([(0, tfrecord.HEAD), *gaps], np.int64), label)
 
     def taken(self, rows: np.ndarray) -> np.ndarray | None:
         """(n,) int64 labels if all the rows fit."""
@@ -105,11 +89,6 @@ class ExampleDecoder:
             left[fit] = False
         self._check_labels(run, labels)
         return images, labels
-
-    def frame(self) -> native.Frame | None:
-        """What all records have been laid out like, if all were alike."""
-        known = [layout for layouts in self._layouts.values() for layout in layouts]
-        return known[0].frame() if len(known) == 1 else None
 
     def holds_files(self, run: Run) -> bool:
         """Whether images are JPEG or PNG files rather than pixels: what the first record of all has decides."""

@@ -26,9 +26,8 @@ from train.input_pipeline.example_decoder import ExampleDecoder
 from train.input_pipeline.host_sharding import WHOLE, Share
 from train.input_pipeline.shuffle import Piece, in_order, shuffled
 from train.records.channels import Source, Stream
-from train.records.direct_read import Straight, straight
 from train.records.recordio import recordio
-from train.records.stream_buffer import Lot, Run, Window
+from train.records.stream_buffer import Lot, Run
 from train.records.tfrecord import Crc, tfrecords, tfrecords_or_lots
 from train.runtime.dataset_info import Pictures
 
@@ -38,7 +37,7 @@ _WAKE_SECONDS = 0.002  # a loop that waits takes what is there at least that oft
 _IN_USE = 4  # batches that the loop may hold without their being copied
 _JOIN_SECONDS = 1.0
 
-Found = TypeVar("Found", bound=Run | Lot | Straight)
+Found = TypeVar("Found", bound=Run | Lot)
 Batch = tuple[tf.Tensor, tf.Tensor]  # pictures (n, height, width, channels) uint8, labels (n,) int64
 
 
@@ -171,7 +170,7 @@ def _batches(
 ) -> Iterator[Piece]:
     """Batches of `size`, shuffled by `mix` if it is given; the first record decides how pictures are stored."""
 
-    def in_batches(arriving: Iterator[Piece | Straight]) -> Iterator[Piece]:
+    def in_batches(arriving: Iterator[Piece]) -> Iterator[Piece]:
         return in_order(arriving, pictures.bytes, size, lent)
 
     if source.channel.attributes:
@@ -181,17 +180,12 @@ def _batches(
             yield from in_batches(encoded.decoded(files, pictures))
         return
     decoder = ExampleDecoder(pictures.bytes, len(pictures.classes))
-
-    def past(window: Window) -> Straight | None:
-        return straight(window, decoder.frame(), len(pictures.classes))
-
-    passing = past if crc != "full" and not mix else None
-    framing = functools.partial(tfrecords_or_lots, crc=crc, in_lots=decoder.holds_files, past=passing)
+    framing = functools.partial(tfrecords_or_lots, crc=crc, in_lots=decoder.holds_files)
     with closing(runs(source, framing)) as arriving:
         first = next(arriving)
         together = itertools.chain([first], arriving)
         if isinstance(first, Run):
-            pieces = (found if isinstance(found, Straight) else decoder.decode(found) for found in together)
+            pieces = (decoder.decode(found) for found in together)
             yield from mix(pieces, pictures.bytes) if mix else in_batches(pieces)
         else:
             items = encoded.serialized(together)

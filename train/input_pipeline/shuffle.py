@@ -11,23 +11,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from train.input_pipeline.batch_ring import Ring
-from train.records.direct_read import Straight
 
 Piece = tuple[np.ndarray, np.ndarray]  # pictures (n, bytes) uint8, labels (n,) int64
 LENT = 8
 _DRAWN = 8192  # records whose places are drawn at once
 
 
-def in_order(arriving: Iterator[Piece | Straight], width: int, batch_size: int, lent: int = LENT) -> Iterator[Piece]:
+def in_order(arriving: Iterator[Piece], width: int, batch_size: int, lent: int = LENT) -> Iterator[Piece]:
     """The same records in batches of `batch_size`, the last one smaller. `lent`: as for `shuffled`."""
     batches = _InOrder(batch_size, width, lent)
     for piece in arriving:
-        if isinstance(piece, Straight):
-            while batches.pull(piece):
-                if batches.complete:
-                    yield batches.advance()
-        else:
-            yield from _put(piece, batches)
+        yield from _put(piece, batches)
     yield from batches.rest()
 
 
@@ -53,14 +47,6 @@ class _InOrder:
         count = min(self._size - self._filled, len(labels))
         place = slice(self._filled, self._filled + count)
         self._ring.images[self._row, place], self._ring.labels[self._row, place] = images[:count], labels[:count]
-        return self._taken(count)
-
-    def pull(self, straight: Straight) -> int:
-        """Let come as many as there are, and the batch has room for; how many that were."""
-        place = self._row, slice(self._filled, self._size)
-        return self._taken(straight.pull(self._ring.images[place], self._ring.labels[place]))
-
-    def _taken(self, count: int) -> int:
         self._filled += count
         return count
 

@@ -51,14 +51,10 @@ class FifoStream:
         with suppress(OSError):  # over the user's limit of pipe pages: a smaller pipe is slower, not wrong
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
-    def fileno(self) -> int:
-        """The descriptor, which doesn't block: `wait` before it is read."""
-        return self._fd
-
     def readinto(self, buffer: memoryview) -> int:
         """What is there, at least a byte; 0 once the writer has closed. DataError after `timeout` idle seconds."""
         while True:
-            self.wait()
+            self._wait()
             try:
                 count = os.readv(self._fd, [buffer])
             except BlockingIOError:
@@ -66,7 +62,7 @@ class FifoStream:
             self._started = True
             return count
 
-    def wait(self) -> None:
+    def _wait(self) -> None:
         """Until there is a byte to be read, or the end. DataError after `timeout` idle seconds."""
         # Linux reports POLLHUP on a FIFO only after a writer has come and gone, so "no writer yet" waits here.
         deadline = time.monotonic() + self._timeout
@@ -100,12 +96,6 @@ class FileStream:
     def __init__(self, path: Path, name: str) -> None:
         self.name = name
         self._file = path.open("rb", buffering=0)
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def wait(self) -> None:
-        """A file has what it has."""
 
     def readinto(self, buffer: memoryview) -> int:
         return self._file.readinto(buffer) or 0

@@ -2,12 +2,8 @@
    twin in NumPy, which gives the same (train/records/native.py): without a compiler or the CRC instruction, nothing is lost but
    time. */
 
-#define _GNU_SOURCE
-#include <errno.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #define HEAD 12 /* of a TFRecord: length and its CRC */
 #define TAIL 4  /* the data's CRC */
@@ -149,80 +145,4 @@ void scatter(const uint8_t *rows, int64_t stride, int64_t width, int64_t count, 
         memcpy(batch + labels_at + slots[row] * 8, labels + row, 8);
     }
     COPIED();
-}
-
-/* Records of one layout on their way from the kernel to their places in a batch, without a stop between: a frame is `before`
-   bytes, a picture of `width`, and `after` bytes. The picture goes to `pictures`, (count, width), what is around it to
-   `rest`, (count, before + after). `offset` bytes of the first frame are there already. */
-
-#define MOST_PARTS 1024 /* of one readv: Linux' IOV_MAX */
-
-/* Up to MOST_PARTS pieces of memory, for the bytes from `place` on. */
-static int parts(struct iovec *part, int64_t place, int64_t before, int64_t width, int64_t after, int64_t count,
-                 uint8_t *pictures, uint8_t *rest) {
-    const int64_t around = before + after, stride = around + width;
-    int64_t record = place / stride, at = place % stride;
-    int found = 0;
-    while (record < count && found < MOST_PARTS) {
-        uint8_t *start;
-        int64_t size;
-        if (at >= before && at < before + width) {
-            start = pictures + record * width + (at - before);
-            size = before + width - at;
-            at = before + width;
-        } else if (at < before) {
-            start = rest + record * around + at;
-            size = before - at;
-            at = before;
-        } else { /* together with what comes before the next picture: they are neighbours */
-            start = rest + record * around + (at - width);
-            size = stride - at;
-            record++;
-            at = 0;
-            if (record < count) size += before, at = before;
-        }
-        if (!size) continue;
-        part[found].iov_base = start;
-        part[found++].iov_len = (size_t)size;
-    }
-    return found;
-}
-
-static int64_t filled(const struct iovec *part, int count, const uint8_t *from, int64_t size) {
-    int64_t done = 0;
-    for (int number = 0; number < count && done < size; number++) {
-        const int64_t whole = (int64_t)part[number].iov_len, left = size - done;
-        memcpy(part[number].iov_base, from + done, (size_t)(whole < left ? whole : left));
-        done += whole < left ? whole : left;
-    }
-    return done;
-}
-
-/* Bytes brought, 0 at the end, or -errno: those that are there to be read, until all `count` frames are whole. From `from`,
-   `size` bytes, where `file` is negative. */
-int64_t bring(int file, const uint8_t *from, int64_t size, int64_t offset, int64_t before, int64_t width, int64_t after,
-              int64_t count, uint8_t *pictures, uint8_t *rest) {
-    struct iovec part[MOST_PARTS];
-    const int64_t end = count * (before + width + after);
-    int64_t place = offset;
-    while (place < end) {
-        const int found = parts(part, place, before, width, after, count, pictures, rest);
-        const int64_t got = file < 0 ? filled(part, found, from + (place - offset), size - (place - offset))
-                                     : readv(file, part, found);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0 && place == offset) return -errno;
-        if (got <= 0) break;
-        place += got;
-    }
-    return place - offset;
-}
-
-/* Frames from the first on that were brought whole and are as they should be: what is around the picture equals `model` in
-   the `gaps`, and the label, as in `alike`, is below `classes`. */
-int64_t settle(int64_t around, int64_t count, const uint8_t *rest, const uint8_t *model, const int64_t *gaps,
-               int64_t gap_count, int64_t label, int64_t size, int64_t classes, int64_t *labels) {
-    const int64_t found = alike(rest, around, count, model, gaps, gap_count, label, size, labels);
-    for (int64_t row = 0; row < found; row++)
-        if (labels[row] < 0 || labels[row] >= classes) return row;
-    return found;
 }

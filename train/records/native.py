@@ -7,7 +7,6 @@ off. ctypes lets other threads run while a call lasts.
 import ctypes
 import os
 import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +30,6 @@ def _load(path: Path) -> ctypes.CDLL | None:
     library.alike.argtypes = [_POINTER, _NUMBER, _NUMBER, _POINTER, _POINTER, _NUMBER, _NUMBER, _NUMBER, _POINTER]
     library.frames.restype = _NUMBER
     library.frames.argtypes = [_POINTER, _NUMBER, ctypes.c_int, _NUMBER, _NUMBER, _POINTER, _POINTER]
-    library.bring.restype = library.settle.restype = _NUMBER
-    library.bring.argtypes = [ctypes.c_int, _POINTER, *[_NUMBER] * 6, _POINTER, _POINTER]
-    library.settle.argtypes = [_NUMBER, _NUMBER, *[_POINTER] * 3, *[_NUMBER] * 4, _POINTER]
     library.scatter.restype = None
     pointers = [_POINTER] * 4
     library.scatter.argtypes = [_POINTER, _NUMBER, _NUMBER, _NUMBER, *pointers, _NUMBER, _NUMBER]
@@ -99,57 +95,6 @@ def scatter(
         _address(memory), length, labels_at,
     )  # fmt: skip
     return True
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The layout of a TFRecord with a picture in it: `before` bytes, `width` of pixels, `after`.
-
-    `model` (before + after,) uint8 is what is around the pixels: alike in all records within `gaps` (k, 2) int64,
-    starts and ends. `label`: the place there of the one varint that is the label.
-    """
-
-    before: int
-    width: int
-    after: int
-    model: np.ndarray
-    gaps: np.ndarray
-    label: slice
-
-    @property
-    def stride(self) -> int:
-        """Bytes of a record."""
-        return self.before + self.width + self.after
-
-
-def bring(source: int | np.ndarray, frame: Frame, pictures: np.ndarray, rest: np.ndarray, offset: int) -> int:
-    """Bytes of records from a file's descriptor, or from memory, to their places; 0 at the end. Only with the helper.
-
-    Pixels go to `pictures` (n, width) uint8, what is around them to `rest` (n, before + after) uint8. `offset` bytes of
-    the first record are there already. BlockingIOError if nothing is there to be read, OSError if it can't be.
-    """
-    assert library is not None
-    file, data, size = (source, None, 0) if isinstance(source, int) else (-1, _address(source), source.size)
-    count = library.bring(
-        file, data, size, offset, frame.before, frame.width, frame.after, len(pictures), _address(pictures),
-        _address(rest),
-    )  # fmt: skip
-    if count < 0:
-        raise OSError(-count, os.strerror(-count))
-    return count
-
-
-def settle(frame: Frame, rest: np.ndarray, classes: int, labels: np.ndarray) -> int:
-    """How many records that were brought, from the first on, are laid out like the frame, with a label below `classes`.
-
-    `rest` (n, before + after) uint8 is what is around their pixels; `labels` (n,) int64 are written. Only with the
-    helper.
-    """
-    assert library is not None
-    return library.settle(
-        frame.model.size, len(labels), _address(rest), _address(frame.model), _address(frame.gaps), len(frame.gaps),
-        frame.label.start, frame.label.stop - frame.label.start, classes, _address(labels),
-    )  # fmt: skip
 
 
 def _address(array: np.ndarray) -> int:

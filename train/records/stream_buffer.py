@@ -1,13 +1,12 @@
 """A window that slides over a stream: what has been read and not yet handed out, and where in the stream that is."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from train.errors import DataError
 from train.records.channels import Stream
-from train.records.prefetch import BLOCK_BYTES, HEADROOM, Direct, ReadAhead, blocks
+from train.records.prefetch import BLOCK_BYTES, HEADROOM, blocks
 
 MAX_RECORD_BYTES = 1 << 30  # a longer one is taken for damage: it would have to fit in memory
 GZIP_MAGIC = b"\x1f\x8b"
@@ -52,12 +51,6 @@ class Lot:
         """As Run's."""
         return self.records
 
-    def parts(self, most: int) -> Iterator["Lot"]:
-        """The same in lots of at most so many."""
-        for start in range(0, len(self.records), most):
-            part = slice(start, start + most)
-            yield Lot(self.records[part], self.first + start, self.offsets[part], self.stream)
-
 
 def lot(run: Run) -> Lot:
     """A run's records."""
@@ -71,14 +64,11 @@ def place(stream: str, number: int, offset: int) -> str:
 
 
 class Window:
-    """The bytes of `stream` from the record that comes next. To be closed before the stream is.
+    """The bytes of `stream` from the record that comes next. To be closed before the stream is."""
 
-    `ahead`: read on a thread of its own, if the stream can be interrupted; else `read_ahead` begins with it.
-    """
-
-    def __init__(self, stream: Stream, ahead: bool = True) -> None:
-        self.name, self.stream = stream.name, stream
-        self._blocks: Direct | ReadAhead = blocks(stream) if ahead else Direct(stream)
+    def __init__(self, stream: Stream) -> None:
+        self.name = stream.name
+        self._blocks = blocks(stream)
         self._buffer, self._own = np.empty(0, np.uint8), False  # own: not one of the blocks
         self._start = self._end = 0
         self.offset = 0  # of the window's first byte in the stream
@@ -87,23 +77,6 @@ class Window:
 
     def close(self) -> None:
         self._blocks.close()
-
-    def read_ahead(self) -> None:
-        """From the next block on."""
-        if isinstance(self._blocks, Direct):
-            self._blocks = blocks(self.stream)
-
-    def take(self) -> np.ndarray:
-        """All that is there, for somebody who goes on reading the stream: a copy; the window is empty."""
-        left = self.view.copy()
-        self._start = self._end
-        return left
-
-    def give(self, data: np.ndarray, count: int, records: int) -> None:
-        """The end of what `take` began: `data` (n,) uint8 is next; `count` bytes, `records` records, came before it."""
-        self._buffer, self._start, self._end, self._own = data, 0, data.size, False
-        self.offset += count
-        self.number += records
 
     @property
     def view(self) -> np.ndarray:

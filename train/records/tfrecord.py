@@ -16,7 +16,6 @@ import numpy as np
 from train.errors import DataError
 from train.records import native
 from train.records.channels import Stream
-from train.records.direct_read import Straight
 from train.records.stream_buffer import GZIP_MAGIC, MAX_RECORD_BYTES, Lot, Run, Window, lot
 from train.records.tfrecord_format import HEAD, TAIL, masked, masked_crc32c
 
@@ -50,24 +49,13 @@ def tfrecords_or_lots(
     stream: Stream,
     crc: Crc = "full",
     in_lots: Callable[[Run], bool] = differing,
-    past: Callable[[Window], Straight | None] | None = None,
-) -> Iterator[Run | Lot | Straight]:
-    """The same records; as lots from the first run on for which `in_lots` is true: quicker where lengths differ.
-
-    `past` may know, before the first record and after the first run, how those that come next are read straight.
-    """
-    with closing(Window(stream, ahead=past is None)) as window:
+) -> Iterator[Run | Lot]:
+    """The same records; as lots from the first run on for which `in_lots` is true: quicker where lengths differ."""
+    with closing(Window(stream)) as window:
         reader, lots = _TFRecordReader(window, crc, 0), False
-        if past and (straight := past(window)):
-            yield straight
-            past = None
         while (found := (reader.lot() if lots else None) or reader.run()) is not None:
             lots = lots or (isinstance(found, Run) and in_lots(found))
             yield lot(found) if lots and isinstance(found, Run) else found
-            if past and (straight := past(window)):
-                yield straight
-            past = None
-            window.read_ahead()
 
 
 class _TFRecordReader:
