@@ -1,22 +1,65 @@
 """The commands that speak to a running server — jobs, stop, interrupt — or to any SageMaker: report."""
 
+import argparse
 import json
 import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_test.cli.options import Commands, say
 from local_test.errors import BadRequest, RunnerError
+from local_test.tuning.html_report import NAME, write_page
 
 DEFAULT_URL = "http://127.0.0.1:4580"
 _SECONDS = 30.0
 _LIMITS = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
+
+_COMMANDS = {
+    "jobs": "list the training jobs of a running server, the newest first",
+    "stop": "stop a training job of a running server",
+    "interrupt": "take a job's spot instances away, as the service may at any time",
+}
+_OPERATIONS = {"stop": "StopTrainingJob", "interrupt": "InterruptTrainingJob"}
+
+
+def add_parser(commands: Commands) -> None:
+    for name, text in _COMMANDS.items():
+        parser = commands.add_parser(name, help=text)
+        parser.add_argument("--endpoint-url", default=server_url(), metavar="URL", help="default: AWS_ENDPOINT_URL")
+        parser.set_defaults(run=change_job if name in _OPERATIONS else print_jobs)
+        if name in _OPERATIONS:
+            parser.add_argument("job", metavar="JOB", help="its name")
+    report = commands.add_parser("report", help="make the page of results of a tuning job, of AWS's or a server's")
+    report.add_argument("job", metavar="JOB", help="its name, where boto3 looks: AWS, or AWS_ENDPOINT_URL")
+    report.add_argument("--out", type=Path, default=Path(NAME), metavar="FILE", help=f"default: {NAME}")
+    report.set_defaults(run=write_report)
+
+
+def print_jobs(args: argparse.Namespace) -> None:
+    for line in list_jobs(args.endpoint_url):
+        sys.stdout.write(f"{line}\n")
+
+
+def change_job(args: argparse.Namespace) -> None:
+    call(args.endpoint_url, _OPERATIONS[args.command], TrainingJobName=args.job)
+
+
+def write_report(args: argparse.Namespace) -> None:
+    """The page of a tuning job, whether it has ended or not."""
+    try:
+        write_page(args.out, *find_tuning_job(args.job))
+    except OSError as error:
+        raise BadRequest(f"--out can't be written: {error.strerror}. Received: {args.out}") from None
+    say(f"Report: {args.out}")
 
 
 def server_url() -> str:

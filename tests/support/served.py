@@ -20,10 +20,10 @@ BUCKET = "test-bucket"
 MAIN = """
 import os, sys
 from pathlib import Path
-import local_test.__main__ as main
+from local_test.cli.main import main
 from local_test.runners.process import ProcessRunner
-main.choose = lambda *_: ProcessRunner(os.environ, Path.cwd(), [str(Path("train.py").resolve())])
-sys.exit(main.main())
+program = [str(Path("train.py").resolve())]
+sys.exit(main(choose_runner=lambda *_: ProcessRunner(os.environ, Path.cwd(), program)))
 """
 TRAIN = f"""#!{sys.executable} -I
 import os, signal, sys, time

@@ -3,9 +3,11 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,10 @@ ROOT = Path(__file__).resolve().parents[3]
 MAIN = """
 import os, sys
 from pathlib import Path
-import local_test.__main__ as main
+from local_test.cli.main import main
 from local_test.runners.process import ProcessRunner
-main.choose = lambda *_: ProcessRunner(os.environ, Path.cwd(), [str(Path("train.py").resolve())])
-sys.exit(main.main())
+program = [str(Path("train.py").resolve())]
+sys.exit(main(choose_runner=lambda *_: ProcessRunner(os.environ, Path.cwd(), program)))
 """
 HEAD = f"""#!{sys.executable}
 import os, signal, sys
@@ -217,6 +219,22 @@ def test_usage(folder: Path) -> None:
     code, _, err = finished(command(folder, "train", "--runner", "podman"))
     assert code == 2
     assert "invalid choice: 'podman'" in err
+
+
+def test_the_version_of_a_checkout(folder: Path) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert finished(command(folder, "--version")) == (0, f"{version}\n", "")
+
+
+def test_the_version_of_an_installed_distribution(folder: Path) -> None:
+    """A copy without pyproject.toml beside it, as a wheel leaves it."""
+    shutil.copytree(ROOT / "local_test", folder / "site/local_test")
+    record = folder / "site/local_test_wheel-7.8.9.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: local-test-wheel\nVersion: 7.8.9\n")
+    (record / "RECORD").write_text("local_test/__init__.py,,\n")
+    process = command(folder, "--version", PYTHONPATH=str(folder / "site"))
+    assert finished(process) == (0, "7.8.9\n", "")
 
 
 def test_feed(folder: Path) -> None:

@@ -1,8 +1,10 @@
-"""One tuning job without a server: the same jobs, the same folders, a line for each training job as it ends, and on a
+"""`tune`: one tuning job without a server. Same jobs and folders, a line for each training job as it ends, and on a
 terminal a table of those that run.
 """
 
+import argparse
 import copy
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
@@ -11,29 +13,78 @@ from pathlib import Path
 from typing import Any
 
 from local_test.cli.live_table import Table
+from local_test.cli.options import (
+    Commands,
+    add_parallel_option,
+    add_runner_options,
+    add_s3_option,
+    open_runner,
+    read_environment,
+    say,
+)
+from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import storage_of
 from local_test.errors import LocalTestError
-from local_test.request.builder import Options, build, timed_name
+from local_test.request.builder import Options, build, read_job, timed_name
 from local_test.runners.base import Runner
-from local_test.training.job import TrainingJob, region
+from local_test.training.job import TrainingJob, now_utc, region
 from local_test.training.job_queue import RETURN_SECONDS, Jobs
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.job_store import Store
 from local_test.training.metrics import Metric
+from local_test.tuning.html_report import NAME
 from local_test.tuning.job_manager import Tunings
 from local_test.tuning.plan import OWN
 from local_test.tuning.warm_start import given_definitions
 
-_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
+_DEFAULT_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
 _STATUS = "HyperParameterTuningJobStatus"
 _OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser("tune", help="run one tuning job; exit code 0 only if it is Completed")
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add_s3_option(parser, "the one boto3 finds")
+    add("--job", type=Path, required=True, metavar="FILE.json", help="a CreateHyperParameterTuningJob request")
+    add("--image", metavar="IMG", help="image to run, instead of the request's")
+    add_runner_options(parser)
+    add("--root", type=Path, default=Path("jobs/tune"), metavar="DIR", help="where jobs are kept (default: jobs/tune)")
+    add_parallel_option(parser)
+
+
+def run(args: argparse.Namespace) -> str:
+    """Runs the tuning job to its end; its HyperParameterTuningJobStatus."""
+    request = read_job(args.job)
+    with ExitStack() as stack:
+        runner = stack.enter_context(open_runner(args))
+        table = Table(sys.stderr) if sys.stderr.isatty() else None
+        environ = read_environment(args)
+        tuner = OfflineTuner(request, args.image, args.root, runner, args.parallel, environ, now_utc, say, table)
+        stack.callback(tuner.close)
+        stop_on_signals(tuner.stop, tuner.jobs.kill)
+        description = tuner.run()
+    _print_summary(description, tuner, args.root)
+    return description[_STATUS]
+
+
+def _print_summary(description: Mapping[str, Any], tuner: "OfflineTuner", root: Path) -> None:
+    say(f"{tuner.name}: {description[_STATUS]}")
+    if "FailureReason" in description:
+        say(f"FailureReason: {description['FailureReason']}")
+    if "BestTrainingJob" in description:
+        say(f"Best: {line_of(description['BestTrainingJob'])}")
+    say(f"Training jobs, logs, metrics and artifacts: {root}")
+    if (tuner.folder / NAME).exists():
+        say(f"Report: {tuner.folder / NAME}")
 
 
 def fill(request: Mapping[str, Any], image: str | None, out: Path, now: datetime) -> dict[str, Any]:
     """The request of a local run, each of its definitions filled in as `request.build` fills in a training job."""
     filled = copy.deepcopy(dict(request))
     if filled.get("HyperParameterTuningJobName", "<name>") == "<name>":
-        filled["HyperParameterTuningJobName"] = timed_name(_NAME, now)[:_NAME_LIMIT]
+        filled["HyperParameterTuningJobName"] = timed_name(_DEFAULT_NAME, now)[:_NAME_LIMIT]
     for key in ("TrainingJobDefinition", "TrainingJobDefinitions"):
         given = filled.get(key)
         if isinstance(given, dict):
@@ -53,7 +104,7 @@ def _fill_definition(given: Any, image: str | None, out: Path, now: datetime) ->
     return {**own, **built}
 
 
-class Tune:
+class OfflineTuner:
     """A tuning job that is filled in, accepted and ready to `run`; its folders are below `root`.
 
     BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `say` gets each line for a person; `table`

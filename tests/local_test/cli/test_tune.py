@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local_test.cli.tune_offline import fill
+from local_test.cli.tune import fill
 from local_test.util.atomic_files import file_uri
 from tests.local_test.tuning.test_job import tuning_request
 from tests.support.served import MAIN, ROOT, TRAIN, WAIT

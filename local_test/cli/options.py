@@ -1,0 +1,67 @@
+"""Options that several commands share, and what is made from them."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from local_test.runners.base import Runner
+from local_test.runners.select import CHOICES
+
+ChooseRunner = Callable[[str, str | None, str | None, Callable[[str], None]], Runner]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_s3_option(parser: argparse.ArgumentParser, default: str) -> None:
+    text = f"the S3 of data, artifacts and checkpoints, instead of {default}"
+    parser.add_argument("--s3-endpoint-url", type=_url, metavar="URL", help=text)
+
+
+def add_runner_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--runner", choices=CHOICES, default="auto", help="auto: containers if a Docker engine answers, else processes")
+    add("--memory", metavar="SIZE", help="limit of each container's memory, such as 8g")
+    add("--shm-size", metavar="SIZE", help="size of each container's /dev/shm, such as 1g")
+
+
+def add_parallel_option(parser: argparse.ArgumentParser) -> None:
+    text = "jobs at a time, others wait (default: one a CPU, at least 2)"
+    parser.add_argument("--parallel", type=int, default=max(2, os.cpu_count() or 1), metavar="N", help=text)
+
+
+@contextmanager
+def open_runner(args: argparse.Namespace, note: Callable[[str], None] | None = None) -> Iterator[Runner]:
+    """The runner that the options name; `note` gets a line for the person. RunnerError if there is none."""
+    runner: Runner = args.choose_runner(args.runner, args.memory, args.shm_size, note or say_note)
+    try:
+        yield runner
+    finally:
+        if close := getattr(runner, "close", None):
+            close()
+
+
+def read_environment(args: argparse.Namespace) -> dict[str, str]:
+    """This program's environment variables; containers get those that lead to S3."""
+    s3 = {"AWS_ENDPOINT_URL_S3": args.s3_endpoint_url} if args.s3_endpoint_url else {}
+    return {**os.environ, **s3}
+
+
+def say(text: str) -> None:
+    """A line for the person."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def say_note(text: str) -> None:
+    say(f"local_test: {text}")
+
+
+def _url(text: str) -> str:
+    """http://host or https://host, with or without a port and a path."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"not an address. Received: {text}. Expected: http://HOST:PORT")
+    return text.rstrip("/")

@@ -1,0 +1,84 @@
+"""`serve`: SageMaker's API on this machine, until Ctrl-C."""
+
+import argparse
+import queue
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_test.cli.options import (
+    Commands,
+    add_parallel_option,
+    add_runner_options,
+    add_s3_option,
+    open_runner,
+    say_note,
+)
+from local_test.cli.signals import collect_signals
+from local_test.errors import RunnerError
+
+if TYPE_CHECKING:
+    from local_test.server.platform import Service
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser("serve", help="answer SageMaker's API, and run the jobs that clients create")
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add_s3_option(parser, "one of its own")
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
+    add("--port", type=_port, default=4580, help="0: any that is free (default: 4580)")
+    add("--root", type=Path, default=Path("jobs/api"), metavar="DIR", help="where jobs are kept (default: jobs/api)")
+    add_runner_options(parser)
+    add("--images", type=Path, metavar="FILE.json", help="a map from image names in requests to local images")
+    add_parallel_option(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answers until Ctrl-C; then stops the jobs as the service would, and waits for them."""
+    try:
+        from local_test.server.platform import LOOPBACK, Service, read_images  # loads moto, as no other command does
+    except ModuleNotFoundError as missing:
+        raise RunnerError(f"{missing.name} is not installed. Run pip install '.[local]' with this Python") from None
+    with ExitStack() as stack:
+        runner = stack.enter_context(open_runner(args))
+        service = Service(
+            args.root, runner, args.host, args.port, args.parallel, read_images(args.images), args.s3_endpoint_url
+        )
+        stack.callback(service.close)
+        signals = collect_signals()
+        if args.host not in LOOPBACK:
+            say_note(
+                f"warning: {args.host} may be reached from other machines, and whoever reaches it can run any image "
+                "here and read any file"
+            )
+        service.start()
+        say_note(f"ready at {service.url}; jobs are kept in {args.root}; Ctrl-C stops them and ends")
+        for line in service.exports():
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        signals.get()
+        _stop_jobs(service, signals)
+        service.save()
+
+
+def _stop_jobs(service: "Service", signals: "queue.SimpleQueue[int]") -> None:
+    """After the first signal: SIGTERM and the grace period. The second signal kills the jobs, the third ends all."""
+    names = service.stop_jobs()
+    if names:
+        say_note(f"stopping {len(names)} jobs: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills them")
+    while not service.ended(0.2):
+        if not signals.empty():
+            signals.get()
+            say_note("killing the jobs")
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            service.jobs.kill()
+
+
+def _port(text: str) -> int:
+    """A TCP port; 0 asks for any."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"not a port. Received: {text}. Expected: 0 to 65535")
+    return int(text)

@@ -1,0 +1,103 @@
+"""`train`: one training job on this machine."""
+
+import argparse
+import sys
+import tarfile
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from local_test.cli.options import (
+    Commands,
+    add_runner_options,
+    add_s3_option,
+    open_runner,
+    read_environment,
+)
+from local_test.cli.progress import Display
+from local_test.cli.signals import stop_on_signals
+from local_test.data.object_store import storage_of
+from local_test.request.builder import DEFAULT_JOB, Options, build, built_in, pairs, read_job
+from local_test.runners.select import CHECKOUT
+from local_test.training.job import TrainingJob, now_utc
+
+_SHOWN_FILES = 10  # of output.tar.gz
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser("train", help="run one training job; exit code 0 only if it is Completed")
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add_s3_option(parser, "the one boto3 finds")
+    add("--job", type=Path, metavar="FILE.json", help=f"a CreateTrainingJob request (default: {DEFAULT_JOB}, if there)")
+    add("--image", metavar="IMG", help="image to run, instead of the request's")
+    add_runner_options(parser)
+    add("--input-mode", choices=("Pipe", "File", "FastFile"), help="the job's TrainingInputMode")
+    add("--channel", action="append", default=[], metavar="NAME=PATH_OR_S3", help="where a channel's data is")
+    add("--hyperparameter", action="append", default=[], metavar="K=V")
+    add("--env", action="append", default=[], metavar="K=V", help="a variable of the container")
+    add("--instance-count", type=int, metavar="N")
+    add("--max-runtime", type=int, metavar="SECONDS", help="StoppingCondition.MaxRuntimeInSeconds")
+    add("--checkpoints", type=Path, metavar="DIR", help="restored before, kept up to date: the same DIR again resumes")
+    add("--name", help="the job's name (default: the request's name with the time added)")
+    add("--out", type=Path, default=Path("jobs"), metavar="DIR", help="where jobs are kept (default: jobs)")
+
+
+def run(args: argparse.Namespace) -> str:
+    """Runs the job to its end; its TrainingJobStatus."""
+    display = Display(sys.stdout, sys.stderr)
+    with ExitStack() as stack:
+        environ = read_environment(args)
+        storage = stack.enter_context(closing(storage_of(environ)))
+        stack.callback(display.close)
+        request = _build_request(args)
+        runner = stack.enter_context(open_runner(args, display.on_note))
+        job = TrainingJob(request, args.out, runner, storage, environ, [display])
+        display.watch(job.channels, len(job.members))
+        stop_on_signals(job.stop, job.kill)
+        description = job.run()
+        display.close()
+        _print_summary(description, job.folder, display.say)
+    return description["TrainingJobStatus"]
+
+
+def _build_request(args: argparse.Namespace) -> dict[str, Any]:
+    default = CHECKOUT / DEFAULT_JOB
+    job = read_job(args.job or default) if args.job or default.exists() else built_in()
+    options = Options(
+        image=args.image,
+        name=args.name,
+        input_mode=args.input_mode,
+        channels=pairs("--channel", args.channel),
+        hyperparameters=pairs("--hyperparameter", args.hyperparameter),
+        environment=pairs("--env", args.env),
+        instance_count=args.instance_count,
+        checkpoints=args.checkpoints,
+        max_runtime=args.max_runtime,
+    )
+    return build(job, options, args.out, now_utc())
+
+
+def _print_summary(description: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:
+    status, reason = description["TrainingJobStatus"], description["SecondaryStatus"]
+    say(f"{description['TrainingJobName']}: {status}" + (f" ({reason})" if reason != status else ""))
+    if "FailureReason" in description:
+        say(f"FailureReason: {description['FailureReason']}")
+    for metric in description.get("FinalMetricDataList", []):
+        say(f"{metric['MetricName']}: {metric['Value']:g}")
+    say(f"TrainingTimeInSeconds: {description.get('TrainingTimeInSeconds', 0)}")
+    say(f"Logs, metrics and artifacts: {folder}")
+    if description["ModelArtifacts"]["S3ModelArtifacts"]:
+        say(f"Model: {description['ModelArtifacts']['S3ModelArtifacts']}")
+    if names := _list_files(folder / "output.tar.gz"):
+        say(f"Output data: {folder / 'output.tar.gz'}: {', '.join(names)}")
+
+
+def _list_files(archive: Path) -> list[str]:
+    """The names of the first files in a tar archive; none where there is no archive."""
+    if not archive.exists():
+        return []
+    with tarfile.open(archive) as tar:
+        names = [member.name for member in tar.getmembers() if member.isfile()]
+    return [*names[:_SHOWN_FILES], "…"] if len(names) > _SHOWN_FILES else names
