@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from moto.s3.models import s3_backends
 
 from local_test.data.object_store import CHUNK_BYTES
-from local_test.training.job import ACCOUNT
+from local_test.util.arns import ACCOUNT
 
 
 def chunks(bucket: str, key: str) -> Iterator[bytes] | None:

@@ -3,8 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -32,15 +32,9 @@ def add_parallel_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parallel", type=int, default=max(2, os.cpu_count() or 1), metavar="N", help=text)
 
 
-@contextmanager
-def open_runner(args: argparse.Namespace, note: Callable[[str], None] | None = None) -> Iterator[Runner]:
+def open_runner(args: argparse.Namespace, note: Callable[[str], None] | None = None) -> closing[Runner]:
     """The runner that the options name; `note` gets a line for the person. RunnerError if there is none."""
-    runner: Runner = args.choose_runner(args.runner, args.memory, args.shm_size, note or say_note)
-    try:
-        yield runner
-    finally:
-        if close := getattr(runner, "close", None):
-            close()
+    return closing(args.choose_runner(args.runner, args.memory, args.shm_size, note or say_note))
 
 
 def read_environment(args: argparse.Namespace) -> dict[str, str]:

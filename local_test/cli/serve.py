@@ -18,6 +18,7 @@ from local_test.cli.options import (
 )
 from local_test.cli.signals import collect_signals
 from local_test.errors import RunnerError
+from local_test.runners.image_aliases import read_images
 
 if TYPE_CHECKING:
     from local_test.server.platform import Service
@@ -39,7 +40,7 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> None:
     """Answers until Ctrl-C; then stops the jobs as the service would, and waits for them."""
     try:
-        from local_test.server.platform import LOOPBACK, Service, read_images  # loads moto, as no other command does
+        from local_test.server.platform import LOOPBACK, Service  # loads moto, as no other command does
     except ModuleNotFoundError as missing:
         raise RunnerError(f"{missing.name} is not installed. Run pip install '.[local]' with this Python") from None
     with ExitStack() as stack:

@@ -20,7 +20,8 @@ from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import storage_of
 from local_test.request.builder import DEFAULT_JOB, Options, build, built_in, pairs, read_job
 from local_test.runners.select import CHECKOUT
-from local_test.training.job import TrainingJob, now_utc
+from local_test.training.job import TrainingJob
+from local_test.util.clock import now_utc
 
 _SHOWN_FILES = 10  # of output.tar.gz
 

@@ -27,7 +27,7 @@ from local_test.data.object_store import storage_of
 from local_test.errors import LocalTestError
 from local_test.request.builder import Options, build, read_job, timed_name
 from local_test.runners.base import Runner
-from local_test.training.job import TrainingJob, now_utc, region
+from local_test.training.job import TrainingJob
 from local_test.training.job_queue import RETURN_SECONDS, Jobs
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.job_store import Store
@@ -36,6 +36,8 @@ from local_test.tuning.html_report import NAME
 from local_test.tuning.job_manager import Tunings
 from local_test.tuning.plan import OWN
 from local_test.tuning.warm_start import given_definitions
+from local_test.util.arns import region
+from local_test.util.clock import now_utc
 
 _DEFAULT_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
 _STATUS = "HyperParameterTuningJobStatus"

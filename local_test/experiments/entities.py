@@ -13,8 +13,8 @@ from typing import Any
 
 from local_test.errors import BadRequest, ResourceNotFound
 from local_test.experiments.metric_store import Measured
-from local_test.training.job import ACCOUNT
 from local_test.training.job_store import Tag, load, remove
+from local_test.util.arns import format_arn
 from local_test.util.atomic_files import write_json
 
 Entity = dict[str, Any]
@@ -44,7 +44,7 @@ class Kind:
                     f"({name}) already exists."
                 )
             now = self._now()
-            arn = f"arn:aws:sagemaker:{region}:{ACCOUNT}:{self.resource}/{name.lower()}"
+            arn = format_arn(region, self.resource, name)
             times = {"CreationTime": now, "CreatedBy": {}, "LastModifiedTime": now, "LastModifiedBy": {}}
             entity = {f"{self.what}Arn": arn, "DisplayName": name, "Tags": [], **copy.deepcopy(dict(members)), **times}
             (self._folder / name).mkdir()

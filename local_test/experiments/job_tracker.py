@@ -10,8 +10,9 @@ from local_test.errors import BadRequest, LocalTestError
 from local_test.experiments.entities import Experiments
 from local_test.experiments.metric_store import Point
 from local_test.training.job_status import FINAL_STATUSES
-from local_test.training.metrics import Metric, number
+from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
+from local_test.util.numbers import number
 
 _SUFFIX = "-aws-training-job"
 _TEXT = 2500  # characters of a parameter's StringValue

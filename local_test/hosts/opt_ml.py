@@ -14,8 +14,8 @@ from typing import Any
 
 from local_test.data.channels import Channel
 from local_test.data.object_store import Storage, StoredObject, split_s3
+from local_test.runners.base import OPT_ML
 
-OPT_ML = PurePosixPath("/opt/ml")
 GROUP = "homogeneousCluster"
 _ENUMS = {
     "S3Prefix": "S3_PREFIX",

@@ -10,10 +10,11 @@ from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.request.validation import validate
+from local_test.util.arns import ACCOUNT
 from local_test.util.atomic_files import file_uri, local_path, read_json
 
 LOCAL_IMAGE = "cv-keras-cifar10:local"
-LOCAL_ROLE = "arn:aws:iam::123456789012:role/local"
+LOCAL_ROLE = f"arn:aws:iam::{ACCOUNT}:role/local"
 DEFAULT_JOB = Path("launch/training_job.json")
 BASE_NAME = "cv-keras-cifar10"  # of jobs that have no name of their own
 _PLACEHOLDER = re.compile(r"<(image|role|bucket|name)>")

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+OPT_ML = PurePosixPath("/opt/ml")  # where a container sees ContainerSpec.base
 STOP_EXIT_CODE = 128  # plus the signal: how a shell, and a container engine, report a process that a signal ended
 
 
@@ -75,3 +76,11 @@ class Runner(Protocol):
     def sweep(self, folder: Path) -> None:
         """End and remove the containers whose `base` is below the folder: an earlier program has left them."""
         ...
+
+    def gateway(self) -> str | None:
+        """The address of this machine as containers see it; None where they see it as 127.0.0.1, or it is not known."""
+        return None
+
+    def close(self) -> None:
+        """Release what the runner holds. Containers that run are not its to end."""
+        return

@@ -23,8 +23,7 @@ from docker.types import DeviceRequest, IPAMConfig, IPAMPool, LogConfig, Mount
 from docker.utils.socket import STDERR, STDOUT, frames_iter
 
 from local_test.errors import RunnerError
-from local_test.hosts.opt_ml import OPT_ML
-from local_test.runners.base import ContainerSpec, Exit
+from local_test.runners.base import OPT_ML, ContainerSpec, Exit, Runner
 from local_test.runners.instance_types import Limits, Machine, limits
 
 LABEL = "sagemaker-local-job"
@@ -35,7 +34,7 @@ _STREAMS = {STDOUT: "stdout", STDERR: "stderr"}
 _ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
 
 
-class DockerRunner:
+class DockerRunner(Runner):
     """`memory` and `shm_size` in Docker's notation ("2g"). Without them a container has its instance type's memory, as
     far as the machine has that, and the engine's default of /dev/shm (64 MB)."""
 

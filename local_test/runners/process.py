@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from local_test.errors import RunnerError
-from local_test.runners.base import STOP_EXIT_CODE, ContainerSpec, Exit
+from local_test.runners.base import STOP_EXIT_CODE, ContainerSpec, Exit, Runner
 
 _READ_BYTES = 1 << 16
 _VMSTAT = Path("/proc/vmstat")
@@ -25,7 +25,7 @@ PROGRAM = {
 }
 
 
-class ProcessRunner:
+class ProcessRunner(Runner):
     """`command` is what the image's `train` would be; by default the toolkit's script beside the running Python."""
 
     def __init__(self, environ: Mapping[str, str], checkout: Path, command: Sequence[str] | None = None) -> None:

@@ -21,10 +21,10 @@ from local_test.api.dispatch import Api
 from local_test.api.iam import simulate
 from local_test.api.json_protocol import Answer
 from local_test.errors import BadRequest
+from local_test.util.arns import DEFAULT_REGION
 
 _TARGET = "SageMaker."  # X-Amz-Target: SageMaker.CreateTrainingJob
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
-_DEFAULT_REGION = "us-east-1"
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -53,7 +53,7 @@ class Router:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
         operation = target.removeprefix(_TARGET)
-        region = scope["region"] if scope else _DEFAULT_REGION
+        region = scope["region"] if scope else DEFAULT_REGION
         if target.startswith(_TARGET) and self._api.knows(operation):
             return self._api.answer(operation, _body(environ), region)
         address = environ.get("PATH_INFO", "").removeprefix("/")

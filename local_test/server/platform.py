@@ -2,9 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,21 @@ from local_test.errors import BadRequest
 from local_test.experiments.entities import Experiments
 from local_test.experiments.job_tracker import Tracking, catch_up
 from local_test.request.builder import LOCAL_ROLE
-from local_test.runners.base import Container, ContainerSpec, Runner
+from local_test.runners.base import Runner
+from local_test.runners.image_aliases import ImageAliases
 from local_test.server.http import Router, Server
-from local_test.training.job import TrainingJob, now_utc
+from local_test.training.job import TrainingJob
 from local_test.training.job_queue import Jobs
 from local_test.training.job_store import Store
 from local_test.training.spot import asked_for
 from local_test.tuning.job_manager import Tunings
-from local_test.util.atomic_files import read_json
+from local_test.util.arns import DEFAULT_REGION
+from local_test.util.clock import now_utc
 
 _TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
-_REGION = "us-east-1"  # where IAM is asked
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -63,7 +63,7 @@ class Service:
     ) -> None:
         self._s3_url = s3_url
         self._credentials = callers_credentials() if s3_url else CREDENTIALS
-        self._runner: Runner = NamedImages(runner, images or {})
+        self._runner: Runner = ImageAliases(runner, images or {})
         with ExitStack() as stack:
             self._store = stack.enter_context(closing(Store(root)))
             self.jobs = Jobs(self._store, self._new_job, slots, self._runner.sweep)
@@ -95,13 +95,13 @@ class Service:
         if self._inside:
             self._inside.start()
         self._load()
-        iam = self._clients.get("iam", _REGION)
+        iam = self._clients.get("iam", DEFAULT_REGION)
         with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
 
     def _load(self) -> None:
         """An S3 that is elsewhere has what it has: it must only answer."""
-        s3 = self._clients.get("s3", _REGION)
+        s3 = self._clients.get("s3", DEFAULT_REGION)
         if not self._s3_url:
             snapshot.load(s3, self._store.s3)
             return
@@ -131,7 +131,7 @@ class Service:
     def save(self) -> None:
         """What S3 holds, for the next start. DataError if it can't be."""
         if not self._s3_url:
-            snapshot.save(self._clients.get("s3", _REGION), self._store.s3)
+            snapshot.save(self._clients.get("s3", DEFAULT_REGION), self._store.s3)
 
     def close(self) -> None:
         """Jobs that still run are not waited for: see `jobs`."""
@@ -139,7 +139,7 @@ class Service:
 
     def exports(self) -> Iterator[str]:
         """What a shell needs so that every client finds this address. Credentials of the caller's own are not shown."""
-        region = os.environ.get("AWS_DEFAULT_REGION") or _REGION
+        region = os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
         secret = set() if self._credentials is CREDENTIALS else set(self._credentials)
         for name, value in self._environment(self.url, region).items():
             if name not in secret:
@@ -169,44 +169,9 @@ def _inside(runner: Runner, server: Server, router: Router) -> Server | None:
     Where that can't be listened at, as with an engine in a virtual machine, programs in containers have no S3; FIFOs,
     File channels and artifacts don't need one.
     """
-    gateway = getattr(runner, "gateway", lambda: None)()
+    gateway = runner.gateway()
     if gateway and server.host in LOOPBACK:
         for port in (server.port, 0):
             with suppress(BadRequest):
                 return Server(gateway, port, router)
     return None
-
-
-class NamedImages:
-    """A runner that knows images by further names, such as those of a registry that can't be reached."""
-
-    def __init__(self, runner: Runner, names: Mapping[str, str]) -> None:
-        self._runner, self._names = runner, names
-
-    def check(self, spec: ContainerSpec) -> None:
-        self._runner.check(self._named(spec))
-
-    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:
-        return self._runner.shortfall(spec)
-
-    def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:
-        return self._runner.connected(spec)
-
-    def start(self, spec: ContainerSpec) -> Container:
-        return self._runner.start(self._named(spec))
-
-    def sweep(self, folder: Path) -> None:
-        self._runner.sweep(folder)
-
-    def _named(self, spec: ContainerSpec) -> ContainerSpec:
-        return replace(spec, image=self._names.get(spec.image, spec.image))
-
-
-def read_images(path: Path | None) -> dict[str, str]:
-    """--images: a JSON object of image names of requests → names of local images."""
-    if path is None:
-        return {}
-    names = read_json(path, "--images")
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise BadRequest(f'--images must be {{"name in a request": "name of a local image", …}}. Received: {path}')
-    return names

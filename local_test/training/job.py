@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,9 +31,10 @@ from local_test.training.logs import LogFile
 from local_test.training.metrics import MetricFile, MetricReader
 from local_test.training.observer import Observer
 from local_test.training.supervisor import Events, Interrupt, Outcome, Stop, Supervisor, listening
+from local_test.util.arns import format_arn, region
 from local_test.util.atomic_files import file_uri, write_json
+from local_test.util.clock import now_utc
 
-ACCOUNT = "123456789012"
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL, on the service
 # What a container gets of the caller's environment, so that a program can reach the S3 that the job's data came from.
 PASSED_ON = (
@@ -54,17 +55,6 @@ _LAST_STATES = {
 
 class _Failed(Exception):  # noqa: N818 - the job's end, not an error of this program
     """The job has failed; the text is its FailureReason."""
-
-
-def now_utc() -> datetime:
-    """To the millisecond, as the API tells times."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-def region(environ: Mapping[str, str]) -> str:
-    """The region that ARNs and AWS_REGION name."""
-    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 class TrainingJob:
@@ -92,7 +82,7 @@ class TrainingJob:
         self.out, self.folder = out, out / self.name
         self._runner, self._storage, self._environ = runner, storage, environ
         self._observers, self._now, self._grace = list(observers), now, grace
-        self.arn = f"arn:aws:sagemaker:{region(environ)}:{ACCOUNT}:training-job/{self.name.lower()}"
+        self.arn = format_arn(region(environ), "training-job", self.name)
         self._metrics, self._reading = MetricReader(algorithm.get("MetricDefinitions", [])), threading.Lock()
         hosts = find_hosts(request, self.folder)
         environment = self._container_environment()

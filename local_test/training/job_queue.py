@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from local_test.errors import BadRequest, ResourceInUse
-from local_test.training.job import TrainingJob, now_utc
+from local_test.training.job import TrainingJob
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM, History
 from local_test.training.job_store import Store, Tag, change_tags
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
+from local_test.util.clock import now_utc
 
 # (request, region, ARN of its tuning job) → an accepted job
 NewJob = Callable[[Mapping[str, Any], str, str | None], TrainingJob]

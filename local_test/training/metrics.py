@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from local_test.errors import BadRequest
+from local_test.util.numbers import number
 
 COLUMNS = ("timestamp", "metric", "value", "index")
 
@@ -75,11 +76,3 @@ def _compile(name: str, regex: str) -> re.Pattern[str]:
     if not pattern.groups:
         raise BadRequest(f"MetricDefinitions: the regex of {name} has no group for the value. Received: {regex}")
     return pattern
-
-
-def number(text: str | None) -> float | None:
-    """What the text says, None if that is no number."""
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

@@ -13,10 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from local_test.training.metrics import number
 from local_test.tuning.search_space import Categorical, Range, read_ranges
 from local_test.tuning.warm_start import FINAL_OBJECTIVE, given_definitions
 from local_test.util.atomic_files import write_whole
+from local_test.util.numbers import number
 
 NAME = "report.html"
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 220, 56, 14, 12, 26  # of a chart, in SVG units

@@ -9,7 +9,6 @@ from typing import Any
 
 from local_test.errors import BadRequest, ResourceInUse
 from local_test.request.validation import service_model
-from local_test.training.job import ACCOUNT, now_utc
 from local_test.training.job_queue import LEFT, RETURN_SECONDS, Jobs, NotFound
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.job_store import Tag, change_tags, load, parse, remove
@@ -17,7 +16,9 @@ from local_test.training.metrics import Metric
 from local_test.tuning.html_report import NAME, write_page
 from local_test.tuning.job import TuningJob, counters
 from local_test.tuning.warm_start import Described
+from local_test.util.arns import format_arn
 from local_test.util.atomic_files import write_json
+from local_test.util.clock import now_utc
 
 
 class Tunings:
@@ -61,7 +62,7 @@ class Tunings:
     def create(self, request: Mapping[str, Any], region: str) -> str:
         """The ARN."""
         name = request["HyperParameterTuningJobName"]
-        arn = f"arn:aws:sagemaker:{region}:{ACCOUNT}:hyper-parameter-tuning-job/{name.lower()}"
+        arn = format_arn(region, "hyper-parameter-tuning-job", name)
         job = TuningJob(request, arn, self._jobs, region, now_utc, self._save, self._described)
         with self._lock:
             if self._closed:

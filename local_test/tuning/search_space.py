@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_test.errors import BadRequest
-from local_test.training.metrics import number
+from local_test.util.numbers import number
 
 _AUTO_DECADES = 2.0  # Auto is logarithmic where a range spans more; the service does not say what it does
 _LIMIT = 30  # ranges of a job

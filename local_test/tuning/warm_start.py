@@ -5,7 +5,7 @@ from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.training.job_status import FINAL_STATUSES
-from local_test.training.metrics import number
+from local_test.util.numbers import number
 
 OBJECTIVE = "_tuning_objective_metric"  # a hyperparameter of every child
 FINAL_OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"

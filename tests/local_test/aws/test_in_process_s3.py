@@ -9,7 +9,7 @@ from moto.s3.models import s3_backends
 
 from local_test.aws import in_process_s3 as inside
 from local_test.data.object_store import Storage, StoredObject
-from local_test.training.job import ACCOUNT
+from local_test.util.arns import ACCOUNT
 
 BUCKET = "inside-bucket"
 
