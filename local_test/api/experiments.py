@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local_test.api.dispatch import Operation
-from local_test.api.pagination import filtered, page, sort_key
+from local_test.api.pagination import filter_items, page, sort_key
 from local_test.errors import BadRequest
-from local_test.experiments.entities import Entity, Experiments, Kind
+from local_test.experiments.entities import Entity, EntityStore, Experiments
 
 Request = dict[str, Any]
 
 
-class Tracked:
+class ExperimentsApi:
     """The operations over one set of experiments."""
 
     def __init__(self, experiments: Experiments) -> None:
@@ -28,7 +28,7 @@ class Tracked:
             "ListTrials": self._list_trials,
             "ListTrialComponents": self._list_components,
             # a component's have more to them
-            "DescribeTrialComponent": lambda request: every.summarised(
+            "DescribeTrialComponent": lambda request: every.add_metrics(
                 every.components.get(request["TrialComponentName"])
             ),
             "UpdateTrialComponent": self._update_component,
@@ -47,7 +47,7 @@ class Tracked:
 
     def _list_trials(self, request: Request) -> Mapping[str, Any]:
         component, name = request.get("TrialComponentName"), request.get("ExperimentName")
-        found = self._all.trials_of(component) if component else self._all.trials.all()
+        found = self._all.find_trials(component) if component else self._all.trials.all()
         if name:
             name = self._all.experiments.name(name)
         return _listed(self._all.trials, [trial for trial in found if name in (None, trial["ExperimentName"])], request)
@@ -91,7 +91,7 @@ class Tracked:
         return {name for trial in self._all.trials.all() if trial[member] == wanted for name in trial["Components"]}
 
 
-def _common(kind: Kind, delete: Callable[[str], Entity]) -> dict[str, Callable[[Request], Mapping[str, Any]]]:
+def _common(kind: EntityStore, delete: Callable[[str], Entity]) -> dict[str, Callable[[Request], Mapping[str, Any]]]:
     """What every kind has."""
     name = f"{kind.what}Name"
     return {
@@ -111,20 +111,20 @@ def _timed(request: Request) -> Request:
     return {**request, **times}
 
 
-def _arn(kind: Kind, entity: Entity) -> Mapping[str, Any]:
+def _arn(kind: EntityStore, entity: Entity) -> Mapping[str, Any]:
     return {f"{kind.what}Arn": entity[f"{kind.what}Arn"]}
 
 
-def _updated(kind: Kind, request: Request) -> Mapping[str, Any]:
+def _updated(kind: EntityStore, request: Request) -> Mapping[str, Any]:
     changes = {name: value for name, value in request.items() if name != f"{kind.what}Name"}
     return _arn(kind, kind.change(request[f"{kind.what}Name"], lambda entity: entity.update(changes)))
 
 
-def _listed(kind: Kind, found: list[Entity], request: Request) -> Mapping[str, Any]:
+def _listed(kind: EntityStore, found: list[Entity], request: Request) -> Mapping[str, Any]:
     """Summaries, a page of them: the newest first unless told otherwise, as the service does."""
     name = f"{kind.what}Name"
     asked = {"SortOrder": "Descending", **request}
-    shown, more = page(filtered(found, request, name, name), asked, sort_key(asked, name, name))
+    shown, more = page(filter_items(found, request, name, name), asked, sort_key(asked, name, name))
     members = (name, f"{kind.what}Arn", "DisplayName", "Status", "StartTime", "EndTime")
     members += ("CreationTime", "CreatedBy", "LastModifiedTime", "LastModifiedBy")
     summaries = [

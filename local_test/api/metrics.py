@@ -8,14 +8,14 @@ from typing import Any
 from local_test.api.dispatch import Operation
 from local_test.errors import LocalTestError
 from local_test.experiments.entities import Experiments
-from local_test.experiments.metric_store import Point
+from local_test.experiments.metric_store import MetricPoint
 
 SERVICE = "sagemaker-metrics"
 _SECONDS = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
 _POINTS = 2880  # of a query's answer
 
 
-class Measuring:
+class MetricsApi:
     """The operations over the components of one set of experiments."""
 
     def __init__(self, experiments: Experiments) -> None:
@@ -31,10 +31,10 @@ class Measuring:
         for index, item in enumerate(request["MetricData"]):
             if math.isfinite(item["Value"]):
                 time = datetime.fromtimestamp(item["Timestamp"], UTC)
-                points.append(Point(item["MetricName"], time, float(item["Value"]), item.get("Step")))
+                points.append(MetricPoint(item["MetricName"], time, float(item["Value"]), item.get("Step")))
             else:
                 errors.append({"Code": "VALIDATION_ERROR", "MetricIndex": index})
-        self._all.measured(request["TrialComponentName"]).add(points)
+        self._all.metric_store(request["TrialComponentName"]).add(points)
         return {"Errors": errors}
 
     def _get(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
@@ -43,7 +43,7 @@ class Measuring:
     def _answered(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             name = query["ResourceArn"].rpartition("/")[2]
-            points = [point for point in self._all.measured(name).points() if point.name == query["MetricName"]]
+            points = [point for point in self._all.metric_store(name).points() if point.name == query["MetricName"]]
         except LocalTestError as error:
             return {"Status": "ValidationError", "Message": str(error), "XAxisValues": [], "MetricValues": []}
         groups: dict[int, list[float]] = {}
@@ -59,7 +59,7 @@ class Measuring:
         }
 
 
-def _place(point: Point, query: Mapping[str, Any]) -> int | None:
+def _place(point: MetricPoint, query: Mapping[str, Any]) -> int | None:
     """On the x axis: the step, or the beginning of its period in epoch seconds."""
     if query["XAxisType"] == "IterationNumber":
         return point.step

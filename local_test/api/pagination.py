@@ -14,7 +14,7 @@ _TIMES = ("CreationTime", "LastModifiedTime")
 Items = Iterable[Mapping[str, Any]]
 
 
-def filtered(items: Items, request: Mapping[str, Any], name: str, status: str) -> list[Mapping[str, Any]]:
+def filter_items(items: Items, request: Mapping[str, Any], name: str, status: str) -> list[Mapping[str, Any]]:
     """Those that NameContains, StatusEquals and the four times let through; `name`, `status`: their members' names."""
 
     def passes(item: Mapping[str, Any]) -> bool:

@@ -9,16 +9,16 @@ from local_test.errors import BadRequest
 from local_test.experiments.entities import Experiments
 from local_test.training.job_queue import Jobs
 from local_test.training.job_store import Tag
-from local_test.tuning.job_manager import Tunings
+from local_test.tuning.job_manager import TuningJobManager
 
 _LIMIT = 50  # tags a resource, on the service
 _PAGE = 50
 
 
-class Tags:
+class TagsApi:
     """Tags of training and tuning jobs, experiments, trials and their components."""
 
-    def __init__(self, jobs: Jobs, tunings: Tunings, experiments: Experiments) -> None:
+    def __init__(self, jobs: Jobs, tunings: TuningJobManager, experiments: Experiments) -> None:
         self._kinds = {
             "training-job": jobs.change_tags,
             "hyper-parameter-tuning-job": tunings.change_tags,

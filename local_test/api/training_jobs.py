@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from local_test.api.dispatch import INTERRUPT, Operation
-from local_test.api.pagination import filtered, page, sort_key
+from local_test.api.pagination import filter_items, page, sort_key
 from local_test.errors import BadRequest
 from local_test.training.job_queue import Jobs
 
@@ -19,7 +19,7 @@ _SUMMARY = (
 )
 
 
-class Training:
+class TrainingJobsApi:
     """The operations over one set of jobs."""
 
     def __init__(self, jobs: Jobs) -> None:
@@ -46,7 +46,7 @@ class Training:
         names = ("TrainingJobName", "TrainingJobStatus")
         # no job here has a warm pool or a training plan, so none has the one asked for
         asked_in_vain = "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request
-        found = [] if asked_in_vain else filtered(self._jobs.all(), request, *names)
+        found = [] if asked_in_vain else filter_items(self._jobs.all(), request, *names)
         shown, more = page(found, request, sort_key(request, *names))
         summaries = [{name: job[name] for name in _SUMMARY if name in job} for job in shown]
         return {"TrainingJobSummaries": summaries, **more}

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from local_test.api.dispatch import Operation
-from local_test.api.pagination import filtered, page, sort_key
-from local_test.tuning.job_manager import Tunings
+from local_test.api.pagination import filter_items, page, sort_key
+from local_test.tuning.job_manager import TuningJobManager
 
 _NAMES = ("HyperParameterTuningJobName", "HyperParameterTuningJobStatus")
 _SUMMARY = (
@@ -20,10 +20,10 @@ _SUMMARY = (
 _OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
 
 
-class Tuning:
+class TuningJobsApi:
     """The operations over one set of tuning jobs."""
 
-    def __init__(self, tunings: Tunings) -> None:
+    def __init__(self, tunings: TuningJobManager) -> None:
         self._tunings = tunings
 
     def operations(self) -> dict[str, Operation]:
@@ -43,7 +43,7 @@ class Tuning:
         return self._tunings.describe(request["HyperParameterTuningJobName"])
 
     def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
-        found = filtered(self._tunings.all(), request, *_NAMES)
+        found = filter_items(self._tunings.all(), request, *_NAMES)
         shown, more = page(found, request, sort_key(request, *_NAMES))
         return {"HyperParameterTuningJobSummaries": [_summary(job) for job in shown], **more}
 

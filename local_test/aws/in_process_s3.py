@@ -1,7 +1,4 @@
-"""The S3 in this very process, asked without a request: what a job streams costs then no more than `cat`.
-
-storage.Inside says what each function is for.
-"""
+"""The S3 of this same process, read without a request: streaming a job's data then costs no more than `cat`."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,35 +10,36 @@ from local_test.data.object_store import CHUNK_BYTES
 from local_test.util.arns import ACCOUNT
 
 
-def chunks(bucket: str, key: str) -> Iterator[bytes] | None:
-    """The object's bytes, as they were when it was asked for; None if that can't be, which S3 itself is to say."""
-    found: Any = _s3().get_object(bucket, key)
-    if found is None:
+class InProcessS3:
+    """Reads from moto's S3; object_store.Inside says what each method is for."""
+
+    def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None:
+        """The object's bytes, as they were when it was asked for; None if that can't be, which S3 itself is to say."""
+        found: Any = _s3().get_object(bucket, key)
+        if found is None:
+            return None
+        with suppress(OSError, ValueError):  # it was replaced just now, or there is no /proc
+            with found.lock:
+                buffer = found._value_buffer
+                if buffer._rolled:  # a large object lies in a file, of which moto keeps the only name
+                    return _read(open(f"/proc/self/fd/{buffer.fileno()}", "rb", buffering=0))  # noqa: PTH123
+                buffer.seek(0)
+                content = buffer.read()  # a small one is in memory
+            return (content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES))
         return None
-    with suppress(OSError, ValueError):  # it was replaced just now, or there is no /proc
-        with found.lock:
-            buffer = found._value_buffer
-            if buffer._rolled:  # a large object lies in a file, of which moto keeps the only name
-                return _read(open(f"/proc/self/fd/{buffer.fileno()}", "rb", buffering=0))  # noqa: PTH123
-            buffer.seek(0)
-            content = buffer.read()  # a small one is in memory
-        return (content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES))
-    return None
 
-
-def sizes(bucket: str, prefix: str) -> list[tuple[str, int]] | None:
-    """(key, bytes) of every object below the prefix; None if there is no such bucket, which S3 itself is to say."""
-    found = _s3().buckets.get(bucket)
-    if found is None:
+    def sizes(self, bucket: str, prefix: str) -> list[tuple[str, int]] | None:
+        """(key, bytes) of every object below the prefix; None if there is no such bucket, which S3 itself is to say."""
+        found = _s3().buckets.get(bucket)
+        if found is None:
+            return None
+        with suppress(RuntimeError):  # an object came or went meanwhile
+            keys, *_ = _s3().list_objects(found, prefix, None, None, None)
+            return [(key.name, key.size) for key in keys]
         return None
-    with suppress(RuntimeError):  # an object came or went meanwhile
-        keys, *_ = _s3().list_objects(found, prefix, None, None, None)
-        return [(key.name, key.size) for key in keys]
-    return None
 
-
-def has_bucket(bucket: str) -> bool:
-    return bucket in _s3().buckets
+    def has_bucket(self, bucket: str) -> bool:
+        return bucket in _s3().buckets
 
 
 def _s3() -> Any:

@@ -33,9 +33,9 @@ from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.job_store import Store
 from local_test.training.metrics import Metric
 from local_test.tuning.html_report import NAME
-from local_test.tuning.job_manager import Tunings
+from local_test.tuning.job_manager import TuningJobManager
 from local_test.tuning.plan import OWN
-from local_test.tuning.warm_start import given_definitions
+from local_test.tuning.warm_start import list_definitions
 from local_test.util.arns import region
 from local_test.util.clock import now_utc
 
@@ -132,12 +132,12 @@ class OfflineTuner:
             self._store = stack.enter_context(closing(Store(root)))
             self._storage = stack.enter_context(closing(storage_of(environ)))
             self.jobs = Jobs(self._store, self._new_job, slots, runner.sweep)
-            self.tunings = Tunings(self._store.tuning, self.jobs)
+            self.tuning_jobs = TuningJobManager(self._store.tuning, self.jobs)
             self._request = fill(request, image, self._store.jobs, now())
             self.name = self._request["HyperParameterTuningJobName"]
             self._ended = threading.Semaphore(0)
             self.jobs.listeners.append(lambda _: self._ended.release())
-            self.jobs.metric_listeners.append(self._measured)
+            self.jobs.metric_listeners.append(self._on_metric)
             self._stack = stack.pop_all()
 
     @property
@@ -151,18 +151,18 @@ class OfflineTuner:
         """As the service would."""
         if self._table:
             self._table.leave()  # a word to the person is written where it is
-        self.tunings.close()
+        self.tuning_jobs.close()
         self.jobs.close()
 
     def run(self) -> dict[str, Any]:
         """From beginning to end; DescribeHyperParameterTuningJob's response."""
-        self.tunings.create(self._request, self._region)
+        self.tuning_jobs.create(self._request, self._region)
         told: set[str] = set()
         while True:
-            description = self.tunings.describe(self.name)
+            description = self.tuning_jobs.describe(self.name)
             self._tell(told)
             if description[_STATUS] in FINAL_STATUSES:
-                self.tunings.wait(RETURN_SECONDS)  # it has told its end, and writes its report
+                self.tuning_jobs.wait(RETURN_SECONDS)  # it has told its end, and writes its report
                 if self._table:
                     self._table.clear()
                 return description
@@ -171,20 +171,20 @@ class OfflineTuner:
             self._ended.acquire(timeout=0.2)
 
     def _tell(self, told: set[str]) -> None:
-        for child in self.tunings.children(self.name):
+        for child in self.tuning_jobs.children(self.name):
             if child["TrainingJobName"] not in told and child["ObjectiveStatus"] != "Pending":
                 told.add(child["TrainingJobName"])
                 self._say(line_of(child))
 
-    def _measured(self, name: str, metric: Metric) -> None:
+    def _on_metric(self, name: str, metric: Metric) -> None:
         self._values[name, metric.name] = metric.index + 1, metric.value
 
     def _running(self, description: Mapping[str, Any]) -> tuple[list[list[str]], str]:
         """Rows of the training jobs that run, and a title."""
         objectives = {
-            item.get("DefinitionName"): item["TuningObjective"]["MetricName"] for item in given_definitions(description)
+            item.get("DefinitionName"): item["TuningObjective"]["MetricName"] for item in list_definitions(description)
         }
-        children = self.tunings.children(self.name)
+        children = self.tuning_jobs.children(self.name)
         running = [child for child in children if child["ObjectiveStatus"] == "Pending"]
         rows = [self._row(child, objectives[child.get("TrainingJobDefinitionName")]) for child in running]
         best = description.get("BestTrainingJob", {}).get(_OBJECTIVE)

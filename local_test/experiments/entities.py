@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local_test.errors import BadRequest, ResourceNotFound
-from local_test.experiments.metric_store import Measured
+from local_test.experiments.metric_store import MetricStore
 from local_test.training.job_store import Tag, load, remove
 from local_test.util.arns import format_arn
 from local_test.util.atomic_files import write_json
@@ -21,7 +21,7 @@ Entity = dict[str, Any]
 Members = Mapping[str, Any]
 
 
-class Kind:
+class EntityStore:
     """All entities of a kind, by name in any case: `what` is Experiment, Trial or TrialComponent. Safe for threads.
 
     An entity has the members that its Describe operation shows, its Tags, and what else the platform keeps with it.
@@ -115,11 +115,11 @@ class Experiments:
     """The three kinds, and how they hold together: a trial has its experiment and the names of its components."""
 
     def __init__(self, root: Path, now: Callable[[], datetime]) -> None:
-        self.experiments = Kind(root / "experiment", "Experiment", "experiment", now)
-        self.trials = Kind(root / "trial", "Trial", "experiment-trial", now)
-        self.components = Kind(root / "trial-component", "TrialComponent", "experiment-trial-component", now)
+        self.experiments = EntityStore(root / "experiment", "Experiment", "experiment", now)
+        self.trials = EntityStore(root / "trial", "Trial", "experiment-trial", now)
+        self.components = EntityStore(root / "trial-component", "TrialComponent", "experiment-trial-component", now)
         self._lock = threading.RLock()  # of what takes more than one of them
-        self._measured: dict[str, Measured] = {}
+        self._metric_stores: dict[str, MetricStore] = {}
 
     def create_trial(self, members: Members, region: str) -> Entity:
         with self._lock:
@@ -146,20 +146,20 @@ class Experiments:
                 raise ResourceNotFound(f"TrialComponent '{name}' is not associated with Trial '{trial}'.")
             return found, self.trials.change(trial, lambda entity: entity["Components"].remove(name))
 
-    def measured(self, component: str) -> Measured:
+    def metric_store(self, component: str) -> MetricStore:
         """The values of a component that is there."""
         with self._lock:
             name = self.components.name(component)
-            if name not in self._measured:
-                self._measured[name] = Measured(self.components.folder(name) / "metrics.jsonl")
-            return self._measured[name]
+            if name not in self._metric_stores:
+                self._metric_stores[name] = MetricStore(self.components.folder(name) / "metrics.jsonl")
+            return self._metric_stores[name]
 
-    def summarised(self, component: Entity) -> Entity:
+    def add_metrics(self, component: Entity) -> Entity:
         """With the summary of its metrics."""
         source = component.get("Source", {}).get("SourceArn", component["TrialComponentArn"])
-        return {**component, "Metrics": self.measured(component["TrialComponentName"]).summary(source)}
+        return {**component, "Metrics": self.metric_store(component["TrialComponentName"]).summary(source)}
 
-    def trials_of(self, component: str) -> list[Entity]:
+    def find_trials(self, component: str) -> list[Entity]:
         name = self.components.name(component)
         return [trial for trial in self.trials.all() if name in trial["Components"]]
 
@@ -192,11 +192,11 @@ class Experiments:
 
     def delete_component(self, name: str) -> Entity:
         with self._lock:
-            trials = [trial["TrialName"] for trial in self.trials_of(name)]
+            trials = [trial["TrialName"] for trial in self.find_trials(name)]
             if trials:
                 raise BadRequest(
                     f"TrialComponent '{name}' is part of trials: {', '.join(trials)}. Disassociate it first"
                 )
             entity = self.components.delete(name)
-            self._measured.pop(entity["TrialComponentName"], None)
+            self._metric_stores.pop(entity["TrialComponentName"], None)
             return entity

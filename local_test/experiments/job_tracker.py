@@ -8,7 +8,7 @@ from typing import Any
 
 from local_test.errors import BadRequest, LocalTestError
 from local_test.experiments.entities import Experiments
-from local_test.experiments.metric_store import Point
+from local_test.experiments.metric_store import MetricPoint
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
@@ -34,7 +34,7 @@ def check(request: Mapping[str, Any], experiments: Experiments) -> None:
             )
 
 
-class Tracking(Observer):
+class JobTracker(Observer):
     """Keeps one job's component as the job moves on; the job is accepted when it is first told of it."""
 
     def __init__(self, experiments: Experiments, request: Mapping[str, Any], region: str) -> None:
@@ -53,8 +53,8 @@ class Tracking(Observer):
 
     def on_metric(self, metric: Metric) -> None:
         with self._told():
-            point = Point(metric.name, metric.timestamp, metric.value, metric.index)
-            self._experiments.measured(self._name).add([point])
+            point = MetricPoint(metric.name, metric.timestamp, metric.value, metric.index)
+            self._experiments.metric_store(self._name).add([point])
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -78,7 +78,7 @@ class Tracking(Observer):
         }
         if self._experiments.components.has(self._name):  # of a job of that name that was deleted
             self._experiments.components.change(self._name, lambda entity: entity.update(members))
-            self._experiments.measured(self._name).clear()
+            self._experiments.metric_store(self._name).clear()
         else:
             self._experiments.components.create(members, self._region)
         if "ExperimentName" in config:
@@ -122,7 +122,7 @@ def _state(description: Mapping[str, Any]) -> dict[str, Any]:
     return state
 
 
-def catch_up(experiments: Experiments, description: Mapping[str, Any]) -> None:
+def sync_component(experiments: Experiments, description: Mapping[str, Any]) -> None:
     """The component of a job that ended with an earlier server, or because of its end."""
     name = _component(description)
     if description["TrainingJobStatus"] in FINAL_STATUSES and experiments.components.has(name):

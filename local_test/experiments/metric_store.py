@@ -13,7 +13,7 @@ from local_test.util.atomic_files import write_whole
 
 
 @dataclass(frozen=True)
-class Point:
+class MetricPoint:
     """One value of a metric."""
 
     name: str
@@ -23,7 +23,7 @@ class Point:
 
 
 @dataclass
-class _Summary:
+class RunningSummary:
     """Of a metric, without its values (Welford's way to a variance)."""
 
     count: int = 0
@@ -34,7 +34,7 @@ class _Summary:
     last: float = 0.0
     time: datetime = field(default_factory=lambda: datetime.fromtimestamp(0, UTC))
 
-    def add(self, point: Point) -> None:
+    def add(self, point: MetricPoint) -> None:
         self.count += 1
         distance = point.value - self.mean
         self.mean += distance / self.count
@@ -58,17 +58,17 @@ class _Summary:
         }
 
 
-class Measured:
+class MetricStore:
     """The values of one trial component, on disk as they come; a line that was cut off is dropped at the next start."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._summaries: dict[str, _Summary] = {}
+        self._summaries: dict[str, RunningSummary] = {}
         self._drop_half_a_line()
         for point in self.points():
-            self._summaries.setdefault(point.name, _Summary()).add(point)
+            self._summaries.setdefault(point.name, RunningSummary()).add(point)
 
-    def add(self, points: Iterable[Point]) -> None:
+    def add(self, points: Iterable[MetricPoint]) -> None:
         """Values that are no number are left out: JSON has none."""
         kept = [point for point in points if math.isfinite(point.value)]
         lines = [json.dumps([point.name, point.timestamp.timestamp(), point.value, point.step]) for point in kept]
@@ -76,7 +76,7 @@ class Measured:
             with self._path.open("a") as file:
                 file.write("".join(f"{line}\n" for line in lines))
             for point in kept:
-                self._summaries.setdefault(point.name, _Summary()).add(point)
+                self._summaries.setdefault(point.name, RunningSummary()).add(point)
 
     def clear(self) -> None:
         with self._lock:
@@ -95,7 +95,7 @@ class Measured:
             if whole < len(content):
                 write_whole(self._path, lambda file: file.write(content[:whole]))
 
-    def points(self) -> Iterator[Point]:
+    def points(self) -> Iterator[MetricPoint]:
         """In the order in which they came."""
         if not self._path.exists():
             return
@@ -103,4 +103,4 @@ class Measured:
             for line in file:
                 if line.endswith("\n"):
                     name, time, value, step = json.loads(line)
-                    yield Point(name, datetime.fromtimestamp(time, UTC), value, step)
+                    yield MetricPoint(name, datetime.fromtimestamp(time, UTC), value, step)

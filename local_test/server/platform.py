@@ -11,20 +11,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_test.api import metrics as measuring
 from local_test.api.dispatch import Api
-from local_test.api.experiments import Tracked
-from local_test.api.metrics import Measuring
-from local_test.api.search import Search
-from local_test.api.tags import Tags
-from local_test.api.training_jobs import Training
-from local_test.api.tuning_jobs import Tuning
-from local_test.aws import in_process_s3 as inside
+from local_test.api.experiments import ExperimentsApi
+from local_test.api.metrics import MetricsApi
+from local_test.api.search import SearchApi
+from local_test.api.tags import TagsApi
+from local_test.api.training_jobs import TrainingJobsApi
+from local_test.api.tuning_jobs import TuningJobsApi
 from local_test.aws import s3_snapshot as snapshot
 from local_test.aws.clients import CREDENTIALS, Clients, callers_credentials
 from local_test.aws.cloudwatch import CloudWatch
+from local_test.aws.in_process_s3 import InProcessS3
 from local_test.data.object_store import Storage
 from local_test.errors import BadRequest
 from local_test.experiments.entities import Experiments
-from local_test.experiments.job_tracker import Tracking, catch_up
+from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.request.builder import LOCAL_ROLE
 from local_test.runners.base import Runner
 from local_test.runners.image_aliases import ImageAliases
@@ -33,7 +33,7 @@ from local_test.training.job import TrainingJob
 from local_test.training.job_queue import Jobs
 from local_test.training.job_store import Store
 from local_test.training.spot import asked_for
-from local_test.tuning.job_manager import Tunings
+from local_test.tuning.job_manager import TuningJobManager
 from local_test.util.arns import DEFAULT_REGION
 from local_test.util.clock import now_utc
 
@@ -67,17 +67,17 @@ class Service:
         with ExitStack() as stack:
             self._store = stack.enter_context(closing(Store(root)))
             self.jobs = Jobs(self._store, self._new_job, slots, self._runner.sweep)
-            self.tunings = Tunings(self._store.tuning, self.jobs)
+            self.tuning_jobs = TuningJobManager(self._store.tuning, self.jobs)
             self._experiments = self._tracked()
             operations = (
-                Training(self.jobs),
-                Tuning(self.tunings),
-                Tracked(self._experiments),
-                Search(self.jobs, self.tunings, self._experiments),
-                Tags(self.jobs, self.tunings, self._experiments),
+                TrainingJobsApi(self.jobs),
+                TuningJobsApi(self.tuning_jobs),
+                ExperimentsApi(self._experiments),
+                SearchApi(self.jobs, self.tuning_jobs, self._experiments),
+                TagsApi(self.jobs, self.tuning_jobs, self._experiments),
             )
             api = Api({name: call for some in operations for name, call in some.operations().items()})
-            router = Router(api, Api(Measuring(self._experiments).operations(), measuring.SERVICE), s3_url)
+            router = Router(api, Api(MetricsApi(self._experiments).operations(), measuring.SERVICE), s3_url)
             self._server = stack.enter_context(closing(Server(host, port, router)))
             self._inside = _inside(runner, self._server, router)
             if self._inside:
@@ -116,17 +116,17 @@ class Service:
         """With what became of the jobs of an earlier server."""
         experiments = Experiments(self._store.experiments, now_utc)
         for description in self.jobs.all():
-            catch_up(experiments, description)
+            sync_component(experiments, description)
         return experiments
 
     def stop_jobs(self) -> list[str]:
         """As the service would; the names of the training jobs that still have to end."""
-        self.tunings.close()
+        self.tuning_jobs.close()
         return self.jobs.close()
 
     def ended(self, seconds: float) -> bool:
         """Whether everything has, which is waited for so long."""
-        return self.jobs.wait(seconds) and self.tunings.wait(seconds)
+        return self.jobs.wait(seconds) and self.tuning_jobs.wait(seconds)
 
     def save(self) -> None:
         """What S3 holds, for the next start. DataError if it can't be."""
@@ -151,9 +151,9 @@ class Service:
 
     def _new_job(self, request: Mapping[str, Any], region: str, tuning_arn: str | None) -> TrainingJob:
         watching = CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)
-        tracking = Tracking(self._experiments, request, region)
+        tracking = JobTracker(self._experiments, request, region)
         interrupting = asked_for(request)
-        here = {} if self._s3_url else {"inside": inside}
+        here = {} if self._s3_url else {"inside": InProcessS3()}
         storage = Storage(lambda: self._clients.get("s3", region), **here)
         environ = self._environment((self._inside or self._server).url, region)
         observers = [watching, tracking, *interrupting]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from local_test.tuning.search_space import Categorical, Range, read_ranges
-from local_test.tuning.warm_start import FINAL_OBJECTIVE, given_definitions
+from local_test.tuning.warm_start import FINAL_OBJECTIVE, list_definitions
 from local_test.util.atomic_files import write_whole
 from local_test.util.numbers import number
 
@@ -62,7 +62,7 @@ def write_page(path: Path, description: Mapping[str, Any], children: Sequence[Ma
 
 def page(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -> str:
     """The HTML text; the tuning job may still be running. BadRequest for ranges that the local platform can't read."""
-    definitions = given_definitions(description)
+    definitions = list_definitions(description)
     name, best = description["HyperParameterTuningJobName"], description.get("BestTrainingJob", {})
     found = best.get(FINAL_OBJECTIVE)
     title = f"Best {found['MetricName']}: {_short(found['Value'])}" if found else "No training job has a result"

@@ -20,7 +20,7 @@ _FACTOR = 3
 
 
 class SuccessiveHalving:
-    """A Stopper. Resources are epochs: values of the objective. `stops`: a job that reaches `most` is stopped; else it
+    """A Pruner. Resources are epochs: values of the objective. `stops`: a job that reaches `most` is stopped; else it
     ends by itself, with its model."""
 
     def __init__(self, least: int, most: int, stops: bool, seed: int | None) -> None:
@@ -31,10 +31,10 @@ class SuccessiveHalving:
         self._reached: dict[tuple[int, int], list[float]] = {}  # bracket, epoch → losses
         self._jobs: dict[str, tuple[int, int]] = {}  # name → bracket, epochs so far
 
-    def begin(self, name: str) -> None:
+    def on_start(self, name: str) -> None:
         self._jobs[name] = self._rng.choices(range(len(self._brackets)), self._shares)[0], 0
 
-    def measure(self, name: str, loss: float) -> bool:
+    def report(self, name: str, loss: float) -> bool:
         bracket, epochs = self._jobs[name]
         epochs += 1
         self._jobs[name] = bracket, epochs
@@ -47,7 +47,7 @@ class SuccessiveHalving:
         better = len(losses) // _FACTOR
         return better > 0 and loss > sorted(losses)[better - 1]
 
-    def end(self, name: str, counts: bool) -> None:  # noqa: ARG002 - what reached a rung has counted there
+    def on_end(self, name: str, counts: bool) -> None:  # noqa: ARG002 - what reached a rung has counted there
         del self._jobs[name]
 
 
@@ -60,7 +60,7 @@ def brackets(least: int, most: int) -> list[list[int]]:
     return [rungs[n:] for n in range(len(rungs) + 1)]
 
 
-def halving(config: Mapping[str, Any], static: Mapping[str, str], ranges: Sequence[Range]) -> SuccessiveHalving:
+def make_pruner(config: Mapping[str, Any], static: Mapping[str, str], ranges: Sequence[Range]) -> SuccessiveHalving:
     """By HyperParameterTuningJobConfig and one definition. BadRequest for what the service refuses."""
     if config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
         raise BadRequest(

@@ -19,7 +19,7 @@ from local_test.errors import LocalTestError
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM
 from local_test.training.metrics import Metric
 from local_test.tuning.plan import Definition, read_plan
-from local_test.tuning.warm_start import FINAL_OBJECTIVE, OBJECTIVE, Find
+from local_test.tuning.warm_start import FINAL_OBJECTIVE, OBJECTIVE, FindTuningJob
 
 _TRIES = 5  # children that may fail before a first success: then the service gives up
 _SUMMARY = (
@@ -33,7 +33,7 @@ _SUMMARY = (
 _COUNTERS = {"Completed": "Completed", "Failed": "NonRetryableError", "Stopped": "Stopped"}
 
 
-class Trainer(Protocol):
+class TrainingBackend(Protocol):
     """Runs training jobs; jobs.Jobs is one."""
 
     def create(self, request: Mapping[str, Any], region: str, tuning_arn: str | None = None) -> str: ...
@@ -44,7 +44,7 @@ class Trainer(Protocol):
 
 
 @dataclass(frozen=True)
-class _Measured:
+class ObjectiveReported:
     """A training job has a new value of its objective."""
 
     name: str
@@ -54,29 +54,29 @@ class _Measured:
 class TuningJob:
     """A CreateHyperParameterTuningJob request, accepted. BadRequest if it can't be. `find` knows earlier tuning jobs.
 
-    `ended` must be called with the name of each of its training jobs that has ended, `measured` with every metric of
-    one; `save` is called with the description and the summaries of its training jobs after every change.
+    The caller reports each training job that ends to `on_job_end` and every metric of one to `on_metric`;
+    `save` is called with the description and the summaries of its training jobs after every change.
     """
 
     def __init__(
         self,
         request: Mapping[str, Any],
         arn: str,
-        trainer: Trainer,
+        backend: TrainingBackend,
         region: str,
         now: Callable[[], datetime],
         save: Callable[[dict[str, Any], list[dict[str, Any]]], None] = lambda *_: None,
-        find: Find | None = None,
+        find: FindTuningJob | None = None,
     ) -> None:
         self.request, self.name, self.arn = request, request["HyperParameterTuningJobName"], arn
         self.plan = read_plan(request, find) if find else read_plan(request)
-        self._trainer, self._region, self._now, self._save = trainer, region, now, save
-        self._lock, self._events = threading.RLock(), queue.SimpleQueue[str | _Measured | None]()
+        self._backend, self._region, self._now, self._save = backend, region, now, save
+        self._lock, self._events = threading.RLock(), queue.SimpleQueue[str | ObjectiveReported | None]()
         self._running: dict[str, Definition] = {}
         self._children: dict[str, dict[str, Any]] = {}  # name → summary
         self._losses: dict[str, float] = {}
-        self._cut: set[str] = set()  # stopped early
-        self._watched = {item.objective for item in self.plan.definitions if item.stopper}
+        self._pruned: set[str] = set()  # stopped early
+        self._watched = {item.objective for item in self.plan.definitions if item.pruner}
         self._made, self._stale = 0, 0  # jobs since the best was found
         self._turn = 0
         self._stopping, self._end = False, "Completed"
@@ -128,7 +128,7 @@ class TuningJob:
     def _refresh(self, name: str) -> dict[str, Any]:
         child = self._children[name]
         try:
-            description = self._trainer.describe(name)
+            description = self._backend.describe(name)
         except LocalTestError:  # somebody has deleted it
             description = {"TrainingJobStatus": "Failed", "FailureReason": "The training job was deleted"}
         child.update({key: description[key] for key in _SUMMARY if key in description})
@@ -136,14 +136,14 @@ class TuningJob:
 
     # What happens
 
-    def ended(self, name: str) -> None:
+    def on_job_end(self, name: str) -> None:
         """One of its training jobs has ended. From any thread."""
         self._events.put(name)
 
-    def measured(self, name: str, metric: Metric) -> None:
+    def on_metric(self, name: str, metric: Metric) -> None:
         """A training job, of this or of another tuning job, has measured something. From any thread."""
         if metric.name in self._watched and name.startswith(f"{self.name}-"):
-            self._events.put(_Measured(name, metric.value))
+            self._events.put(ObjectiveReported(name, metric.value))
 
     def stop(self) -> None:
         """As StopHyperParameterTuningJob: its training jobs are stopped, then it is. From any thread."""
@@ -159,18 +159,18 @@ class TuningJob:
         self._store()
         while self._running:
             event = self._next(began)
-            if isinstance(event, _Measured):
-                self._weigh(event)
+            if isinstance(event, ObjectiveReported):
+                self._maybe_prune(event)
                 continue
             if event is None:
-                self._wind_up("Stopped")
+                self._stop_all("Stopped")
             elif event in self._running:
-                self._take(event)
+                self._record_result(event)
             self._fill()
             self._store()
         return self._finish()
 
-    def _next(self, began: datetime) -> str | _Measured | None:
+    def _next(self, began: datetime) -> str | ObjectiveReported | None:
         """The next training job that has ended or measured something, None for a stop or the end of the time."""
         limit = self.plan.max_seconds
         left = None if limit is None or self._stopping else limit - (self._now() - began).total_seconds()
@@ -189,13 +189,13 @@ class TuningJob:
             name = f"{self.name}-{self._made + 1:03d}-{uuid4().hex[:8]}"
             try:
                 with self._lock:  # it may end before it is known here, but is not looked at before
-                    arn = self._trainer.create(definition.child(name, values), self._region, self.arn)
+                    arn = self._backend.create(definition.child(name, values), self._region, self.arn)
                     self._begin(name, arn, definition, values)
                 self._store()
             except LocalTestError as error:
                 with self._lock:
                     self._description["FailureReason"] = str(error)[:1024]
-                self._wind_up("Failed")
+                self._stop_all("Failed")
 
     def _wants_more(self) -> bool:
         return not self._stopping and self._description["HyperParameterTuningJobStatus"] == "InProgress"
@@ -205,15 +205,15 @@ class TuningJob:
         for _ in self.plan.definitions:
             definition = self.plan.definitions[self._turn % len(self.plan.definitions)]
             self._turn += 1
-            if (values := definition.strategy.ask()) is not None:
+            if (values := definition.sampler.ask()) is not None:
                 return definition, values
         return None
 
     def _begin(self, name: str, arn: str, definition: Definition, values: dict[str, str]) -> None:
         self._made += 1
         self._running[name] = definition
-        if definition.stopper:
-            definition.stopper.begin(name)
+        if definition.pruner:
+            definition.pruner.on_start(name)
         self._children[name] = {
             **({"TrainingJobDefinitionName": definition.name} if definition.name else {}),
             "TrainingJobName": name,
@@ -224,23 +224,23 @@ class TuningJob:
             "ObjectiveStatus": "Pending",
         }
 
-    def _weigh(self, measured: _Measured) -> None:
+    def _maybe_prune(self, event: ObjectiveReported) -> None:
         """Stop a training job that is not worth its time."""
-        name = measured.name
-        definition = None if name in self._cut else self._running.get(name)  # it may be of another tuning job
-        if not definition or not definition.stopper or self._stopping:
+        name = event.name
+        definition = None if name in self._pruned else self._running.get(name)  # it may be of another tuning job
+        if not definition or not definition.pruner or self._stopping:
             return
-        if definition.stopper.measure(name, definition.loss(measured.value)):
-            self._cut.add(name)
+        if definition.pruner.report(name, definition.loss(event.value)):
+            self._pruned.add(name)
             self._stop(name)
 
-    def _take(self, name: str) -> None:
+    def _record_result(self, name: str) -> None:
         """Count a training job that has ended."""
         with self._lock:
             description, child, definition = self._refresh(name), self._children[name], self._running.pop(name)
-            value = _objective(description, definition.objective, name in self._cut)
-            if definition.stopper:
-                definition.stopper.end(name, value is not None)
+            value = _objective(description, definition.objective, name in self._pruned)
+            if definition.pruner:
+                definition.pruner.on_end(name, value is not None)
             child["ObjectiveStatus"] = "Failed" if value is None else "Succeeded"
             if value is not None:
                 kind = "Maximize" if definition.maximize else "Minimize"
@@ -249,10 +249,10 @@ class TuningJob:
                     "MetricName": definition.objective,
                     "Value": value,
                 }
-            definition.strategy.tell(child["TunedHyperParameters"], None if value is None else definition.loss(value))
-        self._judge(name, definition, value)
+            definition.sampler.tell(child["TunedHyperParameters"], None if value is None else definition.loss(value))
+        self._check_completion(name, definition, value)
 
-    def _judge(self, name: str, definition: Definition, value: float | None) -> None:
+    def _check_completion(self, name: str, definition: Definition, value: float | None) -> None:
         """Whether that was enough."""
         best = min(self._losses.values(), default=math.inf)
         if value is not None:
@@ -262,17 +262,17 @@ class TuningJob:
         if (target is not None and value is not None and definition.loss(value) <= definition.loss(target)) or (
             self.plan.patience and self._losses and self._stale >= self.plan.patience
         ):
-            self._wind_up("Completed")
+            self._stop_all("Completed")
         elif not self._losses and self._made - len(self._running) >= _TRIES:
             self._fail(f"No training job succeeded after {_TRIES} attempts. ")
-            self._wind_up("Failed")
+            self._stop_all("Failed")
 
     def _fail(self, reason: str) -> None:
         advice = "For additional details, list the training jobs of the tuning job and see their failures."
         with self._lock:
             self._description.setdefault("FailureReason", f"{reason}{advice}")
 
-    def _wind_up(self, end: str) -> None:
+    def _stop_all(self, end: str) -> None:
         """Make no more, and stop those that run."""
         if self._stopping:
             return
@@ -282,7 +282,7 @@ class TuningJob:
 
     def _stop(self, name: str) -> None:
         with suppress(LocalTestError):  # it has just ended, and will be taken
-            self._trainer.stop(name)
+            self._backend.stop(name)
 
     def _finish(self) -> dict[str, Any]:
         if self._description["HyperParameterTuningJobStatus"] == "Stopping":
@@ -319,12 +319,12 @@ def _counter(child: Mapping[str, Any]) -> str:
     return _COUNTERS.get(child["TrainingJobStatus"], "InProgress")
 
 
-def _objective(description: Mapping[str, Any], name: str, cut: bool) -> float | None:
-    """The last value, of a job that is Completed, or Stopped because it was not worth more time (`cut`): what one
+def _objective(description: Mapping[str, Any], name: str, pruned: bool) -> float | None:
+    """The last value, of a job that is Completed, or Stopped because it was not worth more time (`pruned`): what one
     measured that failed, or that somebody stopped, counts for nothing."""
     status = description["TrainingJobStatus"]
     assert status in FINAL_STATUSES, status
-    if status == "Failed" or (status == "Stopped" and not cut):
+    if status == "Failed" or (status == "Stopped" and not pruned):
         return None
     values = {metric["MetricName"]: metric["Value"] for metric in description.get("FinalMetricDataList", [])}
     return values.get(name)

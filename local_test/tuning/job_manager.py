@@ -15,22 +15,22 @@ from local_test.training.job_store import Tag, change_tags, load, parse, remove
 from local_test.training.metrics import Metric
 from local_test.tuning.html_report import NAME, write_page
 from local_test.tuning.job import TuningJob, counters
-from local_test.tuning.warm_start import Described
+from local_test.tuning.warm_start import TuningRecord
 from local_test.util.arns import format_arn
 from local_test.util.atomic_files import write_json
 from local_test.util.clock import now_utc
 
 
-class Tunings:
+class TuningJobManager:
     """Safe for threads."""
 
     def __init__(self, root: Path, jobs: Jobs) -> None:
         self._root, self._jobs, self._lock = root, jobs, threading.RLock()
         self._running: dict[str, tuple[TuningJob, threading.Thread]] = {}  # by the name in lower case, as ARNs have it
-        self._over: dict[str, Described] = {}
+        self._over: dict[str, TuningRecord] = {}
         self._closed = False
-        jobs.listeners.append(self._ended)
-        jobs.metric_listeners.append(self._measured)
+        jobs.listeners.append(self._on_job_end)
+        jobs.metric_listeners.append(self._on_metric)
         for description in load(root, "DescribeHyperParameterTuningJob"):
             self._restore(description)
 
@@ -63,7 +63,7 @@ class Tunings:
         """The ARN."""
         name = request["HyperParameterTuningJobName"]
         arn = format_arn(region, "hyper-parameter-tuning-job", name)
-        job = TuningJob(request, arn, self._jobs, region, now_utc, self._save, self._described)
+        job = TuningJob(request, arn, self._jobs, region, now_utc, self._save, self._find)
         with self._lock:
             if self._closed:
                 raise BadRequest("The server is ending and takes no more jobs")
@@ -80,11 +80,11 @@ class Tunings:
         return arn
 
     def describe(self, name: str) -> dict[str, Any]:
-        return self._described(name)[0]
+        return self._find(name)[0]
 
     def children(self, name: str) -> list[dict[str, Any]]:
         """A HyperParameterTrainingJobSummary for each of its training jobs."""
-        return self._described(name)[1]
+        return self._find(name)[1]
 
     def all(self) -> list[dict[str, Any]]:
         with self._lock:
@@ -122,7 +122,7 @@ class Tunings:
                     return change_tags(folder, change)
         raise NotFound
 
-    def _described(self, name: str) -> Described:
+    def _find(self, name: str) -> TuningRecord:
         with self._lock:
             found, over = self._running.get(name.lower()), self._over.get(name.lower())
         if found and found[0].name == name:
@@ -143,18 +143,18 @@ class Tunings:
                 self._over[job.name.lower()] = job.describe(), job.children()
         assert description["HyperParameterTuningJobStatus"] in FINAL_STATUSES
 
-    def _ended(self, name: str) -> None:
+    def _on_job_end(self, name: str) -> None:
         """A training job has; each tuning job knows which are its own."""
         with self._lock:
             jobs = [job for job, _ in self._running.values()]
         for job in jobs:
-            job.ended(name)
+            job.on_job_end(name)
 
-    def _measured(self, name: str, metric: Metric) -> None:
+    def _on_metric(self, name: str, metric: Metric) -> None:
         with self._lock:
             jobs = [job for job, _ in self._running.values()]
         for job in jobs:
-            job.measured(name, metric)
+            job.on_metric(name, metric)
 
     def _save(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
         folder = self._root / description["HyperParameterTuningJobName"]

@@ -5,23 +5,23 @@ from itertools import accumulate
 from typing import Protocol
 
 
-class Stopper(Protocol):
+class Pruner(Protocol):
     """Watches the training jobs of one definition. For one thread."""
 
-    def begin(self, name: str) -> None:
+    def on_start(self, name: str) -> None:
         """The training job is made."""
         ...
 
-    def measure(self, name: str, loss: float) -> bool:
+    def report(self, name: str, loss: float) -> bool:
         """It has measured its objective once more, which counts as an epoch: whether to stop it."""
         ...
 
-    def end(self, name: str, counts: bool) -> None:
+    def on_end(self, name: str, counts: bool) -> None:
         """It is over. `counts`: it has an objective, which others may be compared with."""
         ...
 
 
-class MedianRule:
+class MedianStoppingRule:
     """TrainingJobEarlyStoppingType Auto, as the developer guide words it: a job is stopped when its objective is worse
     than the median of the running averages, up to the same epoch, of the jobs before it.
 
@@ -33,16 +33,16 @@ class MedianRule:
         self._losses: dict[str, list[float]] = {}
         self._averages: list[list[float]] = []  # a job that is over each: its running average after every epoch
 
-    def begin(self, name: str) -> None:
+    def on_start(self, name: str) -> None:
         self._losses[name] = []
 
-    def measure(self, name: str, loss: float) -> bool:
+    def report(self, name: str, loss: float) -> bool:
         losses = self._losses[name]
         losses.append(loss)
         before = [averages[min(len(losses), len(averages)) - 1] for averages in self._averages]
         return bool(before) and loss > statistics.median(before)
 
-    def end(self, name: str, counts: bool) -> None:
+    def on_end(self, name: str, counts: bool) -> None:
         losses = self._losses.pop(name)
         if counts and losses:
             self._averages.append([total / (index + 1) for index, total in enumerate(accumulate(losses))])

@@ -11,16 +11,16 @@ from local_test.errors import BadRequest
 from local_test.request.support import check_request
 from local_test.request.validation import validate
 from local_test.training.job_queue import NotFound
-from local_test.tuning.hyperband import halving
-from local_test.tuning.median_stopping import MedianRule, Stopper
-from local_test.tuning.samplers import Strategy, choose_strategy, grid_size
+from local_test.tuning.hyperband import make_pruner
+from local_test.tuning.median_stopping import MedianStoppingRule, Pruner
+from local_test.tuning.samplers import Sampler, grid_size, make_sampler
 from local_test.tuning.search_space import Range, read_ranges
 from local_test.tuning.warm_start import (
     MOST_JOBS,
     OBJECTIVE,
-    Described,
-    Find,
-    given_definitions,
+    FindTuningJob,
+    TuningRecord,
+    list_definitions,
     observations,
     read_parents,
 )
@@ -46,9 +46,9 @@ class Definition:
     request: Mapping[str, Any]  # without name and tuned hyperparameters
     objective: str
     maximize: bool
-    strategy: Strategy
+    sampler: Sampler
     size: int  # of its grid
-    stopper: Stopper | None = None
+    pruner: Pruner | None = None
 
     def child(self, name: str, values: Mapping[str, str]) -> dict[str, Any]:
         """The CreateTrainingJob request. Each child has checkpoints of its own, below the definition's."""
@@ -65,7 +65,7 @@ class Definition:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TuningPlan:
     """What a tuning job does. `target`: an objective that is good enough; `patience`: jobs without a better one."""
 
     definitions: Sequence[Definition]
@@ -77,11 +77,11 @@ class Plan:
     earlier: Sequence[tuple[float, dict[str, Any]]] = ()  # (loss, summary) of parents that were told the same data
 
 
-def _no_parents(_: str) -> Described:
+def _no_parents(_: str) -> TuningRecord:
     raise NotFound
 
 
-def read_plan(request: Mapping[str, Any], find: Find = _no_parents) -> Plan:
+def read_plan(request: Mapping[str, Any], find: FindTuningJob = _no_parents) -> TuningPlan:
     """BadRequest, one line, for what the service or this platform would refuse."""
     validate(request, "CreateHyperParameterTuningJob")
     _refuse(request)
@@ -90,7 +90,7 @@ def read_plan(request: Mapping[str, Any], find: Find = _no_parents) -> Plan:
     limits, criteria = config["ResourceLimits"], config.get("TuningJobCompletionCriteria", {})
     max_jobs = _max_jobs(config, definitions)
     earlier = _learn(request, definitions, read_parents(request, find, max_jobs))
-    return Plan(
+    return TuningPlan(
         definitions,
         max_jobs,
         limits["MaxParallelTrainingJobs"],
@@ -102,13 +102,13 @@ def read_plan(request: Mapping[str, Any], find: Find = _no_parents) -> Plan:
 
 
 def _learn(
-    request: Mapping[str, Any], definitions: Sequence[Definition], parents: list[Described]
+    request: Mapping[str, Any], definitions: Sequence[Definition], parents: list[TuningRecord]
 ) -> list[tuple[float, dict[str, Any]]]:
     """Tell each definition's strategy what its parents have found; that of identical data can be compared, too."""
     found = []
-    for given, definition in zip(given_definitions(request), definitions, strict=True):
+    for given, definition in zip(list_definitions(request), definitions, strict=True):
         for values, objective, summary in observations(parents, given):
-            definition.strategy.learn(values, definition.loss(objective))
+            definition.sampler.add_observation(values, definition.loss(objective))
             found.append((definition.loss(objective), summary))
     identical = request.get("WarmStartConfig", {}).get("WarmStartType") == "IdenticalDataAndAlgorithm"
     return found if identical else []
@@ -131,7 +131,7 @@ def _definitions(request: Mapping[str, Any], config: Mapping[str, Any]) -> list[
         raise BadRequest("A tuning job needs either TrainingJobDefinition or TrainingJobDefinitions")
     return [
         _definition(item, item.get("TuningObjective"), item.get("HyperParameterRanges"), config)
-        for item in given_definitions(request)
+        for item in list_definitions(request)
     ]
 
 
@@ -157,20 +157,20 @@ def _definition(
     request["HyperParameters"] = {**static, OBJECTIVE: objective["MetricName"]}
     request |= _resources(given)
     check_request({**request, "TrainingJobName": "checked"})
-    strategy = choose_strategy(config["Strategy"], read, config.get("RandomSeed"))
+    sampler = make_sampler(config["Strategy"], read, config.get("RandomSeed"))
     maximize = objective["Type"] == "Maximize"
-    stopper = _stopper(config, static, read)
+    pruner = _make_pruner(config, static, read)
     return Definition(
-        given.get("DefinitionName"), request, objective["MetricName"], maximize, strategy, grid_size(read), stopper
+        given.get("DefinitionName"), request, objective["MetricName"], maximize, sampler, grid_size(read), pruner
     )
 
 
-def _stopper(config: Mapping[str, Any], static: Mapping[str, str], ranges: Sequence[Range]) -> Stopper | None:
+def _make_pruner(config: Mapping[str, Any], static: Mapping[str, str], ranges: Sequence[Range]) -> Pruner | None:
     if config["Strategy"] == "Hyperband":
-        return halving(config, static, ranges)
+        return make_pruner(config, static, ranges)
     if config.get("StrategyConfig"):
         raise BadRequest(f"StrategyConfig is for Strategy Hyperband only. Received: Strategy {config['Strategy']}")
-    return MedianRule() if config.get("TrainingJobEarlyStoppingType") == "Auto" else None
+    return MedianStoppingRule() if config.get("TrainingJobEarlyStoppingType") == "Auto" else None
 
 
 def _resources(given: Mapping[str, Any]) -> Mapping[str, Any]:

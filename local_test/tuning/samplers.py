@@ -11,7 +11,7 @@ from local_test.tuning.search_space import Categorical, Range
 Values = dict[str, str]
 
 
-class Strategy(Protocol):
+class Sampler(Protocol):
     """For one thread."""
 
     def ask(self) -> Values | None:
@@ -22,12 +22,12 @@ class Strategy(Protocol):
         """The objective that they led to, None if there is none: lower is better."""
         ...
 
-    def learn(self, values: Values, objective: float) -> None:
+    def add_observation(self, values: Values, objective: float) -> None:
         """What hyperparameters led to in an earlier tuning job; some may have no range here, or lie outside."""
         ...
 
 
-class RandomStrategy:
+class RandomSampler:
     """Each value on its own, by the scaling of its range. The same seed gives the same sequence."""
 
     def __init__(self, ranges: Sequence[Range], seed: int | None) -> None:
@@ -39,11 +39,11 @@ class RandomStrategy:
     def tell(self, values: Values, objective: float | None) -> None:
         """Nothing is learnt."""
 
-    def learn(self, values: Values, objective: float) -> None:
+    def add_observation(self, values: Values, objective: float) -> None:
         """Nothing is learnt."""
 
 
-class GridStrategy:
+class GridSampler:
     """Every combination once. BadRequest for ranges other than categorical ones, as on the service."""
 
     def __init__(self, ranges: Sequence[Range]) -> None:
@@ -61,11 +61,11 @@ class GridStrategy:
     def tell(self, values: Values, objective: float | None) -> None:
         """Nothing is learnt."""
 
-    def learn(self, values: Values, objective: float) -> None:
+    def add_observation(self, values: Values, objective: float) -> None:
         """Nothing is learnt."""
 
 
-class BayesianStrategy:
+class BayesianSampler:
     """Optuna's tree-structured Parzen estimator: likely places near what was good. What runs counts as bad until it has
     ended, so that jobs at a time don't all try the same. The service's own method is not published."""
 
@@ -89,7 +89,7 @@ class BayesianStrategy:
         _, trial = self._running.pop(index)
         self._study.tell(trial, objective, state=self._failed if objective is None else None)
 
-    def learn(self, values: Values, objective: float) -> None:
+    def add_observation(self, values: Values, objective: float) -> None:
         """Left out if this job would not try it."""
         if all(item.includes(values[item.name]) for item in self._ranges):
             params = {item.name: _place(item, values[item.name]) for item in self._ranges}
@@ -144,12 +144,12 @@ def grid_size(ranges: Sequence[Range]) -> int:
     return size
 
 
-def choose_strategy(name: str, ranges: Sequence[Range], seed: int | None) -> Strategy:
+def make_sampler(name: str, ranges: Sequence[Range], seed: int | None) -> Sampler:
     """BadRequest for a strategy that there is not."""
     if name in ("Random", "Hyperband"):  # Hyperband is in what it stops
-        return RandomStrategy(ranges, seed)
+        return RandomSampler(ranges, seed)
     if name == "Grid":
-        return GridStrategy(ranges)
+        return GridSampler(ranges)
     if name == "Bayesian":
-        return BayesianStrategy(ranges, seed)
+        return BayesianSampler(ranges, seed)
     raise BadRequest(f"Strategy {name} is not supported locally. Supported: Bayesian, Random, Grid, Hyperband")

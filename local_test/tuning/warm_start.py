@@ -9,8 +9,8 @@ from local_test.util.numbers import number
 
 OBJECTIVE = "_tuning_objective_metric"  # a hyperparameter of every child
 FINAL_OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
-Described = tuple[dict[str, Any], list[dict[str, Any]]]  # a tuning job and the summaries of its training jobs
-Find = Callable[[str], Described]
+TuningRecord = tuple[dict[str, Any], list[dict[str, Any]]]  # a tuning job and the summaries of its training jobs
+FindTuningJob = Callable[[str], TuningRecord]
 MOST_JOBS = 750  # of a tuning job, its parents' included
 _CHANGES = 10
 # what of a definition may differ from the parent's, in the service's order
@@ -21,7 +21,7 @@ _CHANGEABLE = (
 _COMPARED_APART = ("TuningObjective", "HyperParameterRanges", "HyperParameterTuningResourceConfig")
 
 
-def given_definitions(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+def list_definitions(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The definitions of a request or of a description, each with its objective and ranges in itself."""
     config, one = request["HyperParameterTuningJobConfig"], request.get("TrainingJobDefinition")
     if not one:
@@ -31,7 +31,7 @@ def given_definitions(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**one, **{name: value for name, value in own.items() if value}}]
 
 
-def read_parents(request: Mapping[str, Any], find: Find, max_jobs: int) -> list[Described]:
+def read_parents(request: Mapping[str, Any], find: FindTuningJob, max_jobs: int) -> list[TuningRecord]:
     """The tuning jobs that the request builds on, if any. BadRequest for what the service refuses."""
     config = request.get("WarmStartConfig")
     if not config:
@@ -46,12 +46,12 @@ def read_parents(request: Mapping[str, Any], find: Find, max_jobs: int) -> list[
     if total > MOST_JOBS:
         raise BadRequest(f"A tuning job and its parents make at most {MOST_JOBS} training jobs. Received: {total}")
     for parent, _ in parents:
-        for definition in given_definitions(request):
+        for definition in list_definitions(request):
             _check(definition, _same(definition, parent), config["WarmStartType"] == "IdenticalDataAndAlgorithm")
     return parents
 
 
-def _ended(name: str, find: Find) -> Described:
+def _ended(name: str, find: FindTuningJob) -> TuningRecord:
     parent = find(name)
     status = parent[0]["HyperParameterTuningJobStatus"]
     if status not in FINAL_STATUSES:
@@ -65,7 +65,7 @@ def _ended(name: str, find: Find) -> Described:
 def _same(definition: Mapping[str, Any], parent: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parent's definition of the same name."""
     name = definition.get("DefinitionName")
-    for found in given_definitions(parent):
+    for found in list_definitions(parent):
         if found.get("DefinitionName") == name:
             return found
     raise BadRequest(
@@ -149,7 +149,7 @@ def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> int:
 
 
 def observations(
-    parents: list[Described], definition: Mapping[str, Any]
+    parents: list[TuningRecord], definition: Mapping[str, Any]
 ) -> Iterator[tuple[dict[str, str], float, dict[str, Any]]]:
     """(hyperparameters, objective, summary) of the parents' training jobs of this definition that have an objective.
 

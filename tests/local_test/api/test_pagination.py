@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_test.api.pagination import filtered, page, sort_key
+from local_test.api.pagination import filter_items, page, sort_key
 from local_test.errors import BadRequest
 
 NAMES = ("Name", "State")
@@ -67,7 +67,7 @@ def item(name: str, second: int, state: str = "Completed") -> dict[str, Any]:
     ],
 )
 def test_filters(request_: dict[str, Any], names: str) -> None:
-    found = filtered([item("a", 1), item("b", 2), item("c", 3, "Failed")], request_, *NAMES)
+    found = filter_items([item("a", 1), item("b", 2), item("c", 3, "Failed")], request_, *NAMES)
     assert "".join(one["Name"] for one in found) == names
 
 

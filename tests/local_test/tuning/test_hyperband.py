@@ -39,33 +39,33 @@ def one_bracket(most: int, stops: bool = False) -> SuccessiveHalving:
 def test_the_better_third_goes_on() -> None:
     halving, losses = one_bracket(9), [0.5, 0.9, 0.4, 0.6, 0.3, 0.35, 0.2, 0.3]
     for index in range(len(losses)):
-        halving.begin(str(index))
+        halving.on_start(str(index))
     # nobody is stopped before there are three to compare; of six the second best is the last that goes on
-    stopped = [halving.measure(str(index), loss) for index, loss in enumerate(losses)]
+    stopped = [halving.report(str(index), loss) for index, loss in enumerate(losses)]
     assert stopped == [False, False, False, True, False, False, False, False]
-    assert halving.measure("0", 9.9) is False  # no rung at 2
-    assert [halving.measure(name, loss) for name, loss in (("2", 0.1), ("4", 0.1))] == [False, False]
-    assert [halving.measure(name, loss) for name, loss in (("0", 0.1), ("2", 0.2), ("4", 0.3))] == [False, False, True]
+    assert halving.report("0", 9.9) is False  # no rung at 2
+    assert [halving.report(name, loss) for name, loss in (("2", 0.1), ("4", 0.1))] == [False, False]
+    assert [halving.report(name, loss) for name, loss in (("0", 0.1), ("2", 0.2), ("4", 0.3))] == [False, False, True]
 
 
 @pytest.mark.parametrize("stops", [True, False])
 def test_at_the_most_it_is_stopped_unless_it_ends_by_itself(stops: bool) -> None:
     halving = one_bracket(3, stops)
-    halving.begin("a")
-    assert [halving.measure("a", 1.0) for _ in range(3)] == [False, False, stops]
+    halving.on_start("a")
+    assert [halving.report("a", 1.0) for _ in range(3)] == [False, False, stops]
 
 
 def test_many_jobs_spend_most_of_their_epochs_on_the_good_ones() -> None:
     def curve(request: dict[str, Any]) -> list[float]:
         return [float(request["HyperParameters"]["lr"]) * (1 - 0.5**epoch) for epoch in range(1, 28)]
 
-    trainer = Trained(curve)
-    description, job = stepped(trainer, hyperband(300, 10, "27"))
+    backend = Trained(curve)
+    description, job = stepped(backend, hyperband(300, 10, "27"))
     counters = description["TrainingJobStatusCounters"]
     assert counters["Completed"] + counters["Stopped"] == 300 == description["ObjectiveStatusCounters"]["Succeeded"]
-    assert sum(trainer.epochs.values()) < 0.5 * 27 * 300
+    assert sum(backend.epochs.values()) < 0.5 * 27 * 300
     by_value = sorted(job.children(), key=lambda child: float(child["TunedHyperParameters"]["lr"]))
-    spent = [trainer.epochs[child["TrainingJobName"]] for child in by_value]
+    spent = [backend.epochs[child["TrainingJobName"]] for child in by_value]
     assert sum(spent[:100]) < 0.5 * sum(spent[200:])
     assert description["BestTrainingJob"]["TrainingJobStatus"] == "Completed"
     again = Trained(curve)
@@ -73,22 +73,22 @@ def test_many_jobs_spend_most_of_their_epochs_on_the_good_ones() -> None:
     assert [child["TunedHyperParameters"] for child in same.children()] == [
         child["TunedHyperParameters"] for child in job.children()
     ]
-    assert list(again.epochs.values()) == list(trainer.epochs.values())
+    assert list(again.epochs.values()) == list(backend.epochs.values())
 
 
 def test_no_job_is_stopped_before_min_resource_nor_goes_on_after_max_resource() -> None:
-    trainer = Trained(lambda request: [float(request["HyperParameters"]["lr"])] * 50)
-    description, _ = stepped(trainer, hyperband(60, 6, "50", MinResource=4, MaxResource=20))
-    assert set(trainer.epochs.values()) == {4, 12, 20}
+    backend = Trained(lambda request: [float(request["HyperParameters"]["lr"])] * 50)
+    description, _ = stepped(backend, hyperband(60, 6, "50", MinResource=4, MaxResource=20))
+    assert set(backend.epochs.values()) == {4, 12, 20}
     assert description["TrainingJobStatusCounters"]["Stopped"] == 60
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_max_resource_is_inferred(name: str) -> None:
     request = changed("TrainingJobDefinition.StaticHyperParameters", {name: "27"}, Strategy="Hyperband")
-    stopper = read_plan(request).definitions[0].stopper
-    assert isinstance(stopper, SuccessiveHalving)
-    assert (stopper._most, stopper._stops) == (27, False)
+    pruner = read_plan(request).definitions[0].pruner
+    assert isinstance(pruner, SuccessiveHalving)
+    assert (pruner._most, pruner._stops) == (27, False)
 
 
 @pytest.mark.parametrize(

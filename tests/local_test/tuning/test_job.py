@@ -1,4 +1,4 @@
-"""Tuning jobs over a trainer that does nothing: what is counted, what ends them, what is refused."""
+"""Tuning jobs over a backend that does nothing: what is counted, what ends them, what is refused."""
 
 import math
 import random
@@ -52,7 +52,7 @@ def definition(**members: Any) -> dict[str, Any]:
     }
 
 
-class FakeTrainer:
+class FakeBackend:
     """Training jobs that end when they are told to, or at once: `result` gives their status and objective."""
 
     def __init__(self, result: Callable[[dict[str, Any]], tuple[str, float | None]]) -> None:
@@ -88,9 +88,9 @@ class FakeTrainer:
         self.finish(name, "Stopped", None)
 
 
-def tuned(trainer: FakeTrainer, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
-    job = TuningJob(request, ARN, trainer, "us-east-1", options.get("now", lambda: NOW))
-    trainer.ended = job.ended
+def tuned(backend: FakeBackend, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
+    job = TuningJob(request, ARN, backend, "us-east-1", options.get("now", lambda: NOW))
+    backend.ended = job.on_job_end
     return job.run(), job
 
 
@@ -99,11 +99,11 @@ def accuracy(request: dict[str, Any]) -> tuple[str, float | None]:
 
 
 def test_the_best_of_six() -> None:
-    trainer = FakeTrainer(accuracy)
-    description, _ = tuned(trainer, tuning_request())
+    backend = FakeBackend(accuracy)
+    description, _ = tuned(backend, tuning_request())
     assert description["HyperParameterTuningJobStatus"] == "Completed"
-    assert len(trainer.requests) == 6
-    values = [float(request["HyperParameters"]["lr"]) for request in trainer.requests]
+    assert len(backend.requests) == 6
+    values = [float(request["HyperParameters"]["lr"]) for request in backend.requests]
     best = description["BestTrainingJob"]
     assert best["FinalHyperParameterTuningJobObjectiveMetric"] == {
         "Type": "Maximize", "MetricName": "acc", "Value": max(values),
@@ -111,33 +111,33 @@ def test_the_best_of_six() -> None:
     assert best["TunedHyperParameters"] == {"lr": str(max(values))}
     assert description["TrainingJobStatusCounters"]["Completed"] == 6
     assert description["ObjectiveStatusCounters"] == {"Succeeded": 6, "Pending": 0, "Failed": 0}
-    first = trainer.requests[0]
+    first = backend.requests[0]
     assert first["TrainingJobName"].startswith("tune-001-")
     assert first["HyperParameters"] == {"epochs": "1", OBJECTIVE: "acc", "lr": str(values[0])}
     static = description["TrainingJobDefinition"]["StaticHyperParameters"]
     assert static == {"epochs": "1", OBJECTIVE: "acc"}
     shape = service_model().operation_model("DescribeHyperParameterTuningJob").output_shape
     assert list(_check(description, shape, "")) == []
-    again = FakeTrainer(accuracy)
+    again = FakeBackend(accuracy)
     tuned(again, tuning_request())
     assert [request["HyperParameters"]["lr"] for request in again.requests] == [str(value) for value in values]
 
 
 def test_750_jobs_10_in_parallel_each_counted_once() -> None:
     """They end in any order, from other threads, while 5 clients look."""
-    trainer, rng = FakeTrainer(accuracy), random.Random(3)
-    trainer.hold = True
-    job = TuningJob(tuning_request(750, 10), ARN, trainer, "us-east-1", lambda: NOW)
-    trainer.ended = job.ended
+    backend, rng = FakeBackend(accuracy), random.Random(3)
+    backend.hold = True
+    job = TuningJob(tuning_request(750, 10), ARN, backend, "us-east-1", lambda: NOW)
+    backend.ended = job.on_job_end
     found: list[dict[str, Any]] = []
     thread = threading.Thread(target=lambda: found.append(job.run()))
     thread.start()
     seen = 0
     while thread.is_alive():
-        trainer.made.wait(0.05)
-        trainer.made.clear()
-        for name in rng.sample(sorted(trainer.running), len(trainer.running)):
-            trainer.finish(name, rng.choice(["Completed", "Failed"]), 0.5)
+        backend.made.wait(0.05)
+        backend.made.clear()
+        for name in rng.sample(sorted(backend.running), len(backend.running)):
+            backend.finish(name, rng.choice(["Completed", "Failed"]), 0.5)
         description = job.describe()
         counted = sum(description["TrainingJobStatusCounters"].values())
         assert seen <= counted <= 750
@@ -146,17 +146,17 @@ def test_750_jobs_10_in_parallel_each_counted_once() -> None:
     counters = found[0]["TrainingJobStatusCounters"]
     assert counters["Completed"] + counters["NonRetryableError"] == 750
     assert counters["Completed"] == found[0]["ObjectiveStatusCounters"]["Succeeded"] > 200
-    assert len(trainer.jobs) == 750
-    assert 5 <= trainer.most <= 10
+    assert len(backend.jobs) == 750
+    assert 5 <= backend.most <= 10
 
 
 def test_a_grid_needs_no_number_of_jobs() -> None:
     ranges = {
         "CategoricalParameterRanges": [{"Name": "lr", "Values": ["1", "3", "2"]}, {"Name": "b", "Values": ["x", "y"]}]
     }
-    trainer = FakeTrainer(accuracy)
-    description, _ = tuned(trainer, tuning_request(None, 4, Strategy="Grid", ParameterRanges=ranges))
-    assert len({tuple(request["HyperParameters"].items()) for request in trainer.requests}) == 6
+    backend = FakeBackend(accuracy)
+    description, _ = tuned(backend, tuning_request(None, 4, Strategy="Grid", ParameterRanges=ranges))
+    assert len({tuple(request["HyperParameters"].items()) for request in backend.requests}) == 6
     assert description["BestTrainingJob"]["TunedHyperParameters"]["lr"] == "3"
     with pytest.raises(BadRequest, match=r"must be the grid's 6 or left out\. Received: 5"):
         read_plan(tuning_request(5, 4, Strategy="Grid", ParameterRanges=ranges))
@@ -170,62 +170,62 @@ def test_several_definitions_take_turns() -> None:
         {**one, "DefinitionName": name, "TuningObjective": objective, "HyperParameterRanges": ranges,
          "StaticHyperParameters": {"kind": name}} for name in ("small", "large")
     ]  # fmt: skip
-    trainer = FakeTrainer(accuracy)
-    description, job = tuned(trainer, request)
-    assert [item["HyperParameters"]["kind"] for item in trainer.requests] == ["small", "large"] * 2
+    backend = FakeBackend(accuracy)
+    description, job = tuned(backend, request)
+    assert [item["HyperParameters"]["kind"] for item in backend.requests] == ["small", "large"] * 2
     assert [child["TrainingJobDefinitionName"] for child in job.children()] == ["small", "large"] * 2
     assert description["BestTrainingJob"]["TrainingJobDefinitionName"] in ("small", "large")
 
 
 def test_good_enough_ends_it() -> None:
-    trainer = FakeTrainer(lambda _: ("Completed", 0.9))
+    backend = FakeBackend(lambda _: ("Completed", 0.9))
     criteria = {"TargetObjectiveMetricValue": 0.8}
-    description, _ = tuned(trainer, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
-    assert (description["HyperParameterTuningJobStatus"], len(trainer.jobs)) == ("Completed", 1)
+    description, _ = tuned(backend, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
+    assert (description["HyperParameterTuningJobStatus"], len(backend.jobs)) == ("Completed", 1)
 
 
 def test_no_better_for_a_while_ends_it() -> None:
-    trainer = FakeTrainer(lambda _: ("Completed", 0.5))
+    backend = FakeBackend(lambda _: ("Completed", 0.5))
     criteria = {"BestObjectiveNotImproving": {"MaxNumberOfTrainingJobsNotImproving": 3}}
-    description, _ = tuned(trainer, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
-    assert (description["HyperParameterTuningJobStatus"], len(trainer.jobs)) == ("Completed", 4)
+    description, _ = tuned(backend, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
+    assert (description["HyperParameterTuningJobStatus"], len(backend.jobs)) == ("Completed", 4)
 
 
 def test_five_failures_before_a_success_end_it() -> None:
-    trainer = FakeTrainer(lambda _: ("Failed", None))
-    description, _ = tuned(trainer, tuning_request(50, 1))
-    assert (description["HyperParameterTuningJobStatus"], len(trainer.jobs)) == ("Failed", 5)
+    backend = FakeBackend(lambda _: ("Failed", None))
+    description, _ = tuned(backend, tuning_request(50, 1))
+    assert (description["HyperParameterTuningJobStatus"], len(backend.jobs)) == ("Failed", 5)
     assert description["FailureReason"].startswith("No training job succeeded after 5 attempts.")
-    few, _ = tuned(FakeTrainer(lambda _: ("Completed", None)), tuning_request(2, 1))
+    few, _ = tuned(FakeBackend(lambda _: ("Completed", None)), tuning_request(2, 1))
     assert few["FailureReason"].startswith("All training jobs failed.")
     assert few["ObjectiveStatusCounters"]["Failed"] == 2
     assert "BestTrainingJob" not in few
 
 
 def test_a_job_that_cannot_be_made_ends_it() -> None:
-    trainer = FakeTrainer(accuracy)
-    trainer.create = lambda *_: (_ for _ in ()).throw(BadRequest("no such image"))
-    description, _ = tuned(trainer, tuning_request())
+    backend = FakeBackend(accuracy)
+    backend.create = lambda *_: (_ for _ in ()).throw(BadRequest("no such image"))
+    description, _ = tuned(backend, tuning_request())
     assert (description["HyperParameterTuningJobStatus"], description["FailureReason"]) == ("Failed", "no such image")
 
 
 def test_a_stop_stops_its_training_jobs() -> None:
-    trainer = FakeTrainer(accuracy)
-    trainer.hold = True
-    job = TuningJob(tuning_request(50, 3), ARN, trainer, "us-east-1", lambda: NOW)
-    trainer.ended = job.ended
+    backend = FakeBackend(accuracy)
+    backend.hold = True
+    job = TuningJob(tuning_request(50, 3), ARN, backend, "us-east-1", lambda: NOW)
+    backend.ended = job.on_job_end
     job.stop()
     assert job.describe()["HyperParameterTuningJobStatus"] == "Stopping"
     assert job.run()["HyperParameterTuningJobStatus"] == "Stopped"
-    assert trainer.jobs == {}
+    assert backend.jobs == {}
 
 
 def test_its_time_is_limited() -> None:
     clock = iter(NOW + timedelta(seconds=100 * n) for n in range(1000))
-    trainer = FakeTrainer(accuracy)
-    trainer.hold = True
+    backend = FakeBackend(accuracy)
+    backend.hold = True
     limits = {"MaxParallelTrainingJobs": 2, "MaxNumberOfTrainingJobs": 9, "MaxRuntimeInSeconds": 120}
-    description, _ = tuned(trainer, tuning_request(ResourceLimits=limits), now=lambda: next(clock))
+    description, _ = tuned(backend, tuning_request(ResourceLimits=limits), now=lambda: next(clock))
     assert description["HyperParameterTuningJobStatus"] == "Stopped"
     assert description["TrainingJobStatusCounters"]["Stopped"] == 2
 
@@ -233,13 +233,13 @@ def test_its_time_is_limited() -> None:
 def test_each_child_has_checkpoints_of_its_own() -> None:
     request = tuning_request(2)
     request["TrainingJobDefinition"]["CheckpointConfig"] = {"S3Uri": "s3://bucket/kept/"}
-    trainer = FakeTrainer(accuracy)
-    tuned(trainer, request)
-    for child in trainer.requests:
+    backend = FakeBackend(accuracy)
+    tuned(backend, request)
+    for child in backend.requests:
         assert child["CheckpointConfig"]["S3Uri"] == f"s3://bucket/kept/{child['TrainingJobName']}"
 
 
-class Trained(FakeTrainer):
+class Trained(FakeBackend):
     """Training jobs that run epoch by epoch and print their objective, several in turn; a stop comes before the next
     epoch. `curve`: a request → its objective in every epoch."""
 
@@ -271,14 +271,14 @@ class Trained(FakeTrainer):
                 continue
             value = self.left[name].pop(0)
             self.jobs[name]["last"] = value
-            self.job.measured(name, Metric(NOW, "acc", value, self.epochs[name]))
+            self.job.on_metric(name, Metric(NOW, "acc", value, self.epochs[name]))
             self.epochs[name] += 1
 
 
-def stepped(trainer: Trained, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
+def stepped(backend: Trained, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
     """To the end; the tuning job has seen all of an epoch before the next begins: no thread, no clock."""
-    job = TuningJob(request, ARN, trainer, "us-east-1", lambda: NOW, **options)
-    trainer.job, trainer.ended = job, job.ended
+    job = TuningJob(request, ARN, backend, "us-east-1", lambda: NOW, **options)
+    backend.job, backend.ended = job, job.on_job_end
     events = job._events
 
     class Stepping:
@@ -287,7 +287,7 @@ def stepped(trainer: Trained, request: dict[str, Any], **options: Any) -> tuple[
 
         def get(self, timeout: float | None) -> Any:  # noqa: ARG002 - a queue's
             while events.empty():
-                trainer.step()
+                backend.step()
             return events.get()
 
     job._events = Stepping()  # type: ignore[assignment]
@@ -302,12 +302,12 @@ def curves(*values: list[float]) -> Callable[[dict[str, Any]], list[float]]:
 
 def test_a_job_worse_than_the_median_of_those_before_is_stopped_early() -> None:
     """Running averages after two epochs: 0.3, 0.5, 0.7. The fourth's second value, 0.45, is below their median."""
-    trainer = Trained(curves([0.2, 0.4, 0.5], [0.4, 0.6, 0.7], [0.6, 0.8, 0.9], [0.7, 0.45, 0.99], [0.5, 0.55, 0.8]))
+    backend = Trained(curves([0.2, 0.4, 0.5], [0.4, 0.6, 0.7], [0.6, 0.8, 0.9], [0.7, 0.45, 0.99], [0.5, 0.55, 0.8]))
     request = tuning_request(5, 1, TrainingJobEarlyStoppingType="Auto")
-    description, job = stepped(trainer, request)
+    description, job = stepped(backend, request)
     children = job.children()
     assert [child["TrainingJobStatus"] for child in children] == [*["Completed"] * 3, "Stopped", "Completed"]
-    assert [trainer.epochs[child["TrainingJobName"]] for child in children] == [3, 3, 3, 2, 3]
+    assert [backend.epochs[child["TrainingJobName"]] for child in children] == [3, 3, 3, 2, 3]
     assert {child["ObjectiveStatus"] for child in children} == {"Succeeded"}
     assert children[3]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == 0.45
     assert description["TrainingJobStatusCounters"] == {
@@ -321,31 +321,31 @@ def test_a_job_worse_than_the_median_of_those_before_is_stopped_early() -> None:
 def test_early_stopping_of_a_loss_and_of_what_is_no_number() -> None:
     request = tuning_request(4, 1, TrainingJobEarlyStoppingType="Auto")
     request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] = "Minimize"
-    trainer = Trained(curves([0.5, 0.4], [0.6, 0.1], [0.4, 0.3], [math.nan, 0.1]))
-    _, job = stepped(trainer, request)
+    backend = Trained(curves([0.5, 0.4], [0.6, 0.1], [0.4, 0.3], [math.nan, 0.1]))
+    _, job = stepped(backend, request)
     assert [child["TrainingJobStatus"] for child in job.children()] == ["Completed", "Stopped", "Completed", "Stopped"]
-    assert list(trainer.epochs.values()) == [2, 1, 2, 1]
+    assert list(backend.epochs.values()) == [2, 1, 2, 1]
 
 
 def test_nothing_is_stopped_early_unless_asked_for() -> None:
-    trainer = Trained(curves([0.9, 0.9], [0.1, 0.1], [0.1, 0.1]))
-    description, _ = stepped(trainer, tuning_request(3, 1, TrainingJobEarlyStoppingType="Off"))
+    backend = Trained(curves([0.9, 0.9], [0.1, 0.1], [0.1, 0.1]))
+    description, _ = stepped(backend, tuning_request(3, 1, TrainingJobEarlyStoppingType="Off"))
     assert description["TrainingJobStatusCounters"]["Completed"] == 3
 
 
 def test_a_job_that_a_person_stops_counts_for_nothing() -> None:
-    trainer = Trained(curves([0.9, 0.9], [0.8]))
-    create = trainer.create
+    backend = Trained(curves([0.9, 0.9], [0.8]))
+    create = backend.create
 
     def stopped_by_hand(request: Any, region: str, tuning_arn: str | None = None) -> str:
         arn = create(request, region, tuning_arn)
         if request["TrainingJobName"].startswith("tune-001-"):
-            trainer.step()
-            trainer.stop(request["TrainingJobName"])
+            backend.step()
+            backend.stop(request["TrainingJobName"])
         return arn
 
-    trainer.create = stopped_by_hand  # type: ignore[method-assign]
-    description, job = stepped(trainer, tuning_request(2, 1, TrainingJobEarlyStoppingType="Auto"))
+    backend.create = stopped_by_hand  # type: ignore[method-assign]
+    description, job = stepped(backend, tuning_request(2, 1, TrainingJobEarlyStoppingType="Auto"))
     assert [child["ObjectiveStatus"] for child in job.children()] == ["Failed", "Succeeded"]
     assert description["BestTrainingJob"]["TrainingJobName"].startswith("tune-002-")
 
@@ -357,32 +357,32 @@ def test_750_jobs_with_early_stopping_each_counted_once() -> None:
         level = float(request["HyperParameters"]["lr"])
         return [level + rng.gauss(0, 0.05) for _ in range(6)]
 
-    trainer = Trained(curve)
-    description, _ = stepped(trainer, tuning_request(750, 10, TrainingJobEarlyStoppingType="Auto"))
+    backend = Trained(curve)
+    description, _ = stepped(backend, tuning_request(750, 10, TrainingJobEarlyStoppingType="Auto"))
     counters = description["TrainingJobStatusCounters"]
     assert counters["Completed"] + counters["Stopped"] == 750 == description["ObjectiveStatusCounters"]["Succeeded"]
     assert 0.3 < counters["Stopped"] / 750 < 0.8  # half are worse than a median, some of the others too for once
-    assert sum(trainer.epochs.values()) < 0.8 * 6 * 750
+    assert sum(backend.epochs.values()) < 0.8 * 6 * 750
 
 
 def test_what_failed_by_the_platforms_fault_could_be_retried() -> None:
-    trainer = FakeTrainer(accuracy)
-    create = trainer.create
+    backend = FakeBackend(accuracy)
+    create = backend.create
 
     def failing(request: Any, region: str, tuning_arn: str | None = None) -> str:
         arn = create(request, region, tuning_arn)
         fault = {"tune-001": "InternalServerError: no engine", "tune-002": "AlgorithmError: , exit code: 1"}
         if reason := fault.get(request["TrainingJobName"][:8]):
-            trainer.jobs[request["TrainingJobName"]].update(TrainingJobStatus="Failed", FailureReason=reason)
+            backend.jobs[request["TrainingJobName"]].update(TrainingJobStatus="Failed", FailureReason=reason)
         return arn
 
-    trainer.create = failing  # type: ignore[method-assign]
+    backend.create = failing  # type: ignore[method-assign]
     request = tuning_request(3)
     request["TrainingJobDefinition"]["RetryStrategy"] = {"MaximumRetryAttempts": 2}
-    description, _ = tuned(trainer, request)
+    description, _ = tuned(backend, request)
     counters = description["TrainingJobStatusCounters"]
     assert (counters["RetryableError"], counters["NonRetryableError"], counters["Completed"]) == (1, 1, 1)
-    assert all(item["RetryStrategy"] == {"MaximumRetryAttempts": 2} for item in trainer.requests)
+    assert all(item["RetryStrategy"] == {"MaximumRetryAttempts": 2} for item in backend.requests)
 
 
 def changed(path: str, value: Any, **config: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_test.errors import BadRequest
-from local_test.tuning.samplers import GridStrategy, RandomStrategy, choose_strategy, grid_size
+from local_test.tuning.samplers import GridSampler, RandomSampler, grid_size, make_sampler
 from local_test.tuning.search_space import Categorical, Numeric, read_ranges
 
 floats = st.floats(1e-9, 1e9)
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_values() -> None:
             "CategoricalParameterRanges": [{"Name": "c", "Values": ["a", "b", "c"]}],
         }
     )
-    first, second, other = (RandomStrategy(ranges, seed) for seed in (3, 3, 4))
+    first, second, other = (RandomSampler(ranges, seed) for seed in (3, 3, 4))
     values = [first.ask() for _ in range(20)]
     assert values == [second.ask() for _ in range(20)]
     assert values != [other.ask() for _ in range(20)]
@@ -86,14 +86,14 @@ def test_the_same_seed_gives_the_same_values() -> None:
 
 def test_a_grid_is_every_combination_once() -> None:
     ranges = [Categorical("a", ("1", "2")), Categorical("b", ("x", "y", "z"))]
-    strategy = GridStrategy(ranges)
+    sampler = GridSampler(ranges)
     found = []
-    while values := strategy.ask():
+    while values := sampler.ask():
         found.append((values["a"], values["b"]))
     assert sorted(found) == [(a, b) for a in "12" for b in "xyz"]
     assert grid_size(ranges) == 6
     with pytest.raises(BadRequest, match=r"categorical ranges only\. Received: n"):
-        GridStrategy([Numeric("n", 0, 1, "Linear", True)])
+        GridSampler([Numeric("n", 0, 1, "Linear", True)])
 
 
 def bayesian_best(seed: int) -> float:
@@ -108,15 +108,15 @@ def bayesian_best(seed: int) -> float:
             "CategoricalParameterRanges": [{"Name": "c", "Values": ["a", "b"]}],
         }
     )
-    strategy = choose_strategy("Bayesian", ranges, seed)
+    sampler = make_sampler("Bayesian", ranges, seed)
     losses = []
     for number in range(40):
-        values = strategy.ask()
+        values = sampler.ask()
         assert values
         assert 0.9 <= float(values["r"]) <= 0.9999
         near = abs(math.log10(float(values["x"])) + 2) + abs(math.log2(int(values["n"])) - 6)
         loss = near + (values["c"] != "b")
-        strategy.tell(values, None if number % 7 == 6 else loss)
+        sampler.tell(values, None if number % 7 == 6 else loss)
         losses.append(loss)
     assert sum(losses[20:]) < sum(losses[:20])  # it has learnt
     return min(losses)
@@ -128,7 +128,7 @@ def test_bayesian_learns_and_repeats_itself_with_a_seed() -> None:
 
 def test_a_strategy_that_there_is_not() -> None:
     with pytest.raises(BadRequest, match="Strategy Simplex is not supported locally"):
-        choose_strategy("Simplex", [], None)
+        make_sampler("Simplex", [], None)
 
 
 @given(st.floats(1e-6, 0.5), st.floats(1e-3, 0.49), st.sampled_from(["Linear", "Logarithmic", "ReverseLogarithmic"]))

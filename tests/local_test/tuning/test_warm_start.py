@@ -10,8 +10,8 @@ from local_test.errors import BadRequest
 from local_test.request.validation import _check, service_model
 from local_test.tuning.job import TuningJob
 from local_test.tuning.plan import read_plan
-from local_test.tuning.warm_start import Described
-from tests.local_test.tuning.test_job import ARN, NOW, FakeTrainer, changed, tuning_request
+from local_test.tuning.warm_start import TuningRecord
+from tests.local_test.tuning.test_job import ARN, NOW, FakeBackend, changed, tuning_request
 
 IDENTICAL, TRANSFER = "IdenticalDataAndAlgorithm", "TransferLearning"
 
@@ -20,10 +20,10 @@ def peak(request: dict[str, Any]) -> tuple[str, float | None]:
     return "Completed", 1 - abs(float(request["HyperParameters"]["lr"]) - 0.3)
 
 
-def finished(request: dict[str, Any], result: Callable[..., Any] = peak, **options: Any) -> Described:
-    trainer = FakeTrainer(result)
-    job = TuningJob(request, ARN, trainer, "us-east-1", lambda: NOW, **options)
-    trainer.ended = job.ended
+def finished(request: dict[str, Any], result: Callable[..., Any] = peak, **options: Any) -> TuningRecord:
+    backend = FakeBackend(result)
+    job = TuningJob(request, ARN, backend, "us-east-1", lambda: NOW, **options)
+    backend.ended = job.on_job_end
     return job.run(), job.children()
 
 
@@ -77,7 +77,7 @@ def test_observations_with_another_range_and_with_static_values() -> None:
         "IntegerParameterRanges": [{"Name": "units", "MinValue": "4", "MaxValue": "16"}],
     }
     plan = read_plan(request, lambda _: parent)
-    known = [trial.params for trial in plan.definitions[0].strategy._study.trials]
+    known = [trial.params for trial in plan.definitions[0].sampler._study.trials]
     tried = [float(child["TunedHyperParameters"]["lr"]) for child in parent[1]]
     assert [item["lr"] for item in known] == [value for value in tried if value >= 0.5]
     assert known
@@ -92,7 +92,7 @@ def test_a_reverse_logarithmic_range_is_learnt_as_it_was() -> None:
     }
     parent = finished(tuning_request(6, ParameterRanges=ranges))
     plan = read_plan(warm(tuning_request(2, Strategy="Bayesian", ParameterRanges=ranges), TRANSFER), lambda _: parent)
-    known = [1 - trial.params["lr"] for trial in plan.definitions[0].strategy._study.trials]
+    known = [1 - trial.params["lr"] for trial in plan.definitions[0].sampler._study.trials]
     assert known == pytest.approx([float(child["TunedHyperParameters"]["lr"]) for child in parent[1]])
 
 
