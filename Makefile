@@ -24,7 +24,7 @@ ENGINE ?= $(if $(shell timeout 20 docker info >/dev/null 2>&1 && echo yes),docke
 endif
 
 # what runs jobs: the image where an engine answers, else a process with the training program's packages
-PLATFORM = $(VENV)/.has-local$(if $(ENGINE),,,train) $(if $(ENGINE),build,$(NATIVE))
+PLATFORM = $(VENV)/.has-dataset$(if $(ENGINE),,,train) $(if $(ENGINE),build,$(NATIVE))
 NATIVE = $(VENV)/.has-native
 RUNNER = $(if $(ENGINE),docker,process)
 
@@ -40,7 +40,7 @@ train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter epochs=3
 
-test: lint $(VENV)/.has-dev,lab,launch,local,train $(NATIVE) $(SDKS) $(if $(ENGINE),build) ## everything this machine can test
+test: lint $(VENV)/.has-dataset,dev,lab,launch,train $(NATIVE) $(SDKS) $(if $(ENGINE),build) ## everything this machine can test
 	$(RUN) -m pytest
 
 build: ## the training image, as IMAGE
@@ -53,7 +53,7 @@ tune: $(PLATFORM) ## launch/tuning_job.json: six jobs, two in parallel
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test tune --job launch/tuning_job.json --runner $(RUNNER)
 
-bench: build $(VENV)/.has-dev,lab,launch,local,train $(NATIVE) ## every benchmark, as tables
+bench: build $(VENV)/.has-dataset,dev,lab,launch,train $(NATIVE) ## every benchmark, as tables
 	$(RUN) -m dataset prepare
 	$(RUN) -m benchmarks
 

@@ -5,6 +5,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from importlib.metadata import packages_distributions, version
+from pathlib import Path
 from typing import Any
 
 try:
@@ -13,16 +14,17 @@ try:
     from local_test.errors import LocalTestError
     from local_test.runners.select import CHECKOUT, choose
 except ModuleNotFoundError as missing:
-    sys.stderr.write(f"local_test: {missing.name} is not installed. Run pip install '.[local]' with this Python\n")
+    sys.stderr.write(f"local_test: {missing.name} is not installed. Run pip install . with this Python\n")
     sys.exit(2)
 
+_PROGRAM = "python -m local_test" if Path(sys.argv[0]).name == "__main__.py" else "local-test"
 _BAD_REQUEST = 2
 _EXIT_CODES = {None: 0, "Completed": 0, "Failed": 1, "Stopped": 130}  # by the status of the job that a command ran
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line; each command's module adds its own options and sets `run`."""
-    top = argparse.ArgumentParser(prog="python -m local_test", description=__doc__)
+    top = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__)
     top.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
     commands = top.add_subparsers(dest="command", required=True)
     for module in (train, tune, serve, remote, feed):
@@ -40,9 +42,8 @@ class _PrintVersion(argparse.Action):
 
 def read_version() -> str:
     """The version of the checkout, or of the distribution that installed this package."""
-    project = CHECKOUT / "pyproject.toml"
-    if project.exists():
-        return tomllib.loads(project.read_text())["project"]["version"]
+    if CHECKOUT:
+        return tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
     return version(packages_distributions()["local_test"][0])
 
 

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     try:
         from local_test.server.platform import LOOPBACK, Service  # loads moto, as no other command does
     except ModuleNotFoundError as missing:
-        raise RunnerError(f"{missing.name} is not installed. Run pip install '.[local]' with this Python") from None
+        raise RunnerError(f"{missing.name} is not installed. Run pip install . with this Python") from None
     with ExitStack() as stack:
         runner = stack.enter_context(open_runner(args))
         service = Service(

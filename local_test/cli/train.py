@@ -18,7 +18,8 @@ from local_test.cli.options import (
 from local_test.cli.progress import Display
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import storage_of
-from local_test.request.builder import DEFAULT_JOB, Options, build, built_in, pairs, read_job
+from local_test.errors import BadRequest
+from local_test.request.builder import DEFAULT_JOB, Options, build, pairs, read_job
 from local_test.runners.select import CHECKOUT
 from local_test.training.job import TrainingJob
 from local_test.util.clock import now_utc
@@ -31,7 +32,12 @@ def add_parser(commands: Commands) -> None:
     parser.set_defaults(run=run)
     add = parser.add_argument
     add_s3_option(parser, "the one boto3 finds")
-    add("--job", type=Path, metavar="FILE.json", help=f"a CreateTrainingJob request (default: {DEFAULT_JOB}, if there)")
+    add(
+        "--job",
+        type=Path,
+        metavar="FILE.json",
+        help=f"a CreateTrainingJob request (default: {DEFAULT_JOB} of this checkout)",
+    )
     add("--image", metavar="IMG", help="image to run, instead of the request's")
     add_runner_options(parser)
     add("--input-mode", choices=("Pipe", "File", "FastFile"), help="the job's TrainingInputMode")
@@ -64,8 +70,7 @@ def run(args: argparse.Namespace) -> str:
 
 
 def _build_request(args: argparse.Namespace) -> dict[str, Any]:
-    default = CHECKOUT / DEFAULT_JOB
-    job = read_job(args.job or default) if args.job or default.exists() else built_in()
+    job = read_job(args.job or _find_default_job())
     options = Options(
         image=args.image,
         name=args.name,
@@ -78,6 +83,15 @@ def _build_request(args: argparse.Namespace) -> dict[str, Any]:
         max_runtime=args.max_runtime,
     )
     return build(job, options, args.out, now_utc())
+
+
+def _find_default_job() -> Path:
+    if CHECKOUT is None:
+        raise BadRequest(
+            "A job needs a CreateTrainingJob request. Received: no --job, outside this project's checkout. "
+            "Expected: --job FILE.json"
+        )
+    return CHECKOUT / DEFAULT_JOB
 
 
 def _print_summary(description: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:

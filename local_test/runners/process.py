@@ -28,7 +28,7 @@ PROGRAM = {
 class ProcessRunner(Runner):
     """`command` is what the image's `train` would be; by default the toolkit's script beside the running Python."""
 
-    def __init__(self, environ: Mapping[str, str], checkout: Path, command: Sequence[str] | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str], checkout: Path | None, command: Sequence[str] | None = None) -> None:
         self._environ, self._checkout = environ, checkout
         self._command = tuple(command) if command else (str(Path(sys.executable).with_name("train")),)
 
@@ -36,7 +36,8 @@ class ProcessRunner(Runner):
         if not os.access(self._command[0], os.X_OK):
             raise RunnerError(
                 f"The training toolkit is not installed beside this Python. Received: no {self._command[0]}. "
-                "Run pip install '.[train]' with this Python, or use --runner docker"
+                + ("Run pip install '.[train]' with this Python, or use" if self._checkout else "Use")
+                + " --runner docker"
             )
         if spec.entrypoint or tuple(spec.arguments) != ("train",):
             raise RunnerError(
@@ -65,8 +66,7 @@ class ProcessRunner(Runner):
     def start(self, spec: ContainerSpec) -> "Process":
         environment = {
             **self._environ,
-            **PROGRAM,
-            "PYTHONPATH": str(self._checkout),
+            **({**PROGRAM, "PYTHONPATH": str(self._checkout)} if self._checkout else {}),
             "SAGEMAKER_BASE_DIR": str(spec.base),
             **spec.environment,
         }

@@ -9,7 +9,9 @@ from local_test.runners.base import Runner
 from local_test.runners.docker import DockerRunner
 from local_test.runners.process import ProcessRunner
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
+# this project's, whose training program a process runs; None where only the platform is installed
+CHECKOUT = _ROOT if (_ROOT / "train/entrypoint.py").exists() else None
 CHOICES = ("auto", "docker", "process")
 
 

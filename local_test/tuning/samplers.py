@@ -104,7 +104,7 @@ def _optuna() -> Any:
         import optuna
     except ModuleNotFoundError as missing:
         raise BadRequest(
-            f"Strategy Bayesian needs Optuna. Received: no {missing.name}. Run pip install '.[local]' with this Python"
+            f"Strategy Bayesian needs Optuna. Received: no {missing.name}. Run pip install . with this Python"
         ) from None
     return optuna
 

@@ -187,11 +187,11 @@ def test_make_alone_lists_every_command():
 def test_make_train_with_and_without_an_engine(tmp_path):
     """Without one, TensorFlow must be in the environment; with one, the image must be built."""
     process = make("--dry-run", "train", "ENGINE=", f"VENV={tmp_path}/venv").stdout
-    assert "'.[local,train]'" in process
+    assert "'.[dataset,train]'" in process
     assert "--runner process" in process
     assert "build.sh" not in process
     container = make("--dry-run", "train", "ENGINE=docker", f"VENV={tmp_path}/venv").stdout
-    assert "'.[local]'" in container
+    assert "'.[dataset]'" in container
     assert "--runner docker" in container
     assert container.index("build.sh") < container.index("local_test train")
 
