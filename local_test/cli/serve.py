@@ -21,7 +21,7 @@ from local_test.errors import RunnerError
 from local_test.runners.image_aliases import read_images
 
 if TYPE_CHECKING:
-    from local_test.server.platform import Service
+    from local_test.server.api_server import ApiServer
 
 
 def add_parser(commands: Commands) -> None:
@@ -40,42 +40,42 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> None:
     """Answers until Ctrl-C; then stops the jobs as the service would, and waits for them."""
     try:
-        from local_test.server.platform import LOOPBACK, Service  # loads moto, as no other command does
+        from local_test.server.api_server import LOOPBACK, ApiServer  # loads moto, as no other command does
     except ModuleNotFoundError as missing:
         raise RunnerError(f"{missing.name} is not installed. Run pip install . with this Python") from None
     with ExitStack() as stack:
         runner = stack.enter_context(open_runner(args))
-        service = Service(
+        server = ApiServer(
             args.root, runner, args.host, args.port, args.parallel, read_images(args.images), args.s3_endpoint_url
         )
-        stack.callback(service.close)
+        stack.callback(server.close)
         signals = collect_signals()
         if args.host not in LOOPBACK:
             say_note(
                 f"warning: {args.host} may be reached from other machines, and whoever reaches it can run any image "
                 "here and read any file"
             )
-        service.start()
-        say_note(f"ready at {service.url}; jobs are kept in {args.root}; Ctrl-C stops them and ends")
-        for line in service.exports():
+        server.start()
+        say_note(f"ready at {server.url}; jobs are kept in {args.root}; Ctrl-C stops them and ends")
+        for line in server.exports():
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
         signals.get()
-        _stop_jobs(service, signals)
-        service.save()
+        _stop_jobs(server, signals)
+        server.save()
 
 
-def _stop_jobs(service: "Service", signals: "queue.SimpleQueue[int]") -> None:
+def _stop_jobs(server: "ApiServer", signals: "queue.SimpleQueue[int]") -> None:
     """After the first signal: SIGTERM and the grace period. The second signal kills the jobs, the third ends all."""
-    names = service.stop_jobs()
+    names = server.platform.stop()
     if names:
         say_note(f"stopping {len(names)} jobs: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills them")
-    while not service.ended(0.2):
+    while not server.platform.wait(0.2):
         if not signals.empty():
             signals.get()
             say_note("killing the jobs")
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            service.jobs.kill()
+            server.platform.jobs.kill()
 
 
 def _port(text: str) -> int:

@@ -27,13 +27,11 @@ from local_test.data.object_store import storage_of
 from local_test.errors import LocalTestError
 from local_test.request.builder import Options, build, read_job, timed_name
 from local_test.runners.base import Runner
-from local_test.training.job import TrainingJob
-from local_test.training.job_queue import RETURN_SECONDS, Jobs
+from local_test.server.platform import JobContext, Platform
+from local_test.training.job_queue import RETURN_SECONDS
 from local_test.training.job_status import FINAL_STATUSES
-from local_test.training.job_store import Store
 from local_test.training.metrics import Metric
 from local_test.tuning.html_report import NAME
-from local_test.tuning.job_manager import TuningJobManager
 from local_test.tuning.plan import OWN
 from local_test.tuning.warm_start import list_definitions
 from local_test.util.arns import region
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace) -> str:
         environ = read_environment(args)
         tuner = OfflineTuner(request, args.image, args.root, runner, args.parallel, environ, now_utc, say, table)
         stack.callback(tuner.close)
-        stop_on_signals(tuner.stop, tuner.jobs.kill)
+        stop_on_signals(tuner.stop, tuner.platform.jobs.kill)
         description = tuner.run()
     _print_summary(description, tuner, args.root)
     return description[_STATUS]
@@ -125,24 +123,23 @@ class OfflineTuner:
         say: Callable[[str], None],
         table: Table | None = None,
     ) -> None:
-        self._runner, self._environ, self._region, self._now = runner, environ, region(environ), now
+        self._region, self._now = region(environ), now
         self._say, self._table = table.say if table else say, table
         self._values: dict[tuple[str, str], tuple[int, float]] = {}  # (job, metric) → how many, the last
         with ExitStack() as stack:
-            self._store = stack.enter_context(closing(Store(root)))
-            self._storage = stack.enter_context(closing(storage_of(environ)))
-            self.jobs = Jobs(self._store, self._new_job, slots, runner.sweep)
-            self.tuning_jobs = TuningJobManager(self._store.tuning, self.jobs)
-            self._request = fill(request, image, self._store.jobs, now())
+            context = JobContext(stack.enter_context(closing(storage_of(environ))), environ)
+            self.platform = stack.enter_context(closing(Platform(root, runner, slots, lambda *_: context)))
+            self._jobs, self._tuning_jobs = self.platform.jobs, self.platform.tuning_jobs
+            self._request = fill(request, image, self.platform.store.jobs, now())
             self.name = self._request["HyperParameterTuningJobName"]
             self._ended = threading.Semaphore(0)
-            self.jobs.listeners.append(lambda _: self._ended.release())
-            self.jobs.metric_listeners.append(self._on_metric)
+            self._jobs.listeners.append(lambda _: self._ended.release())
+            self._jobs.metric_listeners.append(self._on_metric)
             self._stack = stack.pop_all()
 
     @property
     def folder(self) -> Path:
-        return self._store.tuning / self.name
+        return self.platform.store.tuning / self.name
 
     def close(self) -> None:
         self._stack.close()
@@ -151,18 +148,17 @@ class OfflineTuner:
         """As the service would."""
         if self._table:
             self._table.leave()  # a word to the person is written where it is
-        self.tuning_jobs.close()
-        self.jobs.close()
+        self.platform.stop()
 
     def run(self) -> dict[str, Any]:
         """From beginning to end; DescribeHyperParameterTuningJob's response."""
-        self.tuning_jobs.create(self._request, self._region)
+        self._tuning_jobs.create(self._request, self._region)
         told: set[str] = set()
         while True:
-            description = self.tuning_jobs.describe(self.name)
+            description = self._tuning_jobs.describe(self.name)
             self._tell(told)
             if description[_STATUS] in FINAL_STATUSES:
-                self.tuning_jobs.wait(RETURN_SECONDS)  # it has told its end, and writes its report
+                self._tuning_jobs.wait(RETURN_SECONDS)  # it has told its end, and writes its report
                 if self._table:
                     self._table.clear()
                 return description
@@ -171,7 +167,7 @@ class OfflineTuner:
             self._ended.acquire(timeout=0.2)
 
     def _tell(self, told: set[str]) -> None:
-        for child in self.tuning_jobs.children(self.name):
+        for child in self._tuning_jobs.children(self.name):
             if child["TrainingJobName"] not in told and child["ObjectiveStatus"] != "Pending":
                 told.add(child["TrainingJobName"])
                 self._say(line_of(child))
@@ -184,7 +180,7 @@ class OfflineTuner:
         objectives = {
             item.get("DefinitionName"): item["TuningObjective"]["MetricName"] for item in list_definitions(description)
         }
-        children = self.tuning_jobs.children(self.name)
+        children = self._tuning_jobs.children(self.name)
         running = [child for child in children if child["ObjectiveStatus"] == "Pending"]
         rows = [self._row(child, objectives[child.get("TrainingJobDefinitionName")]) for child in running]
         best = description.get("BestTrainingJob", {}).get(_OBJECTIVE)
@@ -200,15 +196,12 @@ class OfflineTuner:
         count, value = self._values.get((name, objective), (0, 0.0))
         seconds = int((self._now() - child["CreationTime"]).total_seconds())
         try:
-            state = self.jobs.describe(name)["SecondaryStatus"]
+            state = self._jobs.describe(name)["SecondaryStatus"]
         except LocalTestError:  # deleted meanwhile
             state = child["TrainingJobStatus"]
         tried = " ".join(f"{key}={text}" for key, text in child["TunedHyperParameters"].items())
         short = name.removeprefix(f"{self.name}-")  # the title has the rest: 80 columns are soon full
         return [short, state, f"{seconds} s", f"{objective}={value:g} ({count})" if count else "", tried]
-
-    def _new_job(self, request: Mapping[str, Any], _: str, tuning_arn: str | None) -> TrainingJob:
-        return TrainingJob(request, self._store.jobs, self._runner, self._storage, self._environ, tuning_arn=tuning_arn)
 
 
 def line_of(child: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The platform put together, and the HTTP server in front of it.
+"""The platform put together, and its HTTP server.
 
-Needs moto and werkzeug.
+Needs everything above; the server, not the platform, needs moto.
 """

@@ -31,16 +31,16 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 class Router:
-    """The WSGI application: ours, or moto's. `metrics`: the operations of SageMaker Metrics, which are addresses.
-    `s3_url`: where S3 is, if it is not moto's; a client that asks here for it is told, since what moto would answer is
-    never seen by a job."""
+    """The WSGI application: answers what this platform keeps, and leaves the rest to moto. `metrics`: the operations of
+    SageMaker Metrics, which are addresses. `s3_url`: where S3 is, if it is not moto's; a client that looks for S3 here
+    then gets an error, since no job would ever see what it does there."""
 
     def __init__(self, api: Api, metrics: Api, s3_url: str | None = None, moto: Wsgi | None = None) -> None:
         self._api, self._metrics, self._s3_url = api, metrics, s3_url
         self._moto: Wsgi = moto or DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answer = self._ours(environ)
+        answer = self._answer(environ)
         if answer is None:
             return self._moto(environ, start_response)
         response = Response(answer.body, answer.status, content_type=answer.content_type)
@@ -49,7 +49,7 @@ class Router:
             response.headers["x-amzn-ErrorType"] = answer.error
         return response(environ, start_response)
 
-    def _ours(self, environ: Environ) -> Answer | None:
+    def _answer(self, environ: Environ) -> Answer | None:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
         operation = target.removeprefix(_TARGET)
@@ -60,38 +60,38 @@ class Router:
         if scope and scope["service"] == "sagemaker" and self._metrics.knows(address):
             return self._metrics.answer(address, _body(environ), region)
         if self._s3_url and scope and scope["service"] == "s3":
-            return _s3_is_elsewhere(self._s3_url)
+            return _refuse_s3(self._s3_url)
         return simulate(_body(environ)) if scope and scope["service"] == "iam" else None
 
 
-def _s3_is_elsewhere(url: str) -> Answer:
-    """An error as S3 words them, in XML."""
+def _refuse_s3(url: str) -> Answer:
+    """An error in S3's form, which is XML."""
     message = escape(f"This address has no S3. Set AWS_ENDPOINT_URL_S3={url}")
     error = f"<Error><Code>InvalidRequest</Code><Message>{message}</Message></Error>"
     return Answer(400, f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'.encode(), "application/xml")
 
 
 def _body(environ: Environ) -> bytes:
-    """The whole body, which moto may read again."""
+    """The whole body; moto can read it again."""
     body = Request(environ).get_data()
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
     return body
 
 
-class _Quiet(MotoRequestHandler):
-    """Without a line a request."""
+class _QuietHandler(MotoRequestHandler):
+    """Logs no requests."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass
 
 
-class Server:
-    """Listens from the moment it is made; port 0 takes any that is free. BadRequest, one line, if it can't."""
+class HttpServer:
+    """Listens once constructed, answers after `start`; port 0 takes any that is free. BadRequest if it can't listen."""
 
     def __init__(self, host: str, port: int, application: Wsgi) -> None:
-        with _listening(host, port) as listening:
+        with _listen(host, port) as listener:
             self._server = make_server(
-                host, port, application, threaded=True, request_handler=_Quiet, fd=listening.fileno()
+                host, port, application, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
             )
         self.host, self.port = host, self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="server", daemon=True)
@@ -112,7 +112,7 @@ class Server:
         self._server.server_close()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=128)

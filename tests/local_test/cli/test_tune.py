@@ -68,9 +68,21 @@ def test_a_tuning_job_from_the_command_line(tmp_path: Path) -> None:
     (described,) = (tmp_path / "out/tuning").glob("*/describe.json")
     assert json.loads(described.read_text())["HyperParameterTuningJobStatus"] == "Completed"
     assert len(list((tmp_path / "out/training").glob("*/model.tar.gz"))) == 4
+    components = [json.loads(path.read_text()) for path in (tmp_path / "out/experiments").glob("*/*/describe.json")]
+    assert [item["Status"]["PrimaryStatus"] for item in components] == ["Completed"] * 4
+    assert {item["Parameters"]["epochs"]["NumberValue"] for item in components} == {1}
     report = described.with_name("report.html")
     assert lines[-1] == f"Report: {report}"
     assert f"<h1>Best acc: {float(best):.4g}</h1>" in report.read_text()
+
+
+def test_it_does_not_load_moto() -> None:
+    """Which takes a second, and is for `serve` alone."""
+    code = "import sys, local_test.cli.main; print('moto' in sys.modules, 'local_test.server.platform' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "False True\n"
 
 
 def test_ctrl_c_stops_it(tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""The platform behind one address: SageMaker's API, every other service by moto, S3 kept from one start to the next."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_test.api import metrics
+from local_test.api.dispatch import Api
+from local_test.api.experiments import ExperimentsApi
+from local_test.api.metrics import MetricsApi
+from local_test.api.search import SearchApi
+from local_test.api.tags import TagsApi
+from local_test.api.training_jobs import TrainingJobsApi
+from local_test.api.tuning_jobs import TuningJobsApi
+from local_test.aws import s3_snapshot
+from local_test.aws.clients import CREDENTIALS, Clients, callers_credentials
+from local_test.aws.cloudwatch import CloudWatch
+from local_test.aws.in_process_s3 import InProcessS3
+from local_test.data.object_store import Storage
+from local_test.errors import BadRequest
+from local_test.request.builder import LOCAL_ROLE
+from local_test.runners.base import Runner
+from local_test.runners.image_aliases import ImageAliases
+from local_test.server.http import HttpServer, Router
+from local_test.server.platform import JobContext, Platform
+from local_test.util.arns import DEFAULT_REGION
+from local_test.util.clock import now_utc
+
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class ApiServer:
+    """Serves from `start` to `close`. `slots`: training jobs at a time; `images`: names of requests → local names.
+    `s3_url`: the S3 that data comes from and artifacts go to, instead of one of its own.
+
+    BadRequest, one line, if the address or the folder can't be had.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        runner: Runner,
+        host: str,
+        port: int,
+        slots: int,
+        images: Mapping[str, str] | None = None,
+        s3_url: str | None = None,
+    ) -> None:
+        self._s3_url = s3_url
+        self._credentials = callers_credentials() if s3_url else CREDENTIALS
+        with ExitStack() as stack:
+            aliases = ImageAliases(runner, images or {})
+            self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
+            router = Router(*_build_apis(self.platform), s3_url)
+            self._server = stack.enter_context(closing(HttpServer(host, port, router)))
+            self._gateway = _listen_at_gateway(runner, self._server, router)
+            if self._gateway:
+                stack.callback(self._gateway.close)
+            self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url)))
+            self._stack = stack.pop_all()
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def start(self) -> None:
+        """Answers from here on. S3 holds what an earlier server has kept; the role of local job files exists."""
+        self._server.start()
+        if self._gateway:
+            self._gateway.start()
+        self._load()
+        iam = self._clients.get("iam", DEFAULT_REGION)
+        with suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
+
+    def _load(self) -> None:
+        """Fills the own S3; one that is elsewhere only has to answer."""
+        s3 = self._clients.get("s3", DEFAULT_REGION)
+        if not self._s3_url:
+            s3_snapshot.load(s3, self.platform.store.s3)
+            return
+        try:
+            s3.list_buckets()
+        except ClientError:  # it may not be allowed, but it has answered
+            return
+        except (BotoCoreError, ValueError) as error:
+            raise BadRequest(f"No S3 answers at --s3-endpoint-url. Received: {self._s3_url}: {error}") from None
+
+    def save(self) -> None:
+        """Keeps what S3 holds for the next start. DataError if that fails."""
+        if not self._s3_url:
+            s3_snapshot.save(self._clients.get("s3", DEFAULT_REGION), self.platform.store.s3)
+
+    def close(self) -> None:
+        """Does not wait for jobs that still run: see Platform."""
+        self._stack.close()
+
+    def exports(self) -> Iterator[str]:
+        """Lines for a shell, so that every client finds this address; without the caller's own credentials."""
+        region = os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+        secret = set() if self._credentials is CREDENTIALS else set(self._credentials)
+        for name, value in self._environment(self.url, region).items():
+            if name not in secret:
+                yield f"export {name}={value}"
+
+    def _environment(self, url: str, region: str) -> dict[str, str]:
+        elsewhere = {"AWS_ENDPOINT_URL_S3": self._s3_url} if self._s3_url else {}
+        return {"AWS_ENDPOINT_URL": url, **elsewhere, **self._credentials, "AWS_DEFAULT_REGION": region}
+
+    def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
+        in_process = {} if self._s3_url else {"inside": InProcessS3()}
+        storage = Storage(lambda: self._clients.get("s3", region), **in_process)
+        environ = self._environment((self._gateway or self._server).url, region)
+        return JobContext(storage, environ, [CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)])
+
+
+def _build_apis(platform: Platform) -> tuple[Api, Api]:
+    """SageMaker's API and that of SageMaker Metrics."""
+    jobs, tuning_jobs, experiments = platform.jobs, platform.tuning_jobs, platform.experiments
+    parts = (
+        TrainingJobsApi(jobs),
+        TuningJobsApi(tuning_jobs),
+        ExperimentsApi(experiments),
+        SearchApi(jobs, tuning_jobs, experiments),
+        TagsApi(jobs, tuning_jobs, experiments),
+    )
+    operations = {name: operation for part in parts for name, operation in part.operations().items()}
+    return Api(operations), Api(MetricsApi(experiments).operations(), metrics.SERVICE)
+
+
+def _listen_at_gateway(runner: Runner, server: HttpServer, router: Router) -> HttpServer | None:
+    """A second address for containers, whose 127.0.0.1 is their own: the engine's gateway.
+
+    Where this machine can't listen there, as with an engine in a virtual machine, programs in containers have no S3;
+    FIFOs, File channels and artifacts don't need one.
+    """
+    gateway = runner.gateway()
+    if gateway and server.host in LOOPBACK:
+        for port in (server.port, 0):
+            with suppress(BadRequest):
+                return HttpServer(gateway, port, router)
+    return None
