@@ -3,7 +3,9 @@
 #   PYTHON    the interpreter to make the environment with; default: the first on PATH that fits
 #   ENGINE    `make train ENGINE=` trains in a process although a Docker engine answers
 #   IMAGE     the image's name; default cv-keras-cifar10:local
-#   SDKS      `make test SDKS=` leaves the SageMaker SDKs' environments (1.4 GB), and the tests that need them, out
+#   WORKERS   how many tests run at a time; default 4: half of them wait for something
+#   SDKS      `make check SDKS=` leaves the SageMaker SDKs' environments (1.4 GB), and the tests that need them, out
+#   FUZZ_SECONDS, KILLS   `make check`: seconds of fuzzing each parser, kills of one job; default 67, 50
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -19,9 +21,13 @@ RUN := $(VENV)/bin/python
 SCRIPTS := $(wildcard *.sh */*.sh .ci/run)
 
 # asked only where the answer matters: it may take a while
-ifneq (,$(filter train test serve tune,$(MAKECMDGOALS)))
+ifneq (,$(filter train test check serve tune,$(MAKECMDGOALS)))
 ENGINE ?= $(if $(shell timeout 20 docker info >/dev/null 2>&1 && echo yes),docker)
 endif
+
+# everything that runs on this machine, and what the notebook needs of it
+ENV = $(VENV)/.has-dataset,dev,lab,launch,train $(NATIVE)
+LAB = $(VENV)/.has-dataset,lab,launch,train $(NATIVE)
 
 # what runs jobs: the image where an engine answers, else a process with the training program's packages
 PLATFORM = $(VENV)/.has-dataset$(if $(ENGINE),,,train) $(if $(ENGINE),build,$(NATIVE))
@@ -29,21 +35,30 @@ NATIVE = $(VENV)/.has-native
 RUNNER = $(if $(ENGINE),docker,process)
 
 # the SageMaker SDKs, which exclude each other: each has an environment of its own
-SDKS = .venv-sdk-v2/.made .venv-sdk-v3/.made
+SDKS = sdk-v2 sdk-v3
 
-.PHONY: help train test build serve tune bench lint lock clean
+WORKERS ?= 4
+PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
+FUZZ_SECONDS ?= 67
+KILLS ?= 50
+
+.PHONY: help train test check build serve tune bench lint env lab sdk-v2 sdk-v3 lock clean
 
 help: ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
 
 train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter epochs=3
 
-test: lint $(VENV)/.has-dataset,dev,lab,launch,train $(NATIVE) $(SDKS) $(if $(ENGINE),build) ## everything this machine can test
-	$(RUN) -m pytest
+test: $(ENV) lint $(if $(ENGINE),build) ## what a change needs: style, walls, types, and every quick test
+	$(PYTEST) -m "not slow" --cov
+
+check: $(ENV) $(SDKS) $(if $(ENGINE),build) ## all other tests: SageMaker's SDKs, the notebook, long fuzzing, kills
+	FUZZ_SECONDS=$(FUZZ_SECONDS) KILLS=$(KILLS) $(PYTEST) -m slow
 
 build: ## the training image, as IMAGE
+	@echo "building the image $(IMAGE): minutes the first time, later seconds" >&2
 	container/build.sh
 
 serve: $(PLATFORM) ## SageMaker's API on this machine, until Ctrl-C
@@ -53,7 +68,7 @@ tune: $(PLATFORM) ## launch/tuning_job.json: six jobs, two in parallel
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test tune --job launch/tuning_job.json --runner $(RUNNER)
 
-bench: build $(VENV)/.has-dataset,dev,lab,launch,train $(NATIVE) ## every benchmark, as tables
+bench: build $(ENV) ## every benchmark, as tables
 	$(RUN) -m dataset prepare
 	$(RUN) -m benchmarks
 
@@ -62,11 +77,21 @@ lint: $(VENV)/.has-dev ## ruff, and shellcheck if it is there
 	$(RUN) -m ruff format --check
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not there: left out" >&2; fi
 
+env: $(ENV) ## the environment .venv, for everything on this machine
+
+lab: $(LAB) ## the environment .venv, for launch/lab/lab.ipynb
+
+sdk-v2: .venv-sdk-v2/.made ## SageMaker's SDK v2, in an environment of its own
+
+sdk-v3: .venv-sdk-v3/.made ## SageMaker's SDK v3, in an environment of its own
+
 lock: ## lock what the image installs, with hashes
 	container/lock.sh
 
 clean: ## remove what these commands made, but not data and jobs
-	rm -rf $(VENV) .venv-sdk-v2 .venv-sdk-v3 .venv-lock .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .venv-sdk-v2 .venv-sdk-v3 .venv-lock .coverage .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+COMMA := ,
 
 # A virtual environment with the extras that its name lists. Made once, and again when pyproject.toml changes.
 # editable: otherwise pip leaves a build folder in the checkout.
@@ -88,12 +113,14 @@ $(VENV)/.has-%: pyproject.toml
 	@[ -n "$(PYTHON)" ] && $(PYTHON) $(FITS) || \
 		{ echo "no Python that fits. Received: $(or $(PYTHON),none on PATH). Needs 3.11, 3.12 or 3.13: give PYTHON=…" >&2; exit 1; }
 	@[ -x $(RUN) ] || $(PYTHON) -m venv $(VENV)
+	@echo "installing the packages for $(subst $(COMMA),$(COMMA) ,$*) into $(VENV): minutes the first time" >&2
 	$(if $(NO_COMPILER),CC=true LDSHARED=true) $(RUN) -m pip install --quiet --editable '.[$*]'
 	$(if $(findstring train,$*),@$(RUN) -c '$(EXTENSION)')
-	@touch $@
+	@touch $@ $(foreach extra,$(subst $(COMMA), ,$*),$(VENV)/.has-$(extra))
 
 .venv-sdk-%/.made: launch/requirements-sdk-%.txt
 	@[ -n "$(PYTHON)" ] || { echo "no Python that fits: give PYTHON=…" >&2; exit 1; }
 	@[ -x $(@D)/bin/python ] || $(PYTHON) -m venv $(@D)
+	@echo "installing SageMaker's SDK $* into $(@D): a minute or two" >&2
 	$(@D)/bin/python -m pip install --quiet --requirement $<
 	@touch $@

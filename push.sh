@@ -183,7 +183,7 @@ check_platform() {
 # One short job in Pipe mode, over FIFOs, on drawn shapes.
 try_image() {
   local python=${PYTHON:-$root/.venv/bin/python}
-  [[ -x $python ]] || die "the smoke test needs this project's environment. Received: no $python. Run \`make .venv/.has-dataset\` first."
+  [[ -x $python ]] || die "the smoke test needs this project's environment. Received: no $python. Run \`make env\` first."
   say "smoke test: one training job in Pipe mode with $image"
   (cd "$root" && "$python" -m dataset prepare --source synthetic --out "$work/data" --shards 50 >&2 &&
     mkdir "$work/train" "$work/validation" && cp "$work"/data/train/*-00000-* "$work/train" &&

@@ -18,6 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CIFAR10_IMAGES = Path(os.environ.get("CIFAR10_IMAGES", ROOT.parent / "shared/data/cifar10-images.zip"))
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are named by their length: some have a time or an arbitrary order in them, and names must stay the same."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def cifar10_images() -> Path:
     """The zip of real CIFAR-10 pictures (train/<class>/*.jpg, test/<class>/*.jpg)."""

@@ -45,7 +45,7 @@ addEventListener("load", () => {{
 def browser() -> str:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
-        missing(f"no browser: none of {', '.join(BROWSERS)} is installed", "REQUIRE_BROWSER")
+        missing(f"no browser: none of {', '.join(BROWSERS)} is installed")
     return found
 
 

@@ -1,6 +1,6 @@
 """From an accepted request to a running container: the local API beside `docker run` itself, and SDK v3's local mode.
 
-Each container prints the time at which it runs. SDK v3 needs its environment (`make .venv-sdk-v3/.made`) and Docker
+Each container prints the time at which it runs. SDK v3 needs its environment (`make sdk-v3`) and Docker
 Compose; without them it is left out.
 """
 

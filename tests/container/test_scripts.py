@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.missing import missing
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted([*ROOT.glob("*.sh"), *ROOT.glob("*/*.sh"), ROOT / ".ci/run"])
 TOOLS = ("awk", "bash", "cat", "dirname", "env", "git", "sed", "sh", "tail", "timeout")
@@ -64,7 +66,7 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_shellcheck(script):
     if not shutil.which("shellcheck"):
-        pytest.skip("shellcheck is not installed")
+        missing("shellcheck is not installed")
     subprocess.run(["shellcheck", script], timeout=60, check=True)
 
 
@@ -103,7 +105,7 @@ def test_debian_base_says_what_it_needs(path):
 def test_debian_base_without_a_mirror(path, tmp_path):
     """A failing debootstrap: its last lines, which command it was, no folder left behind."""
     if os.geteuid() != 0:
-        pytest.skip("only root makes a Debian tree")
+        missing("only root makes a Debian tree")
     for tool in ("find", "mktemp", "rm", "tee", "umount"):
         (path / tool).symlink_to(shutil.which(tool))
     command(path, "docker", ENGINE)
@@ -169,7 +171,7 @@ def test_labels_do_not_change_between_two_builds(path, tmp_path):
 
 def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     if not shutil.which("make"):
-        pytest.skip("make is not installed")
+        missing("make is not installed")
     # a make around the tests hands its own settings down by these
     inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     whole = ["make", "--no-print-directory", *arguments]

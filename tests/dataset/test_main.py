@@ -24,6 +24,7 @@ from dataset.prepare import Request, prepare
 from dataset.sources.cifar10 import ARCHIVE
 from dataset.sources.download import Limits, Remote
 from dataset.sources.synthetic import Synthetic
+from tests.support.missing import missing
 
 Command = Callable[..., tuple[int, str, str]]
 Tree = dict[str, bytes]
@@ -62,7 +63,8 @@ def names(folder: Path) -> list[str]:
 
 def records(out: Path, split: str) -> list[tuple[bytes, int]]:
     """Every (image, label) of a split, as TensorFlow reads them."""
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     features = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
     paths = [str(path) for path in sorted((out / split).iterdir())]
     parsed = (tf.io.parse_single_example(record, features) for record in tf.data.TFRecordDataset(paths))
@@ -504,7 +506,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
-        pytest.skip(f"a small file system can't be mounted here: {mounted.stderr.strip()}")
+        missing(f"a small file system can't be mounted here: {mounted.stderr.strip()}")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
 

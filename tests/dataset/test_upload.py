@@ -10,14 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from dataset import upload
 from dataset.errors import DatasetError
 from dataset.prepare import Request, prepare
 from dataset.sources.cifar10 import ARCHIVE
 
-boto3 = pytest.importorskip("boto3")
 Command = Callable[..., tuple[int, str, str]]
 
 pytestmark = pytest.mark.timeout(60)
@@ -40,7 +41,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def s3(credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of a fresh S3 that holds the bucket `pets`; AWS_ENDPOINT_URL names it."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.targets import TARGETS, check
+from tests.support.missing import missing
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
@@ -33,10 +34,12 @@ def test_a_file_cut_at_every_byte_and_arriving_byte_by_byte(case):
         check(target, b"\x01\x00" + data[:end])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not published for this machine")
+@pytest.mark.slow
 @pytest.mark.timeout(300 + SECONDS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_short_search_finds_nothing(target, tmp_path):
+    if importlib.util.find_spec("atheris") is None:
+        missing("atheris is not published for this machine")
     command = [sys.executable, "-m", "tests.fuzz", target, "--seconds", str(SECONDS), "--findings", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS + 280)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.missing import missing
 from tests.support.served import ROOT, Served
 
 BUCKET = "launch-bucket"
@@ -75,7 +76,7 @@ def there(client: Client) -> Client:
     """The client, if this machine has it."""
     interpreter = Path(client.command[0])
     if interpreter.is_absolute() and not interpreter.exists():
-        pytest.skip(f"no {interpreter.parent.parent.name}: `make {interpreter.parent.parent.name}/.made` makes it")
+        missing(f"no {client.name}: `make {client.name.replace('_', '-')}` makes its environment")
     return client
 
 

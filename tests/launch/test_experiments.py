@@ -82,7 +82,6 @@ def test_the_table_has_the_best_first_and_only_what_differs() -> None:
 
 
 def test_the_plot_has_a_bar_a_run() -> None:
-    pytest.importorskip("matplotlib")
     figure = experiments.plot([run("a", 0.5), run("b", None), run("c", 0.75)])
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "c"]

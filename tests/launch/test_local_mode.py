@@ -92,7 +92,7 @@ def test_an_sdk_trains_the_image_by_itself(
     data: Path, tmp_path: Path, docker_engine: Any, version: str, program: str
 ) -> None:
     if not Path(sdk(version)).exists():
-        pytest.skip(f"no SageMaker SDK {version}: `make .venv-sdk-{version}/.made` makes its environment")
+        missing(f"no SageMaker SDK {version}: `make sdk-{version}` makes its environment")
     if not shutil.which("docker-compose"):
         missing("no docker-compose on PATH: Debian's package of that name has it")
     out = tmp_path / "out"

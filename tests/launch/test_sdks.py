@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.launch.conftest import BUCKET, PREFIX, Launched, sdk
+from tests.support.missing import missing
 
 pytestmark = pytest.mark.timeout(300)
 ROLE = "arn:aws:iam::123456789012:role/local"
@@ -65,7 +66,7 @@ print("TUNED", tuner.latest_tuning_job.refresh().training_job_status_counters.co
 @pytest.mark.parametrize(("version", "program"), [("v2", V2), ("v3", V3)])
 def test_an_sdk_trains_and_tunes(launched: Launched, tmp_path: Path, version: str, program: str) -> None:
     if not Path(sdk(version)).exists():
-        pytest.skip(f"no SageMaker SDK {version}: `make .venv-sdk-{version}/.made` makes its environment")
+        missing(f"no SageMaker SDK {version}: `make sdk-{version}` makes its environment")
     (tmp_path / "program.py").write_text(program)
     done = launched.run([sdk(version), str(tmp_path / "program.py")], HOME=str(tmp_path))
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
@@ -100,7 +101,7 @@ print("FOUND", frame.iloc[0]["batch-size"], round(frame.iloc[0]["accuracy - Max"
 
 def test_runs_of_sdk_v2_are_kept_and_found(launched: Launched, tmp_path: Path) -> None:
     if not Path(sdk("v2")).exists():
-        pytest.skip("no SageMaker SDK v2: `make .venv-sdk-v2/.made` makes its environment")
+        missing("no SageMaker SDK v2: `make sdk-v2` makes its environment")
     (tmp_path / "program.py").write_text(RUN)
     done = launched.run([sdk("v2"), str(tmp_path / "program.py")], HOME=str(tmp_path))
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])

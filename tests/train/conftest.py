@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.missing import missing
+
 SIZE = 18  # pixels: the smallest picture that the tutorial model takes
 SHAPE = (SIZE, SIZE, 3)
 CLASSES = ("dark", "light", "striped")
@@ -139,6 +141,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True
     )
     if mounted.returncode:
-        pytest.skip(f"a small tmpfs needs root: {mounted.stderr.strip()}")
+        missing(f"a small tmpfs needs root: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

@@ -12,6 +12,7 @@ from local_test.request.builder import Options, build, built_in, pairs, read_job
 from local_test.request.support import check_request
 from local_test.request.validation import validate
 from local_test.util.atomic_files import file_uri, local_path
+from tests.support.missing import missing
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
 LAUNCH = Path(__file__).resolve().parents[3] / "launch/training_job.json"
@@ -32,7 +33,7 @@ def places(request: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("job", ["built-in", "launch"])
 def test_the_default_jobs_become_valid_local_requests(job: str, prepared: Path, tmp_path: Path) -> None:
     if job == "launch" and not LAUNCH.exists():
-        pytest.skip("no launch/training_job.json")
+        missing("no launch/training_job.json")
     source = built_in() if job == "built-in" else read_job(LAUNCH)
     request = build(source, Options(), tmp_path / "jobs", NOW, prepared)
     check_request(request)

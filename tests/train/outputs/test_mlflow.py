@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.missing import missing
 from tests.train.outputs.test_tensorboard import HYPERPARAMETERS, metrics
 from tests.train.trainer.test_job import job_folder, start  # noqa: F401 - a fixture
 from train.outputs.mlflow import EXPERIMENT, RUN, URI, MlflowRun
@@ -28,7 +29,7 @@ ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/mine"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of MLflow's own server."""
     if not MLFLOW.exists():
-        pytest.skip("no MLflow: `make .venv-sdk-v3/.made` brings it")
+        missing("no MLflow: `make sdk-v3` brings it")
     folder = tmp_path_factory.mktemp("mlflow")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

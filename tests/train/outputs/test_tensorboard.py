@@ -6,7 +6,6 @@ import tensorflow as tf
 from train.outputs.metric_lines import EpochMetrics
 from train.outputs.tensorboard import Events
 
-pytest.importorskip("tensorboard")
 HYPERPARAMETERS = {"learning-rate": 0.01, "optimizer": "adam", "augment": True, "epochs": 3, "classes": "a," * 200}
 
 

@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.missing import missing
 from tests.train.records.test_tfrecord import Trickle, damaged, frame
 from train.errors import DataError
 from train.records import native
 from train.records import tfrecord as records
 
-pytestmark = pytest.mark.skipif(native.library is None, reason="no compiled helper: there was no compiler")
+
+@pytest.fixture(autouse=True, scope="module")
+def helper() -> None:
+    if native.library is None:
+        missing("no compiled helper: there was no compiler")
 
 
 def outcome(data: bytes, crc: records.Crc, skip: int) -> tuple[list[bytes], str | None]:
