@@ -4,10 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 
 
-def prepared(folder: Path) -> tuple[Pictures, int]:
+def prepared(folder: Path) -> tuple[ImageDatasetInfo, int]:
     """What is in `folder` and how many pictures its train channel has."""
     path = folder / "dataset.json"
     if not path.exists():
@@ -15,4 +15,4 @@ def prepared(folder: Path) -> tuple[Pictures, int]:
     described = json.loads(path.read_text())
     print(f"data: {described['source']['kind']} {described['source'].get('name') or ''}".rstrip(), file=sys.stderr)
     examples = described["splits"]["train"]["examples"]
-    return Pictures(tuple(described["image_shape"]), tuple(described["classes"]), examples), examples
+    return ImageDatasetInfo(tuple(described["image_shape"]), tuple(described["classes"]), examples), examples

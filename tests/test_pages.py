@@ -51,8 +51,8 @@ def browser() -> str:
 
 def training_page(folder: Path) -> Path:
     """Of a long job with many mistakes."""
-    from train.outputs import html_report as report
     from train.outputs.evaluation import Evaluation, Mistake
+    from train.outputs.html_report import write_report
     from train.outputs.metric_lines import EpochMetrics
 
     generator = np.random.default_rng(0)
@@ -64,7 +64,7 @@ def training_page(folder: Path) -> Path:
     mistakes = [Mistake(picture, label % 10, (label + 1) % 10, 0.9) for label in range(25)]
     confusion = generator.integers(0, 40, (10, 10)) + 900 * np.eye(10, dtype=np.int64)
     facts = {f"setting-{number}": "a value " * number for number in range(12)}
-    return report.write(folder, history, Evaluation(confusion, 0.5, mistakes), CLASSES, facts)
+    return write_report(folder, history, Evaluation(confusion, 0.5, mistakes), CLASSES, facts)
 
 
 def tuning_page(folder: Path) -> Path:

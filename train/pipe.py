@@ -35,8 +35,8 @@ from train.records.stream_buffer import Lot, Run
 from train.records.text_lines import lines
 from train.records.tfrecord import Crc, tfrecords_or_lots
 from train.runtime import environment
-from train.runtime.dataset_info import Pictures, describe
-from train.runtime.hyperparameters import Settings
+from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info
+from train.runtime.hyperparameters import Hyperparameters
 
 __all__ = [
     "DataError", "ExampleBatches", "ManifestBatches", "PictureBatches", "RecordBatches", "TrainingError", "examples",
@@ -54,7 +54,13 @@ class PictureBatches:
     (n,) int64, as tensors; the last one may be smaller."""
 
     def __init__(
-        self, source: fifo.Source, content: Pictures, batch_size: int, shuffle: int, seed: int, crc: Crc = "full"
+        self,
+        source: fifo.Source,
+        content: ImageDatasetInfo,
+        batch_size: int,
+        shuffle: int,
+        seed: int,
+        crc: Crc = "full",
     ) -> None:
         self._source, self._content, self._crc = source, content, crc
         self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
@@ -174,7 +180,7 @@ def pictures(
     _in_range(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
     here = _environment(root)
     known = {} if classes is None else {"classes": ",".join(classes)}
-    content = describe(here, Settings(image_shape=",".join(map(str, shape)), **known))
+    content = read_dataset_info(here, Hyperparameters(image_shape=",".join(map(str, shape)), **known))
     return PictureBatches(fifo.source(here.channel(channel), timeout), content, batch_size, shuffle, seed, _known(crc))
 
 

@@ -17,7 +17,7 @@ from benchmarks import measure
 from dataset.shards import write
 from train.input_pipeline import pipeline
 from train.records.channels import FifoSource
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
 SIDE, COUNT, REPEATS, BATCH = 224, 2_000, 3, 64
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    pictures, examples = Pictures((SIDE, SIDE, 3), CLASSES), COUNT * REPEATS
+    pictures, examples = ImageDatasetInfo((SIDE, SIDE, 3), CLASSES), COUNT * REPEATS
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "train"
         folder.mkdir()

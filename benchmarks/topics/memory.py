@@ -22,16 +22,17 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import tensorflow as tf
-from train import evaluation, export, model, pipeline, report
-from train.checkpoint import Progress
-from train.loop import Loop
-from train.pictures import Pictures
-from train.settings import RECIPES, Settings
-settings = Settings(**{"model": "tutorial", **RECIPES["tutorial"]})
-pictures = Pictures((32, 32, 3), settings.class_names)
-loop = Loop(model.build(settings, pictures), model.optimizer(settings))
-size = settings.batch_size
-batch = tf.constant(np.zeros((size, *pictures.shape), np.uint8)), tf.constant(np.zeros(size, np.int64))
+from train.modeling.builtin import build_model, build_optimizer
+from train.runtime.dataset_info import ImageDatasetInfo
+from train.runtime.hyperparameters import RECIPES, Hyperparameters
+from train.trainer import job
+from train.trainer.checkpoint import Progress
+from train.trainer.trainer import Loop
+hparams = Hyperparameters(**{"model": "tutorial", **RECIPES["tutorial"]})
+info = ImageDatasetInfo((32, 32, 3), hparams.class_names)
+loop = Loop(build_model(hparams, info), build_optimizer(hparams))
+size = hparams.batch_size
+batch = tf.constant(np.zeros((size, *info.shape), np.uint8)), tf.constant(np.zeros(size, np.int64))
 loop.train_epoch([batch], Progress(step=1))
 """
 

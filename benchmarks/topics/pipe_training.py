@@ -12,10 +12,10 @@ import keras
 from benchmarks import measure
 from benchmarks.data import prepared
 from train.input_pipeline import pipeline
-from train.modeling import builtin as model
+from train.modeling.builtin import build_model, build_optimizer
 from train.records.channels import FifoSource, FileSource
 from train.runtime.environment import Channel
-from train.runtime.hyperparameters import Settings
+from train.runtime.hyperparameters import Hyperparameters
 from train.trainer.checkpoint import Progress
 from train.trainer.trainer import Loop
 
@@ -23,10 +23,10 @@ from train.trainer.trainer import Loop
 def main() -> None:
     """Print the table."""
     arguments = parser().parse_args()
-    settings = Settings(model=arguments.model, batch_size=arguments.batch_size)
-    pictures, examples = prepared(arguments.data)
+    hparams = Hyperparameters(model=arguments.model, batch_size=arguments.batch_size)
+    info, examples = prepared(arguments.data)
     keras.utils.set_random_seed(0)
-    loop = Loop(model.build(settings, pictures), model.optimizer(settings))
+    loop = Loop(build_model(hparams, info), build_optimizer(hparams))
     progress = Progress(step=1)  # not the first step: nothing to announce
 
     def seconds(batches: Callable[[], Iterable]) -> Callable[[], float]:
@@ -41,13 +41,11 @@ def main() -> None:
     with measure.fed(arguments.data / "train") as folder:
         fifos = FifoSource(Channel("train", "Pipe", folder))
         files = FileSource(Channel("train", "File", arguments.data))
-        in_memory = list(pipeline.for_training(files, pictures, settings.batch_size, settings.shuffle_buffer, 0, 0))
+        in_memory = list(pipeline.for_training(files, info, hparams.batch_size, hparams.shuffle_buffer, 0, 0))
         candidates = {
             "in memory": seconds(lambda: in_memory),
             "Pipe mode": seconds(
-                lambda: pipeline.for_training(
-                    fifos, pictures, settings.batch_size, settings.shuffle_buffer, 0, fifos.opened
-                )
+                lambda: pipeline.for_training(fifos, info, hparams.batch_size, hparams.shuffle_buffer, 0, fifos.opened)
             ),
         }
         loop.train_epoch(in_memory[:20], Progress(step=1))  # compilation is neither's
@@ -57,7 +55,7 @@ def main() -> None:
         for name, taken in figures.items()
     ]
     title = (
-        f"Training {settings.model}, {examples:,} pictures, batch {settings.batch_size}; "
+        f"Training {hparams.model}, {examples:,} pictures, batch {hparams.batch_size}; "
         f"median of {arguments.rounds} epochs (range); {measure.machine()}"
     )
     measure.table(title, ["input", "seconds an epoch", "of in-memory"], rows)

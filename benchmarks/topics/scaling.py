@@ -17,7 +17,7 @@ from benchmarks import measure
 from dataset.shards import write
 from train.input_pipeline import pipeline
 from train.records.channels import FifoSource
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
 PASS_BYTES = 600_000_000
@@ -30,7 +30,7 @@ class Measured:
     """One record size: shards of it, and passes over them."""
 
     def __init__(self, shape: tuple[int, int, int], scratch: Path, stack: ExitStack) -> None:
-        self.pictures = Pictures(shape, CLASSES)
+        self.pictures = ImageDatasetInfo(shape, CLASSES)
         count = min(20_000, 60_000_000 // self.pictures.bytes)
         generator = np.random.default_rng(0)
         folder = scratch / "x".join(map(str, shape))

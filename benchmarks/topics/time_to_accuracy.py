@@ -21,12 +21,12 @@ import keras
 from benchmarks import measure
 from benchmarks.data import prepared
 from train.input_pipeline import pipeline
-from train.modeling import builtin as model
-from train.modeling.augmentation import changes
+from train.modeling.augmentation import make_augmentation
+from train.modeling.builtin import build_model, build_optimizer, flip_tta
 from train.records.channels import FileSource
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
-from train.runtime.hyperparameters import Settings, parse
+from train.runtime.hyperparameters import Hyperparameters, parse
 from train.trainer.checkpoint import Progress
 from train.trainer.schedules import schedule, sizes
 from train.trainer.trainer import Loop
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--targets", type=float, nargs="*", default=list(LAYOUTS), help="accuracies (default: all)")
     arguments = parser.parse_args()
-    pictures, _ = prepared(arguments.data)
+    info, _ = prepared(arguments.data)
     names = [f"fast, {target:.0%}" for target in arguments.targets]
     trained = [
         (f"lab, {LAB:.0%}", {"model": "lab", "epochs": str(LAB_EPOCHS)}, LAB),
@@ -56,9 +56,9 @@ def main() -> None:
     figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _, _ in trained}
     for seed in range(arguments.seeds):
         for name, hyperparameters, target in trained:
-            settings = parse({**hyperparameters, "seed": str(seed)})
+            hparams = parse({**hyperparameters, "seed": str(seed)})
             with contextlib.redirect_stdout(sys.stderr):  # the loop tells of its first step; here stand the tables
-                figures[name].append(until(settings, pictures, arguments.data, target))
+                figures[name].append(until(hparams, info, arguments.data, target))
     base = [seconds for seconds, _, _ in figures[f"lab, {LAB:.0%}"]]
     rows = []
     for name, hyperparameters, _ in trained:
@@ -76,51 +76,51 @@ def main() -> None:
     measure.table(title, head, rows)
 
 
-def until(settings: Settings, pictures: Pictures, data: Path, target: float) -> tuple[float, float, float]:
+def until(hparams: Hyperparameters, info: ImageDatasetInfo, data: Path, target: float) -> tuple[float, float, float]:
     """Seconds of epochs and validations until the accuracy is there, what it then is, and seconds of compiling before.
 
     inf if it never is.
     """
-    keras.utils.set_random_seed(settings.seed)
-    net = model.build(settings, pictures)
-    asked = model.mirrored(net) if settings.mirror else net
-    examples = pictures.train_examples or settings.train_examples
-    size = sizes(settings, examples, pictures.shape)
+    keras.utils.set_random_seed(hparams.seed)
+    net = build_model(hparams, info)
+    asked = flip_tta(net) if hparams.mirror else net
+    examples = info.train_examples or hparams.train_examples
+    size = sizes(hparams, examples, info.shape)
     loop = Loop(
-        net, model.optimizer(settings), change=changes(settings), smoothing=settings.label_smoothing,
-        rate=schedule(settings, examples), size=size, asked=asked, seed=settings.seed,
+        net, build_optimizer(hparams), change=make_augmentation(hparams), smoothing=hparams.label_smoothing,
+        rate=schedule(hparams, examples), size=size, asked=asked, seed=hparams.seed,
     )  # fmt: skip
     training, validation = (FileSource(Channel(name, "File", data)) for name in ("train", "validation"))
     began = time.perf_counter()
-    loop.compile(map(size, every_step(settings, examples)) if size else ())
+    loop.compile(map(size, every_step(hparams, examples)) if size else ())
     compiling = time.perf_counter() - began
     progress, seconds, accuracy = Progress(), 0.0, 0.0
-    for _ in range(settings.epochs):
+    for _ in range(hparams.epochs):
         began = time.perf_counter()
-        loop.train_epoch(batches(training, pictures, settings, progress.epoch), progress)
-        _, accuracy = loop.evaluate(pipeline.for_validation(validation, pictures, settings.batch_size))
+        loop.train_epoch(batches(training, info, hparams, progress.epoch), progress)
+        _, accuracy = loop.evaluate(pipeline.for_validation(validation, info, hparams.batch_size))
         seconds += time.perf_counter() - began
         progress.epoch += 1
         progress.step_in_epoch = 0
-        told = f"{settings.model}, seed {settings.seed}: {accuracy:.1%} after {progress.epoch} epochs, {seconds:.0f} s"
+        told = f"{hparams.model}, seed {hparams.seed}: {accuracy:.1%} after {progress.epoch} epochs, {seconds:.0f} s"
         print(told, file=sys.stderr, flush=True)
         if accuracy >= target:
             return seconds, accuracy, compiling
     return float("inf"), accuracy, compiling
 
 
-def every_step(settings: Settings, examples: int) -> Iterator[Progress]:
+def every_step(hparams: Hyperparameters, examples: int) -> Iterator[Progress]:
     """Before each step of the training."""
-    steps = math.ceil(examples / settings.batch_size)
-    for epoch in range(settings.epochs):
+    steps = math.ceil(examples / hparams.batch_size)
+    for epoch in range(hparams.epochs):
         for step in range(steps):
             yield Progress(epoch=epoch, step=epoch * steps + step, step_in_epoch=step)
 
 
-def batches(source: FileSource, pictures: Pictures, settings: Settings, epoch: int) -> Iterator:
+def batches(source: FileSource, info: ImageDatasetInfo, hparams: Hyperparameters, epoch: int) -> Iterator:
     """The epoch's, as the job has them."""
-    order = settings.batch_size, settings.shuffle_buffer, settings.seed, epoch
-    return iter(pipeline.for_training(source, pictures, *order))
+    order = hparams.batch_size, hparams.shuffle_buffer, hparams.seed, epoch
+    return iter(pipeline.for_training(source, info, *order))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_program_is_that_of_the_checkout(in_image: InImage):
 def test_a_start_compiles_nothing(in_image: InImage):
     """Every module that a job imports has its bytecode in the image."""
     code = (
-        "import os, sys, sagemaker_tensorflow, train.entrypoint, train.job, keras, tensorflow\n"
+        "import os, sys, sagemaker_tensorflow, train.entrypoint, train.trainer.job, keras, tensorflow\n"
         "for module in list(sys.modules.values()):\n"
         "    cached = getattr(getattr(module, '__spec__', None), 'cached', None)\n"
         "    if cached and cached.startswith('/opt/') and not os.path.exists(cached): print(module.__name__)\n"

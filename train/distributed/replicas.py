@@ -28,7 +28,7 @@ class Replicas:
         gpus = tf.config.list_logical_devices("GPU") if devices is None and len(cluster.hosts) == 1 else ()
         names = devices if devices is not None else [gpu.name for gpu in gpus]
         if len(cluster.hosts) > 1:
-            self._strategy = _among_hosts(cluster)
+            self._strategy = _multi_worker_strategy(cluster)
         elif len(names) > 1:
             self._strategy = tf.distribute.MirroredStrategy(names)
         else:
@@ -52,12 +52,12 @@ class Replicas:
         results = self._strategy.run(one, args=tensors)
         return tf.nest.map_structure(lambda value: self._strategy.experimental_local_results(value)[0], results)
 
-    def count_pictures(self, weights: tf.Tensor) -> None:
+    def set_weights(self, weights: tf.Tensor) -> None:
         """On one device, in `run`: how much each of its pictures counts, (n,) float32."""
         self._counting.weights = weights
 
     @contextmanager
-    def normalised_together(self, model: keras.Model) -> Iterator[None]:
+    def sync_batch_norm(self, model: keras.Model) -> Iterator[None]:
         """Batch normalisation over the pictures of all devices, while `model` is called by `run`.
 
         One exchange a layer, where Keras' own `synchronized=True` makes three; and pictures of no weight don't count.
@@ -72,7 +72,7 @@ class Replicas:
                 del layer._moments
 
 
-def summed(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+def all_reduce_sum(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """float32 tensors, each summed over all devices: one exchange for all of them. Inside of `run`."""
     vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
     vector = tf.distribute.get_replica_context().all_reduce(_SUM, vector)
@@ -80,7 +80,7 @@ def summed(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
-def _among_hosts(cluster: Cluster) -> tf.distribute.Strategy:
+def _multi_worker_strategy(cluster: Cluster) -> tf.distribute.Strategy:
     """In place of TF_CONFIG, which would be read from the environment."""
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.workers)}),
@@ -99,7 +99,7 @@ def _among_hosts(cluster: Cluster) -> tf.distribute.Strategy:
         raise TrainingError(f"TensorFlow can't reach the other hosts, {', '.join(cluster.workers)}: {error}") from error
     # TensorFlow's coordination service takes SIGTERM for itself, and does nothing with it that would end a job
     signal.signal(signal.SIGTERM, on_sigterm)
-    counts = cluster.exchange(max(1, len(gpus)))
+    counts = cluster.all_gather(max(1, len(gpus)))
     if len(set(counts)) > 1:
         raise TrainingError(f"Hosts have different numbers of GPUs. Received: {counts}. Expected: one instance type.")
     return strategy
@@ -117,7 +117,7 @@ def _moments(inputs: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     counting = tf.reshape(weights, [-1] + [1] * (inputs.shape.rank - 1))
     axes = list(range(inputs.shape.rank - 1))
     places = tf.cast(tf.reduce_prod(tf.shape(inputs)[1:-1]), tf.float32)
-    total, squares, count = summed([
+    total, squares, count = all_reduce_sum([
         tf.reduce_sum(values * counting, axes),
         tf.reduce_sum(tf.square(values) * counting, axes),
         tf.reshape(tf.reduce_sum(weights) * places, [1]),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from train.errors import DataError
 from train.input_pipeline.image_decoder import Encoded
 from train.records.stream_buffer import Run
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
 REFERENCE = "-ref"  # how an attribute's name ends whose record is an object's content
@@ -33,7 +33,7 @@ def tuples(runs: Iterator[Run], attributes: tuple[str, ...]) -> Iterator[tuple[l
         )
 
 
-def pictures_of(runs: Iterator[Run], channel: Channel, pictures: Pictures) -> Iterator[Encoded]:
+def pictures_of(runs: Iterator[Run], channel: Channel, pictures: ImageDatasetInfo) -> Iterator[Encoded]:
     """The lines of a channel whose two attributes are a picture and its label, a class's number or name."""
     attributes = channel.attributes
     if len(attributes) != 2 or sum(name.endswith(REFERENCE) for name in attributes) != 1:
@@ -46,7 +46,7 @@ def pictures_of(runs: Iterator[Run], channel: Channel, pictures: Pictures) -> It
         yield Encoded(line[picture], _label(line[1 - picture], pictures, where), where)
 
 
-def _label(text: bytes, pictures: Pictures, where: str) -> int:
+def _label(text: bytes, pictures: ImageDatasetInfo, where: str) -> int:
     try:
         value = json.loads(text)
     except ValueError:

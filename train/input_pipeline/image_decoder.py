@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from train.errors import DataError
 from train.records.stream_buffer import Lot, place
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _KINDS: dict[bytes, tuple[str, bytes, Callable[..., tf.Tensor]]] = {
@@ -68,7 +68,7 @@ class Files:
     def __len__(self) -> int:
         return len(self.items)
 
-    def decode(self, pictures: Pictures, images: np.ndarray) -> Decoded:
+    def decode(self, pictures: ImageDatasetInfo, images: np.ndarray) -> Decoded:
         """Pictures (n, bytes) uint8, in the memory of `images` if need be, and labels (n,) int64. DataError as
         `decoded` says."""
         with tf.device("CPU:0"):
@@ -91,7 +91,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self._items)
 
-    def decode(self, pictures: Pictures, images: np.ndarray) -> Decoded:
+    def decode(self, pictures: ImageDatasetInfo, images: np.ndarray) -> Decoded:
         """As Files'."""
         try:
             found, labels = self._graph(tf.constant([item.record for item in self._items]))
@@ -102,7 +102,7 @@ class Examples:
 
 
 @functools.cache  # making it takes as long as a thousand pictures
-def graph(pictures: Pictures) -> Callable[..., Any]:
+def graph(pictures: ImageDatasetInfo) -> Callable[..., Any]:
     """(n,) serialised examples → pictures (n, height, width, channels) uint8 and labels (n,) int64, on every core.
 
     InvalidArgumentError for whatever is not an Example with one JPEG or PNG of that size and one label in range.
@@ -133,7 +133,7 @@ def graph(pictures: Pictures) -> Callable[..., Any]:
     return lambda records: full(records) if records.shape[0] == _TOGETHER else some(records)
 
 
-def decoded(groups: Iterator[Files | Examples], pictures: Pictures) -> Iterator[Decoded]:
+def decoded(groups: Iterator[Files | Examples], pictures: ImageDatasetInfo) -> Iterator[Decoded]:
     """Pictures (n, bytes) uint8, valid until the next, and labels (n,) int64. DataError, naming the record, for a
     picture that can't be decoded, or has another size than `pictures` says; its colours are converted.
     """
@@ -157,7 +157,7 @@ def serialized(lots: Iterator[Lot]) -> Iterator[Serialized]:
 
 
 def examples(
-    items: Iterator[Serialized], pictures: Pictures, careful: Callable[[bytes, str], Encoded]
+    items: Iterator[Serialized], pictures: ImageDatasetInfo, careful: Callable[[bytes, str], Encoded]
 ) -> Iterator[Examples]:
     """Groups of examples; `careful` makes a picture of one, or raises DataError."""
     whole = graph(pictures)
@@ -194,7 +194,7 @@ def mixed(items: Iterator[Item], mix: Mix) -> Iterator[Item]:
         yield from [held.pop(number) for number in order.tolist()]
 
 
-def _pixels(item: Encoded, pictures: Pictures) -> np.ndarray:
+def _pixels(item: Encoded, pictures: ImageDatasetInfo) -> np.ndarray:
     found = next((found for magic, found in _KINDS.items() if item.data.startswith(magic)), None)
     if found is None:
         raise DataError(

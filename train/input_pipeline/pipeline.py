@@ -29,7 +29,7 @@ from train.records.channels import Source, Stream
 from train.records.recordio import recordio
 from train.records.stream_buffer import Lot, Run
 from train.records.tfrecord import Crc, tfrecords, tfrecords_or_lots
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 
 _TOGETHER = 1024  # pictures: a sleeping loop is woken for so many at once, since waking it costs as much as 50
 _AHEAD, _AHEAD_BYTES = 2 * _TOGETHER, 8 << 20  # pictures ready before the loop asks; or four batches if that is more
@@ -44,7 +44,7 @@ Batch = tuple[tf.Tensor, tf.Tensor]  # pictures (n, height, width, channels) uin
 class Batches:
     """One pass over a channel, read ahead by a thread. Iterating raises what ended the pass early, as it is."""
 
-    def __init__(self, pieces: Callable[[], Iterator[Piece]], pictures: Pictures, batch_size: int) -> None:
+    def __init__(self, pieces: Callable[[], Iterator[Piece]], pictures: ImageDatasetInfo, batch_size: int) -> None:
         self._pieces, self._shape, self._skipped = pieces, pictures.shape, 0
         self._ahead = ahead(batch_size, pictures.bytes)
         self._together = min(max(1, _TOGETHER // batch_size), self._ahead // 2)
@@ -111,7 +111,7 @@ def _tensor(array: np.ndarray) -> tf.Tensor:
 
 def for_training(
     source: Source,
-    pictures: Pictures,
+    pictures: ImageDatasetInfo,
     batch_size: int,
     buffer: int,
     seed: int,
@@ -138,7 +138,7 @@ def for_training(
 
 
 def for_validation(
-    source: Source, pictures: Pictures, batch_size: int, crc: Crc = "full", share: Share = WHOLE
+    source: Source, pictures: ImageDatasetInfo, batch_size: int, crc: Crc = "full", share: Share = WHOLE
 ) -> Batches:
     """Batches of the source's next pass, in the order of the records; this host's `share` of each."""
 
@@ -166,7 +166,7 @@ def runs(source: Source, framing: Callable[[Stream], Iterator[Found]] = tfrecord
 
 
 def _batches(
-    source: Source, pictures: Pictures, crc: Crc, size: int, lent: int, mix: encoded.Mix | None
+    source: Source, pictures: ImageDatasetInfo, crc: Crc, size: int, lent: int, mix: encoded.Mix | None
 ) -> Iterator[Piece]:
     """Batches of `size`, shuffled by `mix` if it is given; the first record decides how pictures are stored."""
 

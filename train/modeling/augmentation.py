@@ -4,32 +4,32 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from train.runtime.hyperparameters import Settings
+from train.runtime.hyperparameters import Hyperparameters
 
 SHIFT = 16  # a picture moves by up to a SHIFT-th of its side: 2 pixels of 32: more costs more epochs than few can give
 
 # pictures (n, h, w, c) uint8 and a seed (2,) int64 → pictures of the same shape and type
-Change = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Augmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def unchanged(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: ARG001 - a Change
+def no_augmentation(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: ARG001 - an Augmentation
     """The pictures as they are."""
     return images
 
 
-def changes(settings: Settings) -> Change:
+def make_augmentation(hparams: Hyperparameters) -> Augmentation:
     """What the settings ask for."""
-    if not (settings.augment or settings.cutout):
-        return unchanged
+    if not (hparams.augment or hparams.cutout):
+        return no_augmentation
 
-    def change(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        images = moved(images, seed) if settings.augment else images
-        return hidden(images, seed, settings.cutout) if settings.cutout else images
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        images = flip_and_shift(images, seed) if hparams.augment else images
+        return cut_out(images, seed, hparams.cutout) if hparams.cutout else images
 
-    return change
+    return augment
 
 
-def moved(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def flip_and_shift(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Flipped left to right at random and shifted by up to a sixteenth of the side, edges mirrored."""
     count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     down, across = (min(max(1, side // SHIFT), side - 1) for side in (height, width))
@@ -42,7 +42,7 @@ def moved(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 
-def hidden(images: tf.Tensor, seed: tf.Tensor, side: int) -> tf.Tensor:
+def cut_out(images: tf.Tensor, seed: tf.Tensor, side: int) -> tf.Tensor:
     """A square of `side` pixels, at a place drawn for each picture, grey; cut off where it reaches over the edge."""
     count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     draws = tf.random.stateless_uniform(

@@ -7,43 +7,43 @@ import keras
 from keras import layers
 
 from train.errors import TrainingError
-from train.modeling import custom as own_model
+from train.modeling.custom import build_custom_model
 from train.modeling.muon import Muon
-from train.runtime.dataset_info import Pictures
-from train.runtime.hyperparameters import Settings
+from train.runtime.dataset_info import ImageDatasetInfo
+from train.runtime.hyperparameters import Hyperparameters
 
 
-def build(settings: Settings, pictures: Pictures, own: Path | None = None) -> keras.Model:
+def build_model(hparams: Hyperparameters, info: ImageDatasetInfo, own: Path | None = None) -> keras.Model:
     """uint8 (n, height, width, channels) → float32 logits (n, classes). `own`: the file that builds it instead."""
-    keras.config.set_dtype_policy(settings.precision)
+    keras.config.set_dtype_policy(hparams.precision)
     if own:
-        return own_model.build(own, pictures)
-    inputs = keras.Input(pictures.shape, dtype="uint8", name="image")
+        return build_custom_model(own, info)
+    inputs = keras.Input(info.shape, dtype="uint8", name="image")
     try:
-        features = _MODELS[settings.model](layers.Rescaling(1 / 255, name="scale")(inputs))
+        features = _MODELS[hparams.model](layers.Rescaling(1 / 255, name="scale")(inputs))
     except ValueError:  # Keras: "negative dimension size", or a pooling that leaves nothing
         raise TrainingError(
-            f"The pictures are too small for model {settings.model}. Received: {pictures.shape}. Expected: 18×18 "
+            f"The pictures are too small for model {hparams.model}. Received: {info.shape}. Expected: 18×18 "
             "pixels or more for tutorial, 8×8 for lab, 7×7 for fast."
         ) from None
     # Logits in float32 whatever the precision: a softmax in 16 bits loses the small probabilities.
-    logits = layers.Dense(len(pictures.classes), dtype="float32", name="logits")(features)
-    return keras.Model(inputs, logits, name=settings.model)
+    logits = layers.Dense(len(info.classes), dtype="float32", name="logits")(features)
+    return keras.Model(inputs, logits, name=hparams.model)
 
 
-def optimizer(settings: Settings) -> keras.optimizers.Optimizer:
+def build_optimizer(hparams: Hyperparameters) -> keras.optimizers.Optimizer:
     """The named optimizer; with loss scaling where gradients in 16 bits would vanish."""
-    average = {"use_ema": True, "ema_momentum": settings.weight_average} if settings.weight_average else {}
+    average = {"use_ema": True, "ema_momentum": hparams.weight_average} if hparams.weight_average else {}
     chosen = {
-        "sgd": lambda: keras.optimizers.SGD(settings.learning_rate, momentum=0.9, nesterov=True, **average),
-        "adam": lambda: keras.optimizers.Adam(settings.learning_rate, **average),
-        "rmsprop": lambda: keras.optimizers.RMSprop(settings.learning_rate, **average),
-        "muon": lambda: Muon(settings.learning_rate, **average),
-    }[settings.optimizer]()
-    return keras.optimizers.LossScaleOptimizer(chosen) if settings.precision == "mixed_float16" else chosen
+        "sgd": lambda: keras.optimizers.SGD(hparams.learning_rate, momentum=0.9, nesterov=True, **average),
+        "adam": lambda: keras.optimizers.Adam(hparams.learning_rate, **average),
+        "rmsprop": lambda: keras.optimizers.RMSprop(hparams.learning_rate, **average),
+        "muon": lambda: Muon(hparams.learning_rate, **average),
+    }[hparams.optimizer]()
+    return keras.optimizers.LossScaleOptimizer(chosen) if hparams.precision == "mixed_float16" else chosen
 
 
-def mirrored(model: keras.Model) -> keras.Model:
+def flip_tta(model: keras.Model) -> keras.Model:
     """The model asked about each picture and its mirror image: the mean of both logits, for twice the time."""
     inputs = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
     logits = layers.Average(dtype="float32", name="mean")([model(inputs), model(keras.ops.flip(inputs, axis=2))])

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from train.errors import TrainingError
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Environment
 
 CHANNEL = "code"
@@ -26,7 +26,7 @@ _LONGEST = 600  # characters of what Keras says: FailureReason has 1024
 _CONTRACT = "build(shape, classes) → a Keras model from uint8 pictures to logits"
 
 
-def find(name: str, environment: Environment) -> Path:
+def find_model_file(name: str, environment: Environment) -> Path:
     """The file: an absolute path in the image, or a name in channel `code`. TrainingError if it isn't there."""
     path = Path(name)
     if not path.is_absolute():
@@ -44,14 +44,14 @@ def find(name: str, environment: Environment) -> Path:
     return path
 
 
-def build(path: Path, pictures: Pictures) -> keras.Model:
+def build_custom_model(path: Path, info: ImageDatasetInfo) -> keras.Model:
     """What the file's `build` returns, checked. TrainingError, one line, with the line of the file that failed."""
     module = _run(path, lambda: _load(path))
     made = getattr(module, "build", None)
     if not callable(made):
         raise _wrong(path, "no function build")
-    model = _run(path, lambda: made(pictures.shape, pictures.classes))
-    _check(model, path, pictures)
+    model = _run(path, lambda: made(info.shape, info.classes))
+    _check(model, path, info)
     _run(path, lambda: keras.saving.serialize_keras_object(model))  # not first at the export, when all is trained
     return model
 
@@ -80,7 +80,7 @@ def _run(path: Path, call: Callable[[], Any]) -> Any:
         raise TrainingError(f"{path}{where}: {type(error).__name__}: {said}") from error
 
 
-def _check(model: Any, path: Path, pictures: Pictures) -> None:
+def _check(model: Any, path: Path, info: ImageDatasetInfo) -> None:
     if not isinstance(model, keras.Model):
         raise _wrong(path, f"a {type(model).__name__}")
     if not model.built or not getattr(model, "inputs", None):
@@ -90,10 +90,10 @@ def _check(model: Any, path: Path, pictures: Pictures) -> None:
     (given,), (out,) = model.inputs, model.outputs
     if given.dtype != "uint8":
         raise _wrong(path, f"an input of {given.dtype}: begin with keras.Input(shape, dtype='uint8') and a Rescaling")
-    if tuple(given.shape) != (None, *pictures.shape):
-        raise _wrong(path, f"an input of shape {given.shape} for pictures of {pictures.shape}")
-    if tuple(out.shape) != (None, len(pictures.classes)):
-        raise _wrong(path, f"an output of shape {out.shape} for {len(pictures.classes)} classes")
+    if tuple(given.shape) != (None, *info.shape):
+        raise _wrong(path, f"an input of shape {given.shape} for pictures of {info.shape}")
+    if tuple(out.shape) != (None, len(info.classes)):
+        raise _wrong(path, f"an output of shape {out.shape} for {len(info.classes)} classes")
     if out.dtype != "float32":
         raise _wrong(path, f"an output of {out.dtype}: give the last layer dtype='float32', whatever the precision")
     if _is_softmax(model.layers[-1]):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-MOST_WRONG = 36
+MAX_MISTAKES = 36
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Evaluation:
     def as_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """evaluation.json. A share of nothing is null."""
         per_class = {
-            name: {"examples": int(examples), "recall": _number(recall), "precision": _number(precision)}
+            name: {"examples": int(examples), "recall": _or_null(recall), "precision": _or_null(precision)}
             for name, examples, recall, precision in zip(
                 classes, self.confusion.sum(axis=1), self.recall(), self.precision(), strict=True
             )
@@ -60,7 +60,7 @@ class Evaluation:
             "confusion_matrix": self.confusion.tolist(),
         }
 
-    def packed(self) -> dict[str, Any]:
+    def pack(self) -> dict[str, Any]:
         """As JSON, for another host."""
         mistakes = [
             vars(mistake) | {"image": [mistake.image.shape, base64.b64encode(mistake.image.tobytes()).decode()]}
@@ -69,12 +69,12 @@ class Evaluation:
         return {"confusion": self.confusion.tolist(), "loss_sum": self.loss * self.examples, "mistakes": mistakes}
 
 
-def joined(packed: Sequence[Mapping[str, Any]]) -> Evaluation:
+def merge(packed: Sequence[Mapping[str, Any]]) -> Evaluation:
     """That of all hosts, from the `packed` one of each."""
     confusion = np.sum([np.array(one["confusion"], np.int64) for one in packed], axis=0)
-    mistakes = [_unpacked(mistake) for one in packed for mistake in one["mistakes"]]
+    mistakes = [_unpack(mistake) for one in packed for mistake in one["mistakes"]]
     loss_sum = sum(one["loss_sum"] for one in packed)
-    return Evaluation(confusion, loss_sum / max(1, int(confusion.sum())), _most(mistakes))
+    return Evaluation(confusion, loss_sum / max(1, int(confusion.sum())), _most_confident(mistakes))
 
 
 def evaluate(predictions: Iterable[tuple[Any, Any, Any]], classes: int) -> Evaluation:
@@ -88,11 +88,11 @@ def evaluate(predictions: Iterable[tuple[Any, Any, Any]], classes: int) -> Evalu
         np.add.at(confusion, (labels, predicted), 1)
         given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
         loss_sum -= float(np.log(np.maximum(given, 1e-38)).sum())
-        mistakes = _worst(mistakes, images, labels, predicted, probabilities)
+        mistakes = _add_mistakes(mistakes, images, labels, predicted, probabilities)
     return Evaluation(confusion, loss_sum / max(1, int(confusion.sum())), mistakes)
 
 
-def _worst(
+def _add_mistakes(
     mistakes: list[Mistake],
     images: np.ndarray,
     labels: np.ndarray,
@@ -108,14 +108,14 @@ def _worst(
         )
         for row in np.flatnonzero(labels != predicted)
     ]
-    return _most(mistakes + new)
+    return _most_confident(mistakes + new)
 
 
-def _most(mistakes: list[Mistake]) -> list[Mistake]:
-    return sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_WRONG]
+def _most_confident(mistakes: list[Mistake]) -> list[Mistake]:
+    return sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MAX_MISTAKES]
 
 
-def _unpacked(mistake: Mapping[str, Any]) -> Mistake:
+def _unpack(mistake: Mapping[str, Any]) -> Mistake:
     shape, data = mistake["image"]
     return Mistake(**{**mistake, "image": np.frombuffer(base64.b64decode(data), np.uint8).reshape(shape)})
 
@@ -124,5 +124,5 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
-def _number(value: float) -> float | None:
+def _or_null(value: float) -> float | None:
     return None if np.isnan(value) else float(value)

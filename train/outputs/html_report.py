@@ -25,7 +25,7 @@ _CURVES = [
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 460, 240, 48, 28, 10  # of a chart, in SVG units
 
 
-def write(
+def write_report(
     folder: Path, history: History, evaluation: Evaluation, classes: tuple[str, ...], facts: dict[str, str]
 ) -> Path:
     """Write the three files into `folder`, each whole or not at all; the page's path."""

@@ -33,6 +33,6 @@ class EpochMetrics:
         return " ".join([f"epoch={self.epoch}", f"step={self.step}", *pairs])
 
 
-def report(metrics: EpochMetrics) -> None:
+def print_metrics(metrics: EpochMetrics) -> None:
     """Print the metric line of an epoch."""
     print(metrics.line(), flush=True)  # noqa: T201 - standard output is the metric channel

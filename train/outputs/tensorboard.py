@@ -28,7 +28,7 @@ _START_TIME, _END_TIME = b"\x29", b"\x11"  # SessionStartInfo.start_time_secs = 
 _SUCCESS, _FAILURE = b"\x08\x01", b"\x08\x02"  # SessionEndInfo.status = 1
 
 
-class Events:
+class EventWriter:
     """One run's events in `folder`. A job that goes on where another stopped adds to them."""
 
     def __init__(self, folder: Path, hyperparameters: Mapping[str, bool | float | str]) -> None:

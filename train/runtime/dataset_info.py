@@ -6,13 +6,13 @@ from pathlib import Path
 
 from train.errors import DataError
 from train.runtime.environment import Environment
-from train.runtime.hyperparameters import Settings
+from train.runtime.hyperparameters import Hyperparameters
 
 CHANNEL = "dataset"  # optional, in File mode: the dataset.json that was written with the shards
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageDatasetInfo:
     """uint8 pictures of one shape, each of one class."""
 
     shape: tuple[int, int, int]  # height, width, channels
@@ -25,14 +25,14 @@ class Pictures:
         return height * width * channels
 
 
-def describe(environment: Environment, settings: Settings) -> Pictures:
+def read_dataset_info(environment: Environment, hparams: Hyperparameters) -> ImageDatasetInfo:
     """From the dataset channel if the job has one, else from the hyperparameters `image-shape` and `classes`."""
     if CHANNEL not in environment.channels:
-        return Pictures(settings.shape, settings.class_names)
+        return ImageDatasetInfo(hparams.shape, hparams.class_names)
     return _read(environment.channels[CHANNEL].folder)
 
 
-def _read(folder: Path) -> Pictures:
+def _read(folder: Path) -> ImageDatasetInfo:
     path = next(iter(sorted(folder.rglob("dataset.json"))), None)
     if path is None:
         raise DataError(
@@ -46,4 +46,4 @@ def _read(folder: Path) -> Pictures:
         examples = text.get("splits", {}).get("train", {}).get("examples")
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} can't be used: {error!r}. Expected: image_shape and classes.") from None
-    return Pictures((height, width, channels), classes, examples)
+    return ImageDatasetInfo((height, width, channels), classes, examples)

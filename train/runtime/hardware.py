@@ -11,12 +11,12 @@ import tensorflow as tf
 from train.runtime.environment import Environment
 
 
-def facts(environment: Environment) -> dict[str, str]:
+def describe(environment: Environment) -> dict[str, str]:
     """Host, cores and memory that this process may use, devices, versions, input modes."""
     gpus = tf.config.list_physical_devices("GPU")
     return {
         "host": f"{environment.host}/{len(environment.hosts)}",
-        "cores": str(cores()),
+        "cores": str(count_cores()),
         "memory": f"{_memory() / 2**30:.1f}GiB",
         "gpus": str(len(gpus)),
         "inputs": ",".join(f"{channel.name}:{channel.mode}" for channel in environment.channels.values()),
@@ -26,15 +26,15 @@ def facts(environment: Environment) -> dict[str, str]:
     }
 
 
-def use_cores() -> None:
+def limit_threads() -> None:
     """As many threads for an operation as there are cores to run them; to be called before TensorFlow computes.
 
     TensorFlow itself looks at the machine: in a container with a smaller share its threads would wait for one another.
     """
-    tf.config.threading.set_intra_op_parallelism_threads(cores())
+    tf.config.threading.set_intra_op_parallelism_threads(count_cores())
 
 
-def cores(root: Path = Path("/sys/fs/cgroup")) -> int:
+def count_cores(root: Path = Path("/sys/fs/cgroup")) -> int:
     """Those that this process may run on, or its control group's share of them, rounded up (version 2, then 1)."""
     allowed = len(os.sched_getaffinity(0))
     try:

@@ -30,7 +30,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {"fast": {}, "tutorial": _PLAIN, "lab
 OWN_MODEL = ".py"  # ends the name of a file that builds one
 
 
-def _setting(
+def _define(
     default: Any,
     reason: str,
     *,
@@ -45,58 +45,54 @@ def _setting(
 
 
 @dataclass(frozen=True)
-class Settings:
+class Hyperparameters:
     """What a job can be told. The hyperparameter is the field's name with `-` for `_`."""
 
-    epochs: int = _setting(10, "passes over the train channel", low=1)
-    batch_size: int = _setting(128, "pictures a step: the usual compromise of speed and noise for CIFAR-10", low=1)
-    learning_rate: float = _setting(0.05, "the highest of the schedule", low=1e-12)
-    optimizer: str = _setting(
+    epochs: int = _define(10, "passes over the train channel", low=1)
+    batch_size: int = _define(128, "pictures a step: the usual compromise of speed and noise for CIFAR-10", low=1)
+    learning_rate: float = _define(0.05, "the highest of the schedule", low=1e-12)
+    optimizer: str = _define(
         "muon", "fewest epochs to a good accuracy on few cores", one_of=("sgd", "adam", "rmsprop", "muon")
     )
-    model: str = _setting(
+    model: str = _define(
         "fast", "the highest accuracy for the time on few cores", one_of=tuple(RECIPES), or_file=OWN_MODEL
     )
-    seed: int = _setting(0, "of weights, shuffling, dropout and augmentation", low=0)
-    schedule: str = _setting(
+    seed: int = _define(0, "of weights, shuffling, dropout and augmentation", low=0)
+    schedule: str = _define(
         "one-cycle",
         "of the learning rate: up for a seventh of the training, then down to 0",
         one_of=("one-cycle", "constant"),
     )
-    label_smoothing: float = _setting(0.1, "share of each label spread over all classes", low=0, high=0.9)
-    augment: bool = _setting(True, "random flips and shifts, a sixteenth of the side at most, of training pictures")
-    initial_scale: float = _setting(
+    label_smoothing: float = _define(0.1, "share of each label spread over all classes", low=0, high=0.9)
+    augment: bool = _define(True, "random flips and shifts, a sixteenth of the side at most, of training pictures")
+    initial_scale: float = _define(
         1.0, "pictures are trained on at this share of their side at first, and grow to 1", low=0.1, high=1
     )
-    cutout: int = _setting(
+    cutout: int = _define(
         0, "side in pixels of a square hidden at a random place of each training picture; 0: none", low=0
     )
-    weight_average: float = _setting(
+    weight_average: float = _define(
         0.0, "momentum of an average of the weights, which takes their place at the end; 0: none", low=0, high=0.99999
     )
-    mirror: bool = _setting(False, "the model asks itself twice, about the picture and its mirror image")
-    shuffle_buffer: int = _setting(10_000, "pictures held for shuffling: 31 MB of 32×32×3", low=1)
-    patience: int = _setting(
+    mirror: bool = _define(False, "the model asks itself twice, about the picture and its mirror image")
+    shuffle_buffer: int = _define(10_000, "pictures held for shuffling: 31 MB of 32×32×3", low=1)
+    patience: int = _define(
         0, "stop after so many epochs without a better validation accuracy and keep the best; 0: never", low=0
     )
-    checkpoint_every: int = _setting(
+    checkpoint_every: int = _define(
         0, "steps between checkpoints within an epoch, for what SIGTERM does not announce; 0: at its end", low=0
     )
-    precision: str = _setting(
-        "float32", "what layers compute in", one_of=("float32", "mixed_bfloat16", "mixed_float16")
-    )
-    crc: str = _setting(
+    precision: str = _define("float32", "what layers compute in", one_of=("float32", "mixed_bfloat16", "mixed_float16"))
+    crc: str = _define(
         "full",
         "which CRCs of TFRecords are checked: of lengths and data, of lengths, or none",
         one_of=("full", "header", "off"),
     )
-    hosts_timeout: float = _setting(
-        300.0, "seconds that the hosts of a job wait for each other at its start", low=0.001
-    )
-    fifo_timeout: float = _setting(300.0, "seconds to wait for a FIFO, or for its next byte", low=0.001)
-    classes: str = _setting(",".join(CIFAR10_CLASSES), "class names in label order, unless a dataset channel says")
-    image_shape: str = _setting("32,32,3", "height,width,channels, unless a dataset channel says")
-    train_examples: int = _setting(
+    hosts_timeout: float = _define(300.0, "seconds that the hosts of a job wait for each other at its start", low=0.001)
+    fifo_timeout: float = _define(300.0, "seconds to wait for a FIFO, or for its next byte", low=0.001)
+    classes: str = _define(",".join(CIFAR10_CLASSES), "class names in label order, unless a dataset channel says")
+    image_shape: str = _define("32,32,3", "height,width,channels, unless a dataset channel says")
+    train_examples: int = _define(
         50_000, "pictures of an epoch, for the schedule of the first one, unless a dataset channel says", low=1
     )
 
@@ -116,28 +112,28 @@ class Settings:
         return height, width, channels
 
 
-def parse(hyperparameters: Mapping[str, str]) -> Settings:
+def parse(hyperparameters: Mapping[str, str]) -> Hyperparameters:
     """The settings of a job.
 
     `hyperparameters` maps names to strings as in hyperparameters.json; values may carry JSON quotes (the SDKs add
     them). Raises TrainingError for an unknown name, a value of the wrong type or out of range.
     """
-    known = {_hyperparameter(setting): setting for setting in fields(Settings)}
+    known = {_public_name(definition): definition for definition in fields(Hyperparameters)}
     given = {name: value for name, value in hyperparameters.items() if not is_platform(name)}
     for name in given:
         if name not in known:
             raise _unknown(name, list(known))
     typed = {known[name].name: _typed(name, value, known[name]) for name, value in given.items()}
-    settings = Settings(**{**RECIPES.get(typed.get("model", "fast"), _PLAIN), **typed})
-    if len(settings.class_names) < 2:
-        raise _wrong("classes", settings.classes, "two or more names separated by commas")
-    if len(set(settings.class_names)) != len(settings.class_names):
-        raise _wrong("classes", settings.classes, "every name once")
-    _ = settings.shape  # raises if it can't be read
-    if settings.patience and settings.initial_scale < 1:
-        received = f"{settings.patience} with initial-scale {settings.initial_scale:g}"
+    hparams = Hyperparameters(**{**RECIPES.get(typed.get("model", "fast"), _PLAIN), **typed})
+    if len(hparams.class_names) < 2:
+        raise _wrong("classes", hparams.classes, "two or more names separated by commas")
+    if len(set(hparams.class_names)) != len(hparams.class_names):
+        raise _wrong("classes", hparams.classes, "every name once")
+    _ = hparams.shape  # raises if it can't be read
+    if hparams.patience and hparams.initial_scale < 1:
+        received = f"{hparams.patience} with initial-scale {hparams.initial_scale:g}"
         raise _wrong("patience", received, "0, as the accuracy on whole pictures comes at the end")
-    return settings
+    return hparams
 
 
 def is_platform(name: str) -> bool:
@@ -148,35 +144,35 @@ def is_platform(name: str) -> bool:
 def describe() -> list[tuple[str, str, str]]:
     """(hyperparameter, default, what it means and accepts) for each setting: the README's table."""
     rows = []
-    for setting in fields(Settings):
-        default = "" if setting.default is MISSING else str(setting.default)
-        if setting.name in _PLAIN:
-            default += f"; {_PLAIN[setting.name]} for other models"
-        choices = f"; one of {_choices(setting)}" if setting.metadata["one_of"] else ""
-        rows.append((_hyperparameter(setting), default, setting.metadata["reason"] + choices))
+    for definition in fields(Hyperparameters):
+        default = "" if definition.default is MISSING else str(definition.default)
+        if definition.name in _PLAIN:
+            default += f"; {_PLAIN[definition.name]} for other models"
+        choices = f"; one of {_choices(definition)}" if definition.metadata["one_of"] else ""
+        rows.append((_public_name(definition), default, definition.metadata["reason"] + choices))
     return rows
 
 
-def _hyperparameter(setting: Field) -> str:
-    return setting.name.replace("_", "-")
+def _public_name(definition: Field) -> str:
+    return definition.name.replace("_", "-")
 
 
-def _typed(name: str, value: str, setting: Field) -> Any:
+def _typed(name: str, value: str, definition: Field) -> Any:
     text = _unquoted(value)
-    typed = _READERS[setting.type](name, text)
-    low, high, one_of, or_file = (setting.metadata[key] for key in ("low", "high", "one_of", "or_file"))
+    typed = _READERS[definition.type](name, text)
+    low, high, one_of, or_file = (definition.metadata[key] for key in ("low", "high", "one_of", "or_file"))
     if low is not None and typed < low:
-        raise _wrong(name, value, f"{setting.type.__name__} of at least {low:g}")
+        raise _wrong(name, value, f"{definition.type.__name__} of at least {low:g}")
     if high is not None and typed > high:
-        raise _wrong(name, value, f"{setting.type.__name__} of at most {high:g}")
+        raise _wrong(name, value, f"{definition.type.__name__} of at most {high:g}")
     if one_of and typed not in one_of and not (or_file and typed.endswith(or_file)):
-        raise _wrong(name, value, f"one of {_choices(setting)}")
+        raise _wrong(name, value, f"one of {_choices(definition)}")
     return typed
 
 
-def _choices(setting: Field) -> str:
-    file = setting.metadata["or_file"]
-    return ", ".join(setting.metadata["one_of"]) + (f", or a {file} file of your own" if file else "")
+def _choices(definition: Field) -> str:
+    file = definition.metadata["or_file"]
+    return ", ".join(definition.metadata["one_of"]) + (f", or a {file} file of your own" if file else "")
 
 
 def _unquoted(value: str) -> str:

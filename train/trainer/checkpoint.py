@@ -37,7 +37,7 @@ class Progress:
     order: dict[str, int] = field(default_factory=dict)  # the settings that decide the order of pictures
 
 
-class Checkpoints:
+class CheckpointManager:
     """The checkpoints in one folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -82,7 +82,7 @@ class Checkpoints:
             old.unlink(missing_ok=True)
 
 
-def variables_of(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
+def named_variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
     """Every variable that training changes — weights, statistics, random states, momenta — by a stable name.
 
     Keras numbers optimizers and random states by how many the process has made; here they are named without that.
@@ -112,7 +112,7 @@ def restore(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.nda
         variable.assign(arrays[name])
 
 
-def same_order(saved: Mapping[str, int], now: Mapping[str, int], path: Path) -> None:
+def check_order(saved: Mapping[str, int], now: Mapping[str, int], path: Path) -> None:
     """An epoch can be continued in its middle only in the order in which it began."""
     for name in now:
         if saved.get(name) != now[name]:
@@ -122,7 +122,7 @@ def same_order(saved: Mapping[str, int], now: Mapping[str, int], path: Path) -> 
             )
 
 
-def as_arrays(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
+def to_arrays(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
     """Copies of the values, on the host."""
     return {name: np.array(variable.value.numpy()) for name, variable in variables.items()}
 

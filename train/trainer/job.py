@@ -11,26 +11,26 @@ from dataclasses import asdict
 import keras
 import numpy as np
 
-from train.distributed.rendezvous import Cluster, joined, stopping_together
+from train.distributed.rendezvous import Cluster, rendezvous, synchronize_stop
 from train.distributed.replicas import Replicas
 from train.errors import StopRequested, TrainingError
 from train.input_pipeline import pipeline
 from train.input_pipeline.host_sharding import share
-from train.modeling import builtin as model
-from train.modeling import custom as own_model
-from train.modeling.augmentation import changes
+from train.modeling.augmentation import make_augmentation
+from train.modeling.builtin import build_model, build_optimizer, flip_tta
+from train.modeling.custom import find_model_file
 from train.outputs import evaluation, export
-from train.outputs import html_report as report
-from train.outputs import metric_lines as metrics
 from train.outputs import mlflow as mlflow_run
+from train.outputs.html_report import write_report
+from train.outputs.metric_lines import EpochMetrics, print_metrics
 from train.outputs.mlflow import MlflowRun
-from train.outputs.tensorboard import Events
+from train.outputs.tensorboard import EventWriter
 from train.records import channels as fifo
-from train.runtime import hardware as system
-from train.runtime.dataset_info import Pictures, describe
+from train.runtime import hardware
+from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info
 from train.runtime.environment import Environment
-from train.runtime.hyperparameters import OWN_MODEL, Settings, parse
-from train.trainer.checkpoint import Checkpoints, Progress, as_arrays, restore, same_order, variables_of
+from train.runtime.hyperparameters import OWN_MODEL, Hyperparameters, parse
+from train.trainer.checkpoint import CheckpointManager, Progress, check_order, named_variables, restore, to_arrays
 from train.trainer.schedules import schedule, sizes
 from train.trainer.trainer import Loop
 
@@ -42,12 +42,12 @@ _BEST = "best/"  # prefix of the best epoch's weights in a checkpoint
 
 def run(environment: Environment, stop: threading.Event) -> None:
     """Train as the environment says. StopRequested after a stop, with everything saved; TrainingError if it can't."""
-    settings = parse(environment.hyperparameters)
-    system.use_cores()
-    _log.info("%s", " ".join(f"{name}={value}" for name, value in system.facts(environment).items()))
-    pictures = describe(environment, settings)
-    with joined(environment, settings.hosts_timeout, stop) as cluster:
-        job = _Job(environment, settings, pictures, cluster, stop)
+    hparams = parse(environment.hyperparameters)
+    hardware.limit_threads()
+    _log.info("%s", " ".join(f"{name}={value}" for name, value in hardware.describe(environment).items()))
+    pictures = read_dataset_info(environment, hparams)
+    with rendezvous(environment, hparams.hosts_timeout, stop) as cluster:
+        job = _Job(environment, hparams, pictures, cluster, stop)
         with job.failure_told():
             try:
                 job.resume()
@@ -63,45 +63,50 @@ class _Job:
     """One host's training job: what it reads, what it trains, how far it is. The first host writes for all."""
 
     def __init__(
-        self, environment: Environment, settings: Settings, pictures: Pictures, cluster: Cluster, stop: threading.Event
+        self,
+        environment: Environment,
+        hparams: Hyperparameters,
+        pictures: ImageDatasetInfo,
+        cluster: Cluster,
+        stop: threading.Event,
     ) -> None:
         self._cluster, self._first = cluster, cluster.index == 0
-        self._environment, self._settings, self._pictures = environment, settings, pictures
+        self._environment, self._hparams, self._pictures = environment, hparams, pictures
         self._train, self._validation = (
-            fifo.source(environment.channel(name), settings.fifo_timeout, stop) for name in ("train", "validation")
+            fifo.source(environment.channel(name), hparams.fifo_timeout, stop) for name in ("train", "validation")
         )
         self._shares = {
             name: share(channel, cluster.index, len(cluster.hosts)) for name, channel in environment.channels.items()
         }
         replicas = Replicas(cluster)  # before anything touches a device
-        keras.utils.set_random_seed(settings.seed)
-        own = own_model.find(settings.model, environment) if settings.model.endswith(OWN_MODEL) else None
-        self._model, self._optimizer = model.build(settings, pictures, own), model.optimizer(settings)
-        self._asked = model.mirrored(self._model) if settings.mirror else self._model
-        examples = (pictures.train_examples or settings.train_examples) / len(cluster.hosts)
+        keras.utils.set_random_seed(hparams.seed)
+        own = find_model_file(hparams.model, environment) if hparams.model.endswith(OWN_MODEL) else None
+        self._model, self._optimizer = build_model(hparams, pictures, own), build_optimizer(hparams)
+        self._asked = flip_tta(self._model) if hparams.mirror else self._model
+        examples = (pictures.train_examples or hparams.train_examples) / len(cluster.hosts)
         self._loop = Loop(
-            self._model, self._optimizer, change=changes(settings), smoothing=settings.label_smoothing,
-            rate=schedule(settings, examples), size=sizes(settings, examples, pictures.shape), asked=self._asked,
-            seed=settings.seed, stop=stop, cluster=cluster, replicas=replicas,
+            self._model, self._optimizer, change=make_augmentation(hparams), smoothing=hparams.label_smoothing,
+            rate=schedule(hparams, examples), size=sizes(hparams, examples, pictures.shape), asked=self._asked,
+            seed=hparams.seed, stop=stop, cluster=cluster, replicas=replicas,
         )  # fmt: skip
-        self._checkpoints = Checkpoints(environment.checkpoints)
-        self._variables = variables_of(self._model, self._optimizer)
-        named = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
+        self._checkpoints = CheckpointManager(environment.checkpoints)
+        self._variables = named_variables(self._model, self._optimizer)
+        named = {name.replace("_", "-"): value for name, value in asdict(hparams).items()}
         order = {
-            "seed": settings.seed,
-            "batch-size": settings.batch_size,
-            "shuffle-buffer": settings.shuffle_buffer,
+            "seed": hparams.seed,
+            "batch-size": hparams.batch_size,
+            "shuffle-buffer": hparams.shuffle_buffer,
             "InstanceCount": len(cluster.hosts),
         }
         self._progress = Progress(order=order)
-        self._runs: list[Events | MlflowRun] = []  # who else is told of the job's epochs and its end
+        self._runs: list[EventWriter | MlflowRun] = []  # who else is told of the job's epochs and its end
         if environment.tensorboard and self._first:
-            self._runs.append(Events(environment.tensorboard, named))
+            self._runs.append(EventWriter(environment.tensorboard, named))
         if environment.variables.get(mlflow_run.URI) and self._first:
             self._runs.append(MlflowRun(environment.variables, named))
         self._best: dict[str, np.ndarray] = {}
-        _log.info("model=%s parameters=%d", settings.model, self._model.count_params())
-        _log.info("%s", " ".join(f"{name}={value}" for name, value in asdict(settings).items()))
+        _log.info("model=%s parameters=%d", hparams.model, self._model.count_params())
+        _log.info("%s", " ".join(f"{name}={value}" for name, value in asdict(hparams).items()))
 
     @contextmanager
     def failure_told(self) -> Iterator[None]:
@@ -118,7 +123,7 @@ class _Job:
     def resume(self) -> None:
         """Continue from the newest checkpoint, if there is one."""
         newest = self._checkpoints.newest()
-        names = self._cluster.exchange(newest and newest[0].name)
+        names = self._cluster.all_gather(newest and newest[0].name)
         if len(set(names)) > 1:
             raise TrainingError(
                 f"The hosts have different checkpoints. Received: {', '.join(map(str, names))}. Expected: the first "
@@ -128,7 +133,7 @@ class _Job:
             return
         path, progress, arrays = newest
         if progress.step_in_epoch:
-            same_order(progress.order, self._progress.order, path)
+            check_order(progress.order, self._progress.order, path)
         self._best = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
         restore(self._variables, arrays, path)
         progress.order = self._progress.order
@@ -137,27 +142,27 @@ class _Job:
 
     def finished(self) -> bool:
         """Whether the last epoch is done, or `patience` has run out."""
-        if self._progress.epoch >= self._settings.epochs:
+        if self._progress.epoch >= self._hparams.epochs:
             return True
-        history, patience = self._progress.history, self._settings.patience
+        history, patience = self._progress.history, self._hparams.patience
         return bool(patience and history) and len(history) - _best_epoch(history) >= patience
 
     def epoch(self) -> None:
         """One epoch, or what is left of it: train, validate, report, save."""
         progress = self._progress
         batches = pipeline.for_training(
-            self._train, self._pictures, self._settings.batch_size, self._settings.shuffle_buffer,
-            self._settings.seed, progress.epoch, self._settings.crc, self._shares["train"],
+            self._train, self._pictures, self._hparams.batch_size, self._hparams.shuffle_buffer,
+            self._hparams.seed, progress.epoch, self._hparams.crc, self._shares["train"],
         )  # fmt: skip
-        every = self._settings.checkpoint_every
+        every = self._hparams.checkpoint_every
         self._loop.train_epoch(batches.skip(progress.step_in_epoch), progress, every, self._save)
         if not progress.seen:
             raise TrainingError("The epoch had no picture left to train on. Are the channel's objects still the same?")
-        if self._settings.weight_average and progress.epoch + 1 == self._settings.epochs:
+        if self._hparams.weight_average and progress.epoch + 1 == self._hparams.epochs:
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
         loss, accuracy = self._loop.evaluate(self._validation_batches())
         progress.epoch += 1
-        result = metrics.EpochMetrics(
+        result = EpochMetrics(
             epoch=progress.epoch,
             step=progress.step,
             train_loss=progress.loss_sum / progress.seen,
@@ -174,7 +179,7 @@ class _Job:
         self._same_weights()
         self._save()  # before the line: whoever reads it may rely on the epoch
         if self._first:
-            metrics.report(result)
+            print_metrics(result)
         for run in self._runs:
             run.epoch(result)
         if result.input_wait > _SLOW_INPUT:
@@ -190,15 +195,15 @@ class _Job:
             self._variables[name.removeprefix(_BEST)].assign(weights)
         if self._first:
             export.export(self._asked, self._pictures, self._environment.model)
-        with stopping_together(self._cluster):
+        with synchronize_stop(self._cluster):
             predictions = self._loop.predict(self._validation_batches())
             part = evaluation.evaluate(predictions, len(self._pictures.classes))
-        parts = self._cluster.exchange(part.packed()) if len(self._cluster.hosts) > 1 else []
+        parts = self._cluster.all_gather(part.pack()) if len(self._cluster.hosts) > 1 else []
         if not self._first:
             return
-        result = evaluation.joined(parts) if parts else part
+        result = evaluation.merge(parts) if parts else part
         folder = self._environment.output_data
-        page = report.write(folder, self._progress.history, result, self._pictures.classes, self._facts())
+        page = write_report(folder, self._progress.history, result, self._pictures.classes, self._facts())
         for run in self._runs:
             run.end()
         _log.info("validation accuracy %.4f over %d pictures; report %s", result.accuracy, result.examples, page)
@@ -218,41 +223,41 @@ class _Job:
 
     def _validation_batches(self) -> pipeline.Batches:
         return pipeline.for_validation(
-            self._validation, self._pictures, self._settings.batch_size, self._settings.crc, self._shares["validation"]
+            self._validation, self._pictures, self._hparams.batch_size, self._hparams.crc, self._shares["validation"]
         )
 
     def _keep_best(self) -> None:
         history = self._progress.history
-        if self._settings.patience and _best_epoch(history) == len(history):
+        if self._hparams.patience and _best_epoch(history) == len(history):
             weights = {f"model/{variable.path}": variable for variable in self._model.weights}
-            self._best = {f"{_BEST}{name}": array for name, array in as_arrays(weights).items()}
+            self._best = {f"{_BEST}{name}": array for name, array in to_arrays(weights).items()}
 
     def _same_weights(self) -> None:
         """A host whose weights differ trains another model: that must not go on unseen."""
         if len(self._cluster.hosts) == 1:
             return
         digest = hashlib.sha256()
-        for name, array in sorted(as_arrays(self._variables).items()):
+        for name, array in sorted(to_arrays(self._variables).items()):
             digest.update(name.encode() + array.tobytes())
-        digests = self._cluster.exchange(digest.hexdigest())
+        digests = self._cluster.all_gather(digest.hexdigest())
         if len(set(digests)) > 1:
             raise TrainingError(f"The hosts' weights differ. Received: {', '.join(digests)}. Expected: the same.")
         _log.info("weights of all hosts: sha256 %s", digests[0])
 
     def _save(self) -> None:
         if self._first:
-            self._checkpoints.save(self._progress, as_arrays(self._variables) | self._best)
+            self._checkpoints.save(self._progress, to_arrays(self._variables) | self._best)
 
     def _facts(self) -> dict[str, str]:
-        settings = {name.replace("_", "-"): str(value) for name, value in asdict(self._settings).items()}
-        settings |= {
+        hparams = {name.replace("_", "-"): str(value) for name, value in asdict(self._hparams).items()}
+        hparams |= {
             "classes": ", ".join(self._pictures.classes),
             "image-shape": "×".join(map(str, self._pictures.shape)),
         }
         return {
             "parameters": f"{self._model.count_params():,}",
-            **settings,
-            **system.facts(self._environment),
+            **hparams,
+            **hardware.describe(self._environment),
         }
 
 

@@ -5,7 +5,7 @@ as it would have.
 import math
 from collections.abc import Callable
 
-from train.runtime.hyperparameters import Settings
+from train.runtime.hyperparameters import Hyperparameters
 from train.trainer.checkpoint import Progress
 
 WARM_UP = 0.15  # of the training
@@ -17,39 +17,39 @@ Schedule = Callable[[Progress], float]
 Sizes = Callable[[Progress], tuple[int, int]]  # height, width in pixels
 
 
-def schedule(settings: Settings, examples: float) -> Schedule:
+def schedule(hparams: Hyperparameters, examples: float) -> Schedule:
     """Progress before a step → its learning rate. `examples` of an epoch: what the first one is laid out for.
 
     The later epochs are laid out for as many steps as those before them had.
     """
-    if settings.schedule == "constant":
-        return lambda _: settings.learning_rate
-    done = _done(settings, examples)
-    return lambda progress: settings.learning_rate * one_cycle(done(progress))
+    if hparams.schedule == "constant":
+        return lambda _: hparams.learning_rate
+    done = _done(hparams, examples)
+    return lambda progress: hparams.learning_rate * one_cycle(done(progress))
 
 
-def sizes(settings: Settings, examples: float, shape: tuple[int, ...]) -> Sizes | None:
+def sizes(hparams: Hyperparameters, examples: float, shape: tuple[int, ...]) -> Sizes | None:
     """Progress before a step → the size it is trained at, of pictures of `shape`; None: always their own."""
-    if settings.initial_scale == 1:
+    if hparams.initial_scale == 1:
         return None
-    done = _done(settings, examples)
+    done = _done(hparams, examples)
 
     def size(progress: Progress) -> tuple[int, int]:
-        scale = growing(settings.initial_scale, done(progress))
+        scale = growing(hparams.initial_scale, done(progress))
         height, width = (_side(side, scale) for side in shape[:2])
         return height, width
 
     return size
 
 
-def _done(settings: Settings, examples: float) -> Callable[[Progress], float]:
+def _done(hparams: Hyperparameters, examples: float) -> Callable[[Progress], float]:
     """Progress before a step → the share of the training that is done in its middle."""
-    expected = math.ceil(examples / settings.batch_size)
+    expected = math.ceil(examples / hparams.batch_size)
 
     def done(progress: Progress) -> float:
         steps = (progress.step - progress.step_in_epoch) / progress.epoch if progress.epoch else expected
         epochs = progress.epoch + min(1.0, (progress.step_in_epoch + 0.5) / max(1.0, steps))
-        return epochs / settings.epochs
+        return epochs / hparams.epochs
 
     return done
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from train.distributed.rendezvous import Alone, Cluster, stopping_together
-from train.distributed.replicas import Replicas, summed
+from train.distributed.rendezvous import Cluster, SingleHost, synchronize_stop
+from train.distributed.replicas import Replicas, all_reduce_sum
 from train.errors import NoRecordsError, StopRequested, TrainingError
-from train.modeling import resizing as resized
-from train.modeling.augmentation import Change, unchanged
+from train.modeling.augmentation import Augmentation, no_augmentation
+from train.modeling.resizing import resize_images, resize_input
 from train.trainer.checkpoint import Progress
 
 CHECK_STEPS = 50  # between two looks at whether the loss is still finite; the step itself is found exactly
@@ -30,7 +30,7 @@ class Loop:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         *,
-        change: Change = unchanged,
+        change: Augmentation = no_augmentation,
         smoothing: float = 0.0,
         rate: Rate | None = None,
         size: Size | None = None,
@@ -50,7 +50,7 @@ class Loop:
         self._change, self._smoothing, self._rate, self._asked = change, smoothing, rate, asked or model
         self._size, self._seed, self._clock = size, seed, clock
         self._stop = stop or threading.Event()
-        self._cluster = cluster or Alone(self._stop)
+        self._cluster = cluster or SingleHost(self._stop)
         self._replicas = replicas or Replicas(self._cluster, ())
         optimizer.build(model.trainable_variables)
         self._step = tf.Variable(0, dtype=tf.int64)
@@ -119,13 +119,13 @@ class Loop:
         """(mean loss, accuracy) over all pictures of all hosts' `batches`."""
         loss = tf.constant(0.0, tf.float64)
         correct, seen = tf.constant(0, tf.int64), 0
-        with stopping_together(self._cluster):
+        with synchronize_stop(self._cluster):
             for images, labels in self._until_stopped(batches):
                 logits, losses = self._test_step(images, labels)
                 loss += tf.reduce_sum(tf.cast(losses, tf.float64))
                 correct += tf.math.count_nonzero(tf.argmax(logits, axis=1) == labels)
                 seen += int(labels.shape[0])
-        sums = self._cluster.exchange([float(loss), int(correct), seen])
+        sums = self._cluster.all_gather([float(loss), int(correct), seen])
         loss_sum, right, seen = (sum(column) for column in zip(*sums, strict=True))
         if not seen:
             raise NoRecordsError("There is no picture to validate on, on any host. Are there objects in the channel?")
@@ -151,9 +151,9 @@ class Loop:
     def _agreed(self, batches: Iterator[Batch]) -> Iterator[tuple[tf.Tensor, tf.Tensor, int]]:
         """Each batch once all hosts have theirs, with the number of all pictures; empty once this host has no more."""
         while True:
-            with stopping_together(self._cluster):
+            with synchronize_stop(self._cluster):
                 batch = next(batches, None)
-            counts = self._cluster.exchange(None if batch is None else int(batch[1].shape[0]))
+            counts = self._cluster.all_gather(None if batch is None else int(batch[1].shape[0]))
             if all(count is None for count in counts):
                 return
             yield *(batch or self._empty), sum(count or 0 for count in counts)
@@ -180,7 +180,7 @@ class Loop:
     def _train_step(self, size: tuple[int, int]) -> Callable[..., None]:
         """Compiled at its first use."""
         if size not in self._train_steps:
-            model = self.model if size == self._shape[:2] else resized.at(self.model, size)
+            model = self.model if size == self._shape[:2] else resize_input(self.model, size)
             step, signature = self._train, self._signature
             if self._replicas.count > 1:
                 step, signature = self._train_shared, self._shared_signature
@@ -191,7 +191,7 @@ class Loop:
         """`model` is the loop's, or the same layers at another size."""
         images = self._change(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]))
         with tf.GradientTape() as tape:
-            logits = model(resized.like(model, images), training=True)
+            logits = model(resize_images(model, images), training=True)
             losses = _cross_entropy(labels, logits)  # what is reported: comparable with validation's
             loss = _penalised(tf.reduce_mean(_smoothed(losses, logits, self._smoothing)), model.losses)
             scaled = self.optimizer.scale_loss(loss)
@@ -204,7 +204,7 @@ class Loop:
         self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, total: tf.Tensor
     ) -> None:
         """The same step on several devices: the mean is that over the `total` pictures of all of them."""
-        with self._replicas.normalised_together(self.model):
+        with self._replicas.sync_batch_norm(self.model):
             part = functools.partial(self._part, model)
             results = self._replicas.run(part, images, labels, weights, total)
         *gradients, loss, loss_sum, correct, states = results
@@ -224,12 +224,12 @@ class Loop:
     ) -> tuple:
         """On device `number`: (*gradients, loss, sum of losses, correct) over all devices, and the layers' states."""
         number = tf.cast(number, tf.int64)
-        self._replicas.count_pictures(weights)
+        self._replicas.set_weights(weights)
         images = self._change(images, tf.stack([self._seed + number * 2**33, self._step]))
         trainable = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
             logits, states, penalties = model.stateless_call(
-                trainable, self._states(number), resized.like(model, images), training=True, return_losses=True
+                trainable, self._states(number), resize_images(model, images), training=True, return_losses=True
             )
             losses = _cross_entropy(labels, logits)
             loss = tf.reduce_sum(weights * _smoothed(losses, logits, self._smoothing)) / total
@@ -238,7 +238,7 @@ class Loop:
         gradients = tape.gradient(scaled, trainable)
         correct = tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32)
         sums = [loss, tf.reduce_sum(weights * losses), tf.reduce_sum(weights * correct)]
-        return *summed([*gradients, *sums]), self._states(number, states)
+        return *all_reduce_sum([*gradients, *sums]), self._states(number, states)
 
     def _states(self, number: tf.Tensor, states: list[tf.Tensor] | None = None) -> list[tf.Tensor]:
         """What the layers keep, as device `number` uses it: of random numbers, each has others. `states`: and back."""

@@ -12,7 +12,7 @@ import pytest
 from tests.train.conftest import channel_bytes, job_folder
 from tests.train.distributed.test_rendezvous import free_addresses
 from tests.train.trainer.test_job import ROOT, Job, weights
-from train.distributed import rendezvous as cluster
+from train.distributed.rendezvous import ADDRESSES
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -27,7 +27,7 @@ def start_hosts(tmp_path) -> Iterator[Callable[..., list[Job]]]:
         sharded: bool = False, prepare: Callable[[Path, int], None] = lambda *_: None, present: int | None = None,
     ) -> list[Job]:  # fmt: skip
         hosts = tuple(f"algo-{number}" for number in range(1, count + 1))
-        given = {cluster.ADDRESSES: free_addresses(hosts)}
+        given = {ADDRESSES: free_addresses(hosts)}
         begun = []
         for index, host in enumerate(hosts[: present or count]):
             root = job_folder(tmp_path / name / host, mode, hyperparameters)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.train.conftest import job_folder
-from train.distributed import rendezvous as cluster
+from train.distributed.rendezvous import ADDRESSES, PORT, Address, Cluster, addresses, rendezvous
 from train.errors import StopRequested, TrainingError
 from train.runtime import environment
 
@@ -33,7 +33,7 @@ def free_addresses(hosts: tuple[str, ...]) -> str:
     return ",".join(f"{host}=127.0.0.1:{port}" for host, port in zip(hosts, ports, strict=True))
 
 
-def reached(address: cluster.Address) -> socket.socket:
+def reached(address: Address) -> socket.socket:
     """A connection, once somebody listens there."""
     while True:
         try:
@@ -47,15 +47,15 @@ def together(tmp_path, monkeypatch):
     """together(n, work) runs work(cluster, stop) on n hosts, a thread each: what each returned or raised."""
     job = environment.read(job_folder(tmp_path / "job", "Pipe", {}))
 
-    def run(count: int, work: Callable[[cluster.Cluster, threading.Event], Any], limit: float = 60, absent: int = 0):
+    def run(count: int, work: Callable[[Cluster, threading.Event], Any], limit: float = 60, absent: int = 0):
         hosts = tuple(f"algo-{number}" for number in range(1, count + 1))
-        monkeypatch.setenv(cluster.ADDRESSES, free_addresses(hosts))
+        monkeypatch.setenv(ADDRESSES, free_addresses(hosts))
 
         def one(host: str) -> Any:
             stop = threading.Event()
             try:
-                with cluster.joined(replace(job, host=host, hosts=hosts), limit, stop) as joined:
-                    return work(joined, stop)
+                with rendezvous(replace(job, host=host, hosts=hosts), limit, stop) as cluster:
+                    return work(cluster, stop)
             except (StopRequested, TrainingError) as error:
                 return error
 
@@ -67,7 +67,7 @@ def together(tmp_path, monkeypatch):
 
 
 def test_everyone_hears_everyone_in_the_order_of_hosts(together):
-    heard = together(3, lambda hosts, _: [hosts.exchange(hosts.index * 10 + turn) for turn in range(3)])
+    heard = together(3, lambda hosts, _: [hosts.all_gather(hosts.index * 10 + turn) for turn in range(3)])
     assert heard == [[[0, 10, 20], [1, 11, 21], [2, 12, 22]]] * 3
 
 
@@ -78,18 +78,18 @@ def test_every_host_has_an_address_for_tensorflow(together):
 
 
 def test_one_host_needs_nobody(together):
-    assert together(1, lambda hosts, _: (hosts.exchange(5), hosts.workers)) == [([5], ())]
+    assert together(1, lambda hosts, _: (hosts.all_gather(5), hosts.workers)) == [([5], ())]
 
 
 @pytest.mark.parametrize("stopped", [0, 1])
 def test_a_stop_of_one_stops_all_at_the_same_place(together, stopped):
     def work(hosts, stop):
-        hosts.exchange()
+        hosts.all_gather()
         if hosts.index == stopped:
             stop.set()
         else:
             assert stop.wait(60)  # it is told, although it waits for something else
-        hosts.exchange()
+        hosts.all_gather()
 
     assert [type(result) for result in together(3, work)] == [StopRequested] * 3
 
@@ -98,7 +98,7 @@ def test_a_failure_of_one_is_told_to_all(together):
     def work(hosts, _):
         if hosts.index == 1:
             raise TrainingError("channel train, FIFO train_0 is truncated.")
-        hosts.exchange()
+        hosts.all_gather()
 
     results = [str(result) for result in together(3, work)]
     assert results[1] == "channel train, FIFO train_0 is truncated."
@@ -109,7 +109,7 @@ def test_a_host_that_leaves_in_the_middle_is_named(together):
     def work(hosts, _):
         if hosts.index == 1:
             hosts._peers["algo-1"].close()
-        hosts.exchange()
+        hosts.all_gather()
 
     results = together(3, work)
     assert all(str(results[index]).startswith("Host algo-2 is gone: ") for index in (0, 2))
@@ -125,34 +125,34 @@ def test_those_that_do_not_come_are_named(together):
 
 def test_without_the_first_host_it_is_named(tmp_path, monkeypatch):
     hosts = ("algo-1", "algo-2")
-    monkeypatch.setenv(cluster.ADDRESSES, free_addresses(hosts))
+    monkeypatch.setenv(ADDRESSES, free_addresses(hosts))
     job = replace(environment.read(job_folder(tmp_path, "Pipe", {})), host="algo-2", hosts=hosts)
     with (
         pytest.raises(TrainingError, match=r"algo-1 could not be reached at 127\.0\.0\.1:\d+ within 0\.5 s"),
-        cluster.joined(job, 0.5, threading.Event()),
+        rendezvous(job, 0.5, threading.Event()),
     ):
         pass
 
 
 def test_a_stop_while_waiting_for_the_others(tmp_path, monkeypatch):
-    monkeypatch.setenv(cluster.ADDRESSES, free_addresses(("algo-1", "algo-2")))
+    monkeypatch.setenv(ADDRESSES, free_addresses(("algo-1", "algo-2")))
     job = replace(environment.read(job_folder(tmp_path, "Pipe", {})), hosts=("algo-1", "algo-2"))
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
-    with pytest.raises(StopRequested), cluster.joined(job, 100, stop):
+    with pytest.raises(StopRequested), rendezvous(job, 100, stop):
         pass
 
 
 def test_strangers_are_sent_away(tmp_path, monkeypatch):
     hosts = ("algo-1", "algo-2")
     given = free_addresses(hosts)
-    monkeypatch.setenv(cluster.ADDRESSES, given)
-    first = cluster.addresses(hosts, given)["algo-1"]
+    monkeypatch.setenv(ADDRESSES, given)
+    first = addresses(hosts, given)["algo-1"]
     job = environment.read(job_folder(tmp_path, "Pipe", {}))
 
     def one(host: str) -> list:
-        with cluster.joined(replace(job, host=host, hosts=hosts), 60, threading.Event()) as joined:
-            return joined.exchange(host)
+        with rendezvous(replace(job, host=host, hosts=hosts), 60, threading.Event()) as cluster:
+            return cluster.all_gather(host)
 
     def stranger() -> None:
         for words in (b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\2[]", b'\0\0\0\x10{"host":"algo9"}', b""):
@@ -175,10 +175,11 @@ WAITING_FOR_EVER = """
     import sys, threading
     from dataclasses import replace
     from pathlib import Path
-    from train import cluster, environment
+    from train.distributed.rendezvous import rendezvous
+    from train.runtime import environment
 
     job = replace(environment.read(Path(sys.argv[1])), host=sys.argv[2], hosts=("algo-1", "algo-2"))
-    with cluster.joined(job, 60, threading.Event()) as hosts:
+    with rendezvous(job, 60, threading.Event()) as hosts:
         print("met", flush=True)
         while True:
             threading.Event().wait()  # as TensorFlow would, in a collective operation
@@ -187,7 +188,7 @@ WAITING_FOR_EVER = """
 
 @pytest.mark.parametrize(("killed", "left"), [("algo-1", "algo-2"), ("algo-2", "algo-1")])
 def test_a_killed_host_ends_one_that_waits_in_tensorflow(tmp_path, killed, left):
-    given = os.environ | {cluster.ADDRESSES: free_addresses(("algo-1", "algo-2")), "PYTHONPATH": str(ROOT)}
+    given = os.environ | {ADDRESSES: free_addresses(("algo-1", "algo-2")), "PYTHONPATH": str(ROOT)}
     started = {}
     for host in ("algo-1", "algo-2"):
         root = job_folder(tmp_path / host, "Pipe", {})
@@ -208,5 +209,5 @@ def test_a_killed_host_ends_one_that_waits_in_tensorflow(tmp_path, killed, left)
 
 
 def test_addresses_are_names_and_the_fixed_port_unless_given():
-    assert cluster.addresses(("algo-1",)) == {"algo-1": cluster.Address("algo-1", cluster.PORT)}
-    assert cluster.addresses(("algo-1",), "algo-1=::1:77")["algo-1"] == cluster.Address("::1", 77)
+    assert addresses(("algo-1",)) == {"algo-1": Address("algo-1", PORT)}
+    assert addresses(("algo-1",), "algo-1=::1:77")["algo-1"] == Address("::1", 77)

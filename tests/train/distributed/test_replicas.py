@@ -17,13 +17,13 @@ TRAIN_ON_TWO = """
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-    from tests.train.test_loop import batches, make
-    from train.checkpoint import Progress, as_arrays, variables_of
-    from train.cluster import Alone
-    from train.replicas import Replicas
+    from tests.train.trainer.test_trainer import batches, make
+    from train.trainer.checkpoint import Progress, to_arrays, named_variables
+    from train.distributed.rendezvous import SingleHost
+    from train.distributed.replicas import Replicas
 
     # made once: TensorFlow numbers the exchanges of each strategy from the same start
-    single, double = (Replicas(Alone(threading.Event()), devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
+    single, double = (Replicas(SingleHost(threading.Event()), devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
 
     def trained(replicas, penalty=0, small=0, **given):
         loop, progress = make(**given), Progress()
@@ -43,7 +43,7 @@ TRAIN_ON_TWO = """
         "sized": {"model": "fast", "augment": False, "learning_rate": 0.01, "small": 2},
     }.items():
         (one, counted), (two, shared) = trained(single, **given), trained(double, **given)
-        ours, theirs = (as_arrays(variables_of(loop.model, loop.optimizer)) for loop in (one, two))
+        ours, theirs = (to_arrays(named_variables(loop.model, loop.optimizer)) for loop in (one, two))
         results[name] = {
             "devices": two._replicas.count,
             "counts": [[c.step, c.seen, c.correct] for c in (counted, shared)],

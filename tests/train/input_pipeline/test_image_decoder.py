@@ -12,10 +12,10 @@ from train.errors import DataError
 from train.input_pipeline import pipeline
 from train.input_pipeline.image_decoder import is_whole, kind
 from train.records.channels import source
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
-PICTURES = Pictures(SHAPE, CLASSES)
+PICTURES = ImageDatasetInfo(SHAPE, CLASSES)
 
 
 def file_of(image: np.ndarray, name: str) -> bytes:
@@ -38,7 +38,7 @@ def write(folder, records: list[bytes], name: str = "train") -> None:
     write_shard(folder / name / "a.tfrecord", records)
 
 
-def read(folder, content: Pictures = PICTURES) -> tuple[np.ndarray, np.ndarray]:
+def read(folder, content: ImageDatasetInfo = PICTURES) -> tuple[np.ndarray, np.ndarray]:
     reader = source(Channel("train", "File", folder))
     batches = list(pipeline.for_validation(reader, content, 32))
     return np.concatenate([b[0].numpy() for b in batches]), np.concatenate([b[1].numpy() for b in batches])
@@ -135,7 +135,7 @@ def test_pixels_that_begin_like_a_file_are_pixels(tmp_path):
 def test_a_file_as_long_as_the_pixels_is_a_file(tmp_path):
     images, _ = examples(1)
     data = file_of(images[0], "PNG")
-    content = Pictures((1, len(data), 1), CLASSES)
+    content = ImageDatasetInfo((1, len(data), 1), CLASSES)
     write(tmp_path, [record(data, 0)])
     with pytest.raises(DataError, match="the PNG has another size"):
         read(tmp_path, content)

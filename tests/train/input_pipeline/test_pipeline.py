@@ -13,10 +13,10 @@ from train.errors import DataError, StopRequested
 from train.input_pipeline import pipeline
 from train.input_pipeline.host_sharding import Share
 from train.records.channels import source
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
-PICTURES = Pictures(SHAPE, CLASSES)
+PICTURES = ImageDatasetInfo(SHAPE, CLASSES)
 
 
 def collect(batches) -> tuple[np.ndarray, np.ndarray]:

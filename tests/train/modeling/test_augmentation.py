@@ -4,8 +4,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.modeling.augmentation import changes, hidden, moved, unchanged
-from train.runtime.hyperparameters import Settings
+from train.modeling.augmentation import cut_out, flip_and_shift, make_augmentation, no_augmentation
+from train.runtime.hyperparameters import Hyperparameters
 
 
 @settings(max_examples=10, deadline=None)
@@ -13,8 +13,8 @@ from train.runtime.hyperparameters import Settings
 def test_augmented_pictures_are_flipped_and_shifted_copies(seed, step):
     images = tf.reshape(tf.range(4 * 48 * 48 * 3) % 251, (4, 48, 48, 3))
     images = tf.cast(images, tf.uint8)
-    result = moved(images, tf.constant([seed, step], tf.int64)).numpy()
-    np.testing.assert_array_equal(result, moved(images, tf.constant([seed, step], tf.int64)).numpy())
+    result = flip_and_shift(images, tf.constant([seed, step], tf.int64)).numpy()
+    np.testing.assert_array_equal(result, flip_and_shift(images, tf.constant([seed, step], tf.int64)).numpy())
     padded = np.pad(images.numpy(), ((0, 0), (3, 3), (3, 3), (0, 0)), "reflect")
     for before, after in zip(padded, result, strict=True):
         views = (before[row : row + 48, column : column + 48] for row in range(7) for column in range(7))
@@ -26,7 +26,7 @@ def test_augmentation_uses_flips_and_every_shift():
     places = np.stack(np.meshgrid(np.arange(48), np.arange(48), indexing="ij"), axis=-1)
     images = np.zeros((3000, 48, 48, 3), np.uint8)
     images[..., :2] = places
-    result = moved(tf.constant(images), tf.constant([0, 1], tf.int64)).numpy().astype(int)
+    result = flip_and_shift(tf.constant(images), tf.constant([0, 1], tf.int64)).numpy().astype(int)
     flipped = result[:, 12, 12, 1] > result[:, 12, 13, 1]
     assert 0.45 < flipped.mean() < 0.55
     assert len(np.unique(result[:, 12, 12, 0])) == 7
@@ -37,8 +37,8 @@ def test_augmentation_uses_flips_and_every_shift():
 @given(st.integers(0, 1000), st.integers(1, 20))
 def test_hidden_squares_have_one_size_and_any_place(seed, side):
     images = tf.zeros((50, 16, 20, 3), tf.uint8)
-    result = hidden(images, tf.constant([seed, 3], tf.int64), side).numpy()
-    np.testing.assert_array_equal(result, hidden(images, tf.constant([seed, 3], tf.int64), side).numpy())
+    result = cut_out(images, tf.constant([seed, 3], tf.int64), side).numpy()
+    np.testing.assert_array_equal(result, cut_out(images, tf.constant([seed, 3], tf.int64), side).numpy())
     grey = (result == 128).all(axis=-1)
     assert ((result == 0).all(axis=-1) | grey).all()
     heights, widths = grey.any(axis=2).sum(axis=1), grey.any(axis=1).sum(axis=1)
@@ -53,9 +53,9 @@ def test_hidden_squares_have_one_size_and_any_place(seed, side):
     ("asked", "changed"), [({"augment": False}, False), ({}, True), ({"augment": False, "cutout": 4}, True)]
 )
 def test_the_settings_say_what_changes(asked, changed):
-    change = changes(Settings(**asked))
-    assert (change is not unchanged) == changed
+    augment = make_augmentation(Hyperparameters(**asked))
+    assert (augment is not no_augmentation) == changed
     images = tf.cast(tf.random.stateless_uniform((9, 16, 16, 3), [1, 2], maxval=100, dtype=tf.int32), tf.uint8)
-    result = change(images, tf.constant([0, 0], tf.int64))
+    result = augment(images, tf.constant([0, 0], tf.int64))
     assert (result.shape, result.dtype) == (images.shape, images.dtype)
     assert bool(tf.reduce_all(result == images)) != changed

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 
 from train.errors import TrainingError
-from train.modeling import builtin as model
-from train.runtime.dataset_info import Pictures
-from train.runtime.hyperparameters import CIFAR10_CLASSES, Settings
+from train.modeling.builtin import build_model, build_optimizer, flip_tta
+from train.runtime.dataset_info import ImageDatasetInfo
+from train.runtime.hyperparameters import CIFAR10_CLASSES, Hyperparameters
 
-CIFAR10 = Pictures((32, 32, 3), CIFAR10_CLASSES)
+CIFAR10 = ImageDatasetInfo((32, 32, 3), CIFAR10_CLASSES)
 
 
 @pytest.fixture(autouse=True)
@@ -18,30 +18,30 @@ def default_precision():
 
 @pytest.mark.parametrize(("name", "parameters"), [("fast", 280_970), ("tutorial", 122_570), ("lab", 1_343_018)])
 def test_the_models_have_the_sizes_of_the_originals(name, parameters):
-    built = model.build(Settings(model=name), CIFAR10)
+    built = build_model(Hyperparameters(model=name), CIFAR10)
     assert built.count_params() == parameters
     logits = built(np.zeros((2, 32, 32, 3), np.uint8))
     assert (logits.shape, logits.dtype) == ((2, 10), "float32")
 
 
 def test_pixels_are_scaled_inside():
-    scale = model.build(Settings(), CIFAR10).get_layer("scale")
+    scale = build_model(Hyperparameters(), CIFAR10).get_layer("scale")
     assert float(scale(np.array([[255]], np.uint8))[0, 0]) == 1.0
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_logits_stay_in_float32_whatever_the_layers_compute_in(precision):
-    settings = Settings(precision=precision)
-    built = model.build(settings, CIFAR10)
+    hparams = Hyperparameters(precision=precision)
+    built = build_model(hparams, CIFAR10)
     assert built.get_layer("conv1").compute_dtype == precision.removeprefix("mixed_")
     assert built(np.zeros((1, 32, 32, 3), np.uint8)).dtype == "float32"
-    scaled = isinstance(model.optimizer(settings), keras.optimizers.LossScaleOptimizer)
+    scaled = isinstance(build_optimizer(hparams), keras.optimizers.LossScaleOptimizer)
     assert scaled == (precision == "mixed_float16")
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "muon"])
 def test_the_optimizer_is_the_named_one_at_the_given_rate(name):
-    optimizer = model.optimizer(Settings(optimizer=name, learning_rate=0.25))
+    optimizer = build_optimizer(Hyperparameters(optimizer=name, learning_rate=0.25))
     assert type(optimizer).__name__.lower() == name
     assert float(optimizer.learning_rate) == 0.25
 
@@ -49,13 +49,13 @@ def test_the_optimizer_is_the_named_one_at_the_given_rate(name):
 @pytest.mark.parametrize(("name", "size"), [("fast", 6), ("tutorial", 17), ("lab", 7)])
 def test_pictures_too_small_for_a_model_are_refused(name, size):
     with pytest.raises(TrainingError, match=f"too small for model {name}. Received: \\({size}, {size}, 3\\)"):
-        model.build(Settings(model=name), Pictures((size, size, 3), ("a", "b")))
-    model.build(Settings(model=name), Pictures((size + 1, size + 1, 3), ("a", "b")))
+        build_model(Hyperparameters(model=name), ImageDatasetInfo((size, size, 3), ("a", "b")))
+    build_model(Hyperparameters(model=name), ImageDatasetInfo((size + 1, size + 1, 3), ("a", "b")))
 
 
 def test_a_mirrored_model_gives_a_picture_and_its_mirror_image_the_same_answer():
-    built = model.build(Settings(), CIFAR10)
-    asked = model.mirrored(built)
+    built = build_model(Hyperparameters(), CIFAR10)
+    asked = flip_tta(built)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
     np.testing.assert_allclose(asked(images), asked(images[:, :, ::-1]), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(asked(images), (built(images) + built(images[:, :, ::-1])) / 2, rtol=1e-5, atol=1e-6)
@@ -63,6 +63,6 @@ def test_a_mirrored_model_gives_a_picture_and_its_mirror_image_the_same_answer()
 
 
 def test_the_average_of_the_weights_is_the_optimizers():
-    optimizer = model.optimizer(Settings(weight_average=0.99))
+    optimizer = build_optimizer(Hyperparameters(weight_average=0.99))
     assert (optimizer.use_ema, optimizer.ema_momentum) == (True, 0.99)
-    assert not model.optimizer(Settings()).use_ema
+    assert not build_optimizer(Hyperparameters()).use_ema

@@ -14,12 +14,12 @@ import pytest
 from tests.train.conftest import CLASSES, SHAPE, channel_bytes, job_folder
 from tests.train.trainer.test_job import start, weights, without_speed  # noqa: F401 - a fixture
 from train.errors import TrainingError
-from train.modeling import custom as own_model
+from train.modeling.custom import build_custom_model, find_model_file
 from train.runtime import environment
-from train.runtime.dataset_info import Pictures
+from train.runtime.dataset_info import ImageDatasetInfo
 
 pytestmark = pytest.mark.timeout(200)
-PICTURES = Pictures(SHAPE, CLASSES)
+PICTURES = ImageDatasetInfo(SHAPE, CLASSES)
 MODEL = """
 import keras
 from keras import layers
@@ -50,14 +50,14 @@ def sequential(first: str, *layers: str) -> str:
 
 
 def test_a_model_from_pictures_to_logits(tmp_path: Path) -> None:
-    model = own_model.build(written(tmp_path, MODEL), PICTURES)
+    model = build_custom_model(written(tmp_path, MODEL), PICTURES)
     assert model(np.zeros((2, *SHAPE), np.uint8)).shape == (2, len(CLASSES))
 
 
 def test_files_beside_it_can_be_imported(tmp_path: Path) -> None:
     written(tmp_path, "WIDTH = 5", "widths_of_this_test.py")
     text = MODEL.replace("import keras\n", "import keras\nfrom widths_of_this_test import WIDTH\n", 1)
-    model = own_model.build(written(tmp_path, text.replace("Conv2D(8", "Conv2D(WIDTH")), PICTURES)
+    model = build_custom_model(written(tmp_path, text.replace("Conv2D(8", "Conv2D(WIDTH")), PICTURES)
     assert model.layers[2].filters == 5
 
 
@@ -139,7 +139,7 @@ def test_files_beside_it_can_be_imported(tmp_path: Path) -> None:
 def test_what_can_not_be_trained_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(TrainingError) as raised:
-        own_model.build(path, PICTURES)
+        build_custom_model(path, PICTURES)
     said = str(raised.value)
     assert re.search(message, said), said
     assert "\n" not in said
@@ -150,14 +150,14 @@ def test_where_it_is_looked_for(tmp_path: Path) -> None:
     root = job_folder(tmp_path / "job", "File", {}, ["train", "code"])
     here = environment.read(root)
     with pytest.raises(TrainingError, match=r"there is no .*/input/data/code/model\.py\. Received: nothing\."):
-        own_model.find("model.py", here)
+        find_model_file("model.py", here)
     folder = root / "input/data/code"
     written(folder, "", "other.py")
     with pytest.raises(TrainingError, match=r"Received: other\.py\."):
-        own_model.find("model.py", here)
+        find_model_file("model.py", here)
     written(folder, MODEL)
-    assert own_model.find("model.py", here) == folder / "model.py"
-    assert own_model.find(str(folder / "other.py"), here) == folder / "other.py"
+    assert find_model_file("model.py", here) == folder / "model.py"
+    assert find_model_file(str(folder / "other.py"), here) == folder / "other.py"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_where_it_is_looked_for(tmp_path: Path) -> None:
 def test_the_channel_that_brings_it(tmp_path: Path, mode: str, channels: list[str], received: str) -> None:
     here = environment.read(job_folder(tmp_path / "job", mode, {}, channels))
     with pytest.raises(TrainingError, match=rf"channel code\. Received: {received}\. Add the channel in File mode"):
-        own_model.find("model.py", here)
+        find_model_file("model.py", here)
 
 
 def with_code(root: Path, text: str, **hyperparameters: str) -> Path:

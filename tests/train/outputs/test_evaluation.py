@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from train.outputs.evaluation import MOST_WRONG, evaluate
+from train.outputs.evaluation import MAX_MISTAKES, evaluate
 
 
 def batch(labels, probabilities):
@@ -30,7 +30,7 @@ def test_the_most_confident_mistakes_come_first_and_are_bounded():
     batches = [batch(labels[start : start + 50], probabilities[start : start + 50]) for start in range(0, 500, 50)]
     result = evaluate(batches, 4)
     wrong = labels != probabilities.argmax(axis=1)
-    expected = np.sort(probabilities.max(axis=1)[wrong])[::-1][:MOST_WRONG]
+    expected = np.sort(probabilities.max(axis=1)[wrong])[::-1][:MAX_MISTAKES]
     np.testing.assert_allclose([mistake.confidence for mistake in result.mistakes], expected, rtol=1e-6)
     assert all(mistake.label != mistake.predicted for mistake in result.mistakes)
 

@@ -9,18 +9,18 @@ import tensorflow as tf
 
 from tests.train.conftest import CLASSES, SHAPE, examples
 from train.errors import TrainingError
-from train.modeling import builtin as model
+from train.modeling.builtin import build_model
 from train.outputs import export
-from train.runtime.dataset_info import Pictures
-from train.runtime.hyperparameters import Settings
+from train.runtime.dataset_info import ImageDatasetInfo
+from train.runtime.hyperparameters import Hyperparameters
 
-PICTURES = Pictures(SHAPE, CLASSES)
+PICTURES = ImageDatasetInfo(SHAPE, CLASSES)
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    built = model.build(Settings(), PICTURES)
+    built = build_model(Hyperparameters(), PICTURES)
     export.export(built, PICTURES, folder)
     return built, folder
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tests.support.markup import Page
 from train.errors import TrainingError
-from train.outputs import html_report as report
 from train.outputs.evaluation import Evaluation, Mistake
+from train.outputs.html_report import write_report
 from train.outputs.metric_lines import EpochMetrics
 
 CLASSES = ("cat", "dog & <b>co</b>")
@@ -21,7 +21,7 @@ HISTORY = [asdict(EpochMetrics(epoch, epoch * 10, 1.0 / epoch, 0.5, 1.2 / epoch,
 
 @pytest.fixture
 def written(tmp_path):
-    report.write(tmp_path, HISTORY, EVALUATION, CLASSES, {"model": "tutorial"})
+    write_report(tmp_path, HISTORY, EVALUATION, CLASSES, {"model": "tutorial"})
     return tmp_path
 
 
@@ -50,11 +50,11 @@ def test_history_and_evaluation_can_be_read_by_machines(written):
 
 
 def test_one_epoch_and_no_mistake_are_a_page_too(tmp_path):
-    report.write(tmp_path, HISTORY[:1], Evaluation(np.diag([3, 0]), 0.0, []), CLASSES, {})
+    write_report(tmp_path, HISTORY[:1], Evaluation(np.diag([3, 0]), 0.0, []), CLASSES, {})
     assert "100.0% of 3" in (tmp_path / "report.html").read_text()
 
 
 def test_a_full_disk_is_one_line(small_disk):
     (small_disk / "filler").write_bytes(b"x" * (1 << 20))
     with pytest.raises(TrainingError, match=r"The report can't be written to .*: No space left on device"):
-        report.write(small_disk, HISTORY, EVALUATION, CLASSES, {})
+        write_report(small_disk, HISTORY, EVALUATION, CLASSES, {})

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.outputs import metric_lines as metrics
+from train.outputs.metric_lines import DEFINITIONS, EpochMetrics, print_metrics
 
 LAUNCH = Path(__file__).parents[3] / "launch"
 
 
 def read(line: str) -> dict[str, float]:
     """What the service reads from a line: the first group of each definition that is found."""
-    found = {definition["Name"]: re.search(definition["Regex"], line) for definition in metrics.DEFINITIONS}
+    found = {definition["Name"]: re.search(definition["Regex"], line) for definition in DEFINITIONS}
     return {name: float(match.group(1)) for name, match in found.items() if match}
 
 
@@ -22,7 +22,7 @@ values = st.one_of(st.sampled_from([1e-05, 12.5, 0.0, 1.0, 9.9e-07]), st.floats(
 
 @given(st.integers(1, 10**6), st.tuples(values, values, values, values, values))
 def test_the_definitions_read_what_the_line_says(epoch, given):
-    line = metrics.EpochMetrics(epoch, epoch * 391, *given).line()
+    line = EpochMetrics(epoch, epoch * 391, *given).line()
     assert line.startswith(f"epoch={epoch} step={epoch * 391} train:loss=")
     for name, value in zip(
         ("train:loss", "train:accuracy", "validation:loss", "validation:accuracy"), given, strict=False
@@ -37,7 +37,7 @@ def test_the_definitions_read_numbers_as_other_programs_print_them(text, value):
 
 
 def test_the_line_is_the_documented_one(capsys):
-    metrics.report(metrics.EpochMetrics(3, 1170, 0.912345, 0.68123, 0.95, 0.66, 1234.56))
+    print_metrics(EpochMetrics(3, 1170, 0.912345, 0.68123, 0.95, 0.66, 1234.56))
     assert capsys.readouterr().out == (
         "epoch=3 step=1170 train:loss=0.912345 train:accuracy=0.681230 validation:loss=0.950000 "
         "validation:accuracy=0.660000 images/s=1234.6\n"
@@ -49,8 +49,8 @@ def test_the_first_step_line_is_no_metric():
 
 
 def test_launch_carries_the_same_definitions():
-    assert json.loads((LAUNCH / "metric_definitions.json").read_text()) == metrics.DEFINITIONS
+    assert json.loads((LAUNCH / "metric_definitions.json").read_text()) == DEFINITIONS
     job = json.loads((LAUNCH / "training_job.json").read_text())
-    assert job["AlgorithmSpecification"]["MetricDefinitions"] == metrics.DEFINITIONS
+    assert job["AlgorithmSpecification"]["MetricDefinitions"] == DEFINITIONS
     tuning = json.loads((LAUNCH / "tuning_job.json").read_text())["TrainingJobDefinition"]
-    assert tuning["AlgorithmSpecification"]["MetricDefinitions"] == metrics.DEFINITIONS
+    assert tuning["AlgorithmSpecification"]["MetricDefinitions"] == DEFINITIONS

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from train.outputs.metric_lines import EpochMetrics
-from train.outputs.tensorboard import Events
+from train.outputs.tensorboard import EventWriter
 
 HYPERPARAMETERS = {"learning-rate": 0.01, "optimizer": "adam", "augment": True, "epochs": 3, "classes": "a," * 200}
 
@@ -22,7 +22,7 @@ def accumulated(folder):
 
 
 def test_every_metric_has_a_value_an_epoch(tmp_path):
-    events = Events(tmp_path, HYPERPARAMETERS)
+    events = EventWriter(tmp_path, HYPERPARAMETERS)
     for epoch in (1, 2):
         events.epoch(metrics(epoch))
         found = accumulated(tmp_path)  # on disk although the run goes on
@@ -39,7 +39,7 @@ def test_every_metric_has_a_value_an_epoch(tmp_path):
 def test_the_hparams_page_has_the_hyperparameters_and_how_it_ended(tmp_path, outcome):
     from tensorboard.plugins.hparams import api_pb2, metadata
 
-    events = Events(tmp_path, HYPERPARAMETERS)
+    events = EventWriter(tmp_path, HYPERPARAMETERS)
     events.epoch(metrics(1))
     if outcome:
         (events.end if outcome == "SUCCESS" else events.fail)()
@@ -58,8 +58,8 @@ def test_the_hparams_page_has_the_hyperparameters_and_how_it_ended(tmp_path, out
 
 
 def test_a_job_that_goes_on_adds_to_the_events(tmp_path):
-    Events(tmp_path, HYPERPARAMETERS).epoch(metrics(1))
-    events = Events(tmp_path, HYPERPARAMETERS)
+    EventWriter(tmp_path, HYPERPARAMETERS).epoch(metrics(1))
+    events = EventWriter(tmp_path, HYPERPARAMETERS)
     events.epoch(metrics(2))
     events.end()
     assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2

@@ -5,8 +5,8 @@ import pytest
 from tests.train.conftest import job_folder
 from train.errors import DataError
 from train.runtime import environment
-from train.runtime.dataset_info import Pictures, describe
-from train.runtime.hyperparameters import Settings
+from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info
+from train.runtime.hyperparameters import Hyperparameters
 
 
 def with_dataset(root, content: object | None):
@@ -22,13 +22,15 @@ def with_dataset(root, content: object | None):
 def test_the_dataset_channel_decides(tmp_path):
     content = {"image_shape": [64, 48, 1], "classes": ["x", "y"], "splits": {"train": {"examples": 7}}}
     here = with_dataset(tmp_path, content)
-    assert describe(here, Settings()) == Pictures((64, 48, 1), ("x", "y"), 7)
-    assert describe(here, Settings()).bytes == 64 * 48
+    assert read_dataset_info(here, Hyperparameters()) == ImageDatasetInfo((64, 48, 1), ("x", "y"), 7)
+    assert read_dataset_info(here, Hyperparameters()).bytes == 64 * 48
 
 
 def test_without_it_the_hyperparameters_do(tmp_path):
     here = environment.read(job_folder(tmp_path, "Pipe", {}))
-    assert describe(here, Settings(classes="a,b", image_shape="20,30,3")) == Pictures((20, 30, 3), ("a", "b"))
+    assert read_dataset_info(here, Hyperparameters(classes="a,b", image_shape="20,30,3")) == ImageDatasetInfo(
+        (20, 30, 3), ("a", "b")
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,4 +44,4 @@ def test_without_it_the_hyperparameters_do(tmp_path):
 )
 def test_a_useless_dataset_channel_is_an_error(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
-        describe(with_dataset(tmp_path, content), Settings())
+        read_dataset_info(with_dataset(tmp_path, content), Hyperparameters())

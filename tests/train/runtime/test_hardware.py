@@ -1,13 +1,12 @@
 import pytest
 
-from train.runtime import environment
-from train.runtime import hardware as system
+from train.runtime import environment, hardware
 
 
 def test_the_facts_are_this_machines(tmp_path):
-    facts = system.facts(environment.read(tmp_path))
+    facts = hardware.describe(environment.read(tmp_path))
     assert facts["host"] == "algo-1/1"
-    assert facts["cores"] == str(system.cores())
+    assert facts["cores"] == str(hardware.count_cores())
     assert 0.1 < float(facts["memory"].removesuffix("GiB")) < 100_000
     assert facts["tensorflow"].startswith("2.")
     assert all(" " not in value for value in facts.values())
@@ -26,8 +25,8 @@ def test_the_facts_are_this_machines(tmp_path):
     ],
 )
 def test_cores_are_those_of_the_control_group(tmp_path, monkeypatch, files, share):
-    monkeypatch.setattr(system.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert system.cores(tmp_path) == (share or 4)
+    assert hardware.count_cores(tmp_path) == (share or 4)

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.errors import TrainingError
-from train.runtime.hyperparameters import CIFAR10_CLASSES, Settings, describe, parse
+from train.runtime.hyperparameters import CIFAR10_CLASSES, Hyperparameters, describe, parse
 
 
 def test_nothing_given_means_the_defaults():
-    assert parse({}) == Settings()
+    assert parse({}) == Hyperparameters()
     assert parse({}).class_names == CIFAR10_CLASSES
     assert parse({}).shape == (32, 32, 3)
 
@@ -22,12 +22,12 @@ def test_every_type_is_read_from_a_string_with_or_without_json_quotes():
         "augment": '"true"', "mirror": "1",
         "seed": "7.0", "fifo-timeout": "2.5", "classes": "cat,dog", "image-shape": "64,48,1",
     }  # fmt: skip
-    settings = parse(given)
-    assert dataclasses.astuple(settings)[:6] == (3, 64, 1e-05, "sgd", "lab", 7)
-    assert (settings.augment, settings.mirror) == (True, True)
-    assert settings.fifo_timeout == 2.5
-    assert settings.class_names == ("cat", "dog")
-    assert settings.shape == (64, 48, 1)
+    hparams = parse(given)
+    assert dataclasses.astuple(hparams)[:6] == (3, 64, 1e-05, "sgd", "lab", 7)
+    assert (hparams.augment, hparams.mirror) == (True, True)
+    assert hparams.fifo_timeout == 2.5
+    assert hparams.class_names == ("cat", "dog")
+    assert hparams.shape == (64, 48, 1)
 
 
 def test_each_model_has_a_recipe_and_what_is_given_comes_first():
@@ -36,7 +36,7 @@ def test_each_model_has_a_recipe_and_what_is_given_comes_first():
     assert (tutorial.augment, tutorial.label_smoothing) == (False, 0.0)
     lab = parse({"model": '"lab"', "schedule": "one-cycle", "learning-rate": "0.01"})
     assert (lab.optimizer, lab.learning_rate, lab.schedule) == ("adam", 0.01, "one-cycle")
-    assert parse({"model": "fast"}) == Settings()
+    assert parse({"model": "fast"}) == Hyperparameters()
 
 
 def test_what_the_platform_adds_is_not_unknown():
@@ -44,7 +44,7 @@ def test_what_the_platform_adds_is_not_unknown():
         "sagemaker_program": '"x.py"', "sagemaker_submit_directory": '"s3://b/x"', "sagemaker_region": '"eu-west-1"',
         "_tuning_objective_metric": "validation:accuracy", "model_dir": '"s3://b/m"',
     }  # fmt: skip
-    assert parse(names) == Settings()
+    assert parse(names) == Hyperparameters()
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_a_wrong_value_says_what_was_received_and_expected(name, value, expected
 @given(st.integers(1, 10**9), st.floats(1e-12, 1e6))
 def test_numbers_survive_the_way_through_strings_and_json_quotes(epochs, rate):
     for quote in (str, lambda text: json.dumps(str(text))):
-        settings = parse({"epochs": quote(epochs), "learning-rate": quote(rate)})
-        assert (settings.epochs, settings.learning_rate) == (epochs, rate)
+        hparams = parse({"epochs": quote(epochs), "learning-rate": quote(rate)})
+        assert (hparams.epochs, hparams.learning_rate) == (epochs, rate)
 
 
 def test_patience_is_no_use_while_pictures_are_small():

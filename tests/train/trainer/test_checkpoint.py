@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from train.errors import TrainingError
-from train.trainer.checkpoint import Checkpoints, Progress, as_arrays, restore, same_order, variables_of
+from train.trainer.checkpoint import CheckpointManager, Progress, check_order, named_variables, restore, to_arrays
 
 
 def small_model(units: int = 3) -> tuple[keras.Model, keras.optimizers.Optimizer]:
@@ -23,25 +23,25 @@ def small_model(units: int = 3) -> tuple[keras.Model, keras.optimizers.Optimizer
 
 
 def test_everything_comes_back(tmp_path):
-    variables = variables_of(*small_model())
+    variables = named_variables(*small_model())
     for index, variable in enumerate(variables.values()):
         variable.assign(np.full(variable.shape, index + 1))
     progress = Progress(2, 5, 99, 1.5, 3, 8, 0.5, [{"epoch": 1, "loss": 0.25}], {"seed": 1})
-    saved = as_arrays(variables)
-    path = Checkpoints(tmp_path).save(progress, saved)
+    saved = to_arrays(variables)
+    path = CheckpointManager(tmp_path).save(progress, saved)
     assert path.name == "checkpoint-00002-0000005.npz"
 
-    found, read, arrays = Checkpoints(tmp_path).newest()
+    found, read, arrays = CheckpointManager(tmp_path).newest()
     assert (found, read) == (path, progress)
-    others = variables_of(*small_model())
+    others = named_variables(*small_model())
     restore(others, arrays, path)
     assert others.keys() == variables.keys()
-    for name, array in as_arrays(others).items():
+    for name, array in to_arrays(others).items():
         np.testing.assert_array_equal(array, saved[name])
 
 
 def test_random_state_statistics_and_momenta_are_part_of_it():
-    names = " ".join(variables_of(*small_model()))
+    names = " ".join(named_variables(*small_model()))
     for part in (
         "model/dense/kernel",
         "moving_mean",
@@ -53,7 +53,7 @@ def test_random_state_statistics_and_momenta_are_part_of_it():
 
 
 def test_the_newest_two_are_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = CheckpointManager(tmp_path)
     for epoch, step in ((0, 7), (1, 0), (1, 12), (2, 0)):
         checkpoints.save(Progress(epoch, step), {})
     assert [path.name for path in sorted(tmp_path.iterdir())] == [
@@ -62,13 +62,13 @@ def test_the_newest_two_are_kept(tmp_path):
 
 
 def test_no_folder_and_an_empty_folder_mean_a_new_start(tmp_path):
-    assert Checkpoints(tmp_path / "none").newest() is None
-    assert Checkpoints(tmp_path).newest() is None
+    assert CheckpointManager(tmp_path / "none").newest() is None
+    assert CheckpointManager(tmp_path).newest() is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = CheckpointManager(tmp_path)
     checkpoints.save(Progress(1), {"x": np.arange(1000.0)})
     path = checkpoints.save(Progress(2), {"x": np.arange(1000.0)})
     content = bytearray(path.read_bytes())
@@ -81,30 +81,30 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
 def test_nothing_but_damaged_ones_is_an_error_not_a_new_start(tmp_path):
     (tmp_path / "checkpoint-00001-0000000.npz").write_bytes(b"PK not a zip")
     with pytest.raises(TrainingError, match=r"No checkpoint can be read\. Received: checkpoint-00001-0000000\.npz"):
-        Checkpoints(tmp_path).newest()
+        CheckpointManager(tmp_path).newest()
 
 
 def test_another_model_is_refused_by_name(tmp_path):
-    arrays = as_arrays(variables_of(*small_model(3)))
+    arrays = to_arrays(named_variables(*small_model(3)))
     with pytest.raises(TrainingError, match=r"Received: model/dense/bias \(3,\)\. Expected: \(5,\)"):
-        restore(variables_of(*small_model(5)), arrays, tmp_path)
-    variables = variables_of(*small_model(3))
-    before = as_arrays(variables)
+        restore(named_variables(*small_model(5)), arrays, tmp_path)
+    variables = named_variables(*small_model(3))
+    before = to_arrays(variables)
     arrays["model/extra"] = np.zeros(2)
     with pytest.raises(TrainingError, match=r"Received: model/extra \(2,\)\. Expected: nothing of that name"):
         restore(variables, arrays, tmp_path)
-    for name, array in as_arrays(variables).items():
+    for name, array in to_arrays(variables).items():
         np.testing.assert_array_equal(array, before[name])
 
 
 def test_an_epoch_goes_on_only_in_its_own_order(tmp_path):
-    same_order({"seed": 1, "batch-size": 64}, {"seed": 1, "batch-size": 64}, tmp_path)
+    check_order({"seed": 1, "batch-size": 64}, {"seed": 1, "batch-size": 64}, tmp_path)
     with pytest.raises(TrainingError, match=r"another batch-size\. Received: 32\. Expected: 64"):
-        same_order({"seed": 1, "batch-size": 64}, {"seed": 1, "batch-size": 32}, tmp_path)
+        check_order({"seed": 1, "batch-size": 64}, {"seed": 1, "batch-size": 32}, tmp_path)
 
 
 def test_a_full_disk_leaves_the_one_before(small_disk):
-    checkpoints = Checkpoints(small_disk)
+    checkpoints = CheckpointManager(small_disk)
     first = checkpoints.save(Progress(1), {"x": np.zeros(50_000)})
     with pytest.raises(TrainingError, match=r"can't be written to .*00002.*: No space left on device"):
         checkpoints.save(Progress(2), {"x": np.zeros(200_000)})
@@ -115,8 +115,8 @@ def test_a_full_disk_leaves_the_one_before(small_disk):
 WRITER = """
     import sys, numpy as np
     from pathlib import Path
-    from train.checkpoint import Checkpoints, Progress
-    checkpoints = Checkpoints(Path(sys.argv[1]))
+    from train.trainer.checkpoint import CheckpointManager, Progress
+    checkpoints = CheckpointManager(Path(sys.argv[1]))
     for epoch in range(1, 10_000):
         checkpoints.save(Progress(epoch), {"x": np.full(400_000, epoch)})
         print(epoch, flush=True)
@@ -136,6 +136,6 @@ def test_killed_at_any_moment_a_whole_one_is_left(tmp_path):
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         writer.stdout.close()
-        _, progress, arrays = Checkpoints(tmp_path).newest()
+        _, progress, arrays = CheckpointManager(tmp_path).newest()
         assert progress.epoch >= done
         assert (arrays["x"] == progress.epoch).all()

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tests.train.conftest import channel_bytes, job_folder, write_shard
-from train.trainer.checkpoint import Checkpoints
+from train.trainer.checkpoint import CheckpointManager
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.timeout(180)
@@ -86,7 +86,7 @@ def start() -> Iterator[type[Job]]:
 
 
 def weights(root: Path) -> dict[str, np.ndarray]:
-    return Checkpoints(root / "checkpoints").newest()[2]
+    return CheckpointManager(root / "checkpoints").newest()[2]
 
 
 def without_speed(history: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -295,7 +295,7 @@ def test_failures_before_tensorflow_is_needed(tmp_path, start):
 
 def test_a_bug_leaves_its_traceback(tmp_path, start):
     (tmp_path / "buggy.py").write_text(
-        "from train import container\ndef main():\n    container.run_job = lambda *_: 1 / 0\n    container.main()\n"
+        "from train import entrypoint\ndef main():\n    entrypoint.run_job = lambda *_: 1 / 0\n    entrypoint.main()\n"
     )
     root = job_folder(tmp_path / "job", "Pipe", {})
     job = start(root, SAGEMAKER_TRAINING_MODULE="buggy:main", PYTHONPATH=f"{ROOT}:{tmp_path}")
@@ -307,9 +307,9 @@ def test_a_bug_leaves_its_traceback(tmp_path, start):
 SCRIPT = """
     import argparse, os, signal, sys, time
     from pathlib import Path
-    from train.environment import read
-    from train.fifo import source
-    from train.records import tfrecords
+    from train.runtime.environment import read
+    from train.records.channels import source
+    from train.records.tfrecord import tfrecords
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--greeting")

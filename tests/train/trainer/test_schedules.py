@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from train.runtime.hyperparameters import Settings
+from train.runtime.hyperparameters import Hyperparameters
 from train.trainer.checkpoint import Progress
 from train.trainer.schedules import FULL_SIZE, SIDE_STEP, SMALLEST, WARM_UP, growing, one_cycle, schedule, sizes
 
@@ -16,18 +16,18 @@ def all_steps(epochs: int, steps: int) -> list[Progress]:
     ]
 
 
-def rates(settings: Settings, examples: int, steps: int) -> list[float]:
-    return [schedule(settings, examples)(progress) for progress in all_steps(settings.epochs, steps)]
+def rates(hparams: Hyperparameters, examples: int, steps: int) -> list[float]:
+    return [schedule(hparams, examples)(progress) for progress in all_steps(hparams.epochs, steps)]
 
 
 def test_a_constant_rate_is_the_same_at_every_step():
-    assert set(rates(Settings(schedule="constant", learning_rate=0.3), 1000, 5)) == {0.3}
+    assert set(rates(Hyperparameters(schedule="constant", learning_rate=0.3), 1000, 5)) == {0.3}
 
 
 @given(st.integers(1, 6), st.integers(2, 60))
 def test_one_cycle_goes_up_and_then_down_to_nearly_nothing(epochs, steps):
-    settings = Settings(epochs=epochs, batch_size=10, learning_rate=0.5)
-    found = rates(settings, 10 * steps, steps)
+    hparams = Hyperparameters(epochs=epochs, batch_size=10, learning_rate=0.5)
+    found = rates(hparams, 10 * steps, steps)
     top = found.index(max(found))
     assert found[:top] == sorted(found[:top])
     assert found[top:] == sorted(found[top:], reverse=True)
@@ -38,8 +38,8 @@ def test_one_cycle_goes_up_and_then_down_to_nearly_nothing(epochs, steps):
 
 
 def test_an_epoch_of_another_size_than_expected_is_only_the_firsts_concern():
-    settings = Settings(epochs=4, batch_size=10)
-    as_expected, longer = rates(settings, 100, 10), rates(settings, 50, 10)
+    hparams = Hyperparameters(epochs=4, batch_size=10)
+    as_expected, longer = rates(hparams, 100, 10), rates(hparams, 50, 10)
     assert as_expected[10:] == longer[10:]
     assert as_expected[:10] != longer[:10]
     assert min(longer) > 0
@@ -52,8 +52,8 @@ def test_the_ends_and_the_top():
 @example(1, 5, 0.27916684145032034, (1, 17))  # a scale of nearly 1 is not 1
 @given(st.integers(1, 5), st.integers(5, 40), st.floats(0.1, 0.99), st.tuples(st.integers(1, 70), st.integers(1, 70)))
 def test_pictures_grow_to_their_own_size_and_keep_it(epochs, steps, initial, shape):
-    settings = Settings(epochs=epochs, batch_size=10, initial_scale=initial)
-    found = [sizes(settings, 10 * steps, (*shape, 3))(progress) for progress in all_steps(epochs, steps)]
+    hparams = Hyperparameters(epochs=epochs, batch_size=10, initial_scale=initial)
+    found = [sizes(hparams, 10 * steps, (*shape, 3))(progress) for progress in all_steps(epochs, steps)]
     full = found[-(int((1 - FULL_SIZE) * len(found)) or 1) :]
     assert set(full) == {shape}
     for axis, own in enumerate(shape):
@@ -63,12 +63,12 @@ def test_pictures_grow_to_their_own_size_and_keep_it(epochs, steps, initial, sha
 
 
 def test_the_sizes_of_pictures_of_32_pixels():
-    settings = Settings(epochs=10, batch_size=10, initial_scale=0.625)
-    size = sizes(settings, 100, (32, 48, 3))
+    hparams = Hyperparameters(epochs=10, batch_size=10, initial_scale=0.625)
+    size = sizes(hparams, 100, (32, 48, 3))
     found = [size(progress) for progress in all_steps(10, 10)]
     assert sorted(set(found)) == [(20, 28), (24, 36), (28, 40), (32, 48)]
     assert [found.count(one) for one in sorted(set(found))] == [52, 21, 17, 10]
-    assert sizes(Settings(), 100, (32, 32, 3)) is None
+    assert sizes(Hyperparameters(), 100, (32, 32, 3)) is None
 
 
 def test_the_ends_of_growing():

@@ -4,22 +4,22 @@ import tensorflow as tf
 
 from tests.train.conftest import CLASSES, SHAPE, examples
 from train.errors import StopRequested, TrainingError
-from train.modeling import builtin as model
-from train.modeling.augmentation import changes
-from train.runtime.dataset_info import Pictures
-from train.runtime.hyperparameters import RECIPES, Settings
-from train.trainer.checkpoint import Progress, as_arrays, restore, variables_of
+from train.modeling.augmentation import make_augmentation
+from train.modeling.builtin import build_model, build_optimizer, flip_tta
+from train.runtime.dataset_info import ImageDatasetInfo
+from train.runtime.hyperparameters import RECIPES, Hyperparameters
+from train.trainer.checkpoint import Progress, named_variables, restore, to_arrays
 from train.trainer.schedules import schedule
 from train.trainer.trainer import Loop
 
-PICTURES = Pictures(SHAPE, CLASSES)
+PICTURES = ImageDatasetInfo(SHAPE, CLASSES)
 
 
 def make(**given) -> Loop:
-    chosen = Settings(**{"model": "tutorial", **RECIPES[given.get("model", "tutorial")], **given})
+    chosen = Hyperparameters(**{"model": "tutorial", **RECIPES[given.get("model", "tutorial")], **given})
     tf.keras.utils.set_random_seed(chosen.seed)
     return Loop(
-        model.build(chosen, PICTURES), model.optimizer(chosen), change=changes(chosen), seed=chosen.seed,
+        build_model(chosen, PICTURES), build_optimizer(chosen), change=make_augmentation(chosen), seed=chosen.seed,
         smoothing=chosen.label_smoothing, rate=schedule(chosen, 96),
     )  # fmt: skip
 
@@ -112,12 +112,12 @@ def test_a_stop_ends_between_two_steps_and_can_be_resumed_exactly(recipe):
 
     second = make(**recipe, seed=5)
     second._seed = 0
-    saved = as_arrays(variables_of(first.model, first.optimizer))
-    restore(variables_of(second.model, second.optimizer), saved, "x")
+    saved = to_arrays(named_variables(first.model, first.optimizer))
+    restore(named_variables(second.model, second.optimizer), saved, "x")
     second.train_epoch(batches()[2:], partial)
     assert (partial.loss_sum, partial.correct, partial.seen) == (progress.loss_sum, progress.correct, progress.seen)
-    ours = as_arrays(variables_of(second.model, second.optimizer))
-    for name, array in as_arrays(variables_of(whole.model, whole.optimizer)).items():
+    ours = to_arrays(named_variables(second.model, second.optimizer))
+    for name, array in to_arrays(named_variables(whole.model, whole.optimizer)).items():
         np.testing.assert_array_equal(ours[name], array, err_msg=name)
 
 
@@ -174,7 +174,7 @@ def test_smoothed_labels_change_the_training_but_not_what_is_reported():
 
 def test_what_is_evaluated_may_be_another_model():
     loop = make()
-    loop._asked = model.mirrored(loop.model)
+    loop._asked = flip_tta(loop.model)
     images, labels = examples(40, 3)
     straight = loop.evaluate([(tf.constant(images), tf.constant(labels, tf.int64))])
     turned = loop.evaluate([(tf.constant(images[:, :, ::-1]), tf.constant(labels, tf.int64))])
@@ -190,14 +190,14 @@ def sized(**given) -> Loop:
 
 def test_steps_at_two_sizes_train_the_same_weights():
     loop, whole, progress = sized(learning_rate=0.01), make(model="fast", learning_rate=0.01), Progress()
-    before = as_arrays(variables_of(loop.model, loop.optimizer))
+    before = to_arrays(named_variables(loop.model, loop.optimizer))
     loop.train_epoch(batches()[:1], progress)
-    small = as_arrays(variables_of(loop.model, loop.optimizer))
+    small = to_arrays(named_variables(loop.model, loop.optimizer))
     assert all((small[name] != before[name]).any() for name in small if "kernel" in name or "moving" in name)
     loop.train_epoch(batches() * 20, progress)
     whole.train_epoch(batches() * 20, Progress())
     assert loop.evaluate(batches(60, seed=9))[1] > 0.6
-    assert set(small) == set(as_arrays(variables_of(whole.model, whole.optimizer)))  # checkpoints fit both
+    assert set(small) == set(to_arrays(named_variables(whole.model, whole.optimizer)))  # checkpoints fit both
 
 
 def test_the_weights_are_equal_where_it_goes_on_from_a_checkpoint_between_sizes():
@@ -206,9 +206,11 @@ def test_the_weights_are_equal_where_it_goes_on_from_a_checkpoint_between_sizes(
     straight.train_epoch(data, Progress())
     progress = Progress()
     first.train_epoch(data[:2], progress)
-    restore(variables_of(second.model, second.optimizer), as_arrays(variables_of(first.model, first.optimizer)), None)
+    restore(
+        named_variables(second.model, second.optimizer), to_arrays(named_variables(first.model, first.optimizer)), None
+    )
     second.train_epoch(data[2:], progress)
-    ours, theirs = (as_arrays(variables_of(loop.model, loop.optimizer)) for loop in (straight, second))
+    ours, theirs = (to_arrays(named_variables(loop.model, loop.optimizer)) for loop in (straight, second))
     for name, array in ours.items():
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
