@@ -14,7 +14,8 @@ from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.job_store import Tag, change_tags, load, parse, remove
 from local_test.training.metrics import Metric
 from local_test.tuning.html_report import NAME, write_page
-from local_test.tuning.job import TuningJob, counters
+from local_test.tuning.job import TuningJob
+from local_test.tuning.state import count_statuses
 from local_test.tuning.warm_start import TuningRecord
 from local_test.util.arns import format_arn
 from local_test.util.atomic_files import write_json
@@ -51,7 +52,7 @@ class TuningJobManager:
                 FailureReason=LEFT,
                 HyperParameterTuningEndTime=now,
                 LastModifiedTime=now,
-                **counters(children),
+                **count_statuses(children),
             )
             self._save(description, children)
             self._report(description, children)

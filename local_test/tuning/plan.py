@@ -74,7 +74,11 @@ class TuningPlan:
     max_seconds: float | None
     target: float | None
     patience: int | None
-    earlier: Sequence[tuple[float, dict[str, Any]]] = ()  # (loss, summary) of parents that were told the same data
+    earlier: Sequence[tuple[float, dict[str, Any]]] = ()  # (loss, summary) of parents with the same data
+
+    def prunes_by(self, metric: str) -> bool:
+        """Whether a pruner looks at the metric."""
+        return any(item.pruner and item.objective == metric for item in self.definitions)
 
 
 def _no_parents(_: str) -> TuningRecord:

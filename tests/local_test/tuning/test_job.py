@@ -1,6 +1,7 @@
 """Tuning jobs over a backend that does nothing: what is counted, what ends them, what is refused."""
 
 import math
+import queue
 import random
 import threading
 from collections.abc import Callable
@@ -275,22 +276,22 @@ class Trained(FakeBackend):
             self.epochs[name] += 1
 
 
+class SteppingQueue(queue.SimpleQueue[Any]):
+    """Steps the backend whenever the tuning job waits for an event."""
+
+    def __init__(self, backend: Trained) -> None:
+        self._backend = backend
+
+    def get(self, *, timeout: float | None) -> Any:  # type: ignore[override]  # noqa: ARG002 - a queue's
+        while self.empty():
+            self._backend.step()
+        return super().get()
+
+
 def stepped(backend: Trained, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
     """To the end; the tuning job has seen all of an epoch before the next begins: no thread, no clock."""
-    job = TuningJob(request, ARN, backend, "us-east-1", lambda: NOW, **options)
+    job = TuningJob(request, ARN, backend, "us-east-1", lambda: NOW, events=SteppingQueue(backend), **options)
     backend.job, backend.ended = job, job.on_job_end
-    events = job._events
-
-    class Stepping:
-        def put(self, event: Any) -> None:
-            events.put(event)
-
-        def get(self, timeout: float | None) -> Any:  # noqa: ARG002 - a queue's
-            while events.empty():
-                backend.step()
-            return events.get()
-
-    job._events = Stepping()  # type: ignore[assignment]
     return job.run(), job
 
 
