@@ -8,14 +8,14 @@ from local_test.api.pagination import page
 from local_test.experiments.entities import Experiments
 from local_test.experiments.search_filter import Entity, matches, sort_key
 from local_test.request.validation import service_model
-from local_test.training.job_queue import Jobs
+from local_test.training.job_queue import JobQueue
 from local_test.tuning.job_manager import TuningJobManager
 
 
 class SearchApi:
     """Each kind: the member that has it in a result, the shape of it, and where they all are."""
 
-    def __init__(self, jobs: Jobs, tunings: TuningJobManager, experiments: Experiments) -> None:
+    def __init__(self, jobs: JobQueue, tunings: TuningJobManager, experiments: Experiments) -> None:
         self._experiments = experiments
         self._kinds: Mapping[str, tuple[str, str, Callable[[], Iterator[Entity]]]] = {
             "TrainingJob": ("TrainingJob", "TrainingJob", lambda: _tagged(jobs, jobs.all(), "TrainingJobName")),
@@ -63,6 +63,6 @@ def _simple(component: Entity) -> Entity:
     return {**{name: component[name] for name in members}, **source}
 
 
-def _tagged(kept: Jobs | TuningJobManager, jobs: list[dict[str, Any]], name: str) -> Iterator[Entity]:
+def _tagged(kept: JobQueue | TuningJobManager, jobs: list[dict[str, Any]], name: str) -> Iterator[Entity]:
     for job in jobs:
         yield {**job, "Tags": kept.change_tags(job[name], list)}

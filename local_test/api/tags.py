@@ -7,7 +7,7 @@ from local_test.api.dispatch import NotOurs, Operation
 from local_test.api.pagination import page
 from local_test.errors import BadRequest
 from local_test.experiments.entities import Experiments
-from local_test.training.job_queue import Jobs
+from local_test.training.job_queue import JobQueue
 from local_test.training.job_store import Tag
 from local_test.tuning.job_manager import TuningJobManager
 
@@ -18,7 +18,7 @@ _PAGE = 50
 class TagsApi:
     """Tags of training and tuning jobs, experiments, trials and their components."""
 
-    def __init__(self, jobs: Jobs, tunings: TuningJobManager, experiments: Experiments) -> None:
+    def __init__(self, jobs: JobQueue, tunings: TuningJobManager, experiments: Experiments) -> None:
         self._kinds = {
             "training-job": jobs.change_tags,
             "hyper-parameter-tuning-job": tunings.change_tags,

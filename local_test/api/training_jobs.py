@@ -6,7 +6,7 @@ from typing import Any
 from local_test.api.dispatch import INTERRUPT, Operation
 from local_test.api.pagination import filter_items, page, sort_key
 from local_test.errors import BadRequest
-from local_test.training.job_queue import Jobs
+from local_test.training.job_queue import JobQueue
 
 _SUMMARY = (
     "TrainingJobName",
@@ -22,7 +22,7 @@ _SUMMARY = (
 class TrainingJobsApi:
     """The operations over one set of jobs."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: JobQueue) -> None:
         self._jobs = jobs
 
     def operations(self) -> dict[str, Operation]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from local_test.cli.options import Commands, say
 from local_test.data.channels import Channel
-from local_test.data.fifo_feeder import Fed, Feeder
-from local_test.data.object_store import Storage
+from local_test.data.fifo_feeder import Feeder, FeedProgress
+from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest, LocalTestError
 from local_test.util.atomic_files import file_uri
 
@@ -25,7 +25,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Serves FIFOs until Ctrl-C or the last epoch."""
-    with closing(Storage()) as storage:
+    with closing(ObjectStore()) as storage:
         uri = args.path if "://" in args.path else file_uri(Path(args.path))
         channel = Channel(args.prefix.name, "Pipe", uri, tuple(storage.objects(uri)))
         if not channel.objects:
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
         raise LocalTestError(str(errors[0]))
 
 
-def _say_fed(fed: Fed) -> None:
+def _say_fed(fed: FeedProgress) -> None:
     if fed.end:
         early = ", closed early" if fed.end == "early" else ""
         say(f"{fed.channel}_{fed.n}: {fed.bytes} bytes fed{early}")

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from local_test.data.channels import Channel
-from local_test.data.fifo_feeder import Fed
+from local_test.data.fifo_feeder import FeedProgress
 from local_test.training.observer import Observer
 
 
@@ -42,7 +42,7 @@ class Display(Observer):
     def on_note(self, text: str) -> None:
         self.say(f"local_test: {text}")
 
-    def on_fed(self, fed: Fed) -> None:
+    def on_feed(self, fed: FeedProgress) -> None:
         if self._channel and fed.channel == self._channel.name:
             with self._lock:
                 self._follow(fed, self._channel)
@@ -57,7 +57,7 @@ class Display(Observer):
                 self._bar.close()
             self._bar = self._channel = None
 
-    def _follow(self, fed: Fed, channel: Channel) -> None:
+    def _follow(self, fed: FeedProgress, channel: Channel) -> None:
         if self._bar is None or fed.n != self._n:
             self._start_bar(fed.n, channel)
         assert self._bar is not None

@@ -17,7 +17,7 @@ from local_test.cli.options import (
 )
 from local_test.cli.progress import Display
 from local_test.cli.signals import stop_on_signals
-from local_test.data.object_store import storage_of
+from local_test.data.object_store import open_object_store
 from local_test.errors import BadRequest
 from local_test.request.builder import DEFAULT_JOB, Options, build, pairs, read_job
 from local_test.runners.select import CHECKOUT
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> str:
     display = Display(sys.stdout, sys.stderr)
     with ExitStack() as stack:
         environ = read_environment(args)
-        storage = stack.enter_context(closing(storage_of(environ)))
+        storage = stack.enter_context(closing(open_object_store(environ)))
         stack.callback(display.close)
         request = _build_request(args)
         runner = stack.enter_context(open_runner(args, display.on_note))

@@ -23,7 +23,7 @@ from local_test.cli.options import (
     say,
 )
 from local_test.cli.signals import stop_on_signals
-from local_test.data.object_store import storage_of
+from local_test.data.object_store import open_object_store
 from local_test.errors import LocalTestError
 from local_test.request.builder import Options, build, read_job, timed_name
 from local_test.runners.base import Runner
@@ -127,7 +127,7 @@ class OfflineTuner:
         self._say, self._table = table.say if table else say, table
         self._values: dict[tuple[str, str], tuple[int, float]] = {}  # (job, metric) → how many, the last
         with ExitStack() as stack:
-            context = JobContext(stack.enter_context(closing(storage_of(environ))), environ)
+            context = JobContext(stack.enter_context(closing(open_object_store(environ))), environ)
             self.platform = stack.enter_context(closing(Platform(root, runner, slots, lambda *_: context)))
             self._jobs, self._tuning_jobs = self.platform.jobs, self.platform.tuning_jobs
             self._request = fill(request, image, self.platform.store.jobs, now())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from local_test.data.manifests import Line, manifest_lines, manifest_objects
-from local_test.data.object_store import CHUNK_BYTES, Storage, StoredObject
+from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject
 from local_test.data.recordio import record, wrapped
 from local_test.errors import BadRequest, DataError
 
@@ -23,7 +23,7 @@ class Channel:
     """One entry of InputDataConfig with the service's defaults filled in and its objects found.
 
     `objects` are those of all hosts. An augmented manifest has `lines` instead: each a mapping of its attributes.
-    `share` is (index, number of hosts) where each host gets a part.
+    `shard` is (index, number of hosts) where each host gets a part.
     """
 
     name: str
@@ -38,21 +38,21 @@ class Channel:
     data_type: str = "S3Prefix"
     attributes: tuple[str, ...] = ()
     lines: tuple[Line, ...] = ()
-    share: tuple[int, int] = (0, 1)
+    shard: tuple[int, int] = (0, 1)
 
     @property
     def size(self) -> int:
         """Bytes of an epoch as they are stored."""
-        return sum(item.size for item in self.here)
+        return sum(item.size for item in self.local_objects)
 
     @property
-    def here(self) -> Sequence[StoredObject]:
+    def local_objects(self) -> Sequence[StoredObject]:
         """The objects of this host, in the order of keys."""
-        return self.objects[self.share[0] :: self.share[1]]
+        return self.objects[self.shard[0] :: self.shard[1]]
 
-    def of_host(self, index: int, count: int) -> "Channel":
+    def for_host(self, index: int, count: int) -> "Channel":
         """As that host of `count` sees it: ShardedByS3Key deals the objects out, about 1/count to each."""
-        return replace(self, share=(index, count)) if self.distribution == "ShardedByS3Key" else self
+        return replace(self, shard=(index, count)) if self.distribution == "ShardedByS3Key" else self
 
     def order(self, epoch: int) -> list[StoredObject]:
         """The objects as epoch n (from 0) takes them."""
@@ -64,9 +64,9 @@ class Channel:
         items = list(items)
         if self.shuffle_seed is not None:
             random.Random(f"{self.shuffle_seed}-{epoch}").shuffle(items)  # noqa: S311 - an order, not a secret
-        return items[self.share[0] :: self.share[1]]
+        return items[self.shard[0] :: self.shard[1]]
 
-    def contents(self, epoch: int, storage: Storage) -> Iterator[Content]:
+    def contents(self, epoch: int, storage: ObjectStore) -> Iterator[Content]:
         """What a FIFO gives for epoch n: each object's content, to be concatenated without boundaries."""
         for line in self._order(self.lines, epoch):
             for attribute in self.attributes:
@@ -74,7 +74,7 @@ class Channel:
         for item in self.order(epoch):
             yield self._content(item, storage)
 
-    def _content(self, item: StoredObject, storage: Storage) -> Content:
+    def _content(self, item: StoredObject, storage: ObjectStore) -> Content:
         if self.compression == "Gzip":
             chunks = _gunzip(storage.chunks(item), item.uri)
             # its length stands before a record, and is not known before all of it is there
@@ -84,7 +84,7 @@ class Channel:
         return item.path or storage.chunks(item)
 
 
-def find_channels(request: Mapping[str, Any], storage: Storage) -> list[Channel]:
+def find_channels(request: Mapping[str, Any], storage: ObjectStore) -> list[Channel]:
     """The channels of a valid request; BadRequest for one without objects, a name given twice, a mode that can't be."""
     given = request.get("InputDataConfig", [])
     names = [channel["ChannelName"] for channel in given]
@@ -95,7 +95,7 @@ def find_channels(request: Mapping[str, Any], storage: Storage) -> list[Channel]
     return [_channel(channel, mode, request.get("RoleArn", ""), storage) for channel in given]
 
 
-def _channel(given: Mapping[str, Any], job_mode: str, role: str, storage: Storage) -> Channel:
+def _channel(given: Mapping[str, Any], job_mode: str, role: str, storage: ObjectStore) -> Channel:
     source, name = given["DataSource"].get("S3DataSource"), given["ChannelName"]
     if source is None:
         raise BadRequest(f"Channel {name} has no S3DataSource. Received: {dict(given['DataSource'])}")
@@ -143,7 +143,7 @@ def _check_modes(channel: Channel) -> None:
             raise BadRequest(f"Channel {channel.name}: S3DataType AugmentedManifestFile needs AttributeNames")
 
 
-def _objects(uri: str, role: str, storage: Storage) -> Sequence[StoredObject]:
+def _objects(uri: str, role: str, storage: ObjectStore) -> Sequence[StoredObject]:
     try:
         objects = storage.objects(uri)
         reason = ""

@@ -31,7 +31,7 @@ _NO_SPLICE = (errno.EINVAL, errno.ENOSYS)  # file systems that can't splice say 
 
 
 @dataclass(frozen=True)
-class Fed:
+class FeedProgress:
     """How far FIFO n of a channel is: `bytes` written so far. `end` is "all" or "early" once the epoch is over."""
 
     channel: str
@@ -44,7 +44,7 @@ class Feeder:
     """The writer of one channel, a thread of its own between `start` and `stop`.
 
     `contents(n)` yields what FIFO n gives: paths, which the kernel moves into the pipe without copying, or iterators
-    of bytes. `on_fed` and `on_error` are called in the feeder's thread. After an error the FIFO stays open until
+    of bytes. `on_feed` and `on_error` are called in the feeder's thread. After an error the FIFO stays open until
     `stop`, so that a reader never takes half an epoch for a whole one.
     """
 
@@ -52,12 +52,12 @@ class Feeder:
         self,
         prefix: Path,
         contents: Callable[[int], Iterable[Content]],
-        on_fed: Callable[[Fed], None] = lambda _: None,
+        on_feed: Callable[[FeedProgress], None] = lambda _: None,
         on_error: Callable[[Exception], None] = lambda _: None,
         epochs: int | None = None,
     ) -> None:
         self._prefix, self._contents, self._epochs = prefix, contents, epochs
-        self._on_fed, self._on_error = on_fed, on_error
+        self._on_feed, self._on_error = on_feed, on_error
         self._stopping = threading.Event()
         self._n, self._wake_read, self._wake_write = 0, -1, -1
         self._thread = threading.Thread(target=self._serve, name=f"feeder-{prefix.name}", daemon=True)
@@ -131,32 +131,32 @@ class Feeder:
     def _serve_one(self, n: int) -> None:
         fd = os.open(self.path(n), os.O_WRONLY)  # until a reader comes
         try:
-            sink = _Sink(fd, self._wake_read, self._stopping, lambda total: self._tell(n, total))
+            writer = FifoWriter(fd, self._wake_read, self._stopping, lambda total: self._tell(n, total))
             try:
-                end = self._feed(sink, n)
+                end = self._feed(writer, n)
             except Cancelled:
                 raise
             except Exception as error:  # handed over: nobody sees a thread's traceback
                 self._on_error(error)
-                sink.wait_for_stop()
-            self._tell(n, sink.total, end)
+                writer.wait_for_stop()
+            self._tell(n, writer.total, end)
         finally:
             os.close(fd)
         self.path(n).unlink(missing_ok=True)
 
-    def _feed(self, sink: "_Sink", n: int) -> str:
+    def _feed(self, writer: "FifoWriter", n: int) -> str:
         if n + 1 != self._epochs:
             self._make(n + 1)
         self._tell(n, 0)
         try:
             for content in self._contents(n):
-                sink.take(content)
+                writer.take(content)
         except BrokenPipeError:
             return "early"  # the reader has what it wants: not a failure
         return "all"
 
     def _tell(self, n: int, total: int, end: str | None = None) -> None:
-        self._on_fed(Fed(self._prefix.name, n, total, end))
+        self._on_feed(FeedProgress(self._prefix.name, n, total, end))
 
     def _make(self, n: int) -> None:
         """FIFO n; one that a killed feeder has left is used, since a reader may wait there already."""
@@ -169,7 +169,7 @@ class Feeder:
         path.chmod(_FIFO_MODE)  # mkfifo's own mode is subject to the umask
 
 
-class _Sink:
+class FifoWriter:
     """The writing end of one opened FIFO. Every wait also ends when `wake` becomes readable: Cancelled."""
 
     def __init__(self, fd: int, wake: int, stopping: threading.Event, report: Callable[[int], None]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from local_test.data.object_store import Storage, StoredObject, join_uri, object_name
+from local_test.data.object_store import ObjectStore, StoredObject, join_uri, object_name
 from local_test.errors import BadRequest, DataError
 
 _REF = "-ref"  # an attribute that names an object
@@ -18,7 +18,7 @@ class Line:
     values: dict[str, Any]
     where: str
 
-    def content(self, attribute: str, storage: Storage) -> bytes:
+    def content(self, attribute: str, storage: ObjectStore) -> bytes:
         """The bytes of an attribute: a text as it is, any other value as JSON, for `-ref` the object that it names."""
         value = self.values[attribute]
         if attribute.endswith(_REF):
@@ -26,7 +26,7 @@ class Line:
         return (value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))).encode()
 
 
-def manifest_objects(uri: str, storage: Storage) -> Iterator[StoredObject]:
+def manifest_objects(uri: str, storage: ObjectStore) -> Iterator[StoredObject]:
     """The objects of [{"prefix": "s3://…"}, "key", …], in its order. BadRequest if it is not such a list."""
     try:
         listed = json.loads(_read(uri, storage))
@@ -44,7 +44,7 @@ def manifest_objects(uri: str, storage: Storage) -> Iterator[StoredObject]:
         yield StoredObject(full, object_name("", name), there[full].size)
 
 
-def manifest_lines(uri: str, attributes: Sequence[str], storage: Storage) -> Iterator[Line]:
+def manifest_lines(uri: str, attributes: Sequence[str], storage: ObjectStore) -> Iterator[Line]:
     """JSON Lines. BadRequest for a line that is no JSON object, or lacks one of the attributes."""
     for number, text in enumerate(_read(uri, storage).split(b"\n"), 1):
         if not text.strip():
@@ -64,7 +64,7 @@ def manifest_lines(uri: str, attributes: Sequence[str], storage: Storage) -> Ite
         yield Line(values, where)
 
 
-def _read(uri: str, storage: Storage) -> bytes:
+def _read(uri: str, storage: ObjectStore) -> bytes:
     try:
         return storage.read(uri)
     except DataError as error:

@@ -40,9 +40,9 @@ def new_s3_client(endpoint_url: str | None = None) -> Any:
     return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=_S3_CONFIG)
 
 
-def storage_of(environ: Mapping[str, str]) -> "Storage":
+def open_object_store(environ: Mapping[str, str]) -> "ObjectStore":
     """The S3 that AWS_ENDPOINT_URL_S3 names there, else the one that boto3 finds."""
-    return Storage(lambda: new_s3_client(environ.get("AWS_ENDPOINT_URL_S3")))
+    return ObjectStore(lambda: new_s3_client(environ.get("AWS_ENDPOINT_URL_S3")))
 
 
 class Inside(Protocol):
@@ -53,7 +53,7 @@ class Inside(Protocol):
     def has_bucket(self, bucket: str) -> bool | None: ...
 
 
-class Storage:
+class ObjectStore:
     """Safe for threads. No client is made, and so no region or credentials needed, until an s3:// URI is used that is
     not `inside`."""
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from local_test.data.object_store import Storage, StoredObject, join_uri
+from local_test.data.object_store import ObjectStore, StoredObject, join_uri
 from local_test.errors import DataError
 
 _Signature = tuple[int, int, int]  # size, time of change, inode: another file under the name has another
 
 
-class Checkpoints:
+class CheckpointSync:
     """Keeps `uri` equal to what `folder` holds, in a thread of its own between `start` and `stop`.
 
     A file is copied once it has stayed the same from one look to the next: one that is just being written is left for
@@ -25,7 +25,7 @@ class Checkpoints:
         self,
         folder: Path,
         uri: str,
-        storage: Storage,
+        storage: ObjectStore,
         on_problem: Callable[[Exception], None],
         seconds: float = 1.0,
     ) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from local_test.data.channels import Channel
-from local_test.data.fifo_feeder import Fed, Feeder
-from local_test.data.object_store import Storage, join_uri
-from local_test.hosts.checkpoint_sync import Checkpoints
+from local_test.data.fifo_feeder import Feeder, FeedProgress
+from local_test.data.object_store import ObjectStore, join_uri
+from local_test.hosts.checkpoint_sync import CheckpointSync
 from local_test.hosts.opt_ml import (
-    Host,
+    HostPaths,
     checkpoint_path,
     fetch_channel,
     make_folders,
@@ -26,15 +26,15 @@ _FAILURE_BYTES = 4 * 1024  # of which the service shows 1024 characters
 
 
 @dataclass(frozen=True)
-class Member:
+class Host:
     """A host with its container's specification and its part of every channel."""
 
-    host: Host
+    host: HostPaths
     spec: ContainerSpec
     channels: Sequence[Channel]
 
     def prepare(
-        self, request: Mapping[str, Any], arn: str, run: int, storage: Storage, check: Callable[[], None]
+        self, request: Mapping[str, Any], arn: str, run: int, storage: ObjectStore, check: Callable[[], None]
     ) -> None:
         """The tree of /opt/ml as the container finds it. `run` counts starts from 1; `check` raises to end the work."""
         make_folders(self.host, request)
@@ -46,22 +46,22 @@ class Member:
     def restore(
         self,
         request: Mapping[str, Any],
-        storage: Storage,
+        storage: ObjectStore,
         check: Callable[[], None],
         on_problem: Callable[[Exception], None],
-    ) -> tuple[Checkpoints, int]:
+    ) -> tuple[CheckpointSync, int]:
         """(what keeps the checkpoints, files restored). Call it for a request with a CheckpointConfig."""
         folder = self._folder(checkpoint_path(request) or "")
         folder.mkdir(parents=True, exist_ok=True)
         uri = request["CheckpointConfig"]["S3Uri"]
-        checkpoints = Checkpoints(folder, uri, storage, on_problem)
+        checkpoints = CheckpointSync(folder, uri, storage, on_problem)
         restored = checkpoints.restore(check)
         write_manifest(self.host, "checkpoints", uri, restored)
         return checkpoints, len(restored)
 
     def tensorboard(
-        self, request: Mapping[str, Any], storage: Storage, on_problem: Callable[[Exception], None]
-    ) -> Checkpoints:
+        self, request: Mapping[str, Any], storage: ObjectStore, on_problem: Callable[[Exception], None]
+    ) -> CheckpointSync:
         """What copies TensorBoard's events up, as checkpoints are. Call it for a request with TensorBoardOutputConfig.
 
         To `<S3OutputPath>/<job>/tensorboard-output`: there SDK v2 looks (latest_job_tensorboard_artifacts_path).
@@ -69,7 +69,7 @@ class Member:
         folder = self._folder(tensorboard_path(request) or "")
         folder.mkdir(parents=True, exist_ok=True)
         uri = join_uri(request["TensorBoardOutputConfig"]["S3OutputPath"], request["TrainingJobName"])
-        return Checkpoints(folder, join_uri(uri, "tensorboard-output"), storage, on_problem)
+        return CheckpointSync(folder, join_uri(uri, "tensorboard-output"), storage, on_problem)
 
     def _folder(self, path: str) -> Path:
         """Where a folder of the container lies on this machine: in /opt/ml, or mounted."""
@@ -78,8 +78,8 @@ class Member:
     def start_feeders(
         self,
         stack: ExitStack,
-        storage: Storage,
-        on_fed: Callable[[Fed], None],
+        storage: ObjectStore,
+        on_feed: Callable[[FeedProgress], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         """One for every Pipe channel, stopped when the stack is left. DataError if a FIFO can't be made."""
@@ -88,7 +88,7 @@ class Member:
                 feeder = Feeder(
                     self.host.input_data / channel.name,
                     lambda n, channel=channel: channel.contents(n, storage),
-                    on_fed,
+                    on_feed,
                     on_error,
                 )
                 stack.callback(feeder.stop)
@@ -102,14 +102,14 @@ class Member:
         return path.read_bytes()[:_FAILURE_BYTES].decode(errors="replace")
 
 
-def find_hosts(request: Mapping[str, Any], folder: Path) -> list[Host]:
+def find_hosts(request: Mapping[str, Any], folder: Path) -> list[HostPaths]:
     """algo-1 … algo-n, each with its tree below the job's folder."""
     names = tuple(f"algo-{n}" for n in range(1, request["ResourceConfig"]["InstanceCount"] + 1))
     root = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay
-    return [Host(root / name / "opt/ml", name, names) for name in names]
+    return [HostPaths(root / name / "opt/ml", name, names) for name in names]
 
 
-def specification(request: Mapping[str, Any], host: Host, environment: Mapping[str, str]) -> ContainerSpec:
+def specification(request: Mapping[str, Any], host: HostPaths, environment: Mapping[str, str]) -> ContainerSpec:
     """The container of a host."""
     algorithm = request["AlgorithmSpecification"]
     paths = {"checkpoints": checkpoint_path(request), "tensorboard": tensorboard_path(request)}

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from local_test.data.channels import Channel
-from local_test.data.object_store import Storage, StoredObject, split_s3
+from local_test.data.object_store import ObjectStore, StoredObject, split_s3
 from local_test.runners.base import OPT_ML
 
 GROUP = "homogeneousCluster"
@@ -35,7 +35,7 @@ _INNER = ("S3DataType", "S3DataDistributionType", "CompressionType", "RecordWrap
 
 
 @dataclass(frozen=True)
-class Host:
+class HostPaths:
     """One host's place in its job; `base` is the folder that the container sees as /opt/ml."""
 
     base: Path
@@ -76,7 +76,7 @@ def tensorboard_path(request: Mapping[str, Any]) -> str | None:
     return config.get("LocalPath", str(OPT_ML / "output/tensorboard")) if config else None
 
 
-def make_folders(host: Host, request: Mapping[str, Any]) -> None:
+def make_folders(host: HostPaths, request: Mapping[str, Any]) -> None:
     """The folders of a host, empty."""
     for path in (host.model, host.output_data, host.input_data, host.base / "input/config", host.base / "code"):
         path.mkdir(parents=True)
@@ -85,14 +85,16 @@ def make_folders(host: Host, request: Mapping[str, Any]) -> None:
             inside.mkdir(parents=True, exist_ok=True)
 
 
-def write_config(host: Host, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1) -> None:
+def write_config(
+    host: HostPaths, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1
+) -> None:
     """input/config: the files a container reads, and those it was seen with. `run` counts starts of the job."""
     for name, value in config_files(host, request, channels, arn, run).items():
         (host.base / "input/config" / name).write_text(_compact(value))
 
 
 def config_files(
-    host: Host, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1
+    host: HostPaths, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1
 ) -> dict[str, Any]:
     """Name → content of every file in input/config."""
     files = {
@@ -122,7 +124,7 @@ def _input_data(channel: Channel) -> dict[str, str]:
     }
 
 
-def _resources(host: Host, instance_type: str) -> dict[str, Any]:
+def _resources(host: HostPaths, instance_type: str) -> dict[str, Any]:
     hosts = sorted(host.hosts)
     return {
         "current_host": host.name,
@@ -134,7 +136,7 @@ def _resources(host: Host, instance_type: str) -> dict[str, Any]:
     }
 
 
-def _init_config(host: Host, request: Mapping[str, Any], channels: Sequence[Channel], run: int) -> dict[str, Any]:
+def _init_config(host: HostPaths, request: Mapping[str, Any], channels: Sequence[Channel], run: int) -> dict[str, Any]:
     mode = request["AlgorithmSpecification"]["TrainingInputMode"]
     return {
         "inputMode": _ENUMS[mode],
@@ -185,27 +187,27 @@ def _inner(value: Any, name: str = "") -> Any:
     return _ENUMS.get(value, value) if name in _INNER and isinstance(value, str) else value
 
 
-def fetch_channel(host: Host, channel: Channel, storage: Storage, check: Callable[[], None]) -> None:
+def fetch_channel(host: HostPaths, channel: Channel, storage: ObjectStore, check: Callable[[], None]) -> None:
     """File mode: every object below input/data/<channel>/, and <channel>-manifest. `check` is called between objects
     and raises to end the work. Local files are hard links where the file system allows, copies elsewhere: a symbolic
     link would lead nowhere in a container.
     """
     folder = host.input_data / channel.name
     folder.mkdir()
-    for item in channel.here:
+    for item in channel.local_objects:
         check()
         _fetch(item, folder / item.name, storage)
-    write_manifest(host, channel.name, channel.uri, channel.here)
+    write_manifest(host, channel.name, channel.uri, channel.local_objects)
 
 
-def write_manifest(host: Host, name: str, uri: str, objects: Sequence[StoredObject]) -> None:
+def write_manifest(host: HostPaths, name: str, uri: str, objects: Sequence[StoredObject]) -> None:
     """<channel>-manifest: the prefix's key, then a URI a line."""
     key = split_s3(uri)[1] if uri.startswith("s3://") else uri.removeprefix("file:///")
     lines = [key, *(item.uri for item in objects)]
     (host.input_data / f"{name}-manifest").write_text("".join(f"{line}\n" for line in lines))
 
 
-def _fetch(item: StoredObject, target: Path, storage: Storage) -> None:
+def _fetch(item: StoredObject, target: Path, storage: ObjectStore) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if not item.path:
         storage.download(item, target)

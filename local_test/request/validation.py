@@ -17,7 +17,7 @@ from botocore.model import ServiceModel, Shape
 
 from local_test.errors import BadRequest
 from local_test.util.atomic_files import FILE_SCHEME
-from local_test.util.thread_cache import once
+from local_test.util.thread_cache import cached_once
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "structure": (dict,),
@@ -35,7 +35,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _JAVA = {r"\p{Alnum}": "A-Za-z0-9", r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": r"\w"}
 
 
-@once
+@cached_once
 def service_model(service: str = "sagemaker") -> ServiceModel:
     """botocore's model of SageMaker, or of the part of it that is a service of its own; read from disk once, never
     changed."""

@@ -25,7 +25,7 @@ class ContainerSpec:
     network: bool = True
     hosts: Sequence[str] = ("algo-1",)  # all of the job, whose names resolve in each of its containers
     instance_type: str = ""  # whose CPUs and memory are the limits; empty: none
-    peers: str = ""  # the network of a job with several hosts, from Runner.connected
+    network_name: str = ""  # the network of a job with several hosts, from Runner.job_network
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,17 @@ class Runner(Protocol):
         """RunnerError if that container could not be started: no image, no toolkit, a member it can't follow."""
         ...
 
-    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:
+    def unmet_limits(self, spec: ContainerSpec) -> Sequence[str]:
         """What of the spec's instance type this machine does not have, a line each; for check's specs only."""
         ...
 
-    def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:
+    def job_network(self, spec: ContainerSpec) -> AbstractContextManager[str]:
         """While inside, a network for the hosts of the spec's job, of which this is the name."""
         ...
 
     def start(self, spec: ContainerSpec) -> Container: ...
 
-    def sweep(self, folder: Path) -> None:
+    def remove_orphans(self, folder: Path) -> None:
         """End and remove the containers whose `base` is below the folder: an earlier program has left them."""
         ...
 

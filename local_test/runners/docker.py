@@ -77,7 +77,7 @@ class DockerRunner(Runner):
         except _ENGINE_ERRORS as error:
             raise RunnerError(f"The image {spec.image} can't be used. Received: {_one_line(error)}") from None
 
-    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:
+    def unmet_limits(self, spec: ContainerSpec) -> Sequence[str]:
         return self._limits(spec).notes
 
     def _limits(self, spec: ContainerSpec) -> Limits:
@@ -98,7 +98,7 @@ class DockerRunner(Runner):
         return self._info
 
     @contextmanager
-    def connected(self, spec: ContainerSpec) -> Iterator[str]:
+    def job_network(self, spec: ContainerSpec) -> Iterator[str]:
         """One host is alone on the engine's own network. With EnableNetworkIsolation peers reach each other alone."""
         if len(spec.hosts) == 1:
             yield ""
@@ -141,7 +141,7 @@ class DockerRunner(Runner):
                 raise RunnerError(f"The container can't be started. Received: {_one_line(error)}") from None
             raise
 
-    def sweep(self, folder: Path) -> None:
+    def remove_orphans(self, folder: Path) -> None:
         try:
             for container in self._client.containers.list(all=True, filters={"label": LABEL}):
                 if Path(container.labels.get(_BASE_LABEL, "")).is_relative_to(folder):
@@ -187,14 +187,18 @@ class DockerRunner(Runner):
         }
 
     def _network(self, spec: ContainerSpec) -> Mapping[str, Any]:
-        if not spec.peers:
+        if not spec.network_name:
             return {"network_mode": "bridge" if spec.network else "none"}
-        subnet = ip_network(self._client.networks.get(spec.peers).attrs["IPAM"]["Config"][0]["Subnet"])
+        subnet = ip_network(self._client.networks.get(spec.network_name).attrs["IPAM"]["Config"][0]["Subnet"])
         # by /etc/hosts as well: asked for a host that is not up yet, the engine's name server asks others, which may
         # take long; but it alone knows that there is no IPv6 address
-        addresses = {host: str(subnet[index]) for index, host in enumerate(spec.hosts, 2)}  # the first is the gateway's
+        addresses = {host: str(subnet[index]) for index, host in enumerate(spec.hosts, 2)}  # after the gateway's
         endpoint = self._client.api.create_endpoint_config(aliases=[spec.host], ipv4_address=addresses[spec.host])
-        return {"network": spec.peers, "networking_config": {spec.peers: endpoint}, "extra_hosts": addresses}
+        return {
+            "network": spec.network_name,
+            "networking_config": {spec.network_name: endpoint},
+            "extra_hosts": addresses,
+        }
 
     def _user(self) -> str:
         """The calling user; a rootless engine has that user as its root already."""

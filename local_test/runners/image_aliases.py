@@ -19,17 +19,17 @@ class ImageAliases(Runner):
     def check(self, spec: ContainerSpec) -> None:
         self._runner.check(self._resolve(spec))
 
-    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:
-        return self._runner.shortfall(spec)
+    def unmet_limits(self, spec: ContainerSpec) -> Sequence[str]:
+        return self._runner.unmet_limits(spec)
 
-    def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:
-        return self._runner.connected(spec)
+    def job_network(self, spec: ContainerSpec) -> AbstractContextManager[str]:
+        return self._runner.job_network(spec)
 
     def start(self, spec: ContainerSpec) -> Container:
         return self._runner.start(self._resolve(spec))
 
-    def sweep(self, folder: Path) -> None:
-        self._runner.sweep(folder)
+    def remove_orphans(self, folder: Path) -> None:
+        self._runner.remove_orphans(folder)
 
     def gateway(self) -> str | None:
         return self._runner.gateway()

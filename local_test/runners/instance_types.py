@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from local_test.util.thread_cache import once
+from local_test.util.thread_cache import cached_once
 
 _TABLE = "ec2/resources/instance_types.json.gz"
 _GIB = 1 << 30
@@ -62,7 +62,7 @@ def instance(instance_type: str) -> Instance | None:
     return _instances().get(instance_type.removeprefix("ml."))
 
 
-@once
+@cached_once
 def _instances() -> Mapping[str, Instance]:
     spec = find_spec("moto")
     if not spec or not spec.origin:

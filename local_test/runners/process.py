@@ -55,11 +55,11 @@ class ProcessRunner(Runner):
                 f"Received: {', '.join(spec.mounts.values())}. Use --runner docker"
             )
 
-    def shortfall(self, spec: ContainerSpec) -> Sequence[str]:  # noqa: ARG002 - a Runner
+    def unmet_limits(self, spec: ContainerSpec) -> Sequence[str]:  # noqa: ARG002 - a Runner
         """A process has the machine as it is."""
         return ()
 
-    def connected(self, spec: ContainerSpec) -> AbstractContextManager[str]:  # noqa: ARG002 - a Runner
+    def job_network(self, spec: ContainerSpec) -> AbstractContextManager[str]:  # noqa: ARG002 - a Runner
         """One host needs no network of its own."""
         return nullcontext("")
 
@@ -75,7 +75,7 @@ class ProcessRunner(Runner):
         except OSError as error:
             raise RunnerError(f"{self._command[0]} can't be started: {error.strerror}") from None
 
-    def sweep(self, folder: Path) -> None:
+    def remove_orphans(self, folder: Path) -> None:
         """By the variable that each of them has; where there is no /proc, nothing is found."""
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):  # ended meanwhile, or not ours

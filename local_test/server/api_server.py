@@ -21,7 +21,7 @@ from local_test.aws import s3_snapshot
 from local_test.aws.clients import CREDENTIALS, Clients, callers_credentials
 from local_test.aws.cloudwatch import CloudWatch
 from local_test.aws.in_process_s3 import InProcessS3
-from local_test.data.object_store import Storage
+from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest
 from local_test.request.builder import LOCAL_ROLE
 from local_test.runners.base import Runner
@@ -118,7 +118,7 @@ class ApiServer:
 
     def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
         in_process = {} if self._s3_url else {"inside": InProcessS3()}
-        storage = Storage(lambda: self._clients.get("s3", region), **in_process)
+        storage = ObjectStore(lambda: self._clients.get("s3", region), **in_process)
         environ = self._environment((self._gateway or self._server).url, region)
         return JobContext(storage, environ, [CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)])
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_test.data.object_store import Storage
+from local_test.data.object_store import ObjectStore
 from local_test.experiments.entities import Experiments
 from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.runners.base import Runner
 from local_test.training.job import TrainingJob
-from local_test.training.job_queue import Jobs
-from local_test.training.job_store import Store
+from local_test.training.job_queue import JobQueue
+from local_test.training.job_store import JobStore
 from local_test.training.observer import Observer
-from local_test.training.spot import asked_for
+from local_test.training.spot import SpotInterruption, seconds_from_tags
 from local_test.tuning.job_manager import TuningJobManager
 from local_test.util.clock import now_utc
 
@@ -23,7 +23,7 @@ from local_test.util.clock import now_utc
 class JobContext:
     """Where one training job reads and writes, and who observes it."""
 
-    storage: Storage
+    storage: ObjectStore
     environ: Mapping[str, str]
     observers: Sequence[Observer] = ()
 
@@ -40,8 +40,8 @@ class Platform:
     def __init__(self, root: Path, runner: Runner, slots: int, new_context: NewContext) -> None:
         self._runner, self._new_context = runner, new_context
         with ExitStack() as stack:
-            self.store = stack.enter_context(closing(Store(root)))
-            self.jobs = Jobs(self.store, self._new_job, slots, runner.sweep)
+            self.store = stack.enter_context(closing(JobStore(root)))
+            self.jobs = JobQueue(self.store, self._new_job, slots, runner.remove_orphans)
             self.tuning_jobs = TuningJobManager(self.store.tuning, self.jobs)
             self.experiments = Experiments(self.store.experiments, now_utc)
             for description in self.jobs.all():  # of an earlier program
@@ -62,8 +62,8 @@ class Platform:
         self._stack.close()
 
     def _new_job(self, request: Mapping[str, Any], region: str, tuning_arn: str | None) -> TrainingJob:
-        context, interruptions = self._new_context(request, region), asked_for(request)
-        observers = [*context.observers, JobTracker(self.experiments, request, region), *interruptions]
+        context, interrupt_after = self._new_context(request, region), seconds_from_tags(request)
+        observers = [*context.observers, JobTracker(self.experiments, request, region)]
         job = TrainingJob(
             request,
             self.store.jobs,
@@ -73,6 +73,6 @@ class Platform:
             observers,
             tuning_arn=tuning_arn,
         )
-        for interruption in interruptions:
-            interruption.job = job
+        if interrupt_after is not None:
+            job.observe(SpotInterruption(job, interrupt_after))
         return job

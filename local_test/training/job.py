@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from local_test.data.channels import Channel, find_channels
-from local_test.data.fifo_feeder import Fed
-from local_test.data.object_store import Storage, join_uri
+from local_test.data.fifo_feeder import FeedProgress
+from local_test.data.object_store import ObjectStore, join_uri
 from local_test.errors import BadRequest, Cancelled, DataError, ResourceInUse, RunnerError
 from local_test.hosts.artifacts import pack
-from local_test.hosts.checkpoint_sync import Checkpoints
-from local_test.hosts.host import Member, find_hosts, specification
+from local_test.hosts.checkpoint_sync import CheckpointSync
+from local_test.hosts.host import Host, find_hosts, specification
 from local_test.hosts.opt_ml import checkpoint_path, tensorboard_path
 from local_test.request.support import check_request
 from local_test.runners.base import Container, Runner
-from local_test.training.job_status import PLATFORM, History, algorithm_error
+from local_test.training.job_status import PLATFORM, JobStatus, algorithm_error
 from local_test.training.logs import LogFile
 from local_test.training.metrics import MetricFile, MetricReader
 from local_test.training.observer import Observer
-from local_test.training.supervisor import Events, Interrupt, Outcome, Stop, Supervisor, listening
+from local_test.training.supervisor import EventQueue, Interrupt, Outcome, Stop, Supervisor, attach
 from local_test.util.arns import format_arn, region
 from local_test.util.atomic_files import file_uri, write_json
 from local_test.util.clock import now_utc
@@ -69,7 +69,7 @@ class TrainingJob:
         request: Mapping[str, Any],
         out: Path,
         runner: Runner,
-        storage: Storage,
+        storage: ObjectStore,
         environ: Mapping[str, str],
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = now_utc,
@@ -90,22 +90,22 @@ class TrainingJob:
         if self.folder.exists():
             self._in_use()
         runner.check(specs[0])
-        shortfall = runner.shortfall(specs[0])
+        unmet_limits = runner.unmet_limits(specs[0])
         channels = find_channels(request, storage)
         self._check_buckets()
         self.members = [
-            Member(host, spec, [channel.of_host(index, len(hosts)) for channel in channels])
+            Host(host, spec, [channel.for_host(index, len(hosts)) for channel in channels])
             for index, (host, spec) in enumerate(zip(hosts, specs, strict=True))
         ]
         self._runs, self._trained, self._created = 0, 0.0, time.monotonic()
-        self._events: Events = queue.SimpleQueue()
+        self._events: EventQueue = queue.SimpleQueue()
         self._stop_asked = threading.Event()
-        self.history = History(request, self.arn, now, tuning_arn)
+        self.status = JobStatus.from_request(request, self.arn, now, tuning_arn)
         self._publishing = threading.Lock()
         self._make_folder()
         if without_effect:
             self._note(f"accepted without effect here: {', '.join(without_effect)}")
-        for text in shortfall:
+        for text in unmet_limits:
             self._note(text)
 
     @property
@@ -115,7 +115,7 @@ class TrainingJob:
 
     def describe(self) -> dict[str, Any]:
         """DescribeTrainingJob's response; times are datetimes."""
-        return self.history.describe()
+        return self.status.describe()
 
     def observe(self, observer: Observer) -> None:
         """One more; before `run`."""
@@ -123,7 +123,7 @@ class TrainingJob:
 
     def update(self, members: Mapping[str, Any]) -> None:
         """As UpdateTrainingJob: for what has no effect on the container."""
-        self.history.update(members)
+        self.status.update(members)
         self._write_description()
 
     def stop(self) -> None:
@@ -151,9 +151,9 @@ class TrainingJob:
         try:
             state = self._attempt()
         except _Failed as failed:
-            self.history.fail(str(failed))
+            self.status.fail(str(failed))
         except BaseException as error:  # a bug, or this program is being ended: leave no job that seems to run
-            self.history.fail(f"{PLATFORM}: {error or type(error).__name__}")
+            self.status.fail(f"{PLATFORM}: {error or type(error).__name__}")
             raise
         finally:
             self._remove_trees()
@@ -164,14 +164,14 @@ class TrainingJob:
         """The last state; _Failed where that is Failed. What a failed job has written is uploaded all the same."""
         failure, state = None, "Failed"
         try:
-            state = _LAST_STATES[self._train_until_done().why]
+            state = _LAST_STATES[self._train_until_done().reason]
         except Cancelled:  # before there was a container to stop
             self._move("Stopping")
             return "MaxWaitTimeExceeded" if self._waited_too_long() else "Stopped"
         except _Failed as failed:
             failure = failed
         self._move("Uploading")
-        self.history.measure(self._metrics.final)
+        self.status.measure(self._metrics.final)
         self._upload()
         if failure:
             raise failure
@@ -186,7 +186,7 @@ class TrainingJob:
                 self._runs += 1
                 try:
                     outcome = self._train(self._download(), rows)
-                    if outcome.why != "interrupted":
+                    if outcome.reason != "interrupted":
                         return outcome
                     again = "Interrupted"
                 except _Failed as failed:
@@ -250,7 +250,7 @@ class TrainingJob:
 
     # Downloading
 
-    def _download(self) -> list[Checkpoints]:
+    def _download(self) -> list[CheckpointSync]:
         self._check()
         self._move("Downloading")
         try:
@@ -260,7 +260,7 @@ class TrainingJob:
         except (DataError, OSError) as error:
             raise _Failed(f"ClientError: Data download failed:{error}") from None
 
-    def _restore(self) -> list[Checkpoints]:
+    def _restore(self) -> list[CheckpointSync]:
         """To every host."""
         kept = []
         if checkpoint_path(self.request):
@@ -292,7 +292,7 @@ class TrainingJob:
 
     # Training
 
-    def _train(self, kept: Sequence[Checkpoints], rows: MetricFile) -> Outcome:
+    def _train(self, kept: Sequence[CheckpointSync], rows: MetricFile) -> Outcome:
         self._check()
         with ExitStack() as stack:  # left in the opposite order: the containers first, their feeders last
             self._start_feeders(stack)
@@ -304,7 +304,7 @@ class TrainingJob:
         if outcome.error:
             raise _Failed(f"ClientError: Data download failed:{outcome.error}")
         ended, failed = outcome.ended.exit, self.members[outcome.ended.index]
-        if outcome.why == "ended" and ended.code:
+        if outcome.reason == "ended" and ended.code:
             # a host that was killed leaves no word; the others may say which it was
             said = [text for member in (failed, *self.members) if (text := member.failure_text())]
             raise _Failed(algorithm_error(said[0] if said else "", ended.code, ended.out_of_memory))
@@ -327,16 +327,16 @@ class TrainingJob:
                 ]
                 containers = self._start_containers(stack)
                 supervisor = Supervisor(containers, self._events, self._grace, lambda: self._move("Stopping"))
-                with listening(containers, lambda index, line: self._line(index, line, logs, rows), self._events):
+                with attach(containers, lambda index, line: self._line(index, line, logs, rows), self._events):
                     return self._timed(supervisor)
             except RunnerError as error:
                 raise _Failed(f"{PLATFORM}: {error}") from None
 
     def _start_containers(self, stack: ExitStack) -> list[Container]:
-        network = stack.enter_context(self._runner.connected(self.members[0].spec))
+        network = stack.enter_context(self._runner.job_network(self.members[0].spec))
         containers = []
         for member in self.members:
-            container = self._runner.start(replace(member.spec, peers=network))
+            container = self._runner.start(replace(member.spec, network_name=network))
             stack.callback(container.close)
             containers.append(container)
         return containers
@@ -345,7 +345,7 @@ class TrainingJob:
         """MaxRuntimeInSeconds limits the training time of all runs together."""
         started = time.monotonic()
         try:
-            left = self.history.max_runtime - self._trained
+            left = self.status.max_runtime - self._trained
             return supervisor.watch({"max runtime": left, "max wait": self._wait_left()})
         finally:
             self._trained += time.monotonic() - started
@@ -361,15 +361,15 @@ class TrainingJob:
             for metric in metrics:
                 observer.on_metric(metric)
 
-    def _fed(self, fed: Fed) -> None:
+    def _fed(self, fed: FeedProgress) -> None:
         for observer in self._observers:
-            observer.on_fed(fed)
+            observer.on_feed(fed)
 
     def _feed_failed(self, error: Exception) -> None:
         self._note(f"the data can't be fed any further, the container is stopped: {error}")
         self._events.put(error if isinstance(error, DataError) else DataError(str(error)))
 
-    def _last_checkpoint(self, checkpoints: Checkpoints) -> None:
+    def _last_checkpoint(self, checkpoints: CheckpointSync) -> None:
         try:
             checkpoints.stop()
         except (DataError, OSError) as error:
@@ -389,7 +389,7 @@ class TrainingJob:
             self._put("output.tar.gz")
         except (DataError, OSError) as error:
             raise _Failed(f"ClientError: Artifact upload failed:{error}") from None
-        self.history.leave(self._artifact_uri("model.tar.gz"))
+        self.status.leave(self._artifact_uri("model.tar.gz"))
 
     def _artifact_uri(self, name: str) -> str:
         """S3OutputPath/<job>/output/, as on the service; the job's own folder where that is the output path."""
@@ -415,7 +415,7 @@ class TrainingJob:
                 self._note(f"{len(problems)} files of the container can't be removed: {problems[0]}")
 
     def _move(self, state: str) -> None:
-        self.history.move(state)
+        self.status.move(state)
         self._publish()
 
     def _publish(self) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from local_test.errors import BadRequest, ResourceInUse
 from local_test.training.job import TrainingJob
-from local_test.training.job_status import FINAL_STATUSES, PLATFORM, History
-from local_test.training.job_store import Store, Tag, change_tags
+from local_test.training.job_status import FINAL_STATUSES, PLATFORM, JobStatus
+from local_test.training.job_store import JobStore, Tag, change_tags
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.clock import now_utc
@@ -31,14 +31,14 @@ class NotFound(BadRequest):
 
 @dataclass
 class _Entry:
-    """A job that this server has accepted, or one that an earlier one left: then only its history."""
+    """A job that this server has accepted, or one that an earlier one left: then only its status."""
 
     name: str
-    history: History
+    status: JobStatus
     job: TrainingJob | None = None
 
 
-class _Measuring(Observer):
+class MetricForwarder(Observer):
     """Tells every metric of one job, with the job's name."""
 
     def __init__(self, name: str, listeners: Sequence[Callable[[str, Metric], None]]) -> None:
@@ -49,11 +49,11 @@ class _Measuring(Observer):
             on_metric(self._name, metric)
 
 
-class Jobs:
-    """`slots`: how many run at a time; `sweep` ends what runs below a folder. Safe for threads."""
+class JobQueue:
+    """`slots`: how many run at a time; `remove_orphans` ends what runs below a folder. Safe for threads."""
 
-    def __init__(self, store: Store, new_job: NewJob, slots: int, sweep: Callable[[Path], None]) -> None:
-        self._store, self._new_job, self._slots, self._sweep = store, new_job, slots, sweep
+    def __init__(self, store: JobStore, new_job: NewJob, slots: int, remove_orphans: Callable[[Path], None]) -> None:
+        self._store, self._new_job, self._slots, self._remove_orphans = store, new_job, slots, remove_orphans
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._waiting: deque[_Entry] = deque()
@@ -68,14 +68,14 @@ class Jobs:
     def _restore(self, description: dict[str, Any]) -> None:
         """A job of an earlier server; one that has not ended will not any more."""
         name = description["TrainingJobName"]
-        history = History.restored(description, now_utc)
+        status = JobStatus(description, now_utc)
         if description["TrainingJobStatus"] not in FINAL_STATUSES:
-            self._sweep(self._store.folder(name))
+            self._remove_orphans(self._store.folder(name))
             self._store.remove_trees(name)
-            history.fail(LEFT)
-            history.move("Failed")
-            self._store.save(history.describe())
-        self._entries[name.lower()] = _Entry(name, history)
+            status.fail(LEFT)
+            status.move("Failed")
+            self._store.save(status.describe())
+        self._entries[name.lower()] = _Entry(name, status)
 
     # Operations
 
@@ -84,8 +84,8 @@ class Jobs:
         if self._closed:
             raise BadRequest("The server is ending and takes no more jobs")
         job = self._new_job(request, region, tuning_arn)
-        job.observe(_Measuring(job.name, self.metric_listeners))
-        entry = _Entry(job.name, job.history, job)
+        job.observe(MetricForwarder(job.name, self.metric_listeners))
+        entry = _Entry(job.name, job.status, job)
         with self._lock:
             self._entries[job.name.lower()] = entry
             self._waiting.append(entry)
@@ -95,17 +95,17 @@ class Jobs:
         return job.arn
 
     def describe(self, name: str) -> dict[str, Any]:
-        return self._entry(name).history.describe()
+        return self._entry(name).status.describe()
 
     def all(self) -> list[dict[str, Any]]:
         with self._lock:
             entries = list(self._entries.values())
-        return [entry.history.describe() for entry in entries]
+        return [entry.status.describe() for entry in entries]
 
     def stop(self, name: str) -> None:
         """As StopTrainingJob: one that is stopping already is left to it, one that is over can't be stopped."""
         entry = self._entry(name)
-        job, status = entry.job, entry.history.describe()["TrainingJobStatus"]
+        job, status = entry.job, entry.status.describe()["TrainingJobStatus"]
         if status in FINAL_STATUSES or not job:
             raise _rejected(status)
         job.stop()
@@ -121,7 +121,7 @@ class Jobs:
 
     def delete(self, name: str) -> None:
         entry = self._entry(name)
-        status = entry.history.describe()["TrainingJobStatus"]
+        status = entry.status.describe()["TrainingJobStatus"]
         if status not in FINAL_STATUSES:
             raise ResourceInUse(f"The training job can't be deleted while it is in status {status}: {name}")
         with self._lock:
@@ -135,7 +135,7 @@ class Jobs:
 
     def update(self, name: str, changes: Mapping[str, Any]) -> str:
         """The ARN. Only a job that is not over can be changed."""
-        job, status = self._entry(name).job, self._entry(name).history.describe()["TrainingJobStatus"]
+        job, status = self._entry(name).job, self._entry(name).status.describe()["TrainingJobStatus"]
         if status != "InProgress" or not job:
             raise _rejected(status)
         job.update(changes)

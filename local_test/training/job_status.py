@@ -4,7 +4,7 @@ import copy
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from local_test.training.metrics import Metric
 
@@ -38,16 +38,20 @@ _DEFAULT_MAX_RUNTIME = 86400  # the service's, in seconds
 _FAILURE_CHARACTERS = 1024  # how much of /opt/ml/output/failure the service shows
 
 
-class History:
-    """The description of one job, safe to read from any thread while the job moves on."""
+class JobStatus:
+    """The description of one job, safe to read from any thread while the job moves on. `now` gives aware datetimes."""
 
-    def __init__(
-        self, request: Mapping[str, Any], arn: str, now: Callable[[], datetime], tuning_arn: str | None = None
-    ) -> None:
-        self._now, self._lock = now, threading.Lock()
+    def __init__(self, description: dict[str, Any], now: Callable[[], datetime]) -> None:
+        self._description, self._now, self._lock = description, now, threading.Lock()
+
+    @classmethod
+    def from_request(
+        cls, request: Mapping[str, Any], arn: str, now: Callable[[], datetime], tuning_arn: str | None = None
+    ) -> Self:
+        """A job that has just been accepted: Starting."""
         created = now()
         echo = {key: value for key, value in request.items() if key not in ("TrainingJobName", "Tags")}
-        self._description: dict[str, Any] = {
+        description: dict[str, Any] = {
             "TrainingJobName": request["TrainingJobName"],
             "TrainingJobArn": arn,
             **({"TuningJobArn": tuning_arn} if tuning_arn else {}),
@@ -62,18 +66,13 @@ class History:
             "LastModifiedTime": created,
             "SecondaryStatusTransitions": [],
         }
-        self._description["StoppingCondition"] = {
+        description["StoppingCondition"] = {
             "MaxRuntimeInSeconds": _DEFAULT_MAX_RUNTIME,
             **request.get("StoppingCondition", {}),
         }
-        self.move("Starting")
-
-    @classmethod
-    def restored(cls, description: dict[str, Any], now: Callable[[], datetime]) -> "History":
-        """One that was described before, as it was then."""
-        history = cls.__new__(cls)
-        history._now, history._lock, history._description = now, threading.Lock(), description
-        return history
+        status = cls(description, now)
+        status.move("Starting")
+        return status
 
     @property
     def max_runtime(self) -> int:

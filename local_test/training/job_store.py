@@ -23,7 +23,7 @@ Tag = Mapping[str, str]
 _DELETED = ".deleted-"  # no job's name begins with a dot
 
 
-class Store:
+class JobStore:
     """The folder `root`, locked until `close`. BadRequest if it can't be used."""
 
     def __init__(self, root: Path) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from local_test.data.fifo_feeder import Fed
+from local_test.data.fifo_feeder import FeedProgress
 from local_test.training.metrics import Metric
 
 
@@ -18,7 +18,7 @@ class Observer:
     def on_metric(self, metric: Metric) -> None:
         """A definition has found a value."""
 
-    def on_fed(self, fed: Fed) -> None:
+    def on_feed(self, fed: FeedProgress) -> None:
         """A FIFO of the first host was opened, fed some more, or is served."""
 
     def on_note(self, text: str) -> None:

@@ -1,7 +1,7 @@
 """Spot interruptions on demand: a tag that takes the instances away after a while."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,12 +12,11 @@ from local_test.training.observer import Observer
 TAG = "local-test:interrupt-after-seconds"
 
 
-class InterruptLater(Observer):
-    """Interrupts `job`, which is set once it exists, once: so many seconds after it has begun to train."""
+class SpotInterruption(Observer):
+    """Interrupts `job` once, `seconds` after it has begun to train. To be given to the job by `observe`."""
 
-    def __init__(self, seconds: float) -> None:
-        self.job: TrainingJob | None = None
-        self._seconds, self._timer = seconds, threading.Timer(seconds, self._interrupt)
+    def __init__(self, job: TrainingJob, seconds: float) -> None:
+        self._job, self._timer = job, threading.Timer(seconds, self._interrupt)
         self._timer.daemon = True
 
     def on_transition(self, description: dict[str, Any]) -> None:
@@ -27,19 +26,18 @@ class InterruptLater(Observer):
             self._timer.cancel()
 
     def _interrupt(self) -> None:
-        if self.job:
-            with suppress(BadRequest):  # it is over, or does not train any more
-                self.job.interrupt()
+        with suppress(BadRequest):  # it is over, or does not train any more
+            self._job.interrupt()
 
 
-def asked_for(request: Mapping[str, Any]) -> Sequence[InterruptLater]:
-    """By the tag. BadRequest if its value is no number of seconds, or the job has no spot instances."""
+def seconds_from_tags(request: Mapping[str, Any]) -> float | None:
+    """The value of the tag, None without it. BadRequest if it is not a number, or the job has no spot instances."""
     for tag in request.get("Tags", []):
         if tag["Key"] == TAG:
             if not request.get("EnableManagedSpotTraining"):
                 raise BadRequest(f"The tag {TAG} is for EnableManagedSpotTraining only")
             try:
-                return [InterruptLater(float(tag["Value"]))]
+                return float(tag["Value"])
             except ValueError:
                 raise BadRequest(f"The tag {TAG} must be a number. Received: {tag['Value']}") from None
-    return []
+    return None

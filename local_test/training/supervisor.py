@@ -38,7 +38,7 @@ class Ended:
 
 
 Event = Ended | Stop | Interrupt | Exception  # an exception: the job's data, or the runner, failed
-Events = queue.SimpleQueue[Event]  # may be put to from a signal handler
+EventQueue = queue.SimpleQueue[Event]  # may be put to from a signal handler
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Outcome:
     `error` ("failed"). `ended` is the first that failed by itself, else the last."""
 
     ended: Ended
-    why: str = "ended"
+    reason: str = "ended"
     error: Exception | None = None
 
 
@@ -55,42 +55,42 @@ class Supervisor:
     """`on_stopping` is called once, when the containers are first told to stop by a person or by a limit."""
 
     def __init__(
-        self, containers: Sequence[Container], events: Events, grace: float, on_stopping: Callable[[], None]
+        self, containers: Sequence[Container], events: EventQueue, grace: float, on_stopping: Callable[[], None]
     ) -> None:
         self._containers, self._events, self._grace = containers, events, grace
         self._on_stopping = on_stopping
-        self._why, self._error, self._killed = "ended", None, False
+        self._reason, self._error, self._killed = "ended", None, False
         self._running, self._failed = set(range(len(containers))), None
 
     def watch(self, limits: Mapping[str, float]) -> Outcome:
-        """Until every container has ended. `limits`: why → seconds. RunnerError if one is lost, or can't be killed."""
+        """Until every container has ended. `limits`: reason → seconds. RunnerError: one is lost, or can't be killed."""
         over, seconds = min(limits.items(), key=lambda item: item[1])
         limit = time.monotonic() + seconds
         while True:
             event = self._next(limit)
             if isinstance(event, Ended):
-                if outcome := self._note(event):
+                if outcome := self._record(event):
                     return outcome
-                if self._failed and self._why == "ended":  # one failing host fails the job
+                if self._failed and self._reason == "ended":  # one failing host fails the job
                     limit = self._terminate("failed")
             elif isinstance(event, RunnerError):
                 raise event
             elif event is None:
-                limit = self._terminate(over) if self._why == "ended" else self._kill(self._why)
+                limit = self._terminate(over) if self._reason == "ended" else self._kill(self._reason)
             elif isinstance(event, Stop):
                 limit = self._stop(event, limit)
-            elif self._why == "ended":
+            elif self._reason == "ended":
                 self._error = event if isinstance(event, Exception) else None
                 limit = self._terminate("failed" if self._error else "interrupted")
 
-    def _note(self, event: Ended) -> Outcome | None:
+    def _record(self, event: Ended) -> Outcome | None:
         """The outcome if that was the last."""
         self._running.discard(event.index)
-        if event.exit.code and self._why == "ended" and not self._failed:
+        if event.exit.code and self._reason == "ended" and not self._failed:
             self._failed = event
         if self._running:
             return None
-        return Outcome(self._failed or event, "ended" if self._failed else self._why, self._error)
+        return Outcome(self._failed or event, "ended" if self._failed else self._reason, self._error)
 
     def _next(self, limit: float) -> Event | None:
         """What has happened, None if nothing did before `limit`."""
@@ -100,18 +100,18 @@ class Supervisor:
 
     def _stop(self, event: Stop, limit: float) -> float:
         if event.kill:
-            return self._kill(self._why if self._why != "ended" else "stopped")
-        return self._terminate("stopped") if self._why == "ended" else limit
+            return self._kill(self._reason if self._reason != "ended" else "stopped")
+        return self._terminate("stopped") if self._reason == "ended" else limit
 
-    def _terminate(self, why: str) -> float:
-        self._begin(why)
+    def _terminate(self, reason: str) -> float:
+        self._start_stopping(reason)
         self._signal(signal.SIGTERM)
         return time.monotonic() + self._grace
 
-    def _kill(self, why: str) -> float:
+    def _kill(self, reason: str) -> float:
         if self._killed:
             raise RunnerError(f"the container still runs {_KILL_SECONDS:g} s after SIGKILL")
-        self._begin(why)
+        self._start_stopping(reason)
         self._killed = True
         self._signal(signal.SIGKILL)
         return time.monotonic() + _KILL_SECONDS
@@ -120,14 +120,14 @@ class Supervisor:
         for index in self._running:
             self._containers[index].signal(number)
 
-    def _begin(self, why: str) -> None:
-        if self._why == "ended" and why not in ("failed", "interrupted"):
+    def _start_stopping(self, reason: str) -> None:
+        if self._reason == "ended" and reason not in ("failed", "interrupted"):
             self._on_stopping()
-        self._why = why
+        self._reason = reason
 
 
 @contextmanager
-def listening(containers: Sequence[Container], on_line: Callable[[int, str], None], events: Events) -> Iterator[None]:
+def attach(containers: Sequence[Container], on_line: Callable[[int, str], None], events: EventQueue) -> Iterator[None]:
     """While inside, the containers' lines go to `on_line` with their index (each in a thread), their ends to `events`.
 
     On leaving, the last lines are waited for, but not for ever: a process that left the container's group may keep its
@@ -151,7 +151,7 @@ def listening(containers: Sequence[Container], on_line: Callable[[int, str], Non
             thread.join(max(0.0, limit - time.monotonic()))
 
 
-def _pump(container: Container, on_line: Callable[[str], None], events: Events) -> None:
+def _pump(container: Container, on_line: Callable[[str], None], events: EventQueue) -> None:
     streams: dict[str, Lines] = {}
     try:
         for stream, chunk in container.output():
@@ -164,7 +164,7 @@ def _pump(container: Container, on_line: Callable[[str], None], events: Events) 
         events.put(RunnerError(f"the container's output can't be kept: {error}"))
 
 
-def _await_end(container: Container, index: int, events: Events) -> None:
+def _await_end(container: Container, index: int, events: EventQueue) -> None:
     try:
         ended = container.wait()
         if ended:

@@ -9,7 +9,7 @@ from typing import Any
 
 from local_test.errors import BadRequest, ResourceInUse
 from local_test.request.validation import service_model
-from local_test.training.job_queue import LEFT, RETURN_SECONDS, Jobs, NotFound
+from local_test.training.job_queue import LEFT, RETURN_SECONDS, JobQueue, NotFound
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.job_store import Tag, change_tags, load, parse, remove
 from local_test.training.metrics import Metric
@@ -25,7 +25,7 @@ from local_test.util.clock import now_utc
 class TuningJobManager:
     """Safe for threads."""
 
-    def __init__(self, root: Path, jobs: Jobs) -> None:
+    def __init__(self, root: Path, jobs: JobQueue) -> None:
         self._root, self._jobs, self._lock = root, jobs, threading.RLock()
         self._running: dict[str, tuple[TuningJob, threading.Thread]] = {}  # by the name in lower case, as ARNs have it
         self._over: dict[str, TuningRecord] = {}

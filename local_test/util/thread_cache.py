@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 P, T = ParamSpec("P"), TypeVar("T")
 
 
-def once(make: Callable[P, T]) -> Callable[P, T]:
+def cached_once(make: Callable[P, T]) -> Callable[P, T]:
     """Each result is made a single time, by the first thread that asks; with functools.cache alone, all that ask
     meanwhile make it too, and every one of them waits for all."""
     cached, lock = cache(make), threading.Lock()

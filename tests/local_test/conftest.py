@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from local_test.data.object_store import Storage
+from local_test.data.object_store import ObjectStore
 from local_test.runners.base import Runner
 from local_test.runners.process import ProcessRunner
 from local_test.training.job import TrainingJob
@@ -48,7 +48,7 @@ class Recorder(Observer):
     def on_note(self, text: str) -> None:
         self._add(self.notes, text)
 
-    def on_fed(self, fed: Any) -> None:
+    def on_feed(self, fed: Any) -> None:
         self._add(self.fed, fed)
 
     def wait_for(self, found: Callable[[], Any], seconds: float = 30) -> None:
@@ -79,8 +79,8 @@ def request_for(name: str, out: Path, channels: Mapping[str, Path] | None = None
 
 
 @pytest.fixture
-def storage() -> Iterator[Storage]:
-    store = Storage()
+def storage() -> Iterator[ObjectStore]:
+    store = ObjectStore()
     yield store
     store.close()
 
@@ -101,7 +101,7 @@ def program(tmp_path: Path) -> Callable[[str], ProcessRunner]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, storage: Storage) -> Callable[..., tuple[dict[str, Any], Recorder, Path]]:
+def run(tmp_path: Path, storage: ObjectStore) -> Callable[..., tuple[dict[str, Any], Recorder, Path]]:
     """Runs a request to its end; its description, what an observer saw, its folder."""
 
     def to_end(runner: Runner, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], Recorder, Path]:

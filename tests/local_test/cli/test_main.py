@@ -16,7 +16,7 @@ import pytest
 
 from local_test.cli.progress import Display
 from local_test.data.channels import Channel
-from local_test.data.fifo_feeder import Fed
+from local_test.data.fifo_feeder import FeedProgress
 from local_test.util.atomic_files import file_uri
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -270,12 +270,12 @@ def test_the_bar_does_not_mangle_lines() -> None:
     with os.fdopen(writing, "w") as terminal:
         display = Display(terminal, terminal)
         display.watch([Channel("train", "Pipe", "s3://b/t", ()), Channel("validation", "Pipe", "s3://b/v", ())])
-        display.on_fed(Fed("train", 0, 0))
+        display.on_feed(FeedProgress("train", 0, 0))
         display.on_line("epoch=0 train:loss=0.5", "algo-1")
-        display.on_fed(Fed("train", 0, 500))
-        display.on_fed(Fed("validation", 0, 500, "all"))
+        display.on_feed(FeedProgress("train", 0, 500))
+        display.on_feed(FeedProgress("validation", 0, 500, "all"))
         display.on_line("epoch=1 train:loss=0.4", "algo-1")
-        display.on_fed(Fed("train", 0, 900, "all"))
+        display.on_feed(FeedProgress("train", 0, 900, "all"))
         display.close()
     shown = b""
     while not shown.endswith(b"epoch=1 train:loss=0.4\r\n") and len(shown) < 10_000:
@@ -295,7 +295,7 @@ def test_there_is_no_bar_in_a_file(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w+") as file:
         display = Display(file, file)
         display.watch([Channel("train", "Pipe", "s3://b/t", ())])
-        display.on_fed(Fed("train", 0, 10))
+        display.on_feed(FeedProgress("train", 0, 10))
         display.on_line("line", "algo-1")
         display.close()
         file.seek(0)

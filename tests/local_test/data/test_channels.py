@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_test.data.channels import Channel, find_channels
-from local_test.data.object_store import Storage, StoredObject
+from local_test.data.object_store import ObjectStore, StoredObject
 from local_test.data.recordio import MAGIC, record, wrapped
 from local_test.errors import BadRequest, DataError
 from local_test.util.atomic_files import file_uri
@@ -29,7 +29,7 @@ def records(data: bytes) -> Iterator[bytes]:
         data = data[8 + size + -size % 4 :]
 
 
-def found(storage: Storage, path: Path, source: dict[str, Any] | None = None, **members: Any) -> Channel:
+def found(storage: ObjectStore, path: Path, source: dict[str, Any] | None = None, **members: Any) -> Channel:
     request = request_for("j", path, {"train": path})
     (channel,) = request["InputDataConfig"]
     channel.update(members)
@@ -37,7 +37,7 @@ def found(storage: Storage, path: Path, source: dict[str, Any] | None = None, **
     return find_channels(request, storage)[0]
 
 
-def given_by(channel: Channel, storage: Storage, epoch: int = 0) -> bytes:
+def given_by(channel: Channel, storage: ObjectStore, epoch: int = 0) -> bytes:
     parts = [
         part.read_bytes() if isinstance(part, Path) else b"".join(part) for part in channel.contents(epoch, storage)
     ]
@@ -61,12 +61,12 @@ def test_a_record_of_the_wrong_size() -> None:
         wrapped(iter([]), 1 << 29, "x")
 
 
-def test_each_object_is_one_record(data: Path, storage: Storage) -> None:
+def test_each_object_is_one_record(data: Path, storage: ObjectStore) -> None:
     channel = found(storage, data, RecordWrapperType="RecordIO")
     assert list(records(given_by(channel, storage))) == [b"1" * 10, b"0" * 10, b"2" * 10]
 
 
-def test_an_unpacked_object_is_one_record(tmp_path: Path, storage: Storage) -> None:
+def test_an_unpacked_object_is_one_record(tmp_path: Path, storage: ObjectStore) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"content" * 1000))
     channel = found(storage, tmp_path / "a.gz", RecordWrapperType="RecordIO", CompressionType="Gzip")
     assert list(records(given_by(channel, storage))) == [b"content" * 1000]
@@ -76,10 +76,10 @@ def test_an_unpacked_object_is_one_record(tmp_path: Path, storage: Storage) -> N
 def test_every_object_goes_to_one_host(objects: int, hosts: int, seed: int | None, epoch: int) -> None:
     stored = tuple(StoredObject(f"s3://b/{n}", str(n), 1) for n in range(objects))
     channel = Channel("c", "Pipe", "s3://b/", stored, "ShardedByS3Key", shuffle_seed=seed)
-    parts = [channel.of_host(index, hosts).order(epoch) for index in range(hosts)]
+    parts = [channel.for_host(index, hosts).order(epoch) for index in range(hosts)]
     assert sorted(item.name for part in parts for item in part) == sorted(item.name for item in stored)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    replicated = Channel("c", "Pipe", "s3://b/", stored, shuffle_seed=seed).of_host(0, hosts)
+    replicated = Channel("c", "Pipe", "s3://b/", stored, shuffle_seed=seed).for_host(0, hosts)
     assert len(replicated.order(epoch)) == objects
 
 
@@ -87,16 +87,16 @@ def test_10000_objects_and_64_hosts() -> None:
     stored = tuple(StoredObject(f"s3://b/{n}", str(n), 1) for n in range(10_000))
     channel = Channel("c", "Pipe", "s3://b/", stored, "ShardedByS3Key", shuffle_seed=1)
     for epoch in range(2):
-        read = [item for host in range(64) for item in channel.of_host(host, 64).order(epoch)]
+        read = [item for host in range(64) for item in channel.for_host(host, 64).order(epoch)]
         assert sorted(read, key=lambda item: item.uri) == sorted(stored, key=lambda item: item.uri)
 
 
-def test_a_manifest_names_objects_in_its_order(data: Path, tmp_path: Path, storage: Storage) -> None:
+def test_a_manifest_names_objects_in_its_order(data: Path, tmp_path: Path, storage: ObjectStore) -> None:
     manifest = tmp_path / "list.manifest"
     manifest.write_text(json.dumps([{"prefix": file_uri(data)}, "c", "a"]))
     channel = found(storage, manifest, {"S3DataType": "ManifestFile"})
     assert given_by(channel, storage) == b"2" * 10 + b"1" * 10
-    assert [item.name for item in channel.here] == ["c", "a"]
+    assert [item.name for item in channel.local_objects] == ["c", "a"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_manifest_names_objects_in_its_order(data: Path, tmp_path: Path, stora
         ('[{"prefix": "@"}, "none"]', "names an object that does not exist. Received: .*/none"),
     ],
 )
-def test_a_manifest_that_is_none(data: Path, tmp_path: Path, storage: Storage, text: str, message: str) -> None:
+def test_a_manifest_that_is_none(data: Path, tmp_path: Path, storage: ObjectStore, text: str, message: str) -> None:
     (tmp_path / "m").write_text(text.replace("@", file_uri(data)))
     with pytest.raises(BadRequest, match=message):
         found(storage, tmp_path / "m", {"S3DataType": "ManifestFile"})
@@ -119,7 +119,7 @@ def test_a_manifest_that_is_none(data: Path, tmp_path: Path, storage: Storage, t
 AUGMENTED = {"S3DataType": "AugmentedManifestFile", "AttributeNames": ["image-ref", "label"]}
 
 
-def test_an_augmented_manifest_gives_a_record_an_attribute(data: Path, tmp_path: Path, storage: Storage) -> None:
+def test_an_augmented_manifest_gives_a_record_an_attribute(data: Path, tmp_path: Path, storage: ObjectStore) -> None:
     lines = [
         {"label": 1, "image-ref": file_uri(data / "b"), "more": 0},
         {"image-ref": file_uri(data / "a"), "label": "x"},
@@ -138,7 +138,7 @@ def test_an_augmented_manifest_gives_a_record_an_attribute(data: Path, tmp_path:
         {**AUGMENTED, "S3DataDistributionType": "ShardedByS3Key"},
         RecordWrapperType="RecordIO",
     )
-    assert list(records(given_by(sharded.of_host(1, 2), storage))) == [b"1" * 10, b"x"]
+    assert list(records(given_by(sharded.for_host(1, 2), storage))) == [b"1" * 10, b"x"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_an_augmented_manifest_gives_a_record_an_attribute(data: Path, tmp_path:
         ('{"image-ref": 3, "label": 1}', "image-ref must be an S3 URI in line 1"),
     ],
 )
-def test_an_augmented_manifest_that_is_none(tmp_path: Path, storage: Storage, text: str, message: str) -> None:
+def test_an_augmented_manifest_that_is_none(tmp_path: Path, storage: ObjectStore, text: str, message: str) -> None:
     (tmp_path / "m").write_text(text)
     with pytest.raises(BadRequest, match=message):
         found(storage, tmp_path / "m", AUGMENTED, RecordWrapperType="RecordIO")
@@ -169,7 +169,7 @@ def test_an_augmented_manifest_that_is_none(tmp_path: Path, storage: Storage, te
     ],
 )
 def test_what_does_not_go_together(
-    data: Path, storage: Storage, source: dict[str, Any], members: dict[str, Any], message: str
+    data: Path, storage: ObjectStore, source: dict[str, Any], members: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadRequest, match=message):
         found(storage, data, source, **members)
@@ -185,12 +185,12 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_64_hosts_read_each_of_10_000_objects_once(many: Path, storage: Storage, shuffled: bool) -> None:
+def test_64_hosts_read_each_of_10_000_objects_once(many: Path, storage: ObjectStore, shuffled: bool) -> None:
     members = {"ShuffleConfig": {"Seed": 3}} if shuffled else {}
     channel = found(storage, many, {"S3DataDistributionType": "ShardedByS3Key"}, **members)
     shares = []
     for epoch in range(2):
-        parts = [given_by(channel.of_host(host, 64), storage, epoch) for host in range(64)]
+        parts = [given_by(channel.for_host(host, 64), storage, epoch) for host in range(64)]
         numbers = [int(part[place : place + 5]) for part in parts for place in range(0, len(part), 5)]
         assert sorted(numbers) == list(range(10_000))
         assert {len(part) // 5 for part in parts} == {156, 157}
@@ -204,6 +204,6 @@ def test_any_number_of_hosts_shares_out_any_number_of_objects(
 ) -> None:
     items = tuple(StoredObject(f"file:///{number}", str(number), 1) for number in range(objects))
     channel = Channel("c", "Pipe", "file:///", items, "ShardedByS3Key", shuffle_seed=seed)
-    shares = [channel.of_host(host, hosts).order(epoch) for host in range(hosts)]
+    shares = [channel.for_host(host, hosts).order(epoch) for host in range(hosts)]
     assert sorted(item.uri for share in shares for item in share) == sorted(item.uri for item in items)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from local_test.data.channels import Content
-from local_test.data.fifo_feeder import Fed, Feeder
+from local_test.data.fifo_feeder import Feeder, FeedProgress
 from local_test.errors import DataError
 
 pytestmark = pytest.mark.timeout(60)
@@ -81,8 +81,8 @@ def test_a_served_fifo_is_removed(tmp_path: Path, serve: Callable[..., Feeder]) 
 def test_readers_that_close_at_any_point_go_on_with_the_next_fifo(tmp_path: Path, serve: Callable[..., Feeder]) -> None:
     content = os.urandom(2_500_000)
     paths = files(tmp_path, content[:1_200_000], content[1_200_000:])
-    ends: list[Fed] = []
-    feeder = serve(lambda _: iter(paths), on_fed=lambda fed: ends.append(fed) if fed.end else None)
+    ends: list[FeedProgress] = []
+    feeder = serve(lambda _: iter(paths), on_feed=lambda fed: ends.append(fed) if fed.end else None)
     dice = random.Random(0)
     for n in range(30):
         until_exists(feeder.path(n))
@@ -92,7 +92,7 @@ def test_readers_that_close_at_any_point_go_on_with_the_next_fifo(tmp_path: Path
     assert read(feeder.path(30)) == content
     assert read(feeder.path(31)) == content  # so the end of 30 has been told
     assert [fed.n for fed in ends[:31]] == list(range(31))
-    assert ends[30] == Fed("train", 30, len(content), "all")
+    assert ends[30] == FeedProgress("train", 30, len(content), "all")
     assert any(fed.end == "early" for fed in ends)
 
 

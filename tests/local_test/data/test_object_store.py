@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from local_test.data.channels import Channel, _gunzip, find_channels
 from local_test.data.fifo_feeder import Feeder
-from local_test.data.object_store import CHUNK_BYTES, Storage, StoredObject, object_name
+from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject, object_name
 from local_test.errors import BadRequest, DataError
 from local_test.util.atomic_files import file_uri
 from tests.local_test.conftest import request_for
@@ -53,13 +53,13 @@ def bucket(new_client: Callable[[], Any], request: pytest.FixtureRequest) -> Ite
 
 
 @pytest.fixture
-def s3(new_client: Callable[[], Any]) -> Iterator[Storage]:
-    store = Storage(new_client)
+def s3(new_client: Callable[[], Any]) -> Iterator[ObjectStore]:
+    store = ObjectStore(new_client)
     yield store
     store.close()
 
 
-def test_a_prefix_is_every_matching_key_in_order(bucket: Any, s3: Storage) -> None:
+def test_a_prefix_is_every_matching_key_in_order(bucket: Any, s3: ObjectStore) -> None:
     for key in ("data/train/b", "data/train/a", "data/train-2/c", "data/train/", "data/validation/d"):
         root = bucket(key, key.encode())
     found = s3.objects(f"{root}/data/train")
@@ -71,13 +71,13 @@ def test_a_prefix_is_every_matching_key_in_order(bucket: Any, s3: Storage) -> No
     assert [item.name for item in s3.objects(f"{root}/data/train/a")] == ["a"]
 
 
-def test_more_objects_than_a_page(bucket: Any, s3: Storage) -> None:
+def test_more_objects_than_a_page(bucket: Any, s3: ObjectStore) -> None:
     for index in range(1005):
         root = bucket(f"many/{index:04d}", b"")
     assert [item.name for item in s3.objects(f"{root}/many/")] == [f"{index:04d}" for index in range(1005)]
 
 
-def test_objects_stream_into_a_fifo(bucket: Any, s3: Storage, tmp_path: Path) -> None:
+def test_objects_stream_into_a_fifo(bucket: Any, s3: ObjectStore, tmp_path: Path) -> None:
     contents = {f"train/{name}": os.urandom(2 * CHUNK_BYTES + 7) for name in "ab"}
     for key, body in contents.items():
         root = bucket(key, body)
@@ -113,7 +113,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(bucket: Any, new_client:
         def close(self) -> None:
             self._client.close()
 
-    store = Storage(Breaking)
+    store = ObjectStore(Breaking)
     found = b"".join(store.chunks(StoredObject(f"{root}/object", "object", len(body))))
     store.close()
     assert found == body
@@ -137,7 +137,7 @@ class _BreaksAfter:
         self._body.close()
 
 
-def test_a_missing_object_and_a_missing_bucket(bucket: Any, s3: Storage) -> None:
+def test_a_missing_object_and_a_missing_bucket(bucket: Any, s3: ObjectStore) -> None:
     root = bucket("there", b"")
     with pytest.raises(DataError, match=r"/absent can't be read: .*does not exist"):
         list(s3.chunks(StoredObject(f"{root}/absent", "absent", 1)))
@@ -145,7 +145,7 @@ def test_a_missing_object_and_a_missing_bucket(bucket: Any, s3: Storage) -> None
         s3.objects("s3://no-such-bucket-here/x")
 
 
-def test_a_channel_without_objects_names_its_uri(bucket: Any, s3: Storage, tmp_path: Path) -> None:
+def test_a_channel_without_objects_names_its_uri(bucket: Any, s3: ObjectStore, tmp_path: Path) -> None:
     root = bucket("other/a", b"")
     request = request_for("job", tmp_path, {"train": tmp_path})
     source = request["InputDataConfig"][0]["DataSource"]["S3DataSource"]
@@ -169,13 +169,13 @@ def test_an_endpoint_that_does_not_answer_is_one_line() -> None:
         config = Config(retries={"total_max_attempts": 1}, connect_timeout=2)
         return session.client("s3", endpoint_url="http://127.0.0.1:1", config=config)
 
-    store = Storage(dead)
+    store = ObjectStore(dead)
     with pytest.raises(DataError, match="Could not connect"):
         store.objects("s3://bucket/x")
     store.close()
 
 
-def test_download_and_put_are_whole(bucket: Any, s3: Storage, tmp_path: Path) -> None:
+def test_download_and_put_are_whole(bucket: Any, s3: ObjectStore, tmp_path: Path) -> None:
     root = bucket("a", b"content")
     s3.download(StoredObject(f"{root}/a", "a", 7), tmp_path / "deep/a")
     assert (tmp_path / "deep/a").read_bytes() == b"content"
@@ -185,7 +185,7 @@ def test_download_and_put_are_whole(bucket: Any, s3: Storage, tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "put here").iterdir()] == ["b"]
 
 
-def test_local_folders_are_listed_like_prefixes(tmp_path: Path, storage: Storage) -> None:
+def test_local_folders_are_listed_like_prefixes(tmp_path: Path, storage: ObjectStore) -> None:
     for name in ("b/2", "a", "b/1 x", "Z"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -202,7 +202,7 @@ def test_one_client_however_many_threads_ask_first(new_client: Callable[[], Any]
         made.append(new_client())
         return made[-1]
 
-    root, store = bucket("a", b""), Storage(counted)
+    root, store = bucket("a", b""), ObjectStore(counted)
     threads = [threading.Thread(target=store.objects, args=(root,)) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -263,7 +263,7 @@ def test_shuffle_re_orders_objects_by_seed_and_epoch(count: int, seed: int) -> N
     assert Channel("c", "Pipe", "s3://b", objects).order(5) == list(objects)
 
 
-def test_channel_defaults_and_modes(tmp_path: Path, storage: Storage, data: Path) -> None:
+def test_channel_defaults_and_modes(tmp_path: Path, storage: ObjectStore, data: Path) -> None:
     request = request_for("job", tmp_path, {"train": data, "labels": data})
     request["InputDataConfig"][1] |= {"InputMode": "File", "ContentType": "x/y", "ShuffleConfig": {"Seed": 3}}
     train, labels = find_channels(request, storage)

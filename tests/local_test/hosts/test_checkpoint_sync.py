@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from local_test.data.object_store import Storage
+from local_test.data.object_store import ObjectStore
 from local_test.errors import DataError
-from local_test.hosts.checkpoint_sync import Checkpoints
+from local_test.hosts.checkpoint_sync import CheckpointSync
 from local_test.util.atomic_files import file_uri
 
 
-class Watched(Storage):
+class Watched(ObjectStore):
     """Tells what was copied."""
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ def here(tmp_path: Path) -> Path:
     return tmp_path / "here"
 
 
-def sync(here: Path, there: Path, storage: Storage, problems: list[Exception] | None = None) -> Checkpoints:
+def sync(here: Path, there: Path, storage: ObjectStore, problems: list[Exception] | None = None) -> CheckpointSync:
     heard = [] if problems is None else problems
-    return Checkpoints(here, file_uri(there), storage, heard.append, seconds=0.02)
+    return CheckpointSync(here, file_uri(there), storage, heard.append, seconds=0.02)
 
 
 def test_copied_while_the_job_runs_and_at_its_end(here: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_what_the_program_removes_stays_where_it_was_copied_to(here: Path, tmp_p
 def test_a_copy_that_fails_is_told_tried_again_and_fails_at_the_end(here: Path, tmp_path: Path) -> None:
     storage, problems, told = Watched(), [], threading.Event()
     storage.broken = True
-    checkpoints = Checkpoints(
+    checkpoints = CheckpointSync(
         here, file_uri(tmp_path / "there"), storage, lambda error: (problems.append(error), told.set()), 0.02
     )
     checkpoints.start()

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from local_test.data.channels import Channel, find_channels
-from local_test.data.object_store import Storage, StoredObject
+from local_test.data.object_store import ObjectStore, StoredObject
 from local_test.errors import Cancelled
-from local_test.hosts.opt_ml import Host, fetch_channel, make_folders, write_config
+from local_test.hosts.opt_ml import HostPaths, fetch_channel, make_folders, write_config
 from local_test.util.atomic_files import file_uri
 from tests.local_test.conftest import request_for
 
@@ -18,7 +18,7 @@ ARN = "arn:aws:sagemaker:us-east-1:123456789012:training-job/job-a"
 
 
 def config(tmp_path: Path, request: dict[str, Any], channels: list[Channel]) -> dict[str, str]:
-    host = Host(tmp_path / "ml")
+    host = HostPaths(tmp_path / "ml")
     make_folders(host, request)
     write_config(host, request, channels, ARN)
     return {path.name: path.read_text() for path in (tmp_path / "ml/input/config").iterdir()}
@@ -110,17 +110,17 @@ def test_the_other_files(tmp_path: Path, data: Path) -> None:
 
 def test_folders(tmp_path: Path, request_: dict[str, Any]) -> None:
     request_["CheckpointConfig"] = {"S3Uri": "s3://b/c"}
-    make_folders(Host(tmp_path), request_)
+    make_folders(HostPaths(tmp_path), request_)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert found == {"model", "output", "output/data", "input", "input/data", "input/config", "code", "checkpoints"}
 
 
-def test_file_mode_puts_objects_into_the_channels_folder(tmp_path: Path, storage: Storage, data: Path) -> None:
+def test_file_mode_puts_objects_into_the_channels_folder(tmp_path: Path, storage: ObjectStore, data: Path) -> None:
     (data / "sub").mkdir()
     (data / "sub/d").write_bytes(b"d")
     (data / "link").symlink_to(data / "a")
     request = request_for("job", tmp_path, {"train": data})
-    host = Host(tmp_path / "ml")
+    host = HostPaths(tmp_path / "ml")
     make_folders(host, request)
     (train,) = find_channels(request, storage)
     fetch_channel(host, train, storage, lambda: None)
@@ -141,21 +141,21 @@ def test_file_mode_puts_objects_into_the_channels_folder(tmp_path: Path, storage
 
 
 def test_files_are_copied_where_links_are_not_allowed(
-    tmp_path: Path, storage: Storage, data: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, storage: ObjectStore, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_link(*args: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", no_link)
     request = request_for("job", tmp_path, {"train": data})
-    host = Host(tmp_path / "ml")
+    host = HostPaths(tmp_path / "ml")
     make_folders(host, request)
     fetch_channel(host, find_channels(request, storage)[0], storage, lambda: None)
     assert (host.input_data / "train/a").read_bytes() == b"1" * 10
     assert (host.input_data / "train/a").stat().st_nlink == 1
 
 
-def test_fetching_can_be_ended_between_objects(tmp_path: Path, storage: Storage, data: Path) -> None:
+def test_fetching_can_be_ended_between_objects(tmp_path: Path, storage: ObjectStore, data: Path) -> None:
     def check() -> None:
         if (tmp_path / "input/data/x/a").exists():
             raise Cancelled
@@ -163,5 +163,5 @@ def test_fetching_can_be_ended_between_objects(tmp_path: Path, storage: Storage,
     objects = tuple(StoredObject(file_uri(data / name), name, 10) for name in "abc")
     (tmp_path / "input/data").mkdir(parents=True)
     with pytest.raises(Cancelled):
-        fetch_channel(Host(tmp_path), Channel("x", "File", file_uri(data), objects), storage, check)
+        fetch_channel(HostPaths(tmp_path), Channel("x", "File", file_uri(data), objects), storage, check)
     assert [path.name for path in (tmp_path / "input/data/x").iterdir()] == ["a"]

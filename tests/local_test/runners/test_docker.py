@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local_test.data.fifo_feeder import Feeder
-from local_test.data.object_store import Storage
+from local_test.data.object_store import ObjectStore
 from local_test.errors import RunnerError
 from local_test.runners.base import ContainerSpec
 from local_test.runners.docker import LABEL, DockerRunner
@@ -181,7 +181,7 @@ def in_thread(job: TrainingJob) -> Callable[[], dict[str, Any]]:
 def test_sigterm_is_dropped_by_a_first_process_without_a_handler(runner: DockerRunner, tmp_path: Path) -> None:
     seen = Recorder()
     request = request_of("echo ready; while :; do sleep 0.1; done", tmp_path / "jobs")
-    job = TrainingJob(request, tmp_path / "jobs", runner, Storage(), {}, [seen], grace=1)
+    job = TrainingJob(request, tmp_path / "jobs", runner, ObjectStore(), {}, [seen], grace=1)
     result = in_thread(job)
     seen.wait_for(lambda: seen.lines)
     job.stop()
@@ -193,7 +193,7 @@ def test_sigterm_is_dropped_by_a_first_process_without_a_handler(runner: DockerR
 def test_a_handler_gets_sigterm_and_its_grace(runner: DockerRunner, tmp_path: Path) -> None:
     seen = Recorder()
     program = "trap 'echo saved > /opt/ml/model/m; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
-    job = TrainingJob(request_of(program, tmp_path / "jobs"), tmp_path / "jobs", runner, Storage(), {}, [seen])
+    job = TrainingJob(request_of(program, tmp_path / "jobs"), tmp_path / "jobs", runner, ObjectStore(), {}, [seen])
     result = in_thread(job)
     seen.wait_for(lambda: seen.lines)
     job.stop()
@@ -203,7 +203,7 @@ def test_a_handler_gets_sigterm_and_its_grace(runner: DockerRunner, tmp_path: Pa
 def test_a_container_that_somebody_else_kills(runner: DockerRunner, docker_engine: Any, tmp_path: Path) -> None:
     seen = Recorder()
     request = request_of("echo ready; sleep 60", tmp_path / "jobs")
-    result = in_thread(TrainingJob(request, tmp_path / "jobs", runner, Storage(), {}, [seen]))
+    result = in_thread(TrainingJob(request, tmp_path / "jobs", runner, ObjectStore(), {}, [seen]))
     seen.wait_for(lambda: seen.lines)
     (container,) = docker_engine.containers.list(filters={"label": f"{LABEL}=job"})
     container.kill()
@@ -214,7 +214,7 @@ def test_a_container_that_somebody_else_kills(runner: DockerRunner, docker_engin
 def test_a_container_that_somebody_else_removes(runner: DockerRunner, docker_engine: Any, tmp_path: Path) -> None:
     seen = Recorder()
     request = request_of("echo ready; sleep 60", tmp_path / "jobs")
-    result = in_thread(TrainingJob(request, tmp_path / "jobs", runner, Storage(), {}, [seen]))
+    result = in_thread(TrainingJob(request, tmp_path / "jobs", runner, ObjectStore(), {}, [seen]))
     seen.wait_for(lambda: seen.lines)
     (container,) = docker_engine.containers.list(filters={"label": f"{LABEL}=job"})
     container.remove(force=True)
@@ -264,7 +264,7 @@ def test_two_containers_at_once(runner: DockerRunner, data: Path, tmp_path: Path
     for name in ("a", "b"):
         request = {**request_of(program, tmp_path / "jobs", {"train": data}), "TrainingJobName": name}
         seen = Recorder()
-        jobs.append((seen, in_thread(TrainingJob(request, tmp_path / "jobs", runner, Storage(), {}, [seen]))))
+        jobs.append((seen, in_thread(TrainingJob(request, tmp_path / "jobs", runner, ObjectStore(), {}, [seen]))))
     for seen, result in jobs:
         assert result()["TrainingJobStatus"] == "Completed"
         assert seen.lines == ["30"] * 4
@@ -274,5 +274,5 @@ def test_an_image_that_is_not_there(runner: DockerRunner, tmp_path: Path) -> Non
     request = request_of("", tmp_path / "jobs")
     request["AlgorithmSpecification"]["TrainingImage"] = "no-such-image:1"
     with pytest.raises(RunnerError, match=r"There is no image no-such-image:1 .* make build"):
-        TrainingJob(request, tmp_path / "jobs", runner, Storage(), {})
+        TrainingJob(request, tmp_path / "jobs", runner, ObjectStore(), {})
     assert not (tmp_path / "jobs").exists()

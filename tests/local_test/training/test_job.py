@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local_test.data.object_store import Storage
+from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest, ResourceInUse, RunnerError
 from local_test.request.validation import _check, service_model
 from local_test.runners.process import ProcessRunner
@@ -40,7 +40,7 @@ def names(archive: Path) -> list[str]:
 
 def started(runner: ProcessRunner, request: dict[str, Any], out: Path, **options: Any) -> tuple[Any, Recorder, Any]:
     """(job, what is seen of it, a function that waits for its description): the job runs in a thread."""
-    seen, found, storage = Recorder(), [], Storage()
+    seen, found, storage = Recorder(), [], ObjectStore()
     job = TrainingJob(request, out, runner, storage, {}, [seen], **options)
     thread = threading.Thread(target=lambda: found.append(job.run()))
     thread.start()
@@ -230,7 +230,7 @@ def test_max_runtime(program: Program, run: Run, tmp_path: Path) -> None:
 
 
 def test_stopped_before_it_was_run(program: Program, tmp_path: Path) -> None:
-    job = TrainingJob(request_for("job", tmp_path), tmp_path, program("print('never')"), Storage(), {})
+    job = TrainingJob(request_for("job", tmp_path), tmp_path, program("print('never')"), ObjectStore(), {})
     job.stop()
     description = job.run()
     assert states(description) == ["Starting", "Stopping", "Stopped"]
@@ -340,7 +340,7 @@ def test_what_has_no_effect_is_said_once(program: Program, run: Run, tmp_path: P
 
 def test_credentials_pass_on_to_the_program_but_not_into_an_isolated_one(program: Program, tmp_path: Path) -> None:
     runner, environ = program(""), {"AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "eu-west-1", "OTHER": "x"}
-    job = TrainingJob(request_for("a", tmp_path), tmp_path, runner, Storage(), environ)
+    job = TrainingJob(request_for("a", tmp_path), tmp_path, runner, ObjectStore(), environ)
     assert job.members[0].spec.environment == {
         "AWS_SECRET_ACCESS_KEY": "s",
         "AWS_REGION": "eu-west-1",
@@ -348,7 +348,7 @@ def test_credentials_pass_on_to_the_program_but_not_into_an_isolated_one(program
         "TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:123456789012:training-job/a",
     }
     isolated = request_for("b", tmp_path, EnableNetworkIsolation=True)
-    job = TrainingJob(isolated, tmp_path, runner, Storage(), environ)
+    job = TrainingJob(isolated, tmp_path, runner, ObjectStore(), environ)
     assert "AWS_SECRET_ACCESS_KEY" not in job.members[0].spec.environment
     assert job.members[0].spec.network is False
 
@@ -374,14 +374,14 @@ def test_an_output_folder_that_cannot_be_made(program: Program, tmp_path: Path) 
     (tmp_path / "file").write_text("x")
     for out in (tmp_path / "file", tmp_path / "file/jobs", Path("/proc/jobs")):
         with pytest.raises(BadRequest, match=r"--out") as caught:
-            TrainingJob(request_for("job", out), out, program(""), Storage(), {})
+            TrainingJob(request_for("job", out), out, program(""), ObjectStore(), {})
         assert "\n" not in str(caught.value)
 
 
 def test_a_machine_without_the_toolkit(tmp_path: Path) -> None:
     runner = ProcessRunner(os.environ, tmp_path, [str(tmp_path / "bin/train")])
     with pytest.raises(RunnerError, match=r"toolkit is not installed .* pip install '.\[train\]'"):
-        TrainingJob(request_for("job", tmp_path), tmp_path, runner, Storage(), {})
+        TrainingJob(request_for("job", tmp_path), tmp_path, runner, ObjectStore(), {})
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_what_a_process_cannot_follow(program: Program, tmp_path: Path, members:
     else:
         request |= members
     with pytest.raises(RunnerError, match=message):
-        TrainingJob(request, tmp_path, program(""), Storage(), {})
+        TrainingJob(request, tmp_path, program(""), ObjectStore(), {})
 
 
 def test_describing_from_other_threads_while_the_job_moves(program: Program, tmp_path: Path) -> None:
@@ -428,7 +428,7 @@ def test_an_observer_that_breaks_is_a_bug_but_leaves_no_job_that_seems_to_run(pr
             if description["SecondaryStatus"] == "Uploading":
                 raise RuntimeError("bug")
 
-    job = TrainingJob(request_for("job", tmp_path), tmp_path, program(""), Storage(), {}, [Broken()])
+    job = TrainingJob(request_for("job", tmp_path), tmp_path, program(""), ObjectStore(), {}, [Broken()])
     with pytest.raises(RuntimeError, match="bug"):
         job.run()
     assert json.loads((job.folder / "describe.json").read_text())["FailureReason"] == "InternalServerError: bug"
@@ -476,10 +476,10 @@ def test_an_interrupted_job_resumes_from_its_checkpoint(program: Program, data: 
 
 def test_only_a_spot_job_that_trains_can_be_interrupted(program: Program, tmp_path: Path) -> None:
     runner = program("")
-    job = TrainingJob(request_for("a", tmp_path), tmp_path, runner, Storage(), {})
+    job = TrainingJob(request_for("a", tmp_path), tmp_path, runner, ObjectStore(), {})
     with pytest.raises(BadRequest, match="Only a job with EnableManagedSpotTraining"):
         job.interrupt()
-    spot = TrainingJob(request_for("b", tmp_path, **SPOT), tmp_path, runner, Storage(), {})
+    spot = TrainingJob(request_for("b", tmp_path, **SPOT), tmp_path, runner, ObjectStore(), {})
     with pytest.raises(BadRequest, match=r"Only a job that trains can be interrupted\. Received: b, which is Starting"):
         spot.interrupt()
 
@@ -488,11 +488,11 @@ def test_max_wait_time_stops_a_job(program: Program, run: Run, tmp_path: Path) -
     limits = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
     request = request_for("job", tmp_path / "jobs", **{**SPOT, "StoppingCondition": limits})
     seen = Recorder()
-    job = TrainingJob(request, tmp_path / "jobs", program("signal.pause()"), Storage(), {}, [seen])
+    job = TrainingJob(request, tmp_path / "jobs", program("signal.pause()"), ObjectStore(), {}, [seen])
     job._created -= 0.5  # it has waited for its turn
     description = job.run()
     assert (description["TrainingJobStatus"], description["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
-    late = TrainingJob({**request, "TrainingJobName": "late"}, tmp_path / "jobs", program(""), Storage(), {})
+    late = TrainingJob({**request, "TrainingJobName": "late"}, tmp_path / "jobs", program(""), ObjectStore(), {})
     late._created -= 2
     assert states(late.run()) == ["Starting", "Stopping", "MaxWaitTimeExceeded"]
 
@@ -502,7 +502,7 @@ class Flaky:
 
     def __init__(self, runner: ProcessRunner, failures: int) -> None:
         self._runner, self._failures = runner, failures
-        self.check, self.connected, self.shortfall = runner.check, runner.connected, runner.shortfall
+        self.check, self.job_network, self.unmet_limits = runner.check, runner.job_network, runner.unmet_limits
 
     def start(self, spec: Any) -> Any:
         self._failures -= 1
@@ -536,7 +536,7 @@ def test_several_hosts_need_containers(program: Program, tmp_path: Path) -> None
     request = request_for("job", tmp_path / "jobs")
     request["ResourceConfig"]["InstanceCount"] = 2
     with pytest.raises(RunnerError, match="InstanceCount above 1 needs a container for each host"):
-        TrainingJob(request, tmp_path / "jobs", program(""), Storage(), {})
+        TrainingJob(request, tmp_path / "jobs", program(""), ObjectStore(), {})
     assert not (tmp_path / "jobs").exists()
 
 

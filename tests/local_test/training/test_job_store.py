@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local_test.errors import BadRequest
-from local_test.training.job_store import Store
+from local_test.training.job_store import JobStore
 from tests.support.served import BUCKET, WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(90)
@@ -64,7 +64,7 @@ def check_left(sagemaker: Any, root: Path) -> None:
 
 
 def test_a_job_that_was_never_accepted_or_half_deleted_is_none(tmp_path: Path) -> None:
-    store = Store(tmp_path / "root")
+    store = JobStore(tmp_path / "root")
     for name in (".deleted-old", "cut-off"):
         (store.jobs / name).mkdir()
         (store.jobs / name / "request.json").write_text("{}")
@@ -74,21 +74,21 @@ def test_a_job_that_was_never_accepted_or_half_deleted_is_none(tmp_path: Path) -
 
 
 def test_one_server_a_root(tmp_path: Path) -> None:
-    store = Store(tmp_path / "root")
+    store = JobStore(tmp_path / "root")
     with pytest.raises(BadRequest, match=f"Another server keeps its jobs there. Received: {tmp_path / 'root'}"):
-        Store(tmp_path / "root")
+        JobStore(tmp_path / "root")
     store.close()
-    Store(tmp_path / "root").close()
+    JobStore(tmp_path / "root").close()
 
 
 def test_a_root_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "root").touch()
     with pytest.raises(BadRequest, match="--root can't be used: "):
-        Store(tmp_path / "root")
+        JobStore(tmp_path / "root")
 
 
 def test_a_deletion_leaves_nothing(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = JobStore(tmp_path)
     (store.folder("job") / "logs").mkdir(parents=True)
     store.remove("job")
     assert list(store.jobs.iterdir()) == []

@@ -1,13 +1,13 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from local_test.util.thread_cache import once
+from local_test.util.thread_cache import cached_once
 
 
 def test_threads_that_come_at_once_make_one() -> None:
     together, made = threading.Barrier(8), []
 
-    @once
+    @cached_once
     def slow(name: str) -> object:
         made.append(name)
         threading.Event().wait(0.2)  # long enough for every thread to ask meanwhile
@@ -26,7 +26,7 @@ def test_threads_that_come_at_once_make_one() -> None:
 def test_what_can_not_be_made_is_tried_again() -> None:
     answers = iter([ValueError("not yet"), 7])
 
-    @once
+    @cached_once
     def made() -> int:
         answer = next(answers)
         if isinstance(answer, Exception):
