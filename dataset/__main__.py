@@ -112,7 +112,8 @@ _SOURCE = (
 )
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a path may hold what a terminal can't show
+    # as stderr is: a path may hold what a terminal can't show
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # nobody has replaced it yet
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

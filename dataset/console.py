@@ -1,6 +1,7 @@
 """Talk on stderr: lines and progress bars. The result alone goes to stdout."""
 
 import sys
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -10,7 +11,7 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
-def bar(total: int, what: str, unit: str, *, initial: int = 0) -> tqdm:
+def bar(total: int, what: str, unit: str, *, initial: int = 0) -> "tqdm[NoReturn]":
     """A progress bar; in a log, where a line can't be redrawn, it speaks every ten seconds only."""
     return tqdm(
         total=total,

@@ -15,7 +15,9 @@ class Source(Protocol):
 
     image_shape: tuple[int, int, int]
     classes: tuple[str, ...]
-    labels: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def labels(self) -> Mapping[str, NDArray[np.int64]]: ...
 
     def images(self, split: str, order: NDArray[np.int64]) -> Iterator[bytes]:
         """The raw uint8 pictures of the examples in `order`, height × width × channels bytes each."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dataset.errors import DatasetError, why
 from dataset.sources.stores import Member, Store
@@ -15,8 +15,10 @@ Size = tuple[int, int]  # height, width
 
 # what `Image.open` may try; left out are formats that start other programs (EPS) or have no pixels of their own (PDF)
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
-SUFFIXES += (".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k"),
+)
 
 
 def is_picture(path: str) -> bool:
@@ -96,7 +98,7 @@ class _Picture:
             raise self._failure(error) from None
 
     def _failure(self, error: Exception) -> DatasetError:
-        if isinstance(error, Image.UnidentifiedImageError):
+        if isinstance(error, UnidentifiedImageError):
             start = self._data[:8].hex(" ") or "no bytes"
             return DatasetError(f"{self._name} is not a picture. Received: {len(self._data):,} bytes, {start} …")
         return DatasetError(f"{self._name} cannot be decoded: {why(error)}")

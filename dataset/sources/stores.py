@@ -21,7 +21,7 @@ from dataset.errors import DatasetError, why
 FILE_LIMIT = 256 << 20  # bytes; a "picture" larger than this is a bomb or a mistake
 _BLOCK = 512  # of a tar
 _COPY = 1 << 20
-_OPENERS: dict[bytes, Callable[..., BinaryIO]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second is an empty one
 _EXPECTED = "a folder, a zip, or a tar (plain, gz, bz2 or xz) of pictures"
 # what reading damaged or unsupported archives raises; encrypted zip entries are a RuntimeError

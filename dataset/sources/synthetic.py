@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 Outline = Callable[[Floats, Floats], Floats]
 
 TRAIN, VALIDATION = 20_000, 4_000
