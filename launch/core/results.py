@@ -19,8 +19,9 @@ def metrics(job: str) -> dict[str, list[float]]:
 
 
 def found_in(lines: Iterable[str]) -> dict[str, list[float]]:
-    """The same in log lines, by launch/metric_definitions.json."""
-    definitions = json.loads((FOLDER / "metric_definitions.json").read_text())
+    """The same in log lines, by the definitions of launch/training_job.json."""
+    job = json.loads((FOLDER / "training_job.json").read_text())
+    definitions = job["AlgorithmSpecification"]["MetricDefinitions"]
     values: dict[str, list[float]] = {item["Name"]: [] for item in definitions}
     for line in lines:
         for item in definitions:
