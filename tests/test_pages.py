@@ -70,13 +70,13 @@ def training_page(folder: Path) -> Path:
 def tuning_page(folder: Path) -> Path:
     """Of twelve training jobs over three ranges."""
     from local_test.tuning.html_report import write_page
-    from tests.local_test.tuning.test_html_report import child, described
+    from tests.support.pages import training_job, tuning_job
 
-    children = [child(number, None if number == 5 else 0.5 + 0.03 * number) for number in range(1, 13)]
+    children = [training_job(number, None if number == 5 else 0.5 + 0.03 * number) for number in range(1, 13)]
     for one in children:
         one["TrainingJobName"] = f"cv-keras-2026-11-25-21-37-29-816-{one['TrainingJobName']}-d4046401"
     children[4]["FailureReason"] = "AlgorithmError: " + "the loss is not finite. " * 8
-    write_page(folder / "report.html", described(children), children)
+    write_page(folder / "report.html", tuning_job(children), children)
     return folder / "report.html"
 
 

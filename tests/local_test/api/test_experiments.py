@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local_test.request.validation import _check, service_model
-from tests.local_test.api.test_training_jobs import refused, shaped
+from tests.support.api import check_shape, refusal_of
 from tests.support.served import BUCKET, WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(90)
@@ -28,9 +28,11 @@ def names(response: dict[str, Any], kind: str) -> list[str]:
 
 
 def test_a_job_of_an_experiment_is_described_by_a_component_of_its_trial(sagemaker: Any) -> None:
-    created = shaped("CreateExperiment", sagemaker.create_experiment(ExperimentName="Cifar", Description="all of it"))
+    created = check_shape(
+        "CreateExperiment", sagemaker.create_experiment(ExperimentName="Cifar", Description="all of it")
+    )
     assert created["ExperimentArn"] == f"{ARN}:experiment/cifar"
-    assert shaped("CreateTrial", sagemaker.create_trial(TrialName="First", ExperimentName="cifar"))["TrialArn"]
+    assert check_shape("CreateTrial", sagemaker.create_trial(TrialName="First", ExperimentName="cifar"))["TrialArn"]
     code = "for a in (0.25, 0.75, 0.5): print(f'accuracy={a}', flush=True)\n(BASE / 'model/m').write_text('m')\n"
     config = {
         "ExperimentName": "Cifar",
@@ -43,7 +45,7 @@ def test_a_job_of_an_experiment_is_described_by_a_component_of_its_trial(sagemak
     arn = sagemaker.create_training_job(**wanted)["TrainingJobArn"]
     assert ended(sagemaker, "Tracked-1")["ExperimentConfig"] == config
     described = sagemaker.describe_trial_component(TrialComponentName="Tracked-1-aws-training-job")
-    component = shaped("DescribeTrialComponent", described)
+    component = check_shape("DescribeTrialComponent", described)
     assert component["DisplayName"] == "Training"
     assert component["TrialComponentArn"] == f"{ARN}:experiment-trial-component/tracked-1-aws-training-job"
     assert component["Source"] == {"SourceArn": arn, "SourceType": "SageMakerTrainingJob"}
@@ -67,18 +69,18 @@ def test_a_job_of_an_experiment_is_described_by_a_component_of_its_trial(sagemak
     assert metric["MetricName"] == "validation:accuracy"
     assert (metric["Min"], metric["Max"], metric["Last"], metric["Count"], metric["Avg"]) == (0.25, 0.75, 0.5, 3, 0.5)
     assert metric["StdDev"] == pytest.approx(math.sqrt(0.125 / 3))
-    by_source = shaped("ListTrialComponents", sagemaker.list_trial_components(SourceArn=arn.lower()))
+    by_source = check_shape("ListTrialComponents", sagemaker.list_trial_components(SourceArn=arn.lower()))
     assert names(by_source, "TrialComponent") == ["Tracked-1-aws-training-job"]
     assert by_source["TrialComponentSummaries"][0]["TrialComponentSource"]["SourceArn"] == arn
     for asked in ({"ExperimentName": "Cifar"}, {"TrialName": "First"}):
         assert names(sagemaker.list_trial_components(**asked), "TrialComponent") == ["Tracked-1-aws-training-job"]
-    trials = shaped("ListTrials", sagemaker.list_trials(TrialComponentName="Tracked-1-aws-training-job"))
+    trials = check_shape("ListTrials", sagemaker.list_trials(TrialComponentName="Tracked-1-aws-training-job"))
     assert names(trials, "Trial") == ["First"]
     found = sagemaker.search(
         Resource="ExperimentTrialComponent",
         SearchExpression={"Filters": [{"Name": "Parents.ExperimentName", "Operator": "Equals", "Value": "Cifar"}]},
     )
-    (entity,) = [item["TrialComponent"] for item in shaped("Search", found)["Results"]]
+    (entity,) = [item["TrialComponent"] for item in check_shape("Search", found)["Results"]]
     assert entity["Parents"] == [{"TrialName": "First", "ExperimentName": "Cifar"}]
     assert entity["Metrics"][0]["Last"] == 0.5
 
@@ -138,7 +140,7 @@ def test_a_job_of_an_experiment_that_is_not_there(
         sagemaker.create_experiment(ExperimentName="there")
         sagemaker.create_experiment(ExperimentName="other")
         sagemaker.create_trial(TrialName="elsewhere", ExperimentName="other")
-    assert message in refused(sagemaker.create_training_job, code, **job("untracked", ExperimentConfig=config))
+    assert message in refusal_of(sagemaker.create_training_job, code, **job("untracked", ExperimentConfig=config))
 
 
 def test_what_a_client_makes_itself(sagemaker: Any) -> None:
@@ -149,8 +151,8 @@ def test_what_a_client_makes_itself(sagemaker: Any) -> None:
         TrialComponentName="own-part", StartTime=start, Parameters={"a": {"NumberValue": 1}, "b": {"StringValue": "x"}}
     )["TrialComponentArn"]
     both = sagemaker.associate_trial_component(TrialComponentName="own-part", TrialName="own-trial")
-    assert shaped("AssociateTrialComponent", both)["TrialComponentArn"] == arn
-    shaped(
+    assert check_shape("AssociateTrialComponent", both)["TrialComponentArn"] == arn
+    check_shape(
         "UpdateTrialComponent",
         sagemaker.update_trial_component(
             TrialComponentName="own-part", DisplayName="Part", Status={"PrimaryStatus": "Completed"}, EndTime=start,
@@ -158,33 +160,33 @@ def test_what_a_client_makes_itself(sagemaker: Any) -> None:
             OutputArtifacts={"plot": {"Value": "s3://b/k", "MediaType": "image/png"}},
         ),
     )  # fmt: skip
-    component = shaped("DescribeTrialComponent", sagemaker.describe_trial_component(TrialComponentName=arn))
+    component = check_shape("DescribeTrialComponent", sagemaker.describe_trial_component(TrialComponentName=arn))
     assert component["Parameters"] == {"b": {"StringValue": "x"}, "c": {"NumberValue": 3}}
     assert (component["StartTime"], component["EndTime"], component["DisplayName"]) == (start, start, "Part")
     assert component["OutputArtifacts"]["plot"]["MediaType"] == "image/png"
-    trial = shaped("DescribeTrial", sagemaker.describe_trial(TrialName="own-trial"))
+    trial = check_shape("DescribeTrial", sagemaker.describe_trial(TrialName="own-trial"))
     assert (trial["ExperimentName"], trial["MetadataProperties"]) == ("Own", {"CommitId": "abc"})
-    shaped("UpdateTrial", sagemaker.update_trial(TrialName="own-trial", DisplayName="Mine"))
-    shaped("UpdateExperiment", sagemaker.update_experiment(ExperimentName="own", Description="of mine"))
-    described = shaped("DescribeExperiment", sagemaker.describe_experiment(ExperimentName="Own"))
+    check_shape("UpdateTrial", sagemaker.update_trial(TrialName="own-trial", DisplayName="Mine"))
+    check_shape("UpdateExperiment", sagemaker.update_experiment(ExperimentName="own", Description="of mine"))
+    described = check_shape("DescribeExperiment", sagemaker.describe_experiment(ExperimentName="Own"))
     assert (described["ExperimentName"], described["Description"]) == ("Own", "of mine")
     tagged = described["ExperimentArn"]
     sagemaker.add_tags(ResourceArn=tagged, Tags=[{"Key": "b", "Value": "2"}])
     assert [tag["Key"] for tag in sagemaker.list_tags(ResourceArn=tagged)["Tags"]] == ["a", "b"]
-    assert "already exists" in refused(sagemaker.create_experiment, "ValidationException", ExperimentName="OWN")
-    assert "own-trial" in refused(sagemaker.delete_experiment, "ValidationException", ExperimentName="Own")
-    assert "own-part" in refused(sagemaker.delete_trial, "ValidationException", TrialName="own-trial")
+    assert "already exists" in refusal_of(sagemaker.create_experiment, "ValidationException", ExperimentName="OWN")
+    assert "own-trial" in refusal_of(sagemaker.delete_experiment, "ValidationException", ExperimentName="Own")
+    assert "own-part" in refusal_of(sagemaker.delete_trial, "ValidationException", TrialName="own-trial")
     part = {"TrialComponentName": "own-part"}
-    assert "own-trial" in refused(sagemaker.delete_trial_component, "ValidationException", **part)
+    assert "own-trial" in refusal_of(sagemaker.delete_trial_component, "ValidationException", **part)
     asked = {"TrialName": "own-trial", "ExperimentName": "Own"}
-    assert "one of these" in refused(sagemaker.list_trial_components, "ValidationException", **asked)
+    assert "one of these" in refusal_of(sagemaker.list_trial_components, "ValidationException", **asked)
     sagemaker.disassociate_trial_component(TrialComponentName="own-part", TrialName="own-trial")
     again = {"TrialComponentName": "own-part", "TrialName": "own-trial"}
-    assert "not associated" in refused(sagemaker.disassociate_trial_component, "ResourceNotFound", **again)
-    shaped("DeleteTrialComponent", sagemaker.delete_trial_component(TrialComponentName="own-part"))
-    shaped("DeleteTrial", sagemaker.delete_trial(TrialName="own-trial"))
-    shaped("DeleteExperiment", sagemaker.delete_experiment(ExperimentName="Own"))
-    assert "does not exist" in refused(sagemaker.describe_trial, "ResourceNotFound", TrialName="own-trial")
+    assert "not associated" in refusal_of(sagemaker.disassociate_trial_component, "ResourceNotFound", **again)
+    check_shape("DeleteTrialComponent", sagemaker.delete_trial_component(TrialComponentName="own-part"))
+    check_shape("DeleteTrial", sagemaker.delete_trial(TrialName="own-trial"))
+    check_shape("DeleteExperiment", sagemaker.delete_experiment(ExperimentName="Own"))
+    assert "does not exist" in refusal_of(sagemaker.describe_trial, "ResourceNotFound", TrialName="own-trial")
 
 
 def test_lists_are_paged_the_newest_first(sagemaker: Any) -> None:
@@ -225,7 +227,7 @@ def test_metrics_put_and_got(served: Served, sagemaker: Any) -> None:
     assert got("StdDev", "IterationNumber", "IterationNumber", Start=1) == ([1], [0.5])
     assert got("Max", "IterationNumber", "IterationNumber", End=0) == ([0], [1.0])
     unknown = {"TrialComponentName": "none", "MetricData": data[:1]}
-    assert "does not exist" in refused(metrics.batch_put_metrics, "ResourceNotFound", **unknown)
+    assert "does not exist" in refusal_of(metrics.batch_put_metrics, "ResourceNotFound", **unknown)
 
 
 def shape() -> Any:
@@ -246,7 +248,9 @@ def test_search_over_jobs_and_their_pages(sagemaker: Any) -> None:
         pages = sagemaker.get_paginator("search").paginate(
             Resource="TrainingJob", SearchExpression=expression, PaginationConfig={"PageSize": 1}, **members
         )
-        return [item["TrainingJob"]["TrainingJobName"] for page in pages for item in shaped("Search", page)["Results"]]
+        return [
+            item["TrainingJob"]["TrainingJobName"] for page in pages for item in check_shape("Search", page)["Results"]
+        ]
 
     assert sought() == ["sought-2", "sought-1", "sought-0"]
     assert sought(SortBy="Metrics.validation:accuracy", SortOrder="Ascending") == ["sought-0", "sought-1", "sought-2"]
@@ -254,7 +258,7 @@ def test_search_over_jobs_and_their_pages(sagemaker: Any) -> None:
     assert sought(("HyperParameters.batch-size", "Equals", "64")) == ["sought-0"]
     assert sought(("TrainingJobStatus", "Equals", "Failed")) == []
     assert sought(("CreationTime", "LessThan", "2020-01-01T00:00:00Z")) == []
-    assert "is for numbers" in refused(
+    assert "is for numbers" in refusal_of(
         sagemaker.search,
         "ValidationException",
         Resource="TrainingJob",

@@ -6,28 +6,12 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from local_test.request.validation import _check, service_model
+from tests.support.api import check_shape, refusal_of
 from tests.support.served import BUCKET, ROLE, WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(60)
 GROUP = "/aws/sagemaker/TrainingJobs"
-
-
-def shaped(operation: str, response: dict[str, Any]) -> dict[str, Any]:
-    """The response, found to be what the model says."""
-    answer = {key: value for key, value in response.items() if key != "ResponseMetadata"}
-    assert list(_check(answer, service_model().operation_model(operation).output_shape, "")) == []
-    return answer
-
-
-def refused(call: Any, code: str, **members: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**members)
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert caught.value.response["Error"]["Code"] == code
-    return caught.value.response["Error"]["Message"]
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +29,12 @@ def test_a_job_over_fifos_from_s3_to_s3(served: Served, sagemaker: Any, s3: Any,
     )
     wanted = request("Whole-1", code, {"train": data}, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/checkpoints/"})
     wanted["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "acc", "Regex": "acc=([0-9.]+)"}]
-    arn = shaped("CreateTrainingJob", sagemaker.create_training_job(**wanted))["TrainingJobArn"]
+    arn = check_shape("CreateTrainingJob", sagemaker.create_training_job(**wanted))["TrainingJobArn"]
     assert arn == "arn:aws:sagemaker:us-east-1:123456789012:training-job/whole-1"
     sagemaker.get_waiter("training_job_completed_or_stopped").wait(
         TrainingJobName="Whole-1", WaiterConfig={"Delay": 1, "MaxAttempts": 40}
     )
-    description = shaped("DescribeTrainingJob", sagemaker.describe_training_job(TrainingJobName="Whole-1"))
+    description = check_shape("DescribeTrainingJob", sagemaker.describe_training_job(TrainingJobName="Whole-1"))
     assert description["TrainingJobStatus"] == "Completed"
     assert [step["Status"] for step in description["SecondaryStatusTransitions"]] == [
         "Starting", "Downloading", "Training", "Uploading", "Completed",
@@ -94,32 +78,32 @@ def check_values(cloudwatch: Any) -> None:
 
 def test_a_failed_job_says_why(sagemaker: Any) -> None:
     sagemaker.create_training_job(**request("fails", "(BASE / 'output/failure').write_text('no records')\nsys.exit(7)"))
-    description = shaped("DescribeTrainingJob", ended(sagemaker, "fails"))
+    description = check_shape("DescribeTrainingJob", ended(sagemaker, "fails"))
     assert description["TrainingJobStatus"] == "Failed"
     assert description["FailureReason"] == "AlgorithmError: no records, exit code: 7"
 
 
 def test_stop_update_and_delete(served: Served, sagemaker: Any) -> None:
     sagemaker.create_training_job(**request("stopped", WAIT))
-    message = refused(sagemaker.delete_training_job, "ResourceInUse", TrainingJobName="stopped")
+    message = refusal_of(sagemaker.delete_training_job, "ResourceInUse", TrainingJobName="stopped")
     assert "InProgress" in message
     printed(served, "stopped", "ready")
     update = {"TrainingJobName": "stopped", "RemoteDebugConfig": {"EnableRemoteDebug": True}}
-    shaped("UpdateTrainingJob", sagemaker.update_training_job(**update))
+    check_shape("UpdateTrainingJob", sagemaker.update_training_job(**update))
     described = sagemaker.describe_training_job(TrainingJobName="stopped")
     assert described["RemoteDebugConfig"] == {"EnableRemoteDebug": True}
     pool = {"TrainingJobName": "stopped", "ResourceConfig": {"KeepAlivePeriodInSeconds": 1}}
-    assert "ResourceConfig" in refused(sagemaker.update_training_job, "ValidationException", **pool)
+    assert "ResourceConfig" in refusal_of(sagemaker.update_training_job, "ValidationException", **pool)
     sagemaker.stop_training_job(TrainingJobName="stopped")
     description = ended(sagemaker, "stopped")
     assert description["TrainingJobStatus"] == description["SecondaryStatus"] == "Stopped"
     over = "The request was rejected because the training job is in status Stopped."
-    assert refused(sagemaker.stop_training_job, "ValidationException", TrainingJobName="stopped") == over
-    assert refused(sagemaker.update_training_job, "ValidationException", **update) == over
+    assert refusal_of(sagemaker.stop_training_job, "ValidationException", TrainingJobName="stopped") == over
+    assert refusal_of(sagemaker.update_training_job, "ValidationException", **update) == over
     sagemaker.delete_training_job(TrainingJobName="stopped")
     assert not (served.root / "training/stopped").exists()
     for call in (sagemaker.describe_training_job, sagemaker.stop_training_job, sagemaker.delete_training_job):
-        missing = refused(call, "ValidationException", TrainingJobName="stopped")
+        missing = refusal_of(call, "ValidationException", TrainingJobName="stopped")
         assert missing == "Requested resource not found."
     sagemaker.create_training_job(**request("stopped"))  # the name is free again
     assert ended(sagemaker, "stopped")["TrainingJobStatus"] == "Completed"
@@ -127,7 +111,7 @@ def test_stop_update_and_delete(served: Served, sagemaker: Any) -> None:
 
 def test_what_is_checked_before_the_answer(sagemaker: Any, data: str) -> None:
     def message(code: str = "ValidationException", **members: Any) -> str:
-        return refused(sagemaker.create_training_job, code, **{**request("checked"), **members})
+        return refusal_of(sagemaker.create_training_job, code, **{**request("checked"), **members})
 
     empty = request("checked", "", {"train": f"s3://{BUCKET}/nothing/"})
     assert message(**empty).startswith(
@@ -165,7 +149,7 @@ def test_a_list_with_filters_order_and_pages(sagemaker: Any) -> None:
 
     def listed(**members: Any) -> list[str]:
         answer = sagemaker.list_training_jobs(NameContains="listed-", **members)
-        return [job["TrainingJobName"] for job in shaped("ListTrainingJobs", answer)["TrainingJobSummaries"]]
+        return [job["TrainingJobName"] for job in check_shape("ListTrainingJobs", answer)["TrainingJobSummaries"]]
 
     assert listed() == names  # CreationTime, ascending
     assert listed(SortOrder="Descending") == names[::-1]
@@ -185,7 +169,7 @@ def test_a_list_with_filters_order_and_pages(sagemaker: Any) -> None:
         sizes = [[job["TrainingJobName"] for job in page["TrainingJobSummaries"]] for page in pages]
         assert [len(names) for names in sizes] == [2, 2, 1]
         assert [name for page in sizes for name in page] == listed(SortOrder=order)
-    assert "NextToken" in refused(sagemaker.list_training_jobs, "ValidationException", NextToken="x")
+    assert "NextToken" in refusal_of(sagemaker.list_training_jobs, "ValidationException", NextToken="x")
 
 
 def test_many_at_once_wait_their_turn(served: Served, sagemaker: Any) -> None:

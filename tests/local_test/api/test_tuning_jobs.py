@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local_test.api.test_training_jobs import shaped
-from tests.local_test.tuning.test_job import tuning_request
+from tests.support.api import check_shape
 from tests.support.served import BUCKET, WAIT, Served, request, until
+from tests.support.tuning import tuning_request
 
 pytestmark = pytest.mark.timeout(90)
 CODE = """
@@ -46,9 +46,9 @@ def over(sagemaker: Any, name: str) -> dict[str, Any]:
 def test_six_jobs_two_in_parallel_and_the_best(served: Served, sagemaker: Any) -> None:
     tags = [{"Key": "k", "Value": "v"}]
     answer = sagemaker.create_hyper_parameter_tuning_job(**tuning("Six", CODE), Tags=tags)
-    arn = shaped("CreateHyperParameterTuningJob", answer)["HyperParameterTuningJobArn"]
+    arn = check_shape("CreateHyperParameterTuningJob", answer)["HyperParameterTuningJobArn"]
     assert arn == "arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/six"
-    description = shaped("DescribeHyperParameterTuningJob", over(sagemaker, "Six"))
+    description = check_shape("DescribeHyperParameterTuningJob", over(sagemaker, "Six"))
     assert description["HyperParameterTuningJobStatus"] == "Completed"
     assert description["TrainingJobStatusCounters"]["Completed"] == 6
     children = jobs_of(sagemaker, "Six", SortBy="FinalObjectiveMetricValue", SortOrder="Descending")
@@ -61,7 +61,7 @@ def test_six_jobs_two_in_parallel_and_the_best(served: Served, sagemaker: Any) -
     assert [child["TrainingJobName"][:7] for child in jobs_of(sagemaker, "Six")] == [f"Six-00{n}" for n in range(1, 7)]
     assert jobs_of(sagemaker, "Six", StatusEquals="Failed") == []
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == tags
-    listed = shaped("ListHyperParameterTuningJobs", sagemaker.list_hyper_parameter_tuning_jobs(NameContains="Six"))
+    listed = check_shape("ListHyperParameterTuningJobs", sagemaker.list_hyper_parameter_tuning_jobs(NameContains="Six"))
     assert [job["Strategy"] for job in listed["HyperParameterTuningJobSummaries"]] == ["Random"]
     with pytest.raises(ClientError, match="names must be unique"):
         sagemaker.create_hyper_parameter_tuning_job(**tuning("Six", CODE))
@@ -76,7 +76,7 @@ def jobs_of(sagemaker: Any, name: str, **members: Any) -> list[dict[str, Any]]:
         HyperParameterTuningJobName=name, PaginationConfig={"PageSize": 4}, **members
     )
     for page in pages:
-        found += shaped("ListTrainingJobsForHyperParameterTuningJob", page)["TrainingJobSummaries"]
+        found += check_shape("ListTrainingJobsForHyperParameterTuningJob", page)["TrainingJobSummaries"]
     return found
 
 
@@ -102,7 +102,7 @@ def test_warm_start(served: Served, sagemaker: Any) -> None:
     request = tuning("warm", CODE, Strategy="Bayesian")
     request["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] = 2
     sagemaker.create_hyper_parameter_tuning_job(**request, WarmStartConfig=config)
-    description = shaped("DescribeHyperParameterTuningJob", over(sagemaker, "warm"))
+    description = check_shape("DescribeHyperParameterTuningJob", over(sagemaker, "warm"))
     assert (description["HyperParameterTuningJobStatus"], description["WarmStartConfig"]) == ("Completed", config)
     values = [
         found["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
@@ -174,7 +174,7 @@ def test_hyperband(served: Served, sagemaker: Any) -> None:
     request = tuning("hyper", ENDLESS, Strategy="Hyperband", StrategyConfig=given)
     request["TrainingJobDefinition"]["StaticHyperParameters"] = {"epochs": "9"}
     sagemaker.create_hyper_parameter_tuning_job(**request)
-    description = shaped("DescribeHyperParameterTuningJob", over(sagemaker, "hyper"))
+    description = check_shape("DescribeHyperParameterTuningJob", over(sagemaker, "hyper"))
     assert description["HyperParameterTuningJobStatus"] == "Completed"
     assert description["TrainingJobStatusCounters"]["Stopped"] == 6
     assert description["ObjectiveStatusCounters"]["Succeeded"] == 6

@@ -18,22 +18,9 @@ from local_test.cli.progress import Display
 from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
 from local_test.util.atomic_files import file_uri
+from tests.support.command_line import ROOT, finish, start, write_program
 
-ROOT = Path(__file__).resolve().parents[3]
 # the process runner with a training program of the test's own in the place of the toolkit's
-MAIN = """
-import os, sys
-from pathlib import Path
-from local_test.cli.main import main
-from local_test.runners.process import ProcessRunner
-program = [str(Path("train.py").resolve())]
-sys.exit(main(choose_runner=lambda *_: ProcessRunner(os.environ, Path.cwd(), program)))
-"""
-HEAD = f"""#!{sys.executable}
-import os, signal, sys
-from pathlib import Path
-BASE = Path(os.environ['SAGEMAKER_BASE_DIR'])
-"""
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -48,32 +35,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def program(folder: Path, code: str) -> None:
-    (folder / "train.py").write_text(HEAD + code)
-    (folder / "train.py").chmod(0o755)
-
-
-def command(folder: Path, *arguments: str, own: bool = False, **environ: str) -> subprocess.Popen[str]:
-    start = ["-c", MAIN] if own else ["-m", "local_test"]
-    return subprocess.Popen(
-        [sys.executable, *start, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=45)
-    assert "Traceback" not in err, err
-    return process.returncode, out, err
-
-
 def error(folder: Path, *arguments: str, **environ: str) -> str:
     """The one line on standard error of a command that is refused."""
-    code, out, err = finished(command(folder, *arguments, **environ))
+    code, out, err = finish(start(folder, *arguments, **environ))
     assert (code, out) == (2, "")
     assert err.count("\n") == 1, err
     assert not (folder / "jobs").exists()
@@ -81,7 +45,7 @@ def error(folder: Path, *arguments: str, **environ: str) -> str:
 
 
 def test_a_job_from_the_command_line(folder: Path) -> None:
-    program(
+    write_program(
         folder,
         "data = BASE / 'input/data'\n"
         "print(len((data / 'train_0').read_bytes()), (data / 'dataset/dataset.json').read_text())\n"
@@ -89,7 +53,7 @@ def test_a_job_from_the_command_line(folder: Path) -> None:
         "print((BASE / 'input/config/hyperparameters.json').read_text())\n",
     )
     arguments = ("train", "--name", "mine", "--hyperparameter", "epochs=1", "--out", "o")
-    code, out, err = finished(command(folder, *arguments, own=True))
+    code, out, err = finish(start(folder, *arguments, own=True))
     assert code == 0, err
     assert out.splitlines()[:2] == ["5000 {}", "epoch=0 validation:accuracy=0.625000 images/s=10.0"]
     assert '"epochs":"1"' in out
@@ -100,15 +64,15 @@ def test_a_job_from_the_command_line(folder: Path) -> None:
 
 
 def test_a_failed_job(folder: Path) -> None:
-    program(folder, "(BASE / 'output/failure').write_text('no records')\nsys.exit(5)")
-    code, _, err = finished(command(folder, "train", own=True))
+    write_program(folder, "(BASE / 'output/failure').write_text('no records')\nsys.exit(5)")
+    code, _, err = finish(start(folder, "train", own=True))
     assert code == 1
     assert "FailureReason: AlgorithmError: no records, exit code: 5\n" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_as_the_service_would(folder: Path, number: signal.Signals) -> None:
-    program(
+    write_program(
         folder,
         "def leave(*_):\n"
         "    (BASE / 'model/saved').write_text('x')\n"
@@ -118,11 +82,11 @@ def test_ctrl_c_stops_as_the_service_would(folder: Path, number: signal.Signals)
         "while True:\n"
         "    signal.pause()\n",
     )
-    process = command(folder, "train", "--name", "j", own=True)
+    process = start(folder, "train", "--name", "j", own=True)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    code, _, err = finished(process)
+    code, _, err = finish(process)
     assert code == 130
     assert "stopping the job: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills it" in err
     assert "j: Stopped" in err
@@ -130,34 +94,34 @@ def test_ctrl_c_stops_as_the_service_would(folder: Path, number: signal.Signals)
 
 
 def test_a_second_ctrl_c_kills(folder: Path) -> None:
-    program(
+    write_program(
         folder,
         "signal.signal(signal.SIGTERM, lambda *_: print('ignored', flush=True))\n"
         "print('ready', flush=True)\n"
         "while True:\n"
         "    signal.pause()\n",
     )
-    process = command(folder, "train", "--name", "j", own=True)
+    process = start(folder, "train", "--name", "j", own=True)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "ignored\n"
     process.send_signal(signal.SIGINT)
-    code, _, err = finished(process)
+    code, _, err = finish(process)
     assert code == 130
     assert "killing the job" in err
 
 
 def test_checkpoints_of_the_same_folder_resume(folder: Path) -> None:
-    program(
+    write_program(
         folder,
         "path = BASE / 'checkpoints/epoch'\n"
         "print(path.read_text() if path.exists() else 'from the beginning')\n"
         "path.write_text('from epoch 1')\n",
     )
     run = ("train", "--checkpoints", "kept")
-    assert finished(command(folder, *run, own=True))[1] == "from the beginning\n"
-    assert finished(command(folder, *run, own=True))[1] == "from epoch 1\n"
+    assert finish(start(folder, *run, own=True))[1] == "from the beginning\n"
+    assert finish(start(folder, *run, own=True))[1] == "from epoch 1\n"
 
 
 Spoil = Callable[[dict[str, Any]], Any]
@@ -196,8 +160,8 @@ def test_other_bad_requests(folder: Path) -> None:
     assert "--channel takes NAME=VALUE" in error(folder, "train", "--channel", "train")
     assert "ResourceConfig.InstanceCount" in error(folder, "train", "--instance-count", "2", "--runner", "process")
     (folder / "data/train/train-00000.tfrecord").unlink()
-    program(folder, "")
-    code, _, err = finished(command(folder, "train", own=True))
+    write_program(folder, "")
+    code, _, err = finish(start(folder, "train", own=True))
     assert (code, err.count("\n")) == (2, 1)
     assert 'No S3 objects found under S3 URL "file:///' in err
     (folder / "data/train").rmdir()
@@ -209,21 +173,21 @@ def test_no_engine(folder: Path) -> None:
 
 
 def test_an_output_folder_that_is_a_file(folder: Path) -> None:
-    program(folder, "")
-    code, _, err = finished(command(folder, "train", "--out", "train.py", own=True))
+    write_program(folder, "")
+    code, _, err = finish(start(folder, "train", "--out", "train.py", own=True))
     assert (code, err.count("\n")) == (2, 1)
     assert "--out must be a folder" in err
 
 
 def test_usage(folder: Path) -> None:
-    code, _, err = finished(command(folder, "train", "--runner", "podman"))
+    code, _, err = finish(start(folder, "train", "--runner", "podman"))
     assert code == 2
     assert "invalid choice: 'podman'" in err
 
 
 def test_the_version_of_a_checkout(folder: Path) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert finished(command(folder, "--version")) == (0, f"{version}\n", "")
+    assert finish(start(folder, "--version")) == (0, f"{version}\n", "")
 
 
 def test_the_version_of_an_installed_distribution(folder: Path) -> None:
@@ -233,29 +197,29 @@ def test_the_version_of_an_installed_distribution(folder: Path) -> None:
     record.mkdir()
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: local-test-wheel\nVersion: 7.8.9\n")
     (record / "RECORD").write_text("local_test/__init__.py,,\n")
-    process = command(folder, "--version", PYTHONPATH=str(folder / "site"))
-    assert finished(process) == (0, "7.8.9\n", "")
+    process = start(folder, "--version", PYTHONPATH=str(folder / "site"))
+    assert finish(process) == (0, "7.8.9\n", "")
 
 
 def test_feed(folder: Path) -> None:
     (folder / "fifos").mkdir()
-    process = command(folder, "feed", "data/train", "fifos/train", "--epochs", "2")
+    process = start(folder, "feed", "data/train", "fifos/train", "--epochs", "2")
     assert process.stderr
     assert process.stderr.readline().startswith("fifos/train_0: 1 objects, 5000 bytes an epoch")
     for n in range(2):
         reader = subprocess.run(["cat", f"fifos/train_{n}"], cwd=folder, capture_output=True, timeout=20, check=True)
         assert reader.stdout == b"train" * 1000
-    code, _, err = finished(process)
+    code, _, err = finish(process)
     assert (code, err) == (0, "train_0: 5000 bytes fed\ntrain_1: 5000 bytes fed\n")
     assert list((folder / "fifos").iterdir()) == []
 
 
 def test_feed_ends_at_ctrl_c(folder: Path) -> None:
-    process = command(folder, "feed", "data/train", "train")
+    process = start(folder, "feed", "data/train", "train")
     assert process.stderr
     process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    assert finished(process)[0] == 0
+    assert finish(process)[0] == 0
     assert not list(folder.glob("train_*"))
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from local_test.cli.tune import fill
 from local_test.util.atomic_files import file_uri
-from tests.local_test.tuning.test_job import tuning_request
 from tests.support.served import MAIN, ROOT, TRAIN, WAIT
+from tests.support.tuning import tuning_request
 
 pytestmark = pytest.mark.timeout(60)
 CODE = """

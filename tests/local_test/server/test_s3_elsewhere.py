@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from tests.local_test.cli.test_main import command, finished, program
+from tests.support.command_line import finish, start, write_program
 from tests.support.served import BUCKET, ROOT, Served, ended, request
 
 pytestmark = pytest.mark.timeout(90)
@@ -100,13 +100,13 @@ def test_nothing_answers_there(tmp_path: Path) -> None:
 
 
 def test_train_and_tune(tmp_path: Path, elsewhere: str, s3: Any) -> None:
-    program(tmp_path, f"import time\n{READS}print('loss=1.5')")
+    write_program(tmp_path, f"import time\n{READS}print('loss=1.5')")
     training = request("mine", channels={"train": f"s3://{BUCKET}/data/"})
     del training["Environment"]
     training["CheckpointConfig"] = {"S3Uri": f"s3://{BUCKET}/kept/"}
     (tmp_path / "job.json").write_text(json.dumps(training))
     options = ("--s3-endpoint-url", elsewhere)
-    code, out, err = finished(command(tmp_path, "train", "--job", "job.json", *options, own=True, **KEYS))
+    code, out, err = finish(start(tmp_path, "train", "--job", "job.json", *options, own=True, **KEYS))
     assert (code, out.splitlines()[0]) == (0, f"{elsewhere} mine"), err
     assert {"kept/c", "out/mine/output/model.tar.gz"} <= keys(s3)
     del training["TrainingJobName"]
@@ -123,6 +123,6 @@ def test_train_and_tune(tmp_path: Path, elsewhere: str, s3: Any) -> None:
         "TrainingJobDefinition": definition,
     }
     (tmp_path / "tune.json").write_text(json.dumps(tuning))
-    code, _, err = finished(command(tmp_path, "tune", "--job", "tune.json", *options, own=True, **KEYS))
+    code, _, err = finish(start(tmp_path, "tune", "--job", "tune.json", *options, own=True, **KEYS))
     assert code == 0, err
     assert any(key.startswith("out/tuned-001-") for key in keys(s3))

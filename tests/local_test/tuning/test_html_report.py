@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +15,19 @@ from hypothesis import strategies as st
 from local_test.errors import BadRequest
 from local_test.tuning.html_report import _place, _ticks, page, write_page
 from local_test.tuning.search_space import Categorical, Numeric
-from tests.local_test.tuning.test_job import tuning_request
-from tests.support.markup import Page
+from tests.support.pages import RANGES, Page, training_job, tuning_job
 from tests.support.served import ROOT, Served, until
-
-BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-RANGES = {
-    "ContinuousParameterRanges": [
-        {"Name": "learning-rate", "MinValue": "0.0001", "MaxValue": "0.01", "ScalingType": "Logarithmic"}
-    ],
-    "IntegerParameterRanges": [{"Name": "batch-size", "MinValue": "32", "MaxValue": "256", "ScalingType": "Linear"}],
-    "CategoricalParameterRanges": [{"Name": "optimizer", "Values": ["sgd", "adam <b>"]}],
-}
-OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
-
-
-def child(number: int, value: float | None, **members: Any) -> dict[str, Any]:
-    end = BEGAN + timedelta(minutes=number)
-    found = {OBJECTIVE: {"MetricName": "accuracy", "Value": value}} if value is not None else {}
-    tried = {"learning-rate": "0.001", "batch-size": "64", "optimizer": "sgd"}
-    return {
-        "TrainingJobName": f"job-{number}", "CreationTime": BEGAN, "TrainingStartTime": BEGAN, "TrainingEndTime": end,
-        "TrainingJobStatus": "Failed" if value is None else "Completed", "TunedHyperParameters": tried,
-        **found, **members,
-    }  # fmt: skip
-
-
-def described(children: list[dict[str, Any]], kind: str = "Maximize", **members: Any) -> dict[str, Any]:
-    values = [one for one in children if math.isfinite(one.get(OBJECTIVE, {}).get("Value", math.nan))]
-    best = (max if kind == "Maximize" else min)(values, key=lambda one: one[OBJECTIVE]["Value"], default=None)
-    return {
-        "HyperParameterTuningJobName": "tune", "HyperParameterTuningJobStatus": "Completed", "CreationTime": BEGAN,
-        "HyperParameterTuningJobConfig": {
-            "Strategy": "Random", "ParameterRanges": RANGES,
-            "HyperParameterTuningJobObjective": {"Type": kind, "MetricName": "accuracy"},
-        },
-        "TrainingJobDefinition": {"RoleArn": "a-role"},
-        **({"BestTrainingJob": best} if best else {}),
-        **members,
-    }  # fmt: skip
+from tests.support.tuning import tuning_request
 
 
 def test_it_is_whole_and_needs_nothing_else() -> None:
-    children = [child(1, 0.5), child(2, 0.75), child(3, None, FailureReason="<script>no</script>"), child(4, 0.625)]
-    text = page(described(children), children)
+    children = [
+        training_job(1, 0.5),
+        training_job(2, 0.75),
+        training_job(3, None, FailureReason="<script>no</script>"),
+        training_job(4, 0.625),
+    ]
+    text = page(tuning_job(children), children)
     found = Page(text)
     assert not re.search(r"https?://|//cdn|<script|<link|@import|url\(|<b>", text)
     assert "<h1>Best accuracy: 0.75</h1>" in text
@@ -77,8 +45,8 @@ def test_it_is_whole_and_needs_nothing_else() -> None:
 
 def test_the_line_of_the_best_only_gets_better() -> None:
     for kind, values in (("Maximize", [0.2, 0.1, 0.9, 0.5]), ("Minimize", [0.8, 0.9, 0.1, 0.5])):
-        children = [child(number, value) for number, value in enumerate(values, 1)]
-        text = page(described(children, kind), children)
+        children = [training_job(number, value) for number, value in enumerate(values, 1)]
+        text = page(tuning_job(children, kind), children)
         (line,) = re.findall(r'<polyline points="([^"]+)" class="best"', text)
         heights = [float(point.split(",")[1]) for point in line.split()]
         down = sorted(heights, reverse=kind == "Maximize")  # y grows downwards
@@ -92,10 +60,10 @@ def test_each_definition_has_a_part_of_its_own() -> None:
         return {"DefinitionName": name, "TuningObjective": objective, "HyperParameterRanges": RANGES}
 
     children = [
-        child(1, 0.5, TrainingJobDefinitionName="a"), child(2, 0.25, TrainingJobDefinitionName="a"),
-        child(3, None, TrainingJobDefinitionName="b"),
+        training_job(1, 0.5, TrainingJobDefinitionName="a"), training_job(2, 0.25, TrainingJobDefinitionName="a"),
+        training_job(3, None, TrainingJobDefinitionName="b"),
     ]  # fmt: skip
-    description = described(
+    description = tuning_job(
         children, TrainingJobDefinitions=[definition("a", "loss", "Minimize"), definition("b & c", "acc", "Maximize")]
     )
     del description["TrainingJobDefinition"]
@@ -110,14 +78,14 @@ def test_each_definition_has_a_part_of_its_own() -> None:
     ("children", "title"),
     [
         ([], "No training job has a result"),
-        ([child(1, None)], "No training job has a result"),
-        ([child(1, math.nan), child(2, math.inf)], "No training job has a result"),
-        ([child(1, 0.5)], "Best accuracy: 0.5"),
-        ([child(0, 0.0), child(0, 0.0)], "Best accuracy: 0"),
+        ([training_job(1, None)], "No training job has a result"),
+        ([training_job(1, math.nan), training_job(2, math.inf)], "No training job has a result"),
+        ([training_job(1, 0.5)], "Best accuracy: 0.5"),
+        ([training_job(0, 0.0), training_job(0, 0.0)], "Best accuracy: 0"),
     ],
 )
 def test_few_and_odd_results(children: list[dict[str, Any]], title: str) -> None:
-    text = page(described(children), children)
+    text = page(tuning_job(children), children)
     Page(text)
     assert f"<h1>{title}</h1>" in text
     assert not re.search(r'(?:cx|cy|x1|x2|y1|y2|x|y)="-?(nan|inf)', text)
@@ -125,9 +93,9 @@ def test_few_and_odd_results(children: list[dict[str, Any]], title: str) -> None
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=8), st.sampled_from(["Maximize", "Minimize"]), st.text())
 def test_any_values_are_inside_of_the_chart(values: list[float], kind: str, odd: str) -> None:
-    children = [child(number, value) for number, value in enumerate(values)]
+    children = [training_job(number, value) for number, value in enumerate(values)]
     children[0]["TunedHyperParameters"] = {"learning-rate": odd, "batch-size": "7", "optimizer": odd}
-    text = page(described(children, kind), children)
+    text = page(tuning_job(children, kind), children)
     Page(text)
     heights = [float(y) for y in re.findall(r'<circle cx="[^"]+" cy="([^"]+)"', text)]
     assert len(heights) >= len(values)
@@ -149,9 +117,9 @@ def test_a_value_is_where_its_scaling_has_it() -> None:
 
 def test_a_page_that_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
-        write_page(tmp_path / "no-folder/report.html", described([]), [])
-    children = [child(1, 0.5)]
-    broken = described(children)
+        write_page(tmp_path / "no-folder/report.html", tuning_job([]), [])
+    children = [training_job(1, 0.5)]
+    broken = tuning_job(children)
     broken["HyperParameterTuningJobConfig"]["ParameterRanges"] = {"AutoParameters": [{"Name": "x"}]}
     with pytest.raises(BadRequest, match="AutoParameters"):
         write_page(tmp_path / "report.html", broken, children)

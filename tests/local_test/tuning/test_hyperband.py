@@ -7,13 +7,13 @@ import pytest
 from local_test.errors import BadRequest
 from local_test.tuning.hyperband import NAMES, SuccessiveHalving, brackets
 from local_test.tuning.plan import read_plan
-from tests.local_test.tuning.test_job import Trained, changed, stepped, tuning_request
+from tests.support.tuning import SteppingBackend, run_in_steps, tuning_request, with_change
 
 
 def hyperband(jobs: int = 6, parallel: int = 2, epochs: str | None = "9", **given: Any) -> dict[str, Any]:
     config = {"StrategyConfig": {"HyperbandStrategyConfig": given}} if given else {}
     static = {"epochs": epochs} if epochs else {}
-    return changed(
+    return with_change(
         "TrainingJobDefinition.StaticHyperParameters",
         static,
         jobs=jobs,
@@ -59,8 +59,8 @@ def test_many_jobs_spend_most_of_their_epochs_on_the_good_ones() -> None:
     def curve(request: dict[str, Any]) -> list[float]:
         return [float(request["HyperParameters"]["lr"]) * (1 - 0.5**epoch) for epoch in range(1, 28)]
 
-    backend = Trained(curve)
-    description, job = stepped(backend, hyperband(300, 10, "27"))
+    backend = SteppingBackend(curve)
+    description, job = run_in_steps(backend, hyperband(300, 10, "27"))
     counters = description["TrainingJobStatusCounters"]
     assert counters["Completed"] + counters["Stopped"] == 300 == description["ObjectiveStatusCounters"]["Succeeded"]
     assert sum(backend.epochs.values()) < 0.5 * 27 * 300
@@ -68,8 +68,8 @@ def test_many_jobs_spend_most_of_their_epochs_on_the_good_ones() -> None:
     spent = [backend.epochs[child["TrainingJobName"]] for child in by_value]
     assert sum(spent[:100]) < 0.5 * sum(spent[200:])
     assert description["BestTrainingJob"]["TrainingJobStatus"] == "Completed"
-    again = Trained(curve)
-    _, same = stepped(again, hyperband(300, 10, "27"))
+    again = SteppingBackend(curve)
+    _, same = run_in_steps(again, hyperband(300, 10, "27"))
     assert [child["TunedHyperParameters"] for child in same.children()] == [
         child["TunedHyperParameters"] for child in job.children()
     ]
@@ -77,15 +77,15 @@ def test_many_jobs_spend_most_of_their_epochs_on_the_good_ones() -> None:
 
 
 def test_no_job_is_stopped_before_min_resource_nor_goes_on_after_max_resource() -> None:
-    backend = Trained(lambda request: [float(request["HyperParameters"]["lr"])] * 50)
-    description, _ = stepped(backend, hyperband(60, 6, "50", MinResource=4, MaxResource=20))
+    backend = SteppingBackend(lambda request: [float(request["HyperParameters"]["lr"])] * 50)
+    description, _ = run_in_steps(backend, hyperband(60, 6, "50", MinResource=4, MaxResource=20))
     assert set(backend.epochs.values()) == {4, 12, 20}
     assert description["TrainingJobStatusCounters"]["Stopped"] == 60
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_max_resource_is_inferred(name: str) -> None:
-    request = changed("TrainingJobDefinition.StaticHyperParameters", {name: "27"}, Strategy="Hyperband")
+    request = with_change("TrainingJobDefinition.StaticHyperParameters", {name: "27"}, Strategy="Hyperband")
     pruner = read_plan(request).definitions[0].pruner
     assert isinstance(pruner, SuccessiveHalving)
     assert (pruner._most, pruner._stops) == (27, False)

@@ -1,107 +1,35 @@
 """Tuning jobs over a backend that does nothing: what is counted, what ends them, what is refused."""
 
 import math
-import queue
 import random
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from local_test.errors import BadRequest
 from local_test.request.validation import _check, service_model
-from local_test.training.metrics import Metric
 from local_test.tuning.job import TuningJob
 from local_test.tuning.plan import read_plan
 from local_test.tuning.warm_start import OBJECTIVE
-
-ARN = "arn:aws:sagemaker:us-east-1:123456789012:hyper-parameter-tuning-job/tune"
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def tuning_request(jobs: int | None = 6, parallel: int = 2, **config: Any) -> dict[str, Any]:
-    limits = {"MaxParallelTrainingJobs": parallel, **({"MaxNumberOfTrainingJobs": jobs} if jobs else {})}
-    return {
-        "HyperParameterTuningJobName": "tune",
-        "HyperParameterTuningJobConfig": {
-            "Strategy": "Random",
-            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "acc"},
-            "ResourceLimits": limits,
-            "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0", "MaxValue": "1"}]},
-            "RandomSeed": 1,
-            **config,
-        },
-        "TrainingJobDefinition": definition(),
-    }
-
-
-def definition(**members: Any) -> dict[str, Any]:
-    return {
-        "StaticHyperParameters": {"epochs": "1"},
-        "AlgorithmSpecification": {
-            "TrainingImage": "image",
-            "TrainingInputMode": "Pipe",
-            "MetricDefinitions": [{"Name": "acc", "Regex": "acc=([0-9.]+)"}],
-        },
-        "RoleArn": "arn:aws:iam::123456789012:role/local",
-        "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
-        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
-        **members,
-    }
-
-
-class FakeBackend:
-    """Training jobs that end when they are told to, or at once: `result` gives their status and objective."""
-
-    def __init__(self, result: Callable[[dict[str, Any]], tuple[str, float | None]]) -> None:
-        self._result = result
-        self.jobs: dict[str, dict[str, Any]] = {}
-        self.requests: list[dict[str, Any]] = []
-        self.ended: Callable[[str], None] = lambda _: None
-        self.running, self.most, self.hold = set[str](), 0, False
-        self.made = threading.Event()
-
-    def create(self, request: Any, region: str, tuning_arn: str | None = None) -> str:
-        name = request["TrainingJobName"]
-        assert name not in self.jobs
-        self.requests.append(request)
-        self.jobs[name] = {"TrainingJobStatus": "InProgress", "TuningJobArn": tuning_arn}
-        self.running.add(name)
-        self.most = max(self.most, len(self.running))
-        if not self.hold:
-            self.finish(name, *self._result(request))
-        self.made.set()
-        return f"arn:aws:sagemaker:{region}:123456789012:training-job/{name}"
-
-    def finish(self, name: str, status: str, value: float | None) -> None:
-        self.running.discard(name)
-        values = [] if value is None else [{"MetricName": "acc", "Value": value, "Timestamp": NOW}]
-        self.jobs[name].update(TrainingJobStatus=status, FinalMetricDataList=values)
-        self.ended(name)
-
-    def describe(self, name: str) -> dict[str, Any]:
-        return self.jobs[name]
-
-    def stop(self, name: str) -> None:
-        self.finish(name, "Stopped", None)
-
-
-def tuned(backend: FakeBackend, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
-    job = TuningJob(request, ARN, backend, "us-east-1", options.get("now", lambda: NOW))
-    backend.ended = job.on_job_end
-    return job.run(), job
-
-
-def accuracy(request: dict[str, Any]) -> tuple[str, float | None]:
-    return "Completed", float(request["HyperParameters"]["lr"])
+from tests.support.tuning import (
+    ARN,
+    NOW,
+    FakeBackend,
+    SteppingBackend,
+    accuracy,
+    run_in_steps,
+    run_tuning_job,
+    tuning_request,
+    with_change,
+)
 
 
 def test_the_best_of_six() -> None:
     backend = FakeBackend(accuracy)
-    description, _ = tuned(backend, tuning_request())
+    description, _ = run_tuning_job(backend, tuning_request())
     assert description["HyperParameterTuningJobStatus"] == "Completed"
     assert len(backend.requests) == 6
     values = [float(request["HyperParameters"]["lr"]) for request in backend.requests]
@@ -120,7 +48,7 @@ def test_the_best_of_six() -> None:
     shape = service_model().operation_model("DescribeHyperParameterTuningJob").output_shape
     assert list(_check(description, shape, "")) == []
     again = FakeBackend(accuracy)
-    tuned(again, tuning_request())
+    run_tuning_job(again, tuning_request())
     assert [request["HyperParameters"]["lr"] for request in again.requests] == [str(value) for value in values]
 
 
@@ -156,7 +84,7 @@ def test_a_grid_needs_no_number_of_jobs() -> None:
         "CategoricalParameterRanges": [{"Name": "lr", "Values": ["1", "3", "2"]}, {"Name": "b", "Values": ["x", "y"]}]
     }
     backend = FakeBackend(accuracy)
-    description, _ = tuned(backend, tuning_request(None, 4, Strategy="Grid", ParameterRanges=ranges))
+    description, _ = run_tuning_job(backend, tuning_request(None, 4, Strategy="Grid", ParameterRanges=ranges))
     assert len({tuple(request["HyperParameters"].items()) for request in backend.requests}) == 6
     assert description["BestTrainingJob"]["TunedHyperParameters"]["lr"] == "3"
     with pytest.raises(BadRequest, match=r"must be the grid's 6 or left out\. Received: 5"):
@@ -172,7 +100,7 @@ def test_several_definitions_take_turns() -> None:
          "StaticHyperParameters": {"kind": name}} for name in ("small", "large")
     ]  # fmt: skip
     backend = FakeBackend(accuracy)
-    description, job = tuned(backend, request)
+    description, job = run_tuning_job(backend, request)
     assert [item["HyperParameters"]["kind"] for item in backend.requests] == ["small", "large"] * 2
     assert [child["TrainingJobDefinitionName"] for child in job.children()] == ["small", "large"] * 2
     assert description["BestTrainingJob"]["TrainingJobDefinitionName"] in ("small", "large")
@@ -181,23 +109,23 @@ def test_several_definitions_take_turns() -> None:
 def test_good_enough_ends_it() -> None:
     backend = FakeBackend(lambda _: ("Completed", 0.9))
     criteria = {"TargetObjectiveMetricValue": 0.8}
-    description, _ = tuned(backend, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
+    description, _ = run_tuning_job(backend, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
     assert (description["HyperParameterTuningJobStatus"], len(backend.jobs)) == ("Completed", 1)
 
 
 def test_no_better_for_a_while_ends_it() -> None:
     backend = FakeBackend(lambda _: ("Completed", 0.5))
     criteria = {"BestObjectiveNotImproving": {"MaxNumberOfTrainingJobsNotImproving": 3}}
-    description, _ = tuned(backend, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
+    description, _ = run_tuning_job(backend, tuning_request(50, 1, TuningJobCompletionCriteria=criteria))
     assert (description["HyperParameterTuningJobStatus"], len(backend.jobs)) == ("Completed", 4)
 
 
 def test_five_failures_before_a_success_end_it() -> None:
     backend = FakeBackend(lambda _: ("Failed", None))
-    description, _ = tuned(backend, tuning_request(50, 1))
+    description, _ = run_tuning_job(backend, tuning_request(50, 1))
     assert (description["HyperParameterTuningJobStatus"], len(backend.jobs)) == ("Failed", 5)
     assert description["FailureReason"].startswith("No training job succeeded after 5 attempts.")
-    few, _ = tuned(FakeBackend(lambda _: ("Completed", None)), tuning_request(2, 1))
+    few, _ = run_tuning_job(FakeBackend(lambda _: ("Completed", None)), tuning_request(2, 1))
     assert few["FailureReason"].startswith("All training jobs failed.")
     assert few["ObjectiveStatusCounters"]["Failed"] == 2
     assert "BestTrainingJob" not in few
@@ -206,7 +134,7 @@ def test_five_failures_before_a_success_end_it() -> None:
 def test_a_job_that_cannot_be_made_ends_it() -> None:
     backend = FakeBackend(accuracy)
     backend.create = lambda *_: (_ for _ in ()).throw(BadRequest("no such image"))
-    description, _ = tuned(backend, tuning_request())
+    description, _ = run_tuning_job(backend, tuning_request())
     assert (description["HyperParameterTuningJobStatus"], description["FailureReason"]) == ("Failed", "no such image")
 
 
@@ -226,7 +154,7 @@ def test_its_time_is_limited() -> None:
     backend = FakeBackend(accuracy)
     backend.hold = True
     limits = {"MaxParallelTrainingJobs": 2, "MaxNumberOfTrainingJobs": 9, "MaxRuntimeInSeconds": 120}
-    description, _ = tuned(backend, tuning_request(ResourceLimits=limits), now=lambda: next(clock))
+    description, _ = run_tuning_job(backend, tuning_request(ResourceLimits=limits), now=lambda: next(clock))
     assert description["HyperParameterTuningJobStatus"] == "Stopped"
     assert description["TrainingJobStatusCounters"]["Stopped"] == 2
 
@@ -235,64 +163,9 @@ def test_each_child_has_checkpoints_of_its_own() -> None:
     request = tuning_request(2)
     request["TrainingJobDefinition"]["CheckpointConfig"] = {"S3Uri": "s3://bucket/kept/"}
     backend = FakeBackend(accuracy)
-    tuned(backend, request)
+    run_tuning_job(backend, request)
     for child in backend.requests:
         assert child["CheckpointConfig"]["S3Uri"] == f"s3://bucket/kept/{child['TrainingJobName']}"
-
-
-class Trained(FakeBackend):
-    """Training jobs that run epoch by epoch and print their objective, several in turn; a stop comes before the next
-    epoch. `curve`: a request → its objective in every epoch."""
-
-    def __init__(self, curve: Callable[[dict[str, Any]], list[float]]) -> None:
-        super().__init__(accuracy)
-        self.hold, self._curve = True, curve
-        self.left: dict[str, list[float]] = {}
-        self.epochs: dict[str, int] = {}
-        self.job: TuningJob | None = None
-        self._stops: set[str] = set()
-
-    def create(self, request: Any, region: str, tuning_arn: str | None = None) -> str:
-        arn = super().create(request, region, tuning_arn)
-        self.left[request["TrainingJobName"]] = list(self._curve(request))
-        self.epochs[request["TrainingJobName"]] = 0
-        return arn
-
-    def stop(self, name: str) -> None:
-        assert name in self.running
-        self._stops.add(name)
-
-    def step(self) -> None:
-        """An epoch of every job that runs."""
-        assert self.job
-        for name in sorted(self.running):
-            last = self.jobs[name].get("last")
-            if name in self._stops or not self.left[name]:
-                self.finish(name, "Stopped" if name in self._stops else "Completed", last)
-                continue
-            value = self.left[name].pop(0)
-            self.jobs[name]["last"] = value
-            self.job.on_metric(name, Metric(NOW, "acc", value, self.epochs[name]))
-            self.epochs[name] += 1
-
-
-class SteppingQueue(queue.SimpleQueue[Any]):
-    """Steps the backend whenever the tuning job waits for an event."""
-
-    def __init__(self, backend: Trained) -> None:
-        self._backend = backend
-
-    def get(self, *, timeout: float | None) -> Any:  # type: ignore[override]  # noqa: ARG002 - a queue's
-        while self.empty():
-            self._backend.step()
-        return super().get()
-
-
-def stepped(backend: Trained, request: dict[str, Any], **options: Any) -> tuple[dict[str, Any], TuningJob]:
-    """To the end; the tuning job has seen all of an epoch before the next begins: no thread, no clock."""
-    job = TuningJob(request, ARN, backend, "us-east-1", lambda: NOW, events=SteppingQueue(backend), **options)
-    backend.job, backend.ended = job, job.on_job_end
-    return job.run(), job
 
 
 def curves(*values: list[float]) -> Callable[[dict[str, Any]], list[float]]:
@@ -303,9 +176,11 @@ def curves(*values: list[float]) -> Callable[[dict[str, Any]], list[float]]:
 
 def test_a_job_worse_than_the_median_of_those_before_is_stopped_early() -> None:
     """Running averages after two epochs: 0.3, 0.5, 0.7. The fourth's second value, 0.45, is below their median."""
-    backend = Trained(curves([0.2, 0.4, 0.5], [0.4, 0.6, 0.7], [0.6, 0.8, 0.9], [0.7, 0.45, 0.99], [0.5, 0.55, 0.8]))
+    backend = SteppingBackend(
+        curves([0.2, 0.4, 0.5], [0.4, 0.6, 0.7], [0.6, 0.8, 0.9], [0.7, 0.45, 0.99], [0.5, 0.55, 0.8])
+    )
     request = tuning_request(5, 1, TrainingJobEarlyStoppingType="Auto")
-    description, job = stepped(backend, request)
+    description, job = run_in_steps(backend, request)
     children = job.children()
     assert [child["TrainingJobStatus"] for child in children] == [*["Completed"] * 3, "Stopped", "Completed"]
     assert [backend.epochs[child["TrainingJobName"]] for child in children] == [3, 3, 3, 2, 3]
@@ -322,20 +197,20 @@ def test_a_job_worse_than_the_median_of_those_before_is_stopped_early() -> None:
 def test_early_stopping_of_a_loss_and_of_what_is_no_number() -> None:
     request = tuning_request(4, 1, TrainingJobEarlyStoppingType="Auto")
     request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"] = "Minimize"
-    backend = Trained(curves([0.5, 0.4], [0.6, 0.1], [0.4, 0.3], [math.nan, 0.1]))
-    _, job = stepped(backend, request)
+    backend = SteppingBackend(curves([0.5, 0.4], [0.6, 0.1], [0.4, 0.3], [math.nan, 0.1]))
+    _, job = run_in_steps(backend, request)
     assert [child["TrainingJobStatus"] for child in job.children()] == ["Completed", "Stopped", "Completed", "Stopped"]
     assert list(backend.epochs.values()) == [2, 1, 2, 1]
 
 
 def test_nothing_is_stopped_early_unless_asked_for() -> None:
-    backend = Trained(curves([0.9, 0.9], [0.1, 0.1], [0.1, 0.1]))
-    description, _ = stepped(backend, tuning_request(3, 1, TrainingJobEarlyStoppingType="Off"))
+    backend = SteppingBackend(curves([0.9, 0.9], [0.1, 0.1], [0.1, 0.1]))
+    description, _ = run_in_steps(backend, tuning_request(3, 1, TrainingJobEarlyStoppingType="Off"))
     assert description["TrainingJobStatusCounters"]["Completed"] == 3
 
 
 def test_a_job_that_a_person_stops_counts_for_nothing() -> None:
-    backend = Trained(curves([0.9, 0.9], [0.8]))
+    backend = SteppingBackend(curves([0.9, 0.9], [0.8]))
     create = backend.create
 
     def stopped_by_hand(request: Any, region: str, tuning_arn: str | None = None) -> str:
@@ -346,7 +221,7 @@ def test_a_job_that_a_person_stops_counts_for_nothing() -> None:
         return arn
 
     backend.create = stopped_by_hand  # type: ignore[method-assign]
-    description, job = stepped(backend, tuning_request(2, 1, TrainingJobEarlyStoppingType="Auto"))
+    description, job = run_in_steps(backend, tuning_request(2, 1, TrainingJobEarlyStoppingType="Auto"))
     assert [child["ObjectiveStatus"] for child in job.children()] == ["Failed", "Succeeded"]
     assert description["BestTrainingJob"]["TrainingJobName"].startswith("tune-002-")
 
@@ -358,8 +233,8 @@ def test_750_jobs_with_early_stopping_each_counted_once() -> None:
         level = float(request["HyperParameters"]["lr"])
         return [level + rng.gauss(0, 0.05) for _ in range(6)]
 
-    backend = Trained(curve)
-    description, _ = stepped(backend, tuning_request(750, 10, TrainingJobEarlyStoppingType="Auto"))
+    backend = SteppingBackend(curve)
+    description, _ = run_in_steps(backend, tuning_request(750, 10, TrainingJobEarlyStoppingType="Auto"))
     counters = description["TrainingJobStatusCounters"]
     assert counters["Completed"] + counters["Stopped"] == 750 == description["ObjectiveStatusCounters"]["Succeeded"]
     assert 0.3 < counters["Stopped"] / 750 < 0.8  # half are worse than a median, some of the others too for once
@@ -380,20 +255,10 @@ def test_what_failed_by_the_platforms_fault_could_be_retried() -> None:
     backend.create = failing  # type: ignore[method-assign]
     request = tuning_request(3)
     request["TrainingJobDefinition"]["RetryStrategy"] = {"MaximumRetryAttempts": 2}
-    description, _ = tuned(backend, request)
+    description, _ = run_tuning_job(backend, request)
     counters = description["TrainingJobStatusCounters"]
     assert (counters["RetryableError"], counters["NonRetryableError"], counters["Completed"]) == (1, 1, 1)
     assert all(item["RetryStrategy"] == {"MaximumRetryAttempts": 2} for item in backend.requests)
-
-
-def changed(path: str, value: Any, **config: Any) -> dict[str, Any]:
-    request = tuning_request(**config)
-    *parents, last = path.split(".")
-    at = request
-    for name in parents:
-        at = at[name]
-    at[last] = value
-    return request
 
 
 CONFIG = "HyperParameterTuningJobConfig"
@@ -406,20 +271,20 @@ CONFIG = "HyperParameterTuningJobConfig"
             tuning_request(StrategyConfig={"HyperbandStrategyConfig": {"MaxResource": 3}}),
             "StrategyConfig is for Strategy Hyperband only. Received: Strategy Random",
         ),
-        (changed("Autotune", {"Mode": "Enabled"}), "Autotune is not supported"),
+        (with_change("Autotune", {"Mode": "Enabled"}), "Autotune is not supported"),
         (
-            changed(f"{CONFIG}.HyperParameterTuningJobObjective.MetricName", "loss"),
+            with_change(f"{CONFIG}.HyperParameterTuningJobObjective.MetricName", "loss"),
             "A metric is required for this hyperparameter tuning job objective.* Received: loss. Defined: acc",
         ),
-        (changed("TrainingJobDefinition.StaticHyperParameters", {"lr": "1"}), "static or has a range, not both"),
-        (changed("TrainingJobDefinition", None), "trainingJobDefinition"),
+        (with_change("TrainingJobDefinition.StaticHyperParameters", {"lr": "1"}), "static or has a range, not both"),
+        (with_change("TrainingJobDefinition", None), "trainingJobDefinition"),
         (tuning_request(None), "MaxNumberOfTrainingJobs is missing"),
         (tuning_request(751), "at most 750"),
         (
-            changed("TrainingJobDefinition.VpcConfig", {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}),
+            with_change("TrainingJobDefinition.VpcConfig", {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}),
             "VpcConfig",
         ),
-        (changed("HyperParameterTuningJobName", "a" * 33), "length less than or equal to 32"),
+        (with_change("HyperParameterTuningJobName", "a" * 33), "length less than or equal to 32"),
     ],
 )
 def test_what_is_refused(request_: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ from local_test.request.validation import _check, service_model
 from local_test.tuning.job import TuningJob
 from local_test.tuning.plan import read_plan
 from local_test.tuning.warm_start import TuningRecord
-from tests.local_test.tuning.test_job import ARN, NOW, FakeBackend, changed, tuning_request
+from tests.support.tuning import ARN, NOW, FakeBackend, tuning_request, with_change
 
 IDENTICAL, TRANSFER = "IdenticalDataAndAlgorithm", "TransferLearning"
 
@@ -69,9 +69,9 @@ def test_what_its_parents_learnt_from_theirs_is_not_known() -> None:
 
 def test_observations_with_another_range_and_with_static_values() -> None:
     """Values outside of the new range are left out; what was static is known as it was."""
-    parent_request = changed("TrainingJobDefinition.StaticHyperParameters", {"epochs": "1", "units": "8"})
+    parent_request = with_change("TrainingJobDefinition.StaticHyperParameters", {"epochs": "1", "units": "8"})
     parent = finished(parent_request)
-    request = warm(changed("TrainingJobDefinition.StaticHyperParameters", {"epochs": "1"}, Strategy="Bayesian"))
+    request = warm(with_change("TrainingJobDefinition.StaticHyperParameters", {"epochs": "1"}, Strategy="Bayesian"))
     request["HyperParameterTuningJobConfig"]["ParameterRanges"] = {
         "ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0.5", "MaxValue": "1"}],
         "IntegerParameterRanges": [{"Name": "units", "MinValue": "4", "MaxValue": "16"}],
@@ -97,7 +97,7 @@ def test_a_reverse_logarithmic_range_is_learnt_as_it_was() -> None:
 
 
 def statics(**values: str) -> dict[str, Any]:
-    return changed("TrainingJobDefinition.StaticHyperParameters", {"epochs": "1", **values})
+    return with_change("TrainingJobDefinition.StaticHyperParameters", {"epochs": "1", **values})
 
 
 def other_image(request: dict[str, Any]) -> dict[str, Any]:
@@ -115,11 +115,11 @@ OBJECTIVE = "HyperParameterTuningJobConfig.HyperParameterTuningJobObjective.Type
     ("request_", "message"),
     [
         (warm(statics(units="8")), "The set of tunable plus static HyperParameter names is not the same.*: units$"),
-        (warm(changed(OBJECTIVE, "Minimize")), "objective metric must be the same .* Received: .*Minimize"),
+        (warm(with_change(OBJECTIVE, "Minimize")), "objective metric must be the same .* Received: .*Minimize"),
         (warm(tuning_request(ParameterRanges=INTEGER)), "Received: lr in IntegerParameterRanges"),
         (warm(other_image(tuning_request())), "Received: another AlgorithmSpecification.TrainingImage. Use Transfer"),
         (
-            warm(changed("TrainingJobDefinition.Environment", {"A": "1"})),
+            warm(with_change("TrainingJobDefinition.Environment", {"A": "1"})),
             r"Only the following fields in TrainingJobDefinition are allowed to change: \[algorithmSpecification, .*: "
             "Environment",
         ),

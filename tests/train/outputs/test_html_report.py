@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support.markup import Page
+from tests.support.pages import Page
 from train.errors import TrainingError
 from train.outputs.evaluation import Evaluation, Mistake
 from train.outputs.html_report import write_report

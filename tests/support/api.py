@@ -1,0 +1,23 @@
+"""Answers of the API as tests look at them: of the shape that botocore knows, or refused with the service's code."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local_test.request.validation import _check, service_model
+
+
+def check_shape(operation: str, response: dict[str, Any]) -> dict[str, Any]:
+    """The response, found to be what the model says."""
+    answer = {key: value for key, value in response.items() if key != "ResponseMetadata"}
+    assert list(_check(answer, service_model().operation_model(operation).output_shape, "")) == []
+    return answer
+
+
+def refusal_of(call: Any, code: str, **members: Any) -> str:
+    with pytest.raises(ClientError) as caught:
+        call(**members)
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert caught.value.response["Error"]["Code"] == code
+    return caught.value.response["Error"]["Message"]
