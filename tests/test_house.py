@@ -8,18 +8,84 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("dataset", "train", "local_test", "launch")
+# a folder or module may import those before it, never those after it
+LAYERS = {
+    "train": "errors runtime records input_pipeline modeling distributed outputs trainer pipe entrypoint",
+    "local_test": "errors util request data runners hosts training experiments tuning aws api server cli __main__",
+}
+# to become empty
+STILL_IMPORTING = {
+    "tests/sagemaker_tensorflow/conftest.py",
+    "tests/sagemaker_tensorflow/test_pipemode.py",
+    "tests/stress/kills.py",
+    "tests/test_several_hosts.py",
+    "tests/train/distributed/test_multi_host.py",
+    "tests/train/input_pipeline/test_augmented_manifest.py",
+    "tests/train/input_pipeline/test_image_decoder.py",
+    "tests/train/modeling/test_custom.py",
+    "tests/train/outputs/test_mlflow.py",
+    "tests/train/outputs/test_serving.py",
+    "tests/train/records/test_fixed_length.py",
+    "tests/train/records/test_native.py",
+    "tests/train/records/test_prefetch.py",
+    "tests/train/records/test_recordio.py",
+    "tests/train/records/test_text_lines.py",
+    "tests/train/test_pipe.py",
+    "tests/train/trainer/test_full_disk.py",
+}
+MOST_FILES = 12  # modules a folder
 EXAMPLE = ROOT / "launch/examples/script_mode.py"
 
 
-def imported(path: Path) -> set[str]:
-    """Top-level packages that a file imports, wherever in it."""
+def modules(path: Path) -> set[str]:
+    """Dotted names of what a file imports, wherever in it: `a.b` for `import a.b` and for `from a import b`."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level packages that a file imports."""
+    return {name.partition(".")[0] for name in modules(path)}
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_imports_point_only_upwards(package):
+    layers = ["__init__", *LAYERS[package].split()]
+    files = {
+        path: path.relative_to(ROOT / package).parts[0].removesuffix(".py") for path in (ROOT / package).rglob("*.py")
+    }
+    assert set(files.values()) == set(layers)
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, layer in files.items()
+        for name in modules(path)
+        if name.startswith(f"{package}.") and layers.index(name.split(".")[1]) > layers.index(layer)
+    ]
+    assert wrong == []
+
+
+def test_a_folder_is_small_enough_to_read():
+    for folder in {path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}:
+        assert (
+            len({path for path in folder.iterdir() if path.suffix in (".py", ".c")} - {folder / "__init__.py"})
+            <= MOST_FILES
+        )
+
+
+def test_no_test_imports_another_test():
+    """What several need lies in `tests/support`, or in a folder's conftest.py."""
+    wrong = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in modules(path)
+        if name.startswith("tests.") and re.search(r"\.test_\w+", name)
+    }
+    assert wrong <= STILL_IMPORTING
 
 
 @pytest.mark.parametrize("package", PACKAGES)
