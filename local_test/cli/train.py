@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> str:
         request = _build_request(args)
         runner = stack.enter_context(open_runner(args, display.on_note))
         job = TrainingJob(request, args.out, runner, storage, environ, [display])
-        display.watch(job.channels, len(job.members))
+        display.watch(job.channels, len(job.hosts))
         stop_on_signals(job.stop, job.kill)
         description = job.run()
         display.close()

@@ -29,7 +29,7 @@ _FAILURE_BYTES = 4 * 1024  # of which the service shows 1024 characters
 class Host:
     """A host with its container's specification and its part of every channel."""
 
-    host: HostPaths
+    paths: HostPaths
     spec: ContainerSpec
     channels: Sequence[Channel]
 
@@ -37,13 +37,13 @@ class Host:
         self, request: Mapping[str, Any], arn: str, run: int, storage: ObjectStore, check: Callable[[], None]
     ) -> None:
         """The tree of /opt/ml as the container finds it. `run` counts starts from 1; `check` raises to end the work."""
-        make_folders(self.host, request)
-        write_config(self.host, request, self.channels, arn, run)
+        make_folders(self.paths, request)
+        write_config(self.paths, request, self.channels, arn, run)
         for channel in self.channels:
             if channel.mode != "Pipe":
-                fetch_channel(self.host, channel, storage, check)
+                fetch_channel(self.paths, channel, storage, check)
 
-    def restore(
+    def restore_checkpoints(
         self,
         request: Mapping[str, Any],
         storage: ObjectStore,
@@ -56,10 +56,10 @@ class Host:
         uri = request["CheckpointConfig"]["S3Uri"]
         checkpoints = CheckpointSync(folder, uri, storage, on_problem)
         restored = checkpoints.restore(check)
-        write_manifest(self.host, "checkpoints", uri, restored)
+        write_manifest(self.paths, "checkpoints", uri, restored)
         return checkpoints, len(restored)
 
-    def tensorboard(
+    def sync_tensorboard(
         self, request: Mapping[str, Any], storage: ObjectStore, on_problem: Callable[[Exception], None]
     ) -> CheckpointSync:
         """What copies TensorBoard's events up, as checkpoints are. Call it for a request with TensorBoardOutputConfig.
@@ -73,7 +73,7 @@ class Host:
 
     def _folder(self, path: str) -> Path:
         """Where a folder of the container lies on this machine: in /opt/ml, or mounted."""
-        return self.host.inside(path) or next(here for here, inside in self.spec.mounts.items() if inside == path)
+        return self.paths.inside(path) or next(here for here, inside in self.spec.mounts.items() if inside == path)
 
     def start_feeders(
         self,
@@ -86,7 +86,7 @@ class Host:
         for channel in self.channels:
             if channel.mode == "Pipe":
                 feeder = Feeder(
-                    self.host.input_data / channel.name,
+                    self.paths.input_data / channel.name,
                     lambda n, channel=channel: channel.contents(n, storage),
                     on_feed,
                     on_error,
@@ -96,34 +96,34 @@ class Host:
 
     def failure_text(self) -> str:
         """What the program has written to /opt/ml/output/failure; a link there is not followed."""
-        path = self.host.failure
+        path = self.paths.failure
         if path.is_symlink() or not path.is_file():
             return ""
         return path.read_bytes()[:_FAILURE_BYTES].decode(errors="replace")
 
 
-def find_hosts(request: Mapping[str, Any], folder: Path) -> list[HostPaths]:
+def make_paths(request: Mapping[str, Any], folder: Path) -> list[HostPaths]:
     """algo-1 … algo-n, each with its tree below the job's folder."""
     names = tuple(f"algo-{n}" for n in range(1, request["ResourceConfig"]["InstanceCount"] + 1))
     root = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay
     return [HostPaths(root / name / "opt/ml", name, names) for name in names]
 
 
-def specification(request: Mapping[str, Any], host: HostPaths, environment: Mapping[str, str]) -> ContainerSpec:
+def make_spec(request: Mapping[str, Any], paths: HostPaths, environment: Mapping[str, str]) -> ContainerSpec:
     """The container of a host."""
     algorithm = request["AlgorithmSpecification"]
-    paths = {"checkpoints": checkpoint_path(request), "tensorboard": tensorboard_path(request)}
-    outside = {host.base.parent / name: path for name, path in paths.items() if path and host.inside(path) is None}
+    folders = {"checkpoints": checkpoint_path(request), "tensorboard": tensorboard_path(request)}
+    outside = {paths.base.parent / name: path for name, path in folders.items() if path and paths.inside(path) is None}
     return ContainerSpec(
         job=request["TrainingJobName"],
-        host=host.name,
+        host=paths.name,
         image=algorithm.get("TrainingImage", ""),
-        base=host.base,
+        base=paths.base,
         environment=environment,
         entrypoint=algorithm.get("ContainerEntrypoint"),
         arguments=algorithm.get("ContainerArguments", () if "ContainerEntrypoint" in algorithm else ("train",)),
         mounts=outside,
         network=not request.get("EnableNetworkIsolation", False),
-        hosts=host.hosts,
+        hosts=paths.hosts,
         instance_type=request["ResourceConfig"]["InstanceType"],
     )

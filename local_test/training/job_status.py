@@ -117,12 +117,12 @@ class JobStatus:
         with self._lock:
             self._description.update(copy.deepcopy(dict(members)), LastModifiedTime=self._now())
 
-    def leave(self, model_uri: str) -> None:
+    def set_model(self, model_uri: str) -> None:
         """Where the model is."""
         with self._lock:
             self._description["ModelArtifacts"] = {"S3ModelArtifacts": model_uri}
 
-    def measure(self, final: Mapping[str, Metric]) -> None:
+    def set_metrics(self, final: Mapping[str, Metric]) -> None:
         """The last value of every metric."""
         values = [
             {"MetricName": metric.name, "Value": metric.value, "Timestamp": metric.timestamp}
@@ -133,7 +133,7 @@ class JobStatus:
                 self._description["FinalMetricDataList"] = values
 
 
-def algorithm_error(failure: str, code: int, out_of_memory: bool) -> str:
+def format_algorithm_error(failure: str, code: int, out_of_memory: bool) -> str:
     """The service's words for a container that ended badly: `AlgorithmError: <text>, exit code: N`.
 
     `failure` is the content of /opt/ml/output/failure, empty if there is none. That it was killed, and whether for lack

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,6 +64,23 @@ class MetricFile:
         for metric in metrics:
             when = metric.timestamp.isoformat(timespec="milliseconds")
             self._rows.writerow((when, metric.name, repr(metric.value), metric.index))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class MetricRecorder:
+    """Reads the lines of all hosts and writes what it finds to metrics.csv. Safe for threads."""
+
+    def __init__(self, reader: MetricReader, path: Path) -> None:
+        self._reader, self._file, self._lock = reader, MetricFile(path), threading.Lock()
+
+    def record(self, line: str, now: datetime) -> list[Metric]:
+        """The metrics of one line."""
+        with self._lock:
+            metrics = self._reader.read(line, now)
+            self._file.write(metrics)
+        return metrics
 
     def close(self) -> None:
         self._file.close()

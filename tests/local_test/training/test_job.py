@@ -18,7 +18,7 @@ from local_test.errors import BadRequest, ResourceInUse, RunnerError
 from local_test.request.validation import _check, service_model
 from local_test.runners.process import ProcessRunner
 from local_test.training.job import TrainingJob
-from local_test.training.job_status import algorithm_error
+from local_test.training.job_status import format_algorithm_error
 from local_test.util.atomic_files import file_uri
 from tests.local_test.conftest import Recorder, request_for
 
@@ -149,7 +149,7 @@ def test_failed_with_a_failure_file(program: Program, run: Run, tmp_path: Path) 
     ],
 )
 def test_the_reason_of_a_failure(failure: str, code: int, memory: bool, reason: str) -> None:
-    assert algorithm_error(failure, code, memory) == reason
+    assert format_algorithm_error(failure, code, memory) == reason
 
 
 def test_killed_in_the_middle_of_an_epoch(program: Program, run: Run, tmp_path: Path) -> None:
@@ -334,14 +334,14 @@ def test_what_has_no_effect_is_said_once(program: Program, run: Run, tmp_path: P
     request = request_for("job", tmp_path / "jobs", InfraCheckConfig={"EnableInfraCheck": True})
     description, _, folder = run(program(""), request)
     assert description["TrainingJobStatus"] == "Completed"
-    expected = "accepted without effect here: InfraCheckConfig, ResourceConfig.VolumeSizeInGB"
+    expected = "ignored locally: InfraCheckConfig, ResourceConfig.VolumeSizeInGB"
     assert (folder / "logs/platform.log").read_text().count(expected) == 1
 
 
 def test_credentials_pass_on_to_the_program_but_not_into_an_isolated_one(program: Program, tmp_path: Path) -> None:
     runner, environ = program(""), {"AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "eu-west-1", "OTHER": "x"}
     job = TrainingJob(request_for("a", tmp_path), tmp_path, runner, ObjectStore(), environ)
-    assert job.members[0].spec.environment == {
+    assert job.hosts[0].spec.environment == {
         "AWS_SECRET_ACCESS_KEY": "s",
         "AWS_REGION": "eu-west-1",
         "TRAINING_JOB_NAME": "a",
@@ -349,8 +349,8 @@ def test_credentials_pass_on_to_the_program_but_not_into_an_isolated_one(program
     }
     isolated = request_for("b", tmp_path, EnableNetworkIsolation=True)
     job = TrainingJob(isolated, tmp_path, runner, ObjectStore(), environ)
-    assert "AWS_SECRET_ACCESS_KEY" not in job.members[0].spec.environment
-    assert job.members[0].spec.network is False
+    assert "AWS_SECRET_ACCESS_KEY" not in job.hosts[0].spec.environment
+    assert job.hosts[0].spec.network is False
 
 
 def test_a_name_that_is_in_use(program: Program, run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,112 @@
+"""A CreateTrainingJob request is admitted as a job, or refused in one line while nothing of it is on disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_test.data.channels import find_channels
+from local_test.data.object_store import ObjectStore
+from local_test.errors import BadRequest, ResourceInUse
+from local_test.hosts.host import Host, make_paths, make_spec
+from local_test.request.support import check_request
+from local_test.runners.base import Runner
+from local_test.training.metrics import MetricReader
+from local_test.util.arns import format_arn, region
+from local_test.util.atomic_files import write_json
+
+# What a container gets of the caller's environment, so that a program can reach the S3 that the job's data came from.
+PASSED_ON = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_DEFAULT_REGION",
+)
+_OUTPUTS = ("OutputDataConfig.S3OutputPath", "CheckpointConfig.S3Uri", "TensorBoardOutputConfig.S3OutputPath")
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A request that can be run: its job's folder (not there yet), ARN and hosts. `notes`: what the platform can't do
+    for it, a line each."""
+
+    request: Mapping[str, Any]
+    folder: Path
+    arn: str
+    hosts: Sequence[Host]
+    metrics: MetricReader
+    notes: Sequence[str]
+
+
+def admit(
+    request: Mapping[str, Any], out: Path, storage: ObjectStore, runner: Runner, environ: Mapping[str, str]
+) -> Accepted:
+    """The job `out/<name>`. BadRequest, ResourceInUse or RunnerError if it can't be run here."""
+    ignored = check_request(request)
+    name = request["TrainingJobName"]
+    folder, arn = out / name, format_arn(region(environ), "training-job", name)
+    metrics = MetricReader(request["AlgorithmSpecification"].get("MetricDefinitions", []))
+    paths = make_paths(request, folder)
+    environment = _container_environment(request, arn, environ)
+    specs = [make_spec(request, host, environment) for host in paths]
+    if folder.exists():
+        raise _name_in_use(folder, arn)
+    runner.check(specs[0])
+    notes = [f"ignored locally: {', '.join(ignored)}"] if ignored else []
+    notes += runner.unmet_limits(specs[0])
+    channels = find_channels(request, storage)
+    _check_buckets(request, storage)
+    hosts = [
+        Host(host, spec, [channel.for_host(index, len(paths)) for channel in channels])
+        for index, (host, spec) in enumerate(zip(paths, specs, strict=True))
+    ]
+    return Accepted(request, folder, arn, hosts, metrics, notes)
+
+
+def _container_environment(request: Mapping[str, Any], arn: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The request's, the platform's, and the way to S3; an isolated container gets no credentials."""
+    isolated = request.get("EnableNetworkIsolation", False)
+    passed_on = {} if isolated else {name: environ[name] for name in PASSED_ON if name in environ}
+    return {
+        **passed_on,
+        **request.get("Environment", {}),
+        "AWS_REGION": region(environ),
+        "TRAINING_JOB_NAME": request["TrainingJobName"],
+        "TRAINING_JOB_ARN": arn,
+    }
+
+
+def _check_buckets(request: Mapping[str, Any], storage: ObjectStore) -> None:
+    """What is written to must be there: a job that can't leave its model must not run for hours."""
+    for path in _OUTPUTS:
+        outer, inner = path.split(".")
+        uri = request.get(outer, {}).get(inner)
+        if uri and not storage.has_bucket(uri):
+            raise BadRequest(f"{path}: its S3 bucket does not exist. Received: {uri}. Create the bucket first")
+
+
+def make_folder(accepted: Accepted) -> None:
+    """The job's folder with logs/ and request.json. It keeps the name unique: ResourceInUse if it exists by now."""
+    out, folder = accepted.folder.parent, accepted.folder
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+        (folder / "logs").mkdir()
+        write_json(folder / "request.json", accepted.request)
+    except FileExistsError:
+        if folder.exists():
+            raise _name_in_use(folder, accepted.arn) from None
+        raise BadRequest(f"--out must be a folder. Received: {out}") from None
+    except OSError as error:
+        raise BadRequest(
+            f"The job's folder can't be written: {error.strerror}. Received: {folder}. Name another with --out"
+        ) from None
+
+
+def _name_in_use(folder: Path, arn: str) -> ResourceInUse:
+    return ResourceInUse(
+        "Training job names must be unique within an AWS account and region, and a training job with this name "
+        f"already exists ({arn}). Received: {folder.name}, see {folder}"
+    )

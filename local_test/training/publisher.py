@@ -1,0 +1,61 @@
+"""What a job tells while it runs: its status in describe.json, notes in platform.log, and all of it to observers."""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from local_test.data.fifo_feeder import FeedProgress
+from local_test.training.job_status import JobStatus
+from local_test.training.metrics import Metric
+from local_test.training.observer import Observer
+from local_test.util.atomic_files import write_json
+
+
+class Publisher:
+    """For the job whose folder this is. Safe for threads; `observe` is for before they start."""
+
+    def __init__(
+        self, folder: Path, status: JobStatus, observers: Sequence[Observer], now: Callable[[], datetime]
+    ) -> None:
+        self._folder, self._status, self._observers, self.now = folder, status, list(observers), now
+        self._writing = threading.Lock()
+
+    def observe(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def move(self, state: str) -> None:
+        """Into a secondary state."""
+        self._status.move(state)
+        self.publish()
+
+    def publish(self) -> None:
+        description = self.write_description()
+        for observer in self._observers:
+            observer.on_transition(description)
+
+    def write_description(self) -> dict[str, Any]:
+        """What is now in describe.json."""
+        with self._writing:  # two writers would share a temporary name, and the older description could win
+            description = self._status.describe()
+            write_json(self._folder / "describe.json", description)
+            return description
+
+    def note(self, text: str) -> None:
+        with suppress(OSError), (self._folder / "logs/platform.log").open("a", encoding="utf-8") as log:
+            log.write(f"{self.now().isoformat(timespec='milliseconds')} {text}\n")
+        for observer in self._observers:
+            observer.on_note(text)
+
+    def line(self, host: str, line: str, metrics: Sequence[Metric]) -> None:
+        """A line of the host's container, and the metrics in it."""
+        for observer in self._observers:
+            observer.on_line(line, host)
+            for metric in metrics:
+                observer.on_metric(metric)
+
+    def feed(self, progress: FeedProgress) -> None:
+        for observer in self._observers:
+            observer.on_feed(progress)
