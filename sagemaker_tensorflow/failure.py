@@ -31,16 +31,16 @@ def _register() -> None:
     """Define the operation and its kernel. Once a process: TensorFlow keeps both for good."""
     builder = _call("TF_NewOpDefinitionBuilder", _OPERATION, returns=_POINTER)
     _call("TF_OpDefinitionBuilderAddInput", _POINTER(builder), b"text: uint8")
-    _call("TF_OpDefinitionBuilderSetIsStateful", _POINTER(builder), ctypes.c_bool(True))  # never optimised away
+    _call("TF_OpDefinitionBuilderSetIsStateful", _POINTER(builder), ctypes.c_bool(True))  # so it is never removed
     _call("TF_OpDefinitionBuilderSetShapeInferenceFunction", _POINTER(builder), _no_shape)
-    _checked("TF_RegisterOpDefinition", _POINTER(builder))
+    _call_checked("TF_RegisterOpDefinition", _POINTER(builder))
     kernel = _call("TF_NewKernelBuilder", _OPERATION, b"CPU", None, _compute, None, returns=_POINTER)
-    _checked("TF_RegisterKernelBuilder", _OPERATION, _POINTER(kernel))
+    _call_checked("TF_RegisterKernelBuilder", _OPERATION, _POINTER(kernel))
 
 
 @_Shape
 def _no_shape(_context: int, _status: int) -> None:
-    """There is no output to have a shape."""
+    """There is no output whose shape to infer."""
 
 
 @_Compute
@@ -55,8 +55,8 @@ def _compute(_kernel: int, context: int) -> None:
     _call("TF_DeleteStatus", status)
 
 
-def _checked(name: str, *arguments: object) -> None:
-    """A call whose last argument is a TF_Status; RuntimeError with its text unless it is OK."""
+def _call_checked(name: str, *arguments: object) -> None:
+    """Call with a TF_Status as last argument; RuntimeError with its text unless it is OK."""
     status = _POINTER(_call("TF_NewStatus", returns=_POINTER))
     _call(name, *arguments, status)
     code, text = _call("TF_GetCode", status, returns=ctypes.c_int), _call("TF_Message", status, returns=ctypes.c_char_p)

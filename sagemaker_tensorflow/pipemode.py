@@ -7,11 +7,11 @@ import os
 import tensorflow as tf
 
 from sagemaker_tensorflow.failure import fail
-from sagemaker_tensorflow.passes import Framing, Passes, moved
+from sagemaker_tensorflow.passes import Passes, RecordReader, replace_root
 from sagemaker_tensorflow.state import PipeState
-from train.records.recordio import recordio
-from train.records.text_lines import lines
-from train.records.tfrecord import tfrecords, tfrecords_or_lots
+from train.records.recordio import read_recordio
+from train.records.text_lines import read_lines
+from train.records.tfrecord import read_tfrecord_lists, read_tfrecords
 from train.runtime.environment import Channel
 
 
@@ -43,7 +43,7 @@ class PipeModeDataset(tf.data.Dataset):
             config_dir: where inputdataconfig.json is. All three move with SAGEMAKER_BASE_DIR if below /opt/ml.
             benchmark: print time, bytes and rate when an iterator is gone.
             benchmark_records_interval: print them at every so many records, too; 0: don't.
-            max_corrupted_records_to_skip: TFRecords in sequence that may have a wrong data CRC and are left out.
+            max_corrupted_records_to_skip: TFRecords in sequence that may have a wrong data CRC and are skipped.
 
         Raises:
             PipeModeDatasetException: no such channel, or not in Pipe mode.
@@ -59,14 +59,14 @@ class PipeModeDataset(tf.data.Dataset):
         self.benchmark, self.benchmark_records_interval = benchmark, benchmark_records_interval
         self.max_corrupted_records_to_skip = max_corrupted_records_to_skip
         root = os.environ.get("SAGEMAKER_BASE_DIR")
-        state = moved(state_dir, root)
+        state = replace_root(state_dir, root)
         state.mkdir(parents=True, exist_ok=True)
-        self.input_data_config = json.loads((moved(config_dir, root) / "inputdataconfig.json").read_text())
+        self.input_data_config = json.loads((replace_root(config_dir, root) / "inputdataconfig.json").read_text())
         self._validate_input_data_config()
-        _not_negative("benchmark_records_interval", benchmark_records_interval)
-        framing = _framing(record_format, max_corrupted_records_to_skip)
-        source = Channel(channel, "Pipe", moved(pipe_dir, root))
-        passes = Passes(source, PipeState(state, channel), framing, benchmark, benchmark_records_interval)
+        _check_not_negative("benchmark_records_interval", benchmark_records_interval)
+        read_stream = _record_reader(record_format, max_corrupted_records_to_skip)
+        source = Channel(channel, "Pipe", replace_root(pipe_dir, root))
+        passes = Passes(source, PipeState(state, channel), read_stream, benchmark, benchmark_records_interval)
         self._source = _records(passes)
         super().__init__(self._source._variant_tensor)
 
@@ -96,19 +96,19 @@ class PipeModeDataset(tf.data.Dataset):
         return tf.string
 
 
-def _framing(record_format: str, skip: int) -> Framing:
-    _not_negative("max_corrupted_records_to_skip", skip)
-    framings: dict[str, Framing] = {
-        "RecordIO": functools.partial(recordio, splits="plain"),
-        "TFRecord": functools.partial(tfrecords, skip=skip) if skip else tfrecords_or_lots,
-        "TextLine": functools.partial(lines, strip_return=False),
+def _record_reader(record_format: str, skip: int) -> RecordReader:
+    _check_not_negative("max_corrupted_records_to_skip", skip)
+    readers: dict[str, RecordReader] = {
+        "RecordIO": functools.partial(read_recordio, splits="plain"),
+        "TFRecord": functools.partial(read_tfrecords, skip=skip) if skip else read_tfrecord_lists,
+        "TextLine": functools.partial(read_lines, strip_return=False),
     }
-    if record_format not in framings:
+    if record_format not in readers:
         raise tf.errors.InvalidArgumentError(None, None, f"Invalid record format: {record_format}")
-    return framings[record_format]
+    return readers[record_format]
 
 
-def _not_negative(name: str, value: int) -> None:
+def _check_not_negative(name: str, value: int) -> None:
     if value < 0:
         raise ValueError(f"{name} is negative. Received: {value}. Expected: 0 or more.")
 

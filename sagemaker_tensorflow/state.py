@@ -1,7 +1,7 @@
 """Which FIFO of a channel comes next, kept in `state_dir` across processes and safe between them.
 
-The files are those of the official reader, so that the two could follow each other. It read the number and raised it in
-two steps: two processes could take the same FIFO. Here both happen under the lock.
+The files are those of the official reader, so that one reader can continue after the other. The official one reads the
+number and raises it in two steps: two processes could take the same FIFO. Here both happen under the lock.
 """
 
 import fcntl
@@ -19,15 +19,15 @@ class PipeState:
         self._file = folder / f".{channel}-pipe_mode-state"
 
     def take(self) -> int:
-        """The next FIFO's number, which nobody else gets."""
-        with self._locked():
+        """The next FIFO's number, which no other process gets."""
+        with self._hold_lock():
             index = self._read()
             self._write(index + 1)
         return index
 
     def give_back(self, index: int) -> None:
-        """FIFO `index` was taken but never read: it is the next again, unless others have gone on meanwhile."""
-        with self._locked():
+        """Make FIFO `index`, which was never read, the next one again, unless others have taken later ones."""
+        with self._hold_lock():
             if self._read() == index + 1:
                 self._write(index)
 
@@ -53,7 +53,7 @@ class PipeState:
         beside.rename(self._file)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _hold_lock(self) -> Iterator[None]:
         with self._lock.open("w") as lock:  # closing it unlocks
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

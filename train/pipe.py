@@ -1,4 +1,4 @@
-"""For a script of one's own: ready batches from a channel, in Pipe, File and FastFile mode alike.
+"""For your own script: ready batches from a channel, in Pipe, File and FastFile mode alike.
 
     from train import pipe
 
@@ -7,11 +7,11 @@
         for images, labels in train:  # a pass over the channel: in Pipe mode the next FIFO
             model.train_on_batch(images, labels)
 
-`pictures` reads the records that `python -m dataset prepare` writes, or others with JPEG or PNG in `image`, at the
-built-in job's speed. `examples` parses any tf.train.Example, `manifest` gives the lines of an augmented manifest,
-`records` any TFRecord, RecordIO, text or raw records, whose meaning it leaves to the script. All wait for FIFOs with a
-limit, check what they read, and raise DataError naming channel, FIFO, record and byte. Leaving the inner loop early
-closes the FIFO.
+`pictures` reads the records that `python -m dataset prepare` writes, or others with JPEG or PNG in `image`, as fast as
+the built-in job. `examples` parses any tf.train.Example, `manifest` reads the lines of an augmented manifest, `records`
+reads any TFRecord, RecordIO, text or raw records and leaves their meaning to the script. All wait for a FIFO no longer
+than `timeout`, check what they read, and raise DataError naming channel, FIFO, record and byte. Leaving the inner loop
+early closes the FIFO.
 """
 
 import functools
@@ -19,134 +19,53 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 import tensorflow as tf
 
 from train.errors import DataError, TrainingError
 from train.input_pipeline import pipeline
-from train.input_pipeline.augmented_manifest import tuples
-from train.input_pipeline.image_decoder import grouped
-from train.records import channels as fifo
-from train.records.fixed_length import fixed
-from train.records.recordio import Splits, recordio
-from train.records.stream_buffer import Lot, Run
-from train.records.text_lines import lines
-from train.records.tfrecord import Crc, tfrecords_or_lots
+from train.input_pipeline.augmented_manifest import read_manifest_lines
+from train.input_pipeline.image_decoder import split_into_groups
+from train.records.channels import Source, Stream, open_channel
+from train.records.fixed_length import read_fixed_length
+from train.records.recordio import Splits, read_recordio
+from train.records.stream_buffer import RecordBlock, RecordList
+from train.records.text_lines import read_lines
+from train.records.tfrecord import Crc, read_tfrecord_lists
 from train.runtime import environment
 from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info
 from train.runtime.hyperparameters import Hyperparameters
 
-__all__ = [
-    "DataError", "ExampleBatches", "ManifestBatches", "PictureBatches", "RecordBatches", "TrainingError", "examples",
-    "manifest", "pictures", "records",
-]  # fmt: skip
+__all__ = ["Batches", "DataError", "PictureBatches", "TrainingError", "examples", "manifest", "pictures", "records"]
 
 Format = Literal["tfrecord", "recordio", "lines", "fixed"]
-Framing = Callable[[fifo.Stream], Iterator[Run | Lot]]
+RecordReader = Callable[[Stream], Iterator[RecordBlock | RecordList]]
 Item = TypeVar("Item")
-_DRAWS = 1024  # random numbers at a time: drawing does not depend on how the bytes happen to arrive
+_DRAWS = 1024  # random numbers at a time, so that they don't depend on how the bytes happen to arrive
 
 
-class PictureBatches:
-    """Every iteration is the channel's next pass: batches of pictures (n, height, width, channels) uint8 and labels
-    (n,) int64, as tensors; the last one may be smaller."""
+class Batches(Generic[Item]):
+    """Every iteration is the channel's next pass: its batches, the last one may be smaller."""
+
+    def __init__(self, make_pass: Callable[[int, int], Iterator[Item]], seed: int) -> None:
+        self._make_pass, self._seed = make_pass, seed
+        self.epoch = 0  # passes begun; part of the shuffle's seed, so set it in a resumed job
+
+    def __iter__(self) -> Iterator[Item]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        return self._make_pass(self._seed, epoch)
+
+
+class PictureBatches(Batches[pipeline.TensorBatch]):
+    """Batches of pictures (n, height, width, channels) uint8 and labels (n,) int64, as tensors."""
 
     def __init__(
-        self,
-        source: fifo.Source,
-        content: ImageDatasetInfo,
-        batch_size: int,
-        shuffle: int,
-        seed: int,
-        crc: Crc = "full",
+        self, make_pass: Callable[[int, int], Iterator[pipeline.TensorBatch]], seed: int, content: ImageDatasetInfo
     ) -> None:
-        self._source, self._content, self._crc = source, content, crc
-        self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
+        super().__init__(make_pass, seed)
         self.shape, self.classes = content.shape, content.classes
-        self.epoch = 0  # passes begun; part of the shuffling's seed, so set it where a resumed job continues
-
-    def __iter__(self) -> Iterator[pipeline.Batch]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        if self._shuffle:
-            order = self._batch_size, self._shuffle, self._seed, epoch
-            return iter(pipeline.for_training(self._source, self._content, *order, self._crc))
-        return iter(pipeline.for_validation(self._source, self._content, self._batch_size, self._crc))
-
-
-class RecordBatches:
-    """Every iteration is the channel's next pass: batches (n,) of bytes objects, the last one may be smaller."""
-
-    def __init__(self, source: fifo.Source, framing: Framing, batch_size: int, shuffle: int, seed: int) -> None:
-        self._source, self._framing = source, framing
-        self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
-        self.epoch = 0  # passes begun; part of the shuffling's seed, so set it where a resumed job continues
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        return self._pass(np.random.default_rng([self._seed, epoch]))
-
-    def _pass(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
-        with closing(self._records()) as arriving:
-            mixed = _shuffled(arriving, self._shuffle, generator) if self._shuffle else arriving
-            yield from map(_array, grouped(mixed, self._batch_size))
-
-    def _records(self) -> Iterator[bytes]:
-        for found in pipeline.runs(self._source, self._framing):
-            yield from found.contents()
-
-
-class ExampleBatches:
-    """Every iteration is the channel's next pass: batches as dictionaries of name → tensor, the last may be smaller."""
-
-    def __init__(self, whole: RecordBatches, channel: str, features: Mapping[str, Any]) -> None:
-        self._records, self._channel, self._features = whole, channel, dict(features)
-
-    @property
-    def epoch(self) -> int:
-        """Passes begun; part of the shuffling's seed, so set it where a resumed job continues."""
-        return self._records.epoch
-
-    @epoch.setter
-    def epoch(self, value: int) -> None:
-        self._records.epoch = value
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        seen = 0
-        for batch in self._records:
-            try:
-                parsed = tf.io.parse_example(tf.constant(batch), self._features)
-            except (tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:
-                first = str(getattr(error, "message", error)).splitlines()[0]
-                raise DataError(
-                    f"channel {self._channel}, examples {seen} to {seen + len(batch) - 1} of the pass: not as "
-                    f"described: {first}"
-                ) from None
-            seen += len(batch)
-            yield parsed
-
-
-class ManifestBatches:
-    """Every iteration is the channel's next pass: batches of lines, name of the attribute → (n,) bytes objects."""
-
-    def __init__(self, source: fifo.Source, names: tuple[str, ...], batch_size: int, shuffle: int, seed: int) -> None:
-        self._source, self._names = source, names
-        self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
-        self.epoch = 0  # passes begun; part of the shuffling's seed, so set it where a resumed job continues
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        return self._pass(np.random.default_rng([self._seed, epoch]))
-
-    def _pass(self, generator: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
-        runs = pipeline.runs(self._source, functools.partial(recordio, splits="dmlc"))
-        with closing(runs):
-            arriving = (line for line, _ in tuples(runs, self._names))
-            mixed = _shuffled(arriving, self._shuffle, generator) if self._shuffle else arriving
-            for batch in grouped(mixed, self._batch_size):
-                columns = zip(*batch, strict=True)
-                yield {name: _array(list(values)) for name, values in zip(self._names, columns, strict=True)}
 
 
 def pictures(
@@ -161,34 +80,42 @@ def pictures(
     timeout: float = 300.0,
     root: str | Path | None = None,
 ) -> PictureBatches:
-    """Batches of pictures and labels from shards of tf.train.Example with `image` and `label`.
+    """Batches of pictures and their labels from shards of tf.train.Example with `image` and `label`.
 
     Args:
         channel: its name in the job's InputDataConfig.
         batch_size: pictures a batch.
-        shuffle: pictures held for shuffling; 0 keeps the order of the records.
-        seed: of the shuffling; every pass has another order, the same in every run.
-        shape: height, width, channels. A dataset channel (File mode, dataset.json) says better, and goes first.
-        classes: names in label order, CIFAR-10's by default. The same holds.
-        crc: which CRCs of the records are checked: "full" of lengths and data, "header" of lengths, "off" none.
+        shuffle: pictures in the shuffle buffer; 0 keeps the order of the records.
+        seed: of the shuffle; every pass has another order, the same in every run.
+        shape: height, width, channels. A dataset channel (File mode, dataset.json) takes precedence.
+        classes: names in label order, CIFAR-10's by default. A dataset channel takes precedence.
+        crc: which CRCs are checked: "full" those of lengths and data, "header" those of lengths, "off" none.
         timeout: seconds to wait for a FIFO, or for its next byte.
         root: default SAGEMAKER_BASE_DIR, or else /opt/ml.
 
     Raises:
         TrainingError: no such channel, or an argument out of range. Iterating: DataError.
     """
-    _in_range(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
+    _check_minimum(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
+    _check_crc(crc)
     here = _environment(root)
     known = {} if classes is None else {"classes": ",".join(classes)}
     content = read_dataset_info(here, Hyperparameters(image_shape=",".join(map(str, shape)), **known))
-    return PictureBatches(fifo.source(here.channel(channel), timeout), content, batch_size, shuffle, seed, _known(crc))
+    source = open_channel(here.channel(channel), timeout)
+
+    def make_pass(seed: int, epoch: int) -> Iterator[pipeline.TensorBatch]:
+        if shuffle:
+            return iter(pipeline.for_training(source, content, batch_size, shuffle, seed, epoch, crc))
+        return iter(pipeline.for_validation(source, content, batch_size, crc))
+
+    return PictureBatches(make_pass, seed, content)
 
 
 def records(
     channel: str,
     batch_size: int = 128,
     *,
-    format: Format = "tfrecord",  # noqa: A002 - what it is called everywhere
+    format: Format = "tfrecord",  # noqa: A002 - its usual name
     record_bytes: int | None = None,
     splits: Splits | None = None,
     shuffle: int = 0,
@@ -196,23 +123,30 @@ def records(
     crc: Crc = "full",
     timeout: float = 300.0,
     root: str | Path | None = None,
-) -> RecordBatches:
-    """Batches of records as they are.
+) -> Batches[np.ndarray]:
+    """Batches (n,) of records as they are, bytes objects.
 
     Args:
         channel: its name in the job's InputDataConfig.
         batch_size: records a batch.
         format: tfrecord, recordio, lines (without their ends, \\n or \\r\\n) or fixed (raw, `record_bytes` each).
         record_bytes: with `fixed`, and only there.
-        splits: how the writer split RecordIO records, if it did: dmlc drops the magic between parts, plain nothing.
+        splits: how the writer split RecordIO records, if it did: dmlc drops the magic between parts, plain doesn't.
         shuffle, seed, crc, timeout, root: as for `pictures`; `crc` matters for tfrecord alone.
 
     Raises:
         TrainingError: no such channel, or an argument out of range. Iterating: DataError.
     """
-    _in_range(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
-    framing = _framing(format, record_bytes, splits, _known(crc))
-    return RecordBatches(fifo.source(_environment(root).channel(channel), timeout), framing, batch_size, shuffle, seed)
+    _check_minimum(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
+    _check_crc(crc)
+    read_stream = _record_reader(format, record_bytes, splits, crc)
+    source = open_channel(_environment(root).channel(channel), timeout)
+
+    def make_pass(seed: int, epoch: int) -> Iterator[np.ndarray]:
+        with closing(_read_contents(source, read_stream)) as contents:
+            yield from map(_to_array, _batch(contents, batch_size, shuffle, seed, epoch))
+
+    return Batches(make_pass, seed)
 
 
 def examples(
@@ -225,8 +159,8 @@ def examples(
     crc: Crc = "full",
     timeout: float = 300.0,
     root: str | Path | None = None,
-) -> "ExampleBatches":
-    """Batches of tf.train.Examples of any kind, parsed.
+) -> Batches[dict[str, Any]]:
+    """Batches of tf.train.Examples of any kind, parsed: dictionaries of name → tensor.
 
     Args:
         channel: its name in the job's InputDataConfig; its objects are TFRecord.
@@ -235,11 +169,16 @@ def examples(
         shuffle, seed, crc, timeout, root: as for `pictures`.
 
     Raises:
-        TrainingError: no such channel, or an argument out of range. Iterating: DataError, also for an example that is
-        not as described.
+        TrainingError: no such channel, or an argument out of range. Iterating: DataError, also for an example that
+        doesn't fit `features`.
     """
-    whole = records(channel, batch_size, shuffle=shuffle, seed=seed, crc=crc, timeout=timeout, root=root)
-    return ExampleBatches(whole, channel, features)
+    serialized = records(channel, batch_size, shuffle=shuffle, seed=seed, crc=crc, timeout=timeout, root=root)
+
+    def make_pass(_seed: int, epoch: int) -> Iterator[dict[str, Any]]:
+        serialized.epoch = epoch
+        return _parse_examples(iter(serialized), channel, dict(features))
+
+    return Batches(make_pass, seed)
 
 
 def manifest(
@@ -251,77 +190,112 @@ def manifest(
     seed: int = 0,
     timeout: float = 300.0,
     root: str | Path | None = None,
-) -> "ManifestBatches":
+) -> Batches[dict[str, np.ndarray]]:
     """Batches of an augmented manifest's lines: name of the attribute → (n,) bytes objects.
 
     Args:
         channel: its name in the job's InputDataConfig.
         batch_size: lines a batch.
         attributes: their names, in the order of AttributeNames; by default those of the request.
-        shuffle, seed, timeout, root: as for `pictures`; lines stay whole.
+        shuffle, seed, timeout, root: as for `pictures`; the records of a line stay together.
 
     Raises:
         TrainingError: no such channel, no attributes, or an argument out of range. Iterating: DataError.
     """
-    _in_range(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
+    _check_minimum(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
     known = _environment(root).channel(channel)
     names = tuple(attributes or known.attributes)
     if not names:
         raise TrainingError(f"Channel {channel} has no AttributeNames. Expected: S3DataType AugmentedManifestFile.")
-    return ManifestBatches(fifo.source(known, timeout), names, batch_size, shuffle, seed)
+    source = open_channel(known, timeout)
+
+    def make_pass(seed: int, epoch: int) -> Iterator[dict[str, np.ndarray]]:
+        with closing(pipeline.read_records(source, functools.partial(read_recordio, splits="dmlc"))) as blocks:
+            lines = (line for line, _ in read_manifest_lines(blocks, names))
+            for batch in _batch(lines, batch_size, shuffle, seed, epoch):
+                columns = zip(*batch, strict=True)
+                yield {name: _to_array(list(values)) for name, values in zip(names, columns, strict=True)}
+
+    return Batches(make_pass, seed)
 
 
-def _framing(format: str, record_bytes: int | None, splits: Splits | None, crc: Crc) -> Framing:  # noqa: A002
+def _record_reader(format: str, record_bytes: int | None, splits: Splits | None, crc: Crc) -> RecordReader:  # noqa: A002
     if (format == "fixed") != (record_bytes is not None):
         raise TrainingError(f"record_bytes goes with format fixed. Received: {format}, {record_bytes}.")
     if splits not in (None, "dmlc", "plain"):
         raise TrainingError(f"splits is unknown. Received: {splits}. Expected: dmlc or plain.")
     if format == "fixed":
-        _in_range(record_bytes=(record_bytes, 1))
-        return functools.partial(fixed, size=record_bytes)
-    framings = {
-        "tfrecord": functools.partial(tfrecords_or_lots, crc=crc),
-        "recordio": functools.partial(recordio, splits=splits),
-        "lines": lines,
+        _check_minimum(record_bytes=(record_bytes, 1))
+        return functools.partial(read_fixed_length, size=record_bytes)
+    readers = {
+        "tfrecord": functools.partial(read_tfrecord_lists, crc=crc),
+        "recordio": functools.partial(read_recordio, splits=splits),
+        "lines": read_lines,
     }
-    if format not in framings:
-        raise TrainingError(f"format is unknown. Received: {format}. Expected: {', '.join(framings)} or fixed.")
-    return framings[format]
+    if format not in readers:
+        raise TrainingError(f"format is unknown. Received: {format}. Expected: {', '.join(readers)} or fixed.")
+    return readers[format]
 
 
-def _known(crc: Crc) -> Crc:
+def _check_crc(crc: Crc) -> None:
     if crc not in get_args(Crc):
         raise TrainingError(f"crc is unknown. Received: {crc}. Expected: {', '.join(get_args(Crc))}.")
-    return crc
 
 
 def _environment(root: str | Path | None) -> environment.Environment:
     return environment.read(Path(root or os.environ.get("SAGEMAKER_BASE_DIR", environment.OPT_ML)))
 
 
-def _in_range(**arguments: tuple[int, int]) -> None:
-    for name, (value, least) in arguments.items():
-        if value < least:
-            raise TrainingError(f"{name} is too small. Received: {value}. Expected: at least {least}.")
+def _check_minimum(**arguments: tuple[int, int]) -> None:
+    for name, (value, minimum) in arguments.items():
+        if value < minimum:
+            raise TrainingError(f"{name} is too small. Received: {value}. Expected: at least {minimum}.")
 
 
-def _shuffled(arriving: Iterator[Item], buffer: int, generator: np.random.Generator) -> Iterator[Item]:
-    """The same records, each once: a pool of `buffer`; the next one takes the place of one drawn at random."""
+def _read_contents(source: Source, read_stream: RecordReader) -> Iterator[bytes]:
+    for found in pipeline.read_records(source, read_stream):
+        yield from found.contents()
+
+
+def _parse_examples(
+    batches: Iterator[np.ndarray], channel: str, features: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    first = 0
+    for batch in batches:
+        try:
+            parsed = tf.io.parse_example(tf.constant(batch), features)
+        except (tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:
+            reason = str(getattr(error, "message", error)).splitlines()[0]
+            place = f"channel {channel}, examples {first} to {first + len(batch) - 1} of the pass"
+            raise DataError(f"{place}: not as described: {reason}") from None
+        first += len(batch)
+        yield parsed
+
+
+def _batch(items: Iterator[Item], batch_size: int, shuffle: int, seed: int, epoch: int) -> Iterator[list[Item]]:
+    """The items, shuffled if `shuffle` is not 0, in batches."""
+    if shuffle:
+        items = _shuffle(items, shuffle, np.random.default_rng([seed, epoch]))
+    return split_into_groups(items, batch_size)
+
+
+def _shuffle(items: Iterator[Item], buffer: int, generator: np.random.Generator) -> Iterator[Item]:
+    """The same items, each once: a pool of `buffer` items; the next one replaces one drawn at random."""
     pool: list[Item] = []
     draws: list[int] = []
-    for record in arriving:
+    for item in items:
         if len(pool) < buffer:
-            pool.append(record)
+            pool.append(item)
             continue
         draws = draws or generator.integers(0, buffer, _DRAWS).tolist()
         place = draws.pop()
         yield pool[place]
-        pool[place] = record
+        pool[place] = item
     for place in generator.permutation(len(pool)):
         yield pool[place]
 
 
-def _array(batch: list[bytes]) -> np.ndarray:
+def _to_array(batch: list[bytes]) -> np.ndarray:
     """(n,) object: NumPy's own type for bytes would drop zeros at their ends."""
     array = np.empty(len(batch), object)
     array[:] = batch

@@ -45,7 +45,9 @@ def main() -> None:
         candidates = {
             "in memory": seconds(lambda: in_memory),
             "Pipe mode": seconds(
-                lambda: pipeline.for_training(fifos, info, hparams.batch_size, hparams.shuffle_buffer, 0, fifos.opened)
+                lambda: pipeline.for_training(
+                    fifos, info, hparams.batch_size, hparams.shuffle_buffer, 0, fifos.next_index
+                )
             ),
         }
         loop.train_epoch(in_memory[:20], Progress(step=1))  # compilation is neither's

@@ -11,14 +11,14 @@ import numpy as np
 
 from tests.fuzz import reference
 from train.errors import DataError
-from train.input_pipeline.augmented_manifest import tuples
+from train.input_pipeline.augmented_manifest import read_manifest_lines
 from train.input_pipeline.example_decoder import ExampleDecoder
 from train.records import native
-from train.records.fixed_length import fixed
-from train.records.recordio import recordio
-from train.records.stream_buffer import Lot, Run
-from train.records.text_lines import lines
-from train.records.tfrecord import tfrecords, tfrecords_or_lots
+from train.records.fixed_length import read_fixed_length
+from train.records.recordio import read_recordio
+from train.records.stream_buffer import RecordBlock, RecordList
+from train.records.text_lines import read_lines
+from train.records.tfrecord import read_tfrecord_lists, read_tfrecords
 
 Pieces = list[int]
 SIZE, CLASSES = 12, 3  # bytes of an example's picture
@@ -54,7 +54,10 @@ def _helper(used: bool) -> Iterator[None]:
 
 
 def _same(
-    runs: Callable[[Arriving], Iterator[Run | Lot]], data: bytes, pieces: Pieces, expected: reference.Parsed
+    runs: Callable[[Arriving], Iterator[RecordBlock | RecordList]],
+    data: bytes,
+    pieces: Pieces,
+    expected: reference.Parsed,
 ) -> None:
     for used in (True, False):
         got: list[bytes] = []
@@ -73,30 +76,30 @@ def _same(
 
 
 def tfrecord(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: tfrecords(stream), data, pieces, reference.tfrecord(data))
-    _same(lambda stream: tfrecords_or_lots(stream), data, pieces, reference.tfrecord(data))
-    _same(lambda stream: tfrecords(stream, "header"), data, pieces, reference.tfrecord(data, False))
+    _same(lambda stream: read_tfrecords(stream), data, pieces, reference.tfrecord(data))
+    _same(lambda stream: read_tfrecord_lists(stream), data, pieces, reference.tfrecord(data))
+    _same(lambda stream: read_tfrecords(stream, "header"), data, pieces, reference.tfrecord(data, False))
 
 
 def recordio_whole(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: recordio(stream), data, pieces, reference.recordio(data, None))
+    _same(lambda stream: read_recordio(stream), data, pieces, reference.recordio(data, None))
 
 
 def recordio_dmlc(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: recordio(stream, "dmlc"), data, pieces, reference.recordio(data, "dmlc"))
+    _same(lambda stream: read_recordio(stream, "dmlc"), data, pieces, reference.recordio(data, "dmlc"))
 
 
 def recordio_plain(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: recordio(stream, "plain"), data, pieces, reference.recordio(data, "plain"))
+    _same(lambda stream: read_recordio(stream, "plain"), data, pieces, reference.recordio(data, "plain"))
 
 
 def text(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: lines(stream), data, pieces, reference.lines(data))
+    _same(lambda stream: read_lines(stream), data, pieces, reference.lines(data))
 
 
 def raw(data: bytes, pieces: Pieces) -> None:
     for size in (1, 3, 16):
-        _same(lambda stream, size=size: fixed(stream, size), data, pieces, reference.fixed(data, size))
+        _same(lambda stream, size=size: read_fixed_length(stream, size), data, pieces, reference.fixed(data, size))
 
 
 def manifest(data: bytes, pieces: Pieces) -> None:
@@ -105,7 +108,7 @@ def manifest(data: bytes, pieces: Pieces) -> None:
     got: list[bytes] = []
     ended = True
     try:
-        for line, _ in tuples(recordio(Arriving(data, pieces), "dmlc"), ("a-ref", "b", "c")):
+        for line, _ in read_manifest_lines(read_recordio(Arriving(data, pieces), "dmlc"), ("a-ref", "b", "c")):
             assert len(line) == 3
             got += line
     except DataError:
@@ -122,7 +125,7 @@ def example(data: bytes, pieces: Pieces) -> None:
         decoder = ExampleDecoder(SIZE, CLASSES)
         try:
             with _helper(used):
-                images, labels = decoder.decode(Run(rows, 0, 0, len(data) + 16, "stream"))
+                images, labels = decoder.decode(RecordBlock(rows, 0, 0, len(data) + 16, "stream"))
         except DataError:
             continue
         image, label = _found(data)

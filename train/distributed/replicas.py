@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from train.distributed.rendezvous import Cluster
 from train.errors import TrainingError
-from train.input_pipeline.host_sharding import rows
+from train.input_pipeline.host_sharding import row_slice
 
 _SUM = tf.distribute.ReduceOp.SUM
 _COMMUNICATION = tf.distribute.experimental.CommunicationImplementation
@@ -108,7 +108,7 @@ def _multi_worker_strategy(cluster: Cluster) -> tf.distribute.Strategy:
 def _rows(tensor: tf.Tensor, index: tf.Tensor | int, parts: int) -> tf.Tensor:
     if parts == 1 or not tensor.shape.rank:
         return tensor
-    return tensor[rows(tf.shape(tensor)[0], index, parts)]
+    return tensor[row_slice(tf.shape(tensor)[0], index, parts)]
 
 
 def _moments(inputs: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,8 +1,8 @@
-"""`tf.train.Example` → picture and label, without a Python step per record.
+"""`tf.train.Example` → picture and label, without a Python step for each record.
 
-Records written by one program are laid out alike: the same bytes but for the pixels and the label. The first record of
-a layout is parsed field by field; all that equal it outside those two fields are then taken as array slices. Whatever
-does not fit is parsed field by field in turn, so a layout never decides what a record means.
+Records of one program have one layout: the same bytes except for the pixels and the label. The first record of a layout
+is parsed field by field; records that equal it outside those two fields are then read as array slices. Any other record
+is parsed field by field again, so a layout never changes what a record means.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.errors import DataError
-from train.input_pipeline.image_decoder import Encoded, is_whole, kind
+from train.input_pipeline.batch_ring import Batch
+from train.input_pipeline.image_decoder import EncodedImage, image_format, is_complete
 from train.records import native
-from train.records.stream_buffer import Run
+from train.records.stream_buffer import RecordBlock
 
 _VARINT_BYTES, _SHORT_BYTES = 10, 5  # of a varint, of one that has to fit into 32 bits: a key, a length
 _MOST_LAYOUTS = 16  # kept per record length; feature maps have no fixed order, two features give a handful
@@ -26,13 +27,13 @@ class _Field:
     kind: str  # bytes_list, float_list or int64_list
     values: tuple[tuple[int, int], ...]  # start and end of each value
 
-    def merged(self, kind: str, values: Iterable[tuple[int, int]]) -> "_Field":
-        """With a list that comes later."""
+    def merge(self, kind: str, values: Iterable[tuple[int, int]]) -> "_Field":
+        """The field with a later list of it."""
         return _Field(kind, (*(self.values if self.kind == kind else ()), *values))
 
 
 class _Layout:
-    """Where a record of one shape keeps its picture and label, and the bytes all its kind share."""
+    """Where records of one layout have picture and label, and the bytes that are the same in all of them."""
 
     def __init__(self, record: np.ndarray, image: tuple[int, int], label: tuple[int, int]) -> None:
         self.image, self.label = slice(*image), slice(*label)
@@ -40,15 +41,15 @@ class _Layout:
         gaps = [(0, edges[0][0]), (edges[0][1], edges[1][0]), (edges[1][1], record.size)]
         self._model, self._gaps = record.copy(), np.array(gaps, np.int64)
 
-    def taken(self, rows: np.ndarray) -> np.ndarray | None:
-        """(n,) int64 labels if all the rows fit."""
-        labels = native.alike(rows, self._model, self._gaps, self.label)
+    def match_all(self, rows: np.ndarray) -> np.ndarray | None:
+        """(n,) int64 labels if all rows (n, length) have this layout, else None."""
+        labels = native.match_layout(rows, self._model, self._gaps, self.label)
         if labels is None:
-            return self.labels(rows) if self.fits(rows).all() else None
+            return self.read_labels(rows) if self.match(rows).all() else None
         return labels if len(labels) == len(rows) else None
 
-    def fits(self, rows: np.ndarray) -> np.ndarray:
-        """(n,) bool: rows (n, length) that equal the layout's record outside picture and label."""
+    def match(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) bool: the rows (n, length) that equal the layout's record outside picture and label."""
         fit = np.ones(len(rows), bool)
         for start, end in self._gaps:
             fit &= (rows[:, start:end] == self._model[start:end]).all(axis=1)
@@ -58,7 +59,7 @@ class _Layout:
             fit &= label[:, -1] <= 1  # the 64th bit
         return fit
 
-    def labels(self, rows: np.ndarray) -> np.ndarray:
+    def read_labels(self, rows: np.ndarray) -> np.ndarray:
         """(n,) int64 of the rows' label varints."""
         groups = rows[:, self.label].astype(np.uint64) & np.uint64(0x7F)
         shifts = np.arange(0, 7 * groups.shape[1], 7, dtype=np.uint64)
@@ -66,149 +67,150 @@ class _Layout:
 
 
 class ExampleDecoder:
-    """Rows of one run → pictures (n, height × width × channels) uint8 and labels (n,) int64, checked."""
+    """Rows of a block → pictures (n, height × width × channels) uint8 and labels (n,) int64, checked."""
 
     def __init__(self, image_bytes: int, classes: int) -> None:
         self._image_bytes, self._classes = image_bytes, classes
         self._layouts: dict[int, list[_Layout]] = {}
-        self._files: bool | None = None  # not yet known
+        self._has_files: bool | None = None  # None: not known yet
 
-    def decode(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
+    def decode(self, block: RecordBlock) -> Batch:
         """DataError, naming the record, for a missing or wrong feature or a label out of range."""
-        layouts = self._layouts.setdefault(run.rows.shape[1], [])
-        if layouts and (labels := layouts[0].taken(run.rows)) is not None:  # the usual case: no copy
-            self._check_labels(run, labels)
-            return run.rows[:, layouts[0].image], labels
-        images = np.empty((len(run.rows), self._image_bytes), np.uint8)
-        labels = np.empty(len(run.rows), np.int64)
-        left = np.ones(len(run.rows), bool)
-        for layout in self._matching(run, layouts, left):
-            fit = np.flatnonzero(left & layout.fits(run.rows))
-            images[fit] = run.rows[fit, layout.image]
-            labels[fit] = layout.labels(run.rows[fit])
+        layouts = self._layouts.setdefault(block.rows.shape[1], [])
+        if layouts and (labels := layouts[0].match_all(block.rows)) is not None:  # the usual case: no copy
+            self._check_labels(block, labels)
+            return block.rows[:, layouts[0].image], labels
+        images = np.empty((len(block.rows), self._image_bytes), np.uint8)
+        labels = np.empty(len(block.rows), np.int64)
+        left = np.ones(len(block.rows), bool)
+        for layout in self._find_layouts(block, layouts, left):
+            fit = np.flatnonzero(left & layout.match(block.rows))
+            images[fit] = block.rows[fit, layout.image]
+            labels[fit] = layout.read_labels(block.rows[fit])
             left[fit] = False
-        self._check_labels(run, labels)
+        self._check_labels(block, labels)
         return images, labels
 
-    def holds_files(self, run: Run) -> bool:
-        """Whether images are JPEG or PNG files rather than pixels: what the first record of all has decides."""
-        if self._files is None:
-            self._files = self._holds_file(run)
-        return self._files
+    def has_files(self, block: RecordBlock) -> bool:
+        """Whether images are JPEG or PNG files rather than pixels: the channel's first record decides."""
+        if self._has_files is None:
+            self._has_files = self._has_file(block)
+        return self._has_files
 
-    def _holds_file(self, run: Run) -> bool:
-        (start, end), _ = places(run.rows[0], run.where(0))
-        data = run.rows[0, start:end].tobytes()
-        return is_whole(data) or (end - start != self._image_bytes and kind(data) is not None)
+    def _has_file(self, block: RecordBlock) -> bool:
+        (start, end), _ = find_image_and_label(block.rows[0], block.location(0))
+        data = block.rows[0, start:end].tobytes()
+        return is_complete(data) or (end - start != self._image_bytes and image_format(data) is not None)
 
-    def file(self, record: bytes, where: str) -> Encoded:
-        """A record whose image is a file."""
+    def parse_file(self, record: bytes, location: str) -> EncodedImage:
+        """A record whose image is a file. DataError as for `decode`."""
         row = np.frombuffer(record, np.uint8)
-        (start, end), label = places(row, where)
-        value = number(row, label)
+        (start, end), label = find_image_and_label(row, location)
+        value = read_int64(row, label)
         if not 0 <= value < self._classes:
-            raise self._out_of_range(where, value)
-        return Encoded(record[start:end], value, where)
+            raise self._out_of_range(location, value)
+        return EncodedImage(record[start:end], value, location)
 
-    def _matching(self, run: Run, layouts: list[_Layout], left: np.ndarray) -> Iterator[_Layout]:
-        """The known layouts, then one learned from the first row that none of them fits, while any is left."""
+    def _find_layouts(self, block: RecordBlock, layouts: list[_Layout], left: np.ndarray) -> Iterator[_Layout]:
+        """The known layouts, then new ones, each learned from the first row that is left."""
         yield from list(layouts)
         while left.any():
-            layout = self._learn(run, int(np.argmax(left)))
+            layout = self._learn(block, int(np.argmax(left)))
             layouts.append(layout)
             del layouts[:-_MOST_LAYOUTS]
             yield layout
 
-    def _check_labels(self, run: Run, labels: np.ndarray) -> None:
+    def _check_labels(self, block: RecordBlock, labels: np.ndarray) -> None:
         if labels.size and not 0 <= labels.min() <= labels.max() < self._classes:
             row = int(np.flatnonzero((labels < 0) | (labels >= self._classes))[0])
-            raise self._out_of_range(run.where(row), int(labels[row]))
+            raise self._out_of_range(block.location(row), int(labels[row]))
 
-    def _out_of_range(self, where: str, label: int) -> DataError:
-        return DataError(f"{where}: label out of range. Received: {label}. Expected: 0 to {self._classes - 1}.")
+    def _out_of_range(self, location: str, label: int) -> DataError:
+        return DataError(f"{location}: label out of range. Received: {label}. Expected: 0 to {self._classes - 1}.")
 
-    def _learn(self, run: Run, row: int) -> _Layout:
-        image, label = places(run.rows[row], run.where(row))
+    def _learn(self, block: RecordBlock, row: int) -> _Layout:
+        image, label = find_image_and_label(block.rows[row], block.location(row))
         if image[1] - image[0] != self._image_bytes:
             raise DataError(
-                f"{run.where(row)}: image has the wrong size. Received: {image[1] - image[0]} bytes. Expected: "
+                f"{block.location(row)}: image has the wrong size. Received: {image[1] - image[0]} bytes. Expected: "
                 f"{self._image_bytes}, height × width × channels of uint8. Does image-shape fit the data?"
             )
-        return _Layout(run.rows[row], image, label)
+        return _Layout(block.rows[row], image, label)
 
 
-def places(record: np.ndarray, where: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Start and end of the features `image`, bytes, and `label`, a varint, in a record; DataError if they lack."""
+def find_image_and_label(record: np.ndarray, location: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Start and end of the features `image`, bytes, and `label`, a varint, in a record; DataError if one is missing."""
     try:
         features = parse(record.tobytes())
     except (IndexError, ValueError) as error:
-        raise DataError(f"{where} is not a tf.train.Example: {error}.") from None
-    return _one(features, "image", "bytes_list", where), _one(features, "label", "int64_list", where)
+        raise DataError(f"{location} is not a tf.train.Example: {error}.") from None
+    image = _find_value(features, "image", "bytes_list", location)
+    return image, _find_value(features, "label", "int64_list", location)
 
 
-def _one(features: dict[str, _Field], name: str, kind: str, where: str) -> tuple[int, int]:
+def _find_value(features: dict[str, _Field], name: str, kind: str, location: str) -> tuple[int, int]:
     if name not in features:
         received = ", ".join(sorted(features)) or "no feature"
-        raise DataError(f"{where}: feature {name} is missing. Received: {received}.")
+        raise DataError(f"{location}: feature {name} is missing. Received: {received}.")
     field = features[name]
     if field.kind != kind or len(field.values) != 1:
         received = f"{field.kind} of {len(field.values)}"
-        raise DataError(f"{where}: feature {name} is a {received}. Expected: {kind} of 1.")
+        raise DataError(f"{location}: feature {name} is a {received}. Expected: {kind} of 1.")
     return field.values[0]
 
 
-def number(record: np.ndarray, place: tuple[int, int]) -> int:
-    """The varint at a place, as int64."""
-    value, _ = _varint(record[slice(*place)].tobytes(), 0, place[1] - place[0])
+def read_int64(record: np.ndarray, place: tuple[int, int]) -> int:
+    """The varint at a place (start, end), as int64."""
+    value, _ = _read_varint(record[slice(*place)].tobytes(), 0, place[1] - place[0])
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def parse(record: bytes) -> dict[str, _Field]:
     """The features of a serialised tf.train.Example. ValueError or IndexError where the bytes are not one."""
     features: dict[str, _Field] = {}
-    for number, start, end in _messages(record, 0, len(record)):
+    for number, start, end in _iter_messages(record, 0, len(record)):
         if number == 1:  # Example.features
-            for entry, entry_start, entry_end in _messages(record, start, end):
+            for entry, entry_start, entry_end in _iter_messages(record, start, end):
                 if entry == 1:  # one entry of the map Features.feature
-                    name, field = _entry(record, entry_start, entry_end)
+                    name, field = _parse_entry(record, entry_start, entry_end)
                     features[name] = field
     return features
 
 
-def _entry(record: bytes, start: int, end: int) -> tuple[str, _Field]:
-    """An entry with other fields than key and value is none: protocol buffers' parsers don't agree about what it is."""
+def _parse_entry(record: bytes, start: int, end: int) -> tuple[str, _Field]:
+    """Refuses other fields than key and value: protocol buffers' parsers don't agree what such an entry means."""
     name, parts = "", []
-    for number, value_start, value_end, wire in _fields(record, start, end):
+    for number, value_start, value_end, wire in _iter_fields(record, start, end):
         if wire != 2 or number not in (1, 2):
             raise ValueError(f"field {number} of an entry of the features at byte {start}")
         if number == 1:
             name = record[value_start:value_end].decode()
         else:
             parts.append((value_start, value_end))
-    return name, _feature(record, parts)
+    return name, _parse_feature(record, parts)
 
 
-def _feature(record: bytes, parts: list[tuple[int, int]]) -> _Field:
+def _parse_feature(record: bytes, parts: list[tuple[int, int]]) -> _Field:
     """Feature: a oneof of bytes_list = 1, float_list = 2, int64_list = 3; each a list `value = 1`.
 
-    What comes in several parts, and a list that comes again, is merged; one of another kind replaces what was there.
+    Several parts, and repeated lists of one kind, are merged; a list of another kind replaces the earlier one.
     """
     field = _Field("nothing", ())
     for start, end in parts:
-        for number, list_start, list_end in _messages(record, start, end):
+        for number, list_start, list_end in _iter_messages(record, start, end):
             if number == 1:
-                values = [part[1:] for part in _messages(record, list_start, list_end) if part[0] == 1]
-                field = field.merged("bytes_list", values)
+                values = [part[1:] for part in _iter_messages(record, list_start, list_end) if part[0] == 1]
+                field = field.merge("bytes_list", values)
             elif number == 2:
-                field = field.merged("float_list", _floats(record, list_start, list_end))
+                field = field.merge("float_list", _find_floats(record, list_start, list_end))
             elif number == 3:
-                field = field.merged("int64_list", _varints(record, list_start, list_end))
+                field = field.merge("int64_list", _find_varints(record, list_start, list_end))
     return field
 
 
-def _floats(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Places of a FloatList's values, packed (as every writer does today) or one by one."""
-    for number, value_start, value_end, wire in _fields(record, start, end):
+def _find_floats(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Places of a FloatList's values, packed (as all writers do today) or one by one."""
+    for number, value_start, value_end, wire in _iter_fields(record, start, end):
         if number == 1 and wire == 5:
             yield value_start, value_end
         elif number == 1 and wire == 2:
@@ -218,41 +220,41 @@ def _floats(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
                 yield position, position + 4
 
 
-def _varints(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Places of an Int64List's values, packed (as every writer does today) or one by one."""
-    for number, value_start, value_end, wire in _fields(record, start, end):
+def _find_varints(record: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Places of an Int64List's values, packed (as all writers do today) or one by one."""
+    for number, value_start, value_end, wire in _iter_fields(record, start, end):
         if number == 1 and wire == 0:
             yield value_start, value_end
         elif number == 1 and wire == 2:
             position = value_start
             while position < value_end:
-                _, after = _varint(record, position, value_end)
+                _, after = _read_varint(record, position, value_end)
                 yield position, after
                 position = after
 
 
-def _messages(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _iter_messages(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(field number, start, end) of each length-delimited field."""
-    for number, value_start, value_end, wire in _fields(record, start, end):
+    for number, value_start, value_end, wire in _iter_fields(record, start, end):
         if wire == 2:
             yield number, value_start, value_end
 
 
-def _fields(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def _iter_fields(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """(field number, value start, value end, wire type) of each field of a protocol buffer message."""
     position = start
     while position < end:
         begun = position
-        key, position = _varint(record, position, end, _SHORT_BYTES)
+        key, position = _read_varint(record, position, end, _SHORT_BYTES)
         if not 8 <= key < 1 << 32:
             raise ValueError(f"field number {key >> 3} at byte {begun}")
         wire = key & 7
         if wire == 0:
-            _, after = _varint(record, position, end)
+            _, after = _read_varint(record, position, end)
         elif wire == 1:
             after = position + 8
         elif wire == 2:
-            length, position = _varint(record, position, end, _SHORT_BYTES)
+            length, position = _read_varint(record, position, end, _SHORT_BYTES)
             after = position + length
         elif wire == 5:
             after = position + 4
@@ -264,8 +266,8 @@ def _fields(record: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         position = after
 
 
-def _varint(record: bytes, start: int, end: int, most: int = _VARINT_BYTES) -> tuple[int, int]:
-    """(value, position after it). ValueError for one of more than `most` bytes, or more than 64 bits."""
+def _read_varint(record: bytes, start: int, end: int, most: int = _VARINT_BYTES) -> tuple[int, int]:
+    """(value, position after it). ValueError for more than `most` bytes or 64 bits."""
     value = shift = 0
     for position in range(start, min(end, start + most)):
         value |= (record[position] & 0x7F) << shift

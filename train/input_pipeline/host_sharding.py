@@ -1,8 +1,8 @@
-"""A host's part of a channel's records, so that all hosts together see each record once.
+"""A host's shard of a channel's records, so that all hosts together see each record once.
 
-A FullyReplicated channel brings every record to every host. The hosts shuffle alike, into batches of the size of all of
-theirs together, and each takes its rows: the global batches are those of one host. A ShardedByS3Key channel brings each
-host its own objects, to be used as they come.
+A FullyReplicated channel gives every record to every host. The hosts shuffle alike, into batches of the size of all of
+theirs together, and each takes its rows: the global batches are those of a single host. A ShardedByS3Key channel gives
+each host its own objects, which are used as they are.
 """
 
 from collections.abc import Generator, Iterator
@@ -10,48 +10,51 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from train.errors import NoRecordsError
-from train.input_pipeline.shuffle import Piece
+from train.input_pipeline.batch_ring import Batch
 from train.runtime.environment import Channel
 
 
 @dataclass(frozen=True)
-class Share:
-    """The part of host `index`, from 0, of `count`."""
+class HostShard:
+    """The shard of host `index`, from 0, of `count` hosts."""
 
     index: int = 0
     count: int = 1
-    dealt: bool = False  # the platform has: every host gets what is its own
+    pre_sharded: bool = False  # the platform gives each host its own objects
 
     @property
     def parts(self) -> int:
-        """In how many parts this host's share of a batch is to be cut out."""
-        return 1 if self.dealt else self.count
+        """Number of parts into which a batch is cut, one of them this host's."""
+        return 1 if self.pre_sharded else self.count
 
     @property
     def seed(self) -> tuple[int, ...]:
-        """What the shuffling's seed needs besides: nothing where the hosts are to shuffle alike."""
-        return (self.index,) if self.dealt and self.count > 1 else ()
+        """An addition to the shuffle's seed; empty where the hosts have to shuffle alike."""
+        return (self.index,) if self.pre_sharded and self.count > 1 else ()
 
-    def of(self, batches: Generator[Piece]) -> Iterator[Piece]:
-        """This host's rows of each batch: nearly as many as any other's, perhaps none. Batches dealt may be none."""
+    def select(self, batches: Generator[Batch]) -> Iterator[Batch]:
+        """This host's rows of each batch: as many as any other host's, or one less, perhaps none.
+
+        A pre-sharded channel may have no batches: with fewer objects than hosts, some hosts get none.
+        """
         try:
             with closing(batches):
                 for images, labels in batches:
-                    part = rows(len(labels), 0 if self.dealt else self.index, self.parts)
+                    part = row_slice(len(labels), 0 if self.pre_sharded else self.index, self.parts)
                     yield images[part], labels[part]
         except NoRecordsError:
-            if not (self.dealt and self.count > 1):  # with fewer objects than hosts, some get none
+            if not (self.pre_sharded and self.count > 1):
                 raise
 
 
-WHOLE = Share()
+SINGLE_HOST = HostShard()
 
 
-def share(channel: Channel, index: int, count: int) -> Share:
-    """As S3DataDistributionType says."""
-    return Share(index, count, channel.sharded)
+def host_shard(channel: Channel, index: int, count: int) -> HostShard:
+    """The shard that the channel's S3DataDistributionType means."""
+    return HostShard(index, count, channel.sharded)
 
 
-def rows(count: int, index: int, parts: int) -> slice:
-    """The part `index` of `count` rows, cut into `parts` that differ by one at most."""
+def row_slice(count: int, index: int, parts: int) -> slice:
+    """Part `index` of `count` rows, cut into `parts` whose sizes differ by one at most."""
     return slice(count * index // parts, count * (index + 1) // parts)

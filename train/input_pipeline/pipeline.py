@@ -1,8 +1,8 @@
-"""Records → shuffled batches. One path for Pipe, File and FastFile; NumPy on a thread, tensors at its end.
+"""Records → shuffled batches. One path for Pipe, File and FastFile; NumPy on a thread, tensors at the end.
 
-Not tf.data: measured on two cores, a pass over 50,000 pictures pays 0.15 s for building the dataset and 1 µs a picture
-for handing it over, and Dataset.from_generator (TensorFlow 2.21, M_TRIM_THRESHOLD in generator_dataset_op.cc) has
-malloc return memory to the kernel so eagerly that training takes twice the time, in page faults.
+Not tf.data: measured on two cores, a pass over 50,000 pictures takes 0.15 s more to build the dataset and 1 µs more a
+picture, and Dataset.from_generator (TensorFlow 2.21, M_TRIM_THRESHOLD in generator_dataset_op.cc) makes malloc return
+memory to the kernel so eagerly that training takes twice as long, because of page faults.
 """
 
 import contextlib
@@ -19,51 +19,54 @@ import numpy as np
 import tensorflow as tf
 
 from train.errors import NoRecordsError
-from train.input_pipeline import image_decoder as encoded
-from train.input_pipeline.augmented_manifest import pictures_of
-from train.input_pipeline.batch_ring import ALIGNMENT
+from train.input_pipeline import image_decoder
+from train.input_pipeline.augmented_manifest import read_images
+from train.input_pipeline.batch_ring import ALIGNMENT, Batch
 from train.input_pipeline.example_decoder import ExampleDecoder
-from train.input_pipeline.host_sharding import WHOLE, Share
-from train.input_pipeline.shuffle import Piece, in_order, shuffled
+from train.input_pipeline.host_sharding import SINGLE_HOST, HostShard
+from train.input_pipeline.image_decoder import Shuffle, shuffle_before_decode
+from train.input_pipeline.shuffle import batch_in_order, shuffle_records
 from train.records.channels import Source, Stream
-from train.records.recordio import recordio
-from train.records.stream_buffer import Lot, Run
-from train.records.tfrecord import Crc, tfrecords, tfrecords_or_lots
+from train.records.recordio import read_recordio
+from train.records.stream_buffer import RecordBlock, RecordList
+from train.records.tfrecord import Crc, read_tfrecord_lists, read_tfrecords
 from train.runtime.dataset_info import ImageDatasetInfo
 
-_TOGETHER = 1024  # pictures: a sleeping loop is woken for so many at once, since waking it costs as much as 50
-_AHEAD, _AHEAD_BYTES = 2 * _TOGETHER, 8 << 20  # pictures ready before the loop asks; or four batches if that is more
-_WAKE_SECONDS = 0.002  # a loop that waits takes what is there at least that often
-_IN_USE = 4  # batches that the loop may hold without their being copied
+_WAKE_PICTURES = 1024  # a sleeping consumer is woken for so many at once: waking it costs as much as 50
+_PREFETCH, _PREFETCH_BYTES = 2 * _WAKE_PICTURES, 8 << 20  # pictures made in advance; or four batches if that is more
+_WAKE_SECONDS = 0.002  # a waiting consumer checks for batches at least that often
+_MAX_IN_USE = 4  # batches that the consumer may hold without a copy
 _JOIN_SECONDS = 1.0
 
-Found = TypeVar("Found", bound=Run | Lot)
-Batch = tuple[tf.Tensor, tf.Tensor]  # pictures (n, height, width, channels) uint8, labels (n,) int64
+Records = TypeVar("Records", bound=RecordBlock | RecordList)
+TensorBatch = tuple[tf.Tensor, tf.Tensor]  # pictures (n, height, width, channels) uint8, labels (n,) int64
 
 
-class Batches:
-    """One pass over a channel, read ahead by a thread. Iterating raises what ended the pass early, as it is."""
+class PrefetchedBatches:
+    """One pass over a channel, prefetched by a thread. Iterating raises whatever ended the pass early."""
 
-    def __init__(self, pieces: Callable[[], Iterator[Piece]], pictures: ImageDatasetInfo, batch_size: int) -> None:
-        self._pieces, self._shape, self._skipped = pieces, pictures.shape, 0
-        self._ahead = ahead(batch_size, pictures.bytes)
-        self._together = min(max(1, _TOGETHER // batch_size), self._ahead // 2)
+    def __init__(
+        self, make_batches: Callable[[], Iterator[Batch]], pictures: ImageDatasetInfo, batch_size: int
+    ) -> None:
+        self._make_batches, self._shape, self._skip = make_batches, pictures.shape, 0
+        self._prefetch = prefetch_count(batch_size, pictures.bytes)
+        self._wake_every = min(max(1, _WAKE_PICTURES // batch_size), self._prefetch // 2)
 
-    def skip(self, steps: int) -> "Batches":
-        """The pass without its first `steps` batches, which are read all the same: a resumed epoch."""
-        self._skipped += steps
+    def skip(self, steps: int) -> "PrefetchedBatches":
+        """Leave out the first `steps` batches, which are read all the same: for a resumed epoch."""
+        self._skip += steps
         return self
 
-    def __iter__(self) -> Iterator[Batch]:
-        ready: deque[Batch | Exception | None] = deque()
-        room: queue.SimpleQueue[bool] = queue.SimpleQueue()  # a True for each batch that may be made, False to end
+    def __iter__(self) -> Iterator[TensorBatch]:
+        ready: deque[TensorBatch | Exception | None] = deque()
+        room: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: make one more batch, False: end
         wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(self._ahead):
+        for _ in range(self._prefetch):
             room.put(True)
         producer = threading.Thread(target=self._produce, args=(ready, room, wake), name="batches", daemon=True)
         producer.start()
         try:
-            while (item := _next(ready, wake)) is not None:
+            while (item := _wait_for_next(ready, wake)) is not None:
                 if isinstance(item, Exception):
                     raise item
                 room.put(True)
@@ -75,35 +78,34 @@ class Batches:
     def _produce(self, ready: deque, room: queue.SimpleQueue, wake: queue.SimpleQueue) -> None:
         last = None
         try:
-            with closing(self._pieces()) as pieces:
-                for number, (images, labels) in enumerate(itertools.islice(pieces, self._skipped, None), start=1):
-                    batch = _tensor(images.reshape(-1, *self._shape)), _tensor(labels)
+            with closing(self._make_batches()) as batches:
+                for number, (images, labels) in enumerate(itertools.islice(batches, self._skip, None), start=1):
+                    batch = _to_tensor(images.reshape(-1, *self._shape)), _to_tensor(labels)
                     if not room.get():
                         return
                     ready.append(batch)
-                    if number % self._together == 0:
+                    if number % self._wake_every == 0:
                         wake.put(None)
-        except Exception as failure:  # whatever it is, the loop's thread is the one to meet it
+        except Exception as failure:  # any: raised in the consumer's thread
             last = failure
         ready.append(last)
         wake.put(None)
 
 
-def ahead(batch_size: int, width: int) -> int:
-    """Batches of pictures of `width` bytes that may be ready before they are asked for."""
-    return max(4, min(_AHEAD // batch_size, _AHEAD_BYTES // (batch_size * width)))
+def prefetch_count(batch_size: int, width: int) -> int:
+    """Batches of pictures of `width` bytes that are made in advance."""
+    return max(4, min(_PREFETCH // batch_size, _PREFETCH_BYTES // (batch_size * width)))
 
 
-def _next(ready: deque, wake: queue.SimpleQueue) -> Batch | Exception | None:
-    """What comes next; waits for it."""
+def _wait_for_next(ready: deque, wake: queue.SimpleQueue) -> TensorBatch | Exception | None:
     while not ready:
         with contextlib.suppress(queue.Empty):
             wake.get(timeout=_WAKE_SECONDS)
     return ready.popleft()
 
 
-def _tensor(array: np.ndarray) -> tf.Tensor:
-    """The array as a tensor; without a copy where its memory is aligned, so it must not be written to again."""
+def _to_tensor(array: np.ndarray) -> tf.Tensor:
+    """The array as a tensor. If its memory is aligned it is not copied, so it must not be written to afterwards."""
     if array.__array_interface__["data"][0] % ALIGNMENT:
         return tf.constant(array)
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
@@ -117,77 +119,79 @@ def for_training(
     seed: int,
     epoch: int,
     crc: Crc = "full",
-    share: Share = WHOLE,
-) -> Batches:
-    """Shuffled batches of the source's next pass; the last may be smaller.
+    shard: HostShard = SINGLE_HOST,
+) -> PrefetchedBatches:
+    """Shuffled batches of the source's next pass; the last may be smaller. `shard` is this host's part of the records.
 
-    The order depends on the numbers given and the order of the records alone, not on how they arrive. `share` is this
-    host's part of them.
+    The order depends on the numbers given and the order of the records alone, not on when their bytes arrive.
     """
 
-    def pieces() -> Iterator[Piece]:
-        size, lent = batch_size * share.parts, ahead(batch_size, pictures.bytes) + _IN_USE
-        generator = np.random.default_rng([seed, epoch, *share.seed])
+    def make_batches() -> Iterator[Batch]:
+        size, max_in_use = batch_size * shard.parts, prefetch_count(batch_size, pictures.bytes) + _MAX_IN_USE
+        generator = np.random.default_rng([seed, epoch, *shard.seed])
 
-        def mix(arriving: Iterator[Piece], width: int) -> Iterator[Piece]:
-            return shuffled(arriving, width, size, buffer, generator, lent)
+        def shuffle(batches: Iterator[Batch], width: int) -> Iterator[Batch]:
+            return shuffle_records(batches, width, size, buffer, generator, max_in_use)
 
-        return share.of(_batches(source, pictures, crc, size, lent, mix))
+        return shard.select(_read_batches(source, pictures, crc, size, max_in_use, shuffle))
 
-    return Batches(pieces, pictures, batch_size)
+    return PrefetchedBatches(make_batches, pictures, batch_size)
 
 
 def for_validation(
-    source: Source, pictures: ImageDatasetInfo, batch_size: int, crc: Crc = "full", share: Share = WHOLE
-) -> Batches:
-    """Batches of the source's next pass, in the order of the records; this host's `share` of each."""
+    source: Source, pictures: ImageDatasetInfo, batch_size: int, crc: Crc = "full", shard: HostShard = SINGLE_HOST
+) -> PrefetchedBatches:
+    """Batches of the source's next pass, in the order of the records; this host's rows of each."""
 
-    def pieces() -> Iterator[Piece]:
-        size, lent = batch_size * share.parts, ahead(batch_size, pictures.bytes) + _IN_USE
-        return share.of(_batches(source, pictures, crc, size, lent, None))
+    def make_batches() -> Iterator[Batch]:
+        size, max_in_use = batch_size * shard.parts, prefetch_count(batch_size, pictures.bytes) + _MAX_IN_USE
+        return shard.select(_read_batches(source, pictures, crc, size, max_in_use, None))
 
-    return Batches(pieces, pictures, batch_size)
+    return PrefetchedBatches(make_batches, pictures, batch_size)
 
 
-def runs(source: Source, framing: Callable[[Stream], Iterator[Found]] = tfrecords) -> Iterator[Found]:
+def read_records(
+    source: Source, read_stream: Callable[[Stream], Iterator[Records]] = read_tfrecords
+) -> Iterator[Records]:
     """The records of the source's next pass; NoRecordsError if there is none."""
-    some, names = False, []
+    is_empty, names = True, []
     with closing(source.streams()) as streams:
         for stream in streams:
             names.append(stream.name)
-            with closing(framing(stream)) as arriving:  # before the stream is: its thread reads from it
-                for found in arriving:
-                    some = True
-                    yield found
-    if not some:
+            with closing(read_stream(stream)) as blocks:  # closed before the stream, which its thread reads
+                for block in blocks:
+                    is_empty = False
+                    yield block
+    if is_empty:
         raise NoRecordsError(
             f"{names[0]} is empty: it ended without a record. Are there objects under the channel's S3Uri?"
         )
 
 
-def _batches(
-    source: Source, pictures: ImageDatasetInfo, crc: Crc, size: int, lent: int, mix: encoded.Mix | None
-) -> Iterator[Piece]:
-    """Batches of `size`, shuffled by `mix` if it is given; the first record decides how pictures are stored."""
+def _read_batches(
+    source: Source, pictures: ImageDatasetInfo, crc: Crc, size: int, max_in_use: int, shuffle: Shuffle | None
+) -> Iterator[Batch]:
+    """Batches of `size`, shuffled by `shuffle` unless None; the first record decides how pictures are stored."""
 
-    def in_batches(arriving: Iterator[Piece]) -> Iterator[Piece]:
-        return in_order(arriving, pictures.bytes, size, lent)
+    def in_order(batches: Iterator[Batch]) -> Iterator[Batch]:
+        return batch_in_order(batches, pictures.bytes, size, max_in_use)
 
     if source.channel.attributes:
-        with closing(runs(source, functools.partial(recordio, splits="dmlc"))) as arriving:
-            lines = pictures_of(arriving, source.channel, pictures)
-            files = encoded.files(encoded.mixed(lines, mix) if mix else lines)
-            yield from in_batches(encoded.decoded(files, pictures))
+        with closing(read_records(source, functools.partial(read_recordio, splits="dmlc"))) as blocks:
+            images = read_images(blocks, source.channel, pictures)
+            groups = image_decoder.group_images(shuffle_before_decode(images, shuffle) if shuffle else images)
+            yield from in_order(image_decoder.decode(groups, pictures))
         return
     decoder = ExampleDecoder(pictures.bytes, len(pictures.classes))
-    framing = functools.partial(tfrecords_or_lots, crc=crc, in_lots=decoder.holds_files)
-    with closing(runs(source, framing)) as arriving:
-        first = next(arriving)
-        together = itertools.chain([first], arriving)
-        if isinstance(first, Run):
-            pieces = (decoder.decode(found) for found in together)
-            yield from mix(pieces, pictures.bytes) if mix else in_batches(pieces)
+    read_stream = functools.partial(read_tfrecord_lists, crc=crc, as_lists=decoder.has_files)
+    with closing(read_records(source, read_stream)) as blocks:
+        first = next(blocks)
+        records = itertools.chain([first], blocks)
+        if isinstance(first, RecordBlock):
+            batches = map(decoder.decode, records)
+            yield from shuffle(batches, pictures.bytes) if shuffle else in_order(batches)
         else:
-            items = encoded.serialized(together)
-            examples = encoded.examples(encoded.mixed(items, mix) if mix else items, pictures, decoder.file)
-            yield from in_batches(encoded.decoded(examples, pictures))
+            items = image_decoder.split_lists(records)
+            items = shuffle_before_decode(items, shuffle) if shuffle else items
+            groups = image_decoder.group_examples(items, pictures, decoder.parse_file)
+            yield from in_order(image_decoder.decode(groups, pictures))

@@ -1,7 +1,7 @@
 """Pipe mode's FIFOs, `<channel>_<n>`: wait, open, read blocks, close. And the same interface over plain files.
 
-The rules are SageMaker's: a FIFO is read to its end or closed early; after closing, the next is `n + 1`, which may not
-exist yet. n counts openings, not epochs, and moves when reading starts.
+SageMaker's rules: a FIFO is read to its end or closed early; after closing, the next is `n + 1`, which may not exist
+yet. n counts openings, not epochs, and is raised when reading starts.
 """
 
 import fcntl
@@ -19,29 +19,29 @@ from train.errors import DataError, NoRecordsError, StopRequested
 from train.runtime.environment import Channel
 
 PIPE_BYTES = 1 << 20  # the largest pipe that Linux gives without privileges; fewer switches between writer and reader
-_LOOK_SECONDS = 0.02  # between two looks for a FIFO that is not there yet
-_POLL_SECONDS = 0.2  # a waiting reader looks that often whether it is to stop
+_LOOK_SECONDS = 0.02  # between two checks whether a FIFO exists
+_POLL_SECONDS = 0.2  # a waiting reader checks that often whether to stop
 _NEVER = threading.Event()
 
 
 class Stream(Protocol):
-    """Bytes with a name, for messages such as `channel train, FIFO train_0`."""
+    """Bytes with a name, used in messages such as `channel train, FIFO train_0`."""
 
     name: str
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the start of `buffer`; the number of bytes, 0 at the end."""
+        """Fill the start of `buffer`; the number of bytes, 0 at the stream's end."""
         ...
 
     def close(self) -> None: ...
 
 
 class FifoStream:
-    """One opened FIFO. Every wait is bounded by `timeout` seconds and ended by `stop`."""
+    """One open FIFO. Each wait ends after `timeout` seconds, or when `stop` is set."""
 
     def __init__(self, path: Path, name: str, timeout: float, stop: threading.Event) -> None:
         self.name, self._timeout, self._stop = name, timeout, stop
-        # Non-blocking: a blocking open of a FIFO without a writer can't be called off.
+        # Non-blocking: a blocking open of a FIFO without a writer can't be cancelled.
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
@@ -52,7 +52,7 @@ class FifoStream:
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def readinto(self, buffer: memoryview) -> int:
-        """What is there, at least a byte; 0 once the writer has closed. DataError after `timeout` idle seconds."""
+        """Read what is available, at least one byte; 0 once the writer has closed. DataError after `timeout` idle s."""
         while True:
             self._wait()
             try:
@@ -63,7 +63,7 @@ class FifoStream:
             return count
 
     def _wait(self) -> None:
-        """Until there is a byte to be read, or the end. DataError after `timeout` idle seconds."""
+        """Wait for a byte or the end. DataError after `timeout` idle seconds."""
         # Linux reports POLLHUP on a FIFO only after a writer has come and gone, so "no writer yet" waits here.
         deadline = time.monotonic() + self._timeout
         while not (ready := self._poll.poll(_POLL_SECONDS * 1000)):
@@ -80,7 +80,7 @@ class FifoStream:
         return bool(self._poll.poll(0))
 
     def interrupt(self) -> None:
-        """End what another thread waits for here, by StopRequested; there is no going on."""
+        """Raise StopRequested in a thread that waits here; the stream can't be used afterwards."""
         os.eventfd_write(self._interrupted, 1)
 
     def close(self) -> None:
@@ -112,44 +112,44 @@ class FileStream:
 
 
 class FifoSource:
-    """A Pipe-mode channel: each pass over the data takes the next FIFO."""
+    """A Pipe-mode channel: each pass over the data reads the next FIFO."""
 
     def __init__(self, channel: Channel, timeout: float = 300.0, stop: threading.Event = _NEVER) -> None:
         self.channel, self._timeout, self._stop = channel, timeout, stop
-        self.opened = 0  # FIFOs so far: the next one's index
+        self.next_index = 0  # of the next FIFO
 
     def streams(self) -> Iterator[FifoStream]:
-        """The one stream of the next pass."""
-        path = self.channel.data / f"{self.channel.name}_{self.opened}"
+        """The next pass's single stream."""
+        path = self.channel.data / f"{self.channel.name}_{self.next_index}"
         name = f"channel {self.channel.name}, FIFO {path.name}"
-        self._appear(path, name)
+        self._wait_for_fifo(path, name)
         stream = FifoStream(path, name, self._timeout, self._stop)
-        self.opened += 1
+        self.next_index += 1
         with closing(stream):
             yield stream
 
-    def _appear(self, path: Path, name: str) -> None:
+    def _wait_for_fifo(self, path: Path, name: str) -> None:
         deadline = time.monotonic() + self._timeout
         while not path.exists():
             if self._stop.wait(_LOOK_SECONDS):
                 raise StopRequested
             if time.monotonic() > deadline:
                 raise DataError(
-                    f"{name} did not appear within {self._timeout:g} s (index {self.opened}). Expected: {path}, made "
-                    "by the platform. Does the job have this channel, in Pipe mode?"
+                    f"{name} did not appear within {self._timeout:g} s (index {self.next_index}). Expected: {path}, "
+                    "made by the platform. Does the job have this channel, in Pipe mode?"
                 )
         if not stat.S_ISFIFO(path.stat().st_mode):
             raise DataError(f"{name} is not a FIFO. Received: an ordinary file or folder at {path}.")
 
 
 class FileSource:
-    """A File or FastFile channel: each pass reads its files in the order of their names."""
+    """A File or FastFile channel: each pass reads its files, sorted by name."""
 
     def __init__(self, channel: Channel, stop: threading.Event = _NEVER) -> None:
         self.channel, self._stop = channel, stop
 
     def streams(self) -> Iterator[FileStream]:
-        """A stream a file."""
+        """The next pass's streams, one for each file."""
         folder = self.channel.folder
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
         if not paths:
@@ -164,6 +164,6 @@ class FileSource:
 Source = FifoSource | FileSource
 
 
-def source(channel: Channel, timeout: float = 300.0, stop: threading.Event = _NEVER) -> Source:
-    """The passes over a channel, whatever its mode. `timeout` in seconds bounds each wait for a FIFO or its bytes."""
+def open_channel(channel: Channel, timeout: float = 300.0, stop: threading.Event = _NEVER) -> Source:
+    """The passes over a channel in any mode. `timeout` in seconds limits each wait for a FIFO or its bytes."""
     return FifoSource(channel, timeout, stop) if channel.mode == "Pipe" else FileSource(channel, stop)

@@ -1,33 +1,33 @@
-"""Raw records of a fixed size: a stream of bytes → rows of that many."""
+"""Raw records of a fixed size: a stream of bytes → rows of that many bytes."""
 
 from collections.abc import Iterator
 from contextlib import closing
 
 from train.records.channels import Stream
-from train.records.stream_buffer import Run, Window
+from train.records.stream_buffer import RecordBlock, StreamBuffer
 
 
-def fixed(stream: Stream, size: int, refuse_gzip: bool = True) -> Iterator[Run]:
+def read_fixed_length(stream: Stream, size: int, refuse_gzip: bool = True) -> Iterator[RecordBlock]:
     """The records of `stream`, `size` bytes each.
 
-    DataError, naming stream, record and byte, for a last one that is cut short, and for gzip: raw bytes that begin with
-    1f 8b by chance can be read with `refuse_gzip` false. ValueError for a size below 1.
+    DataError, naming stream, record and byte, for a truncated last record, and for gzip: with `refuse_gzip` false, raw
+    bytes that begin with 1f 8b by chance can be read. ValueError for a size below 1.
     """
     if size < 1:
         raise ValueError(f"The record size is wrong. Received: {size}. Expected: at least 1 byte.")
-    with closing(Window(stream)) as window:
-        yield from _fixed(window, size, refuse_gzip)
+    with closing(StreamBuffer(stream)) as buffer:
+        yield from _read(buffer, size, refuse_gzip)
 
 
-def _fixed(window: Window, size: int, refuse_gzip: bool) -> Iterator[Run]:
-    window.bounded(size)
-    window.fill(2)
+def _read(buffer: StreamBuffer, size: int, refuse_gzip: bool) -> Iterator[RecordBlock]:
+    buffer.check_length(size)
+    buffer.fill(2)
     if refuse_gzip:
-        window.refuse_gzip(f"records of {size} bytes")
-    while window.fill(size):
-        count = len(window.view) // size
-        frames = window.view[: count * size].reshape(count, size)
-        yield window.rows(frames, 0, size)
-        window.drop(frames.size, count)
-    if window.view.size:
-        raise window.error(f"is truncated. Received: {len(window.view)} bytes. Expected: {size}.")
+        buffer.refuse_gzip(f"records of {size} bytes")
+    while buffer.fill(size):
+        count = len(buffer.view) // size
+        frames = buffer.view[: count * size].reshape(count, size)
+        yield buffer.block(frames, 0, size)
+        buffer.consume(frames.size, count)
+    if buffer.view.size:
+        raise buffer.error(f"is truncated. Received: {len(buffer.view)} bytes. Expected: {size}.")

@@ -1,12 +1,17 @@
-/* What costs most when records become batches, for many records a call and without Python's lock. Everything here has a
-   twin in NumPy, which gives the same (train/records/native.py): without a compiler or the CRC instruction, nothing is lost but
-   time. */
+/* The most expensive steps from records to batches, for many records a call and without Python's lock. NumPy does the same
+   where this library can't be used (no compiler, no CRC instruction, another version), only slower. native.py checks
+   types, strides and lengths of what is passed here. */
 
 #include <stdint.h>
 #include <string.h>
 
+#ifndef ABI_VERSION
+#define ABI_VERSION 1 /* as in native.py; raise both when a function's name, arguments or meaning changes */
+#endif
+
 #define HEAD 12 /* of a TFRecord: length and its CRC */
 #define TAIL 4  /* the data's CRC */
+#define VARINT_BYTES 10 /* at most */
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -28,8 +33,10 @@ static int has_crc(void) { return (getauxval(AT_HWCAP) & (1 << 7)) != 0; } /* HW
 static int has_crc(void) { return 0; }
 #endif
 
-/* Whether the machine has what `sound` needs. */
-int usable(void) { return has_crc(); }
+int abi_version(void) { return ABI_VERSION; }
+
+/* Whether the processor has the CRC instruction. */
+int is_supported(void) { return has_crc(); }
 
 static uint64_t word_at(const uint8_t *place) {
     uint64_t word;
@@ -37,15 +44,16 @@ static uint64_t word_at(const uint8_t *place) {
     return word;
 }
 
-static int stored(const uint8_t *tail, uint64_t crc) {
-    uint32_t value = (uint32_t)~crc, masked = (value >> 15 | value << 17) + 0xa282ead8u, found;
-    memcpy(&found, tail, sizeof found);
-    return found == masked; /* both little endian */
+/* Whether the masked CRC at `tail` is that of `crc`, which is not inverted yet. */
+static int crc_matches(const uint8_t *tail, uint64_t crc) {
+    uint32_t value = (uint32_t)~crc, masked = (value >> 15 | value << 17) + 0xa282ead8u, stored;
+    memcpy(&stored, tail, sizeof stored);
+    return stored == masked; /* both little endian */
 }
 
-/* Frames from the first on whose data has the CRC that is stored behind it. Four at a time: one CRC's next step waits for
-   its last one, those of four records do not wait for each other. */
-CRC_TARGET static int64_t intact(const uint8_t *frames, int64_t stride, int64_t count) {
+/* Number of frames, from the first on, whose data matches the CRC stored behind it. Four at a time: a CRC's next step has
+   to wait for its last one, but the CRCs of four records don't wait for each other. */
+CRC_TARGET static int64_t count_valid_data(const uint8_t *frames, int64_t stride, int64_t count) {
     const int64_t length = stride - HEAD - TAIL;
     int64_t done = 0;
     while (done < count) {
@@ -66,32 +74,33 @@ CRC_TARGET static int64_t intact(const uint8_t *frames, int64_t stride, int64_t 
         for (; place < length; place++)
             for (int lane = 0; lane < 4; lane++) crc[lane] = CRC_1(crc[lane], data[lane][place]);
         for (int lane = 0; lane < lanes; lane++)
-            if (!stored(data[lane] + length, crc[lane])) return done + lane;
+            if (!crc_matches(data[lane] + length, crc[lane])) return done + lane;
         done += lanes;
     }
     return count;
 }
 
-/* Frames (count, stride) of TFRecords from the first on whose head equals the first's and, if `check`, whose data's CRC is
-   right. */
-int64_t sound(const uint8_t *frames, int64_t stride, int64_t count, int check) {
-    int64_t alike = 1;
-    while (alike < count && !memcmp(frames + alike * stride, frames, HEAD)) alike++;
-    return check ? intact(frames, stride, alike) : alike;
+/* Number of TFRecord frames (count, stride), from the first on, whose head equals the first one's and, if `check`, whose
+   data's CRC is right. */
+int64_t count_valid_frames(const uint8_t *frames, int64_t stride, int64_t count, int check) {
+    if (count < 1) return 0;
+    int64_t same = 1;
+    while (same < count && !memcmp(frames + same * stride, frames, HEAD)) same++;
+    return check ? count_valid_data(frames, stride, same) : same;
 }
 
-/* Whole TFRecords from the start of `data` on, `most` at the most, of any lengths: where their data starts, and how long it
-   is. Ends before the first that is longer than `limit`, not whole or, as far as `check` goes (1: length, 2: data, too),
-   has a wrong CRC. */
-CRC_TARGET int64_t frames(const uint8_t *data, int64_t size, int check, int64_t limit, int64_t most, int64_t *starts,
-                          int64_t *lengths) {
+/* Finds at most `most` whole TFRecords of any lengths at the start of `data`; writes where their data starts and how long it
+   is, and returns their number. Stops before a record that is longer than `limit`, is not whole, or has a wrong CRC
+   (`check` 0: no CRC is looked at, 1: the length's, 2: the data's, too). */
+CRC_TARGET int64_t find_frames(const uint8_t *data, int64_t size, int check, int64_t limit, int64_t most,
+                               int64_t *starts, int64_t *lengths) {
     int64_t place = 0, count = 0;
     while (count < most && size - place >= HEAD + TAIL) {
         const uint64_t length = word_at(data + place);
         if (length > (uint64_t)limit || (int64_t)length > size - place - HEAD - TAIL) break;
-        if (check >= 1 && !stored(data + place + 8, CRC_8(0xffffffffu, length))) break;
+        if (check >= 1 && !crc_matches(data + place + 8, CRC_8(0xffffffffu, length))) break;
         const int64_t whole = HEAD + (int64_t)length + TAIL;
-        if (check >= 2 && !intact(data + place, whole, 1)) break;
+        if (check >= 2 && !count_valid_data(data + place, whole, 1)) break;
         starts[count] = place + HEAD;
         lengths[count++] = (int64_t)length;
         place += whole;
@@ -99,10 +108,12 @@ CRC_TARGET int64_t frames(const uint8_t *data, int64_t size, int check, int64_t 
     return count;
 }
 
-/* Rows (count, stride) from the first on that equal `model`, of their length, between each of the `gaps` pairs of places,
-   and hold one varint of `size` bytes, at most ten, at `label`; its value goes to `labels`. */
-int64_t alike(const uint8_t *rows, int64_t stride, int64_t count, const uint8_t *model, const int64_t *gaps,
-              int64_t gap_count, int64_t label, int64_t size, int64_t *labels) {
+/* Number of rows (count, stride), from the first on, that equal `model` (length,) in each of the `gaps`, pairs of start and
+   end, and hold one varint of `size` bytes at `label`; writes its value to `labels`. -1 if a gap is not within the row. */
+int64_t match_layout(const uint8_t *rows, int64_t stride, int64_t length, int64_t count, const uint8_t *model,
+                     const int64_t *gaps, int64_t gap_count, int64_t label, int64_t size, int64_t *labels) {
+    for (int64_t gap = 0; gap < gap_count; gap++)
+        if (gaps[2 * gap] < 0 || gaps[2 * gap] > gaps[2 * gap + 1] || gaps[2 * gap + 1] > length) return -1;
     for (int64_t row = 0; row < count; row++) {
         const uint8_t *record = rows + row * stride;
         for (int64_t gap = 0; gap < gap_count; gap++) {
@@ -112,7 +123,7 @@ int64_t alike(const uint8_t *rows, int64_t stride, int64_t count, const uint8_t 
         uint64_t value = 0;
         for (int64_t byte = 0; byte < size; byte++) {
             const uint8_t part = record[label + byte];
-            if ((part >= 0x80) != (byte < size - 1) || (byte == 9 && part > 1)) return row;
+            if ((part >= 0x80) != (byte < size - 1) || (byte == VARINT_BYTES - 1 && part > 1)) return row;
             value |= (uint64_t)(part & 0x7f) << (7 * byte);
         }
         labels[row] = (int64_t)value;
@@ -120,7 +131,7 @@ int64_t alike(const uint8_t *rows, int64_t stride, int64_t count, const uint8_t 
     return count;
 }
 
-/* Copies past the caches where the machine can: a batch is read again only after many others were written. */
+/* Copies without filling the caches where the processor can: many other batches are written before this one is read. */
 #if defined(__x86_64__)
 static void copy(uint8_t *to, const uint8_t *from, int64_t size) {
     int64_t place = 0;
@@ -135,14 +146,19 @@ static void copy(uint8_t *to, const uint8_t *from, int64_t size) { memcpy(to, fr
 #define COPIED() ((void)0)
 #endif
 
-/* Rows (count, stride), `width` bytes of each, and `labels` to their places: a batch takes `length` bytes of `memory`, its
-   pictures first, its labels from `labels_at` on. */
-void scatter(const uint8_t *rows, int64_t stride, int64_t width, int64_t count, const int64_t *labels,
-             const int64_t *batches, const int64_t *slots, uint8_t *memory, int64_t length, int64_t labels_at) {
-    for (int64_t row = 0; row < count; row++) {
+/* Copies rows (count, stride), `width` bytes of each, and `labels` to their slots. `memory` has `batch_count` batches of
+   `length` bytes, in each `slot_count` pictures and, from `labels_at` on, as many labels. Returns the number of rows copied:
+   it stops before a batch or slot that doesn't exist. */
+int64_t scatter(const uint8_t *rows, int64_t stride, int64_t width, int64_t count, const int64_t *labels,
+                const int64_t *batches, const int64_t *slots, uint8_t *memory, int64_t length, int64_t labels_at,
+                int64_t batch_count, int64_t slot_count) {
+    int64_t row = 0;
+    for (; row < count; row++) {
+        if (batches[row] < 0 || batches[row] >= batch_count || slots[row] < 0 || slots[row] >= slot_count) break;
         uint8_t *batch = memory + batches[row] * length;
         copy(batch + slots[row] * width, rows + row * stride, width);
         memcpy(batch + labels_at + slots[row] * 8, labels + row, 8);
     }
     COPIED();
+    return row;
 }

@@ -1,8 +1,7 @@
-"""Framing: a stream of bytes → checked records, many at a time.
+"""TFRecord: a stream of bytes → checked records, many at a time.
 
-A TFRecord file is a row of `u64 length | u32 masked crc32c(length) | data | u32 masked crc32c(data)`, little endian.
-Records of equal length that follow each other (all of them, for raw pictures) come out as one matrix, a view of the
-read buffer; a lone record is a matrix of one row. So there is one path, whatever the lengths are.
+Consecutive records of equal length (all of them, for raw pictures) are read as one matrix, a view of the read buffer; a
+single record is a matrix of one row. So there is one path, whatever the lengths are.
 """
 
 import logging
@@ -16,137 +15,124 @@ import numpy as np
 from train.errors import DataError
 from train.records import native
 from train.records.channels import Stream
-from train.records.stream_buffer import GZIP_MAGIC, MAX_RECORD_BYTES, Lot, Run, Window, lot
-from train.records.tfrecord_format import HEAD, TAIL, masked, masked_crc32c
+from train.records.stream_buffer import GZIP_MAGIC, MAX_RECORD_BYTES, RecordBlock, RecordList, StreamBuffer
+from train.records.tfrecord_format import HEAD, TAIL, mask_crc, mask_crcs
 
-_HEAD, _FRAME = HEAD, HEAD + TAIL
 _RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
 Crc = Literal["full", "header", "off"]
-_LOT = 64  # records that leave together at most
-_SHORT = 8  # records
+MAX_LIST = 64  # records
+_SHORT_BLOCK = 8  # records: a list of fewer is faster than a block
 _log = logging.getLogger(__name__)
 
 
-def tfrecords(stream: Stream, crc: Crc = "full", skip: int = 0) -> Iterator[Run]:
-    """The records of `stream` in order. `crc`: "full" checks the CRCs of lengths and data, "header" lengths' alone.
+def read_tfrecords(stream: Stream, crc: Crc = "full", skip: int = 0) -> Iterator[RecordBlock]:
+    """The records of `stream` in order. `crc`: "full" checks the CRCs of lengths and data, "header" only of lengths.
 
-    Up to `skip` records in sequence are left out, with a warning each, where their data's CRC is wrong.
+    Skips up to `skip` records in sequence whose data's CRC is wrong, with a warning each.
     DataError, naming stream, record and byte, for anything else that is not whole TFRecord.
     """
-    with closing(Window(stream)) as window:
-        reader = _TFRecordReader(window, crc, skip)
-        while (run := reader.run()) is not None:
-            if len(run.rows):
-                yield run
+    with closing(StreamBuffer(stream)) as buffer:
+        reader = _TFRecordReader(buffer, crc, skip)
+        while (block := reader.next_block()) is not None:
+            if len(block.rows):
+                yield block
 
 
-def differing(run: Run) -> bool:
-    """Whether a run is too short to be quicker than a lot."""
-    return len(run.rows) < _SHORT
+def is_short(block: RecordBlock) -> bool:
+    """Whether a list of the block's records is faster than the block."""
+    return len(block.rows) < _SHORT_BLOCK
 
 
-def tfrecords_or_lots(
-    stream: Stream,
-    crc: Crc = "full",
-    in_lots: Callable[[Run], bool] = differing,
-) -> Iterator[Run | Lot]:
-    """The same records; as lots from the first run on for which `in_lots` is true: quicker where lengths differ."""
-    with closing(Window(stream)) as window:
-        reader, lots = _TFRecordReader(window, crc, 0), False
-        while (found := (reader.lot() if lots else None) or reader.run()) is not None:
-            lots = lots or (isinstance(found, Run) and in_lots(found))
-            yield lot(found) if lots and isinstance(found, Run) else found
+def read_tfrecord_lists(
+    stream: Stream, crc: Crc = "full", as_lists: Callable[[RecordBlock], bool] = is_short
+) -> Iterator[RecordBlock | RecordList]:
+    """The same records; from the first block on for which `as_lists` is true, as lists: faster if lengths differ."""
+    with closing(StreamBuffer(stream)) as buffer:
+        reader, lists = _TFRecordReader(buffer, crc, 0), False
+        while (records := (reader.next_list() if lists else None) or reader.next_block()) is not None:
+            lists = lists or (isinstance(records, RecordBlock) and as_lists(records))
+            yield records.to_list() if lists and isinstance(records, RecordBlock) else records
 
 
 class _TFRecordReader:
-    """Records are views of the window."""
+    """Blocks are views of the buffer."""
 
-    def __init__(self, window: Window, crc: Crc, skip: int) -> None:
-        self._window, self._crc, self._skip = window, crc, skip
-        self._skipped = 0  # in sequence, just before the record at the window's start
-        self._stretch = 1  # how many records are compared at once: grows while they are of one length
+    def __init__(self, buffer: StreamBuffer, crc: Crc, skip: int) -> None:
+        self._buffer, self._crc, self._skip = buffer, crc, skip
+        self._skipped = 0  # in sequence, just before the record at the buffer's start
 
-    def run(self) -> Run | None:
-        """The next records, None at the stream's end; none of them where one is skipped."""
-        window = self._window
-        if not window.fill(_HEAD):
-            return self._end()
-        stride = self._length() + _FRAME
-        if not window.fill(stride):
-            raise self._cut(f"{stride} bytes")
-        frames = self._frames(stride, window.view.size // stride)
-        run = window.rows(frames, _HEAD, stride - 4)
+    def next_block(self) -> RecordBlock | None:
+        """The next records, None at the stream's end; an empty block where a record is skipped."""
+        buffer = self._buffer
+        if not buffer.fill(HEAD):
+            return self._check_end()
+        stride = self._read_length() + HEAD + TAIL
+        if not buffer.fill(stride):
+            raise self._truncated(f"{stride} bytes")
+        frames = self._valid_frames(stride)
+        block = buffer.block(frames, HEAD, stride - TAIL)
         records = max(len(frames), 1)
-        window.drop(records * stride, records)
-        return run
+        buffer.consume(records * stride, records)
+        return block
 
-    def lot(self) -> Lot | None:
-        """The records that are whole in the window, None where more bytes are needed or something is wrong."""
-        window, check = self._window, ("off", "header", "full").index(self._crc)
-        starts, lengths = native.frames(window.view, check, MAX_RECORD_BYTES, _LOT)
+    def next_list(self) -> RecordList | None:
+        """The whole records in the buffer; None if more bytes are needed or the next record is wrong."""
+        buffer, check = self._buffer, ("off", "header", "full").index(self._crc)
+        starts, lengths = native.find_frames(buffer.view, check, MAX_RECORD_BYTES, MAX_LIST)
         if not starts:
             return None
-        view = memoryview(window.view)
+        view = memoryview(buffer.view)
         records = [bytes(view[start : start + length]) for start, length in zip(starts, lengths, strict=True)]
-        found = Lot(records, window.number, [window.offset + start - _HEAD for start in starts], window.name)
-        window.drop(starts[-1] + lengths[-1] + 4, len(starts))
+        offsets = [buffer.offset + start - HEAD for start in starts]
+        found = RecordList(records, buffer.number, offsets, buffer.name)
+        buffer.consume(starts[-1] + lengths[-1] + TAIL, len(starts))
         return found
 
-    def _end(self) -> None:
-        """Whether the stream ended where a record did."""
-        left = self._window.view
+    def _check_end(self) -> None:
+        """DataError if the stream ended within a record."""
+        left = self._buffer.view
         if left.size:
-            if self._window.number == 0:
-                raise self._not_a_head(left[:2].tobytes())
-            raise self._cut(f"a record's head of {_HEAD} bytes")
+            if self._buffer.number == 0:
+                raise self._bad_head(left[:2].tobytes())
+            raise self._truncated(f"a record's head of {HEAD} bytes")
 
-    def _cut(self, expected: str) -> DataError:
-        return self._window.error(f"is truncated. Received: {self._window.view.size} bytes. Expected: {expected}.")
+    def _truncated(self, expected: str) -> DataError:
+        return self._buffer.error(f"is truncated. Received: {self._buffer.view.size} bytes. Expected: {expected}.")
 
-    def _length(self) -> int:
-        head = self._window.view[:_HEAD].tobytes()
-        if self._crc != "off" and masked(google_crc32c.value(head[:8])) != int.from_bytes(head[8:], "little"):
-            raise self._not_a_head(head)
+    def _read_length(self) -> int:
+        head = self._buffer.view[:HEAD].tobytes()
+        if self._crc != "off" and mask_crc(google_crc32c.value(head[:8])) != int.from_bytes(head[8:], "little"):
+            raise self._bad_head(head)
         length = int.from_bytes(head[:8], "little")
-        self._window.bounded(length)
+        self._buffer.check_length(length)
         return length
 
-    def _frames(self, stride: int, most: int) -> np.ndarray:
-        """The sound frames (n, stride) from the start on, alike in their heads; none where the first may be skipped."""
-        frames = self._window.view[: most * stride].reshape(most, stride)
-        count = native.sound(frames, self._crc == "full")
+    def _valid_frames(self, stride: int) -> np.ndarray:
+        """The valid frames (n, stride) at the buffer's start with equal heads; none where the first may be skipped."""
+        most = self._buffer.view.size // stride
+        frames = self._buffer.view[: most * stride].reshape(most, stride)
+        count = native.count_valid_frames(frames, self._crc == "full")
         if count:
             self._skipped = 0
             return frames[:count]
-        frames = frames[:1] if count == 0 else self._alike(stride, most)
-        return self._sound(frames) if self._crc == "full" else frames
+        frames = frames[:1] if count == 0 else self._buffer.matching_frames(stride, HEAD)
+        return self._check_data(frames) if self._crc == "full" else frames
 
-    def _alike(self, stride: int, most: int) -> np.ndarray:
-        """The frames (n, stride) from the start on whose length field equals the first's, n ≥ 1."""
-        count = min(most, self._stretch)
-        frames = self._window.view[: count * stride].reshape(count, stride)
-        if count == 1:
-            self._stretch = 4
-            return frames
-        differ = np.flatnonzero((frames[:, :_HEAD] != frames[0, :_HEAD]).any(axis=1))
-        self._stretch = 1 if differ.size else min(self._stretch * 4, 1 << 20)
-        return frames[: differ[0]] if differ.size else frames
-
-    def _sound(self, frames: np.ndarray) -> np.ndarray:
-        """The frames before the first whose data is damaged; none where that is the first one and may be skipped."""
-        if len(frames) == 1 and self._intact(frames[0]):
+    def _check_data(self, frames: np.ndarray) -> np.ndarray:
+        """The frames before the first one whose data is damaged; none if that is the first and may be skipped."""
+        if len(frames) == 1 and _has_valid_data(frames[0]):
             self._skipped = 0
             return frames
-        data = frames[:, _HEAD:-4]
-        computed = masked_crc32c(np.fromiter(map(google_crc32c.value, data), np.uint32, len(data)))
-        stored = np.ascontiguousarray(frames[:, -4:]).view("<u4").ravel()
+        data = frames[:, HEAD:-TAIL]
+        computed = mask_crcs(np.fromiter(map(google_crc32c.value, data), np.uint32, len(data)))
+        stored = np.ascontiguousarray(frames[:, -TAIL:]).view("<u4").ravel()
         wrong = np.flatnonzero(computed != stored)
         if not wrong.size or (wrong[0] and self._skip):
             self._skipped = 0
             return frames[: wrong[0]] if wrong.size else frames
         row = int(wrong[0])
         what = (
-            f"{self._window.rows(frames, 0, 0).where(row)}: the data's CRC is "
+            f"{self._buffer.block(frames, 0, 0).location(row)}: the data's CRC is "
             f"wrong. Received: {computed[row]:08x}. Expected: {stored[row]:08x}."
         )
         if self._skipped == self._skip:
@@ -155,20 +141,20 @@ class _TFRecordReader:
         _log.warning("%s Skipped, %d of at most %d in sequence.", what, self._skipped, self._skip)
         return frames[:0]
 
-    @staticmethod
-    def _intact(frame: np.ndarray) -> bool:
-        return masked(google_crc32c.value(frame[_HEAD:-4])) == int.from_bytes(frame[-4:].tobytes(), "little")
-
-    def _not_a_head(self, head: bytes) -> DataError:
+    def _bad_head(self, head: bytes) -> DataError:
         if head.startswith(GZIP_MAGIC):
-            return self._window.error(
+            return self._buffer.error(
                 "is gzip-compressed (1f 8b). Expected: plain TFRecord. Set CompressionType Gzip on the channel in Pipe "
                 "mode, or store the shards uncompressed."
             )
         if head.startswith(_RECORDIO_MAGIC):
-            return self._window.error("is RecordIO. Expected: TFRecord. Set RecordWrapperType None on the channel.")
-        if self._window.number == 0:
-            return self._window.error(f"is not TFRecord. Received: {head.hex(' ')}. Expected: a length and its CRC.")
-        return self._window.error(
+            return self._buffer.error("is RecordIO. Expected: TFRecord. Set RecordWrapperType None on the channel.")
+        if self._buffer.number == 0:
+            return self._buffer.error(f"is not TFRecord. Received: {head.hex(' ')}. Expected: a length and its CRC.")
+        return self._buffer.error(
             f"has a wrong length CRC. Received: {head.hex(' ')}. The shard is damaged; write it again."
         )
+
+
+def _has_valid_data(frame: np.ndarray) -> bool:
+    return mask_crc(google_crc32c.value(frame[HEAD:-TAIL])) == int.from_bytes(frame[-TAIL:].tobytes(), "little")

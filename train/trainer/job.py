@@ -15,7 +15,7 @@ from train.distributed.rendezvous import Cluster, rendezvous, synchronize_stop
 from train.distributed.replicas import Replicas
 from train.errors import StopRequested, TrainingError
 from train.input_pipeline import pipeline
-from train.input_pipeline.host_sharding import share
+from train.input_pipeline.host_sharding import host_shard
 from train.modeling.augmentation import make_augmentation
 from train.modeling.builtin import build_model, build_optimizer, flip_tta
 from train.modeling.custom import find_model_file
@@ -25,7 +25,7 @@ from train.outputs.html_report import write_report
 from train.outputs.metric_lines import EpochMetrics, print_metrics
 from train.outputs.mlflow import MlflowRun
 from train.outputs.tensorboard import EventWriter
-from train.records import channels as fifo
+from train.records.channels import open_channel
 from train.runtime import hardware
 from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info
 from train.runtime.environment import Environment
@@ -73,10 +73,11 @@ class _Job:
         self._cluster, self._first = cluster, cluster.index == 0
         self._environment, self._hparams, self._pictures = environment, hparams, pictures
         self._train, self._validation = (
-            fifo.source(environment.channel(name), hparams.fifo_timeout, stop) for name in ("train", "validation")
+            open_channel(environment.channel(name), hparams.fifo_timeout, stop) for name in ("train", "validation")
         )
         self._shares = {
-            name: share(channel, cluster.index, len(cluster.hosts)) for name, channel in environment.channels.items()
+            name: host_shard(channel, cluster.index, len(cluster.hosts))
+            for name, channel in environment.channels.items()
         }
         replicas = Replicas(cluster)  # before anything touches a device
         keras.utils.set_random_seed(hparams.seed)
@@ -221,7 +222,7 @@ class _Job:
             self._progress.epoch + 1, self._progress.step, time.monotonic() - began,
         )  # fmt: skip
 
-    def _validation_batches(self) -> pipeline.Batches:
+    def _validation_batches(self) -> pipeline.PrefetchedBatches:
         return pipeline.for_validation(
             self._validation, self._pictures, self._hparams.batch_size, self._hparams.crc, self._shares["validation"]
         )

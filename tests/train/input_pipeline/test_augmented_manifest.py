@@ -15,8 +15,8 @@ from tests.train.records.test_tfrecord import Trickle
 from tests.train.trainer.test_job import start  # noqa: F401 - a fixture
 from train import pipe
 from train.errors import DataError, TrainingError
-from train.input_pipeline.augmented_manifest import tuples
-from train.records.recordio import recordio
+from train.input_pipeline.augmented_manifest import read_manifest_lines
+from train.records.recordio import read_recordio
 
 
 def described(root: Path, channel: str, attributes: list[str]) -> None:
@@ -31,19 +31,19 @@ def described(root: Path, channel: str, attributes: list[str]) -> None:
 @given(st.lists(st.binary(max_size=30), max_size=40), st.integers(1, 5))
 def test_lines_are_whole_or_an_error(contents, count):
     names = tuple("abcde"[:count])
-    runs = recordio(Trickle(b"".join(map(part, contents))))
+    runs = read_recordio(Trickle(b"".join(map(part, contents))))
     got: list[list[bytes]] = []
     if len(contents) % count:
         with pytest.raises(DataError, match=rf"not whole\. Received: {len(contents) % count} records"):
-            got.extend(line for line, _ in tuples(runs, names))
+            got.extend(line for line, _ in read_manifest_lines(runs, names))
     else:
-        got.extend(line for line, _ in tuples(runs, names))
+        got.extend(line for line, _ in read_manifest_lines(runs, names))
     assert [item for line in got for item in line] == contents[: len(contents) // count * count]
 
 
 def test_where_a_line_is_is_where_it_begins():
-    runs = recordio(Trickle(b"".join(map(part, [b"ab", b"1", b"cd", b"2"]))))
-    assert [where[-9:] for _, where in tuples(runs, ("x", "y"))] == ["at byte 0", "t byte 24"]
+    runs = read_recordio(Trickle(b"".join(map(part, [b"ab", b"1", b"cd", b"2"]))))
+    assert [where[-9:] for _, where in read_manifest_lines(runs, ("x", "y"))] == ["at byte 0", "t byte 24"]
 
 
 @pytest.mark.parametrize("shuffle", [0, 3])

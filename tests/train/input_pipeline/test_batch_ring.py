@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from train.input_pipeline.batch_ring import ALIGNMENT, Ring
+from train.input_pipeline.batch_ring import ALIGNMENT, BatchRing
 
 
 def test_a_batch_comes_back_once_nobody_holds_it_or_a_view_of_it():
-    ring = Ring(2, 4, 3)
+    ring = BatchRing(2, 4, 3)
     first = ring.take()
     images, labels = ring.lend(first)
     assert ring.take() != first  # the other one
@@ -21,7 +21,7 @@ def test_a_batch_comes_back_once_nobody_holds_it_or_a_view_of_it():
 def test_a_tensor_of_a_batch_holds_it():
     import tensorflow as tf
 
-    ring = Ring(2, 64, 16)
+    ring = BatchRing(2, 64, 16)
     row = ring.take()
     images, labels = ring.lend(row)
     tensor = tf.experimental.dlpack.from_dlpack(images.reshape(-1, 4, 4).__dlpack__())
@@ -36,7 +36,7 @@ def test_a_tensor_of_a_batch_holds_it():
 
 
 def test_the_last_row_is_never_lent_but_copied():
-    ring = Ring(1, 2, 2)
+    ring = BatchRing(1, 2, 2)
     row = ring.take()
     ring.images[row], ring.labels[row] = 1, 5
     images, labels = ring.lend(row)
@@ -49,7 +49,7 @@ def test_the_last_row_is_never_lent_but_copied():
 
 @pytest.mark.parametrize(("size", "width"), [(3, 5), (128, 3072), (7, 64), (1, 1)])
 def test_pictures_and_labels_of_every_row_begin_aligned(size, width):
-    ring = Ring(3, size, width)
+    ring = BatchRing(3, size, width)
     for _ in range(3):
         row = ring.take()
         for part in (ring.images[row], ring.labels[row]):

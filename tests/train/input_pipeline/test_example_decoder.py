@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from train.errors import DataError
 from train.input_pipeline.example_decoder import ExampleDecoder, parse
-from train.records.stream_buffer import Run
+from train.records.stream_buffer import RecordBlock
 
 
 def example(**features: object) -> bytes:
@@ -24,9 +24,9 @@ def feature(value: object) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
 
-def run_of(*serialized: bytes) -> Run:
+def run_of(*serialized: bytes) -> RecordBlock:
     rows = np.array([np.frombuffer(record, np.uint8) for record in serialized])
-    return Run(rows, 10, 1000, rows.shape[1] + 16, "channel train, FIFO train_0")
+    return RecordBlock(rows, 10, 1000, rows.shape[1] + 16, "channel train, FIFO train_0")
 
 
 def decode(*serialized: bytes, size: int = 6, classes: int = 1000) -> tuple[list[bytes], list[int]]:

@@ -10,8 +10,8 @@ from tests.train.conftest import CLASSES, SHAPE, channel_bytes, examples, job_fo
 from tests.train.trainer.test_job import start  # noqa: F401 - a fixture
 from train.errors import DataError
 from train.input_pipeline import pipeline
-from train.input_pipeline.image_decoder import is_whole, kind
-from train.records.channels import source
+from train.input_pipeline.image_decoder import image_format, is_complete
+from train.records.channels import open_channel
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
@@ -39,7 +39,7 @@ def write(folder, records: list[bytes], name: str = "train") -> None:
 
 
 def read(folder, content: ImageDatasetInfo = PICTURES) -> tuple[np.ndarray, np.ndarray]:
-    reader = source(Channel("train", "File", folder))
+    reader = open_channel(Channel("train", "File", folder))
     batches = list(pipeline.for_validation(reader, content, 32))
     return np.concatenate([b[0].numpy() for b in batches]), np.concatenate([b[1].numpy() for b in batches])
 
@@ -74,7 +74,7 @@ def test_the_order_of_shuffling_is_that_of_the_records_not_of_the_decoding(tmp_p
     write(tmp_path / "raw", [record(i.tobytes(), int(k)) for i, k in zip(images, labels, strict=True)])
     orders = []
     for name in ("png", "raw"):
-        reader = source(Channel("train", "File", tmp_path / name))
+        reader = open_channel(Channel("train", "File", tmp_path / name))
         orders.append([b[0].numpy().tobytes() for b in pipeline.for_training(reader, PICTURES, 32, 64, 1, 0)])
     assert orders[0] == orders[1]
 
@@ -84,7 +84,7 @@ def test_a_bad_picture_among_shuffled_ones_is_named(tmp_path):
     files = [file_of(image, "PNG") for image in images]
     files[70] = files[70][:40]
     write(tmp_path, [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
-    reader = source(Channel("train", "File", tmp_path))
+    reader = open_channel(Channel("train", "File", tmp_path))
     with pytest.raises(DataError, match=r"record 70 at byte \d+: the PNG can't be decoded"):
         list(pipeline.for_training(reader, PICTURES, 16, 40, 1, 0))
 
@@ -93,9 +93,9 @@ def test_files_are_shuffled_before_they_are_decoded(tmp_path, monkeypatch):
     images, labels = examples(300)
     write(tmp_path, [record(file_of(i, "PNG"), int(k)) for i, k in zip(images, labels, strict=True)])
     widths = []
-    shuffled = pipeline.shuffled
-    monkeypatch.setattr(pipeline, "shuffled", lambda *given: (widths.append(given[1]), shuffled(*given))[1])
-    reader = source(Channel("train", "File", tmp_path))
+    shuffled = pipeline.shuffle_records
+    monkeypatch.setattr(pipeline, "shuffle_records", lambda *given: (widths.append(given[1]), shuffled(*given))[1])
+    reader = open_channel(Channel("train", "File", tmp_path))
     batches = list(pipeline.for_training(reader, PICTURES, 32, 64, 1, 0))
     assert sum(len(batch[1]) for batch in batches) == 300
     assert widths == [8]  # of a number, not of a picture
@@ -145,11 +145,11 @@ def test_how_files_are_told_from_pixels():
     image = examples(1)[0][0]
     for name in ("JPEG", "PNG"):
         data = file_of(image, name)
-        assert kind(data) == name
-        assert is_whole(data)
-        assert not is_whole(data[:-8])
-    assert kind(b"GIF89a") is None
-    assert not is_whole(b"")
+        assert image_format(data) == name
+        assert is_complete(data)
+        assert not is_complete(data[:-8])
+    assert image_format(b"GIF89a") is None
+    assert not is_complete(b"")
 
 
 def test_a_job_trains_from_png_as_from_pixels(tmp_path, shards, feed, start):  # noqa: F811

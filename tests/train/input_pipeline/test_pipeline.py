@@ -11,8 +11,8 @@ import pytest
 from tests.train.conftest import CLASSES, SHAPE, channel_bytes, examples, serialized, write_shard
 from train.errors import DataError, StopRequested
 from train.input_pipeline import pipeline
-from train.input_pipeline.host_sharding import Share
-from train.records.channels import source
+from train.input_pipeline.host_sharding import HostShard
+from train.records.channels import open_channel
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
@@ -25,7 +25,7 @@ def collect(batches) -> tuple[np.ndarray, np.ndarray]:
 
 
 def training(where, mode="File", epoch=0, seed=0, batch=32, stop=None):
-    reader = source(Channel("train", mode, where), 10.0, stop or threading.Event())
+    reader = open_channel(Channel("train", mode, where), 10.0, stop or threading.Event())
     return pipeline.for_training(reader, PICTURES, batch, 64, seed, epoch)
 
 
@@ -63,7 +63,7 @@ def test_skipped_steps_leave_the_rest_of_the_same_epoch(shards):
 
 def test_validation_keeps_the_order_of_the_records(shards):
     images, labels = examples(60, seed=2)
-    reader = source(Channel("validation", "File", shards))
+    reader = open_channel(Channel("validation", "File", shards))
     got = collect(pipeline.for_validation(reader, PICTURES, 32))
     np.testing.assert_array_equal(got[0], images)
     np.testing.assert_array_equal(got[1], labels)
@@ -71,7 +71,7 @@ def test_validation_keeps_the_order_of_the_records(shards):
 
 def test_two_epochs_of_validation_take_two_fifos(shards, tmp_path, feed):
     feeder = feed(tmp_path, "validation", channel_bytes(shards, "validation"))
-    reader = source(Channel("validation", "Pipe", tmp_path), 10.0)
+    reader = open_channel(Channel("validation", "Pipe", tmp_path), 10.0)
     for _ in range(2):
         assert len(collect(pipeline.for_validation(reader, PICTURES, 32))[1]) == 60
     assert feeder.opened >= 2
@@ -111,14 +111,14 @@ def test_leaving_a_pass_early_breaks_the_writers_pipe_and_leaves_no_thread(tmp_p
     """Over and over: a file descriptor closed under a reading thread would be another file's sooner or later."""
     data = channel_bytes(shards, "train") * 20
     feed(tmp_path, "train", data)
-    reader = source(Channel("train", "Pipe", tmp_path), 10.0)
+    reader = open_channel(Channel("train", "Pipe", tmp_path), 10.0)
     before = threading.active_count()
     for _ in range(20):
         batches = iter(pipeline.for_training(reader, PICTURES, 32, 64, 0, 0))
         next(batches)
         batches.close()
     assert threading.active_count() == before
-    assert reader.opened == 20
+    assert reader.next_index == 20
 
 
 def stuck(state: str, path: Path, data: bytes) -> Callable[[], None]:
@@ -138,7 +138,7 @@ def test_a_reader_that_waits_can_be_ended_however_its_writer_is(tmp_path, shards
     os.mkfifo(tmp_path / "train_0")
     release = stuck(state, tmp_path / "train_0", channel_bytes(shards, "train"))
     stop = threading.Event()
-    reader = source(Channel("train", "Pipe", tmp_path), 0.5 if ends == "out of time" else 300.0, stop)
+    reader = open_channel(Channel("train", "Pipe", tmp_path), 0.5 if ends == "out of time" else 300.0, stop)
     before = threading.active_count()
     batches = iter(pipeline.for_validation(reader, PICTURES, 64))
     try:
@@ -162,8 +162,8 @@ def test_a_reader_that_waits_can_be_ended_however_its_writer_is(tmp_path, shards
 
 def test_the_hosts_of_a_job_have_each_picture_once_some_none_of_the_last_batch(shards):
     def parts(index: int):
-        reader = source(Channel("train", "File", shards), 10.0, threading.Event())
-        return pipeline.for_training(reader, PICTURES, 13, 64, 0, 0, share=Share(index, 23))  # 299 together, and 1
+        reader = open_channel(Channel("train", "File", shards), 10.0, threading.Event())
+        return pipeline.for_training(reader, PICTURES, 13, 64, 0, 0, shard=HostShard(index, 23))  # 299 together, and 1
 
     batches = [list(parts(index)) for index in range(23)]
     assert [len(of_host) for of_host in batches] == [2] * 23

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.input_pipeline import batch_ring as memory
-from train.input_pipeline.shuffle import in_order, shuffled
+from train.input_pipeline.shuffle import batch_in_order, shuffle_records
 from train.records import native
 
 
@@ -22,12 +22,12 @@ def labels_of(pieces) -> list[int]:
 
 
 def shuffle(sizes, batch: int, buffer: int, seed: int = 0) -> list:
-    return list(shuffled(numbered(*sizes), 1, batch, buffer, np.random.default_rng(seed)))
+    return list(shuffle_records(numbered(*sizes), 1, batch, buffer, np.random.default_rng(seed)))
 
 
 @given(st.lists(st.integers(0, 50), max_size=20), st.integers(1, 60))
 def test_batches_in_order_hold_the_same_records(sizes, size):
-    pieces = list(in_order(numbered(*sizes), 1, size))
+    pieces = list(batch_in_order(numbered(*sizes), 1, size))
     assert labels_of(pieces) == list(range(sum(sizes)))
     assert all(len(labels) == size for _, labels in pieces[:-1])
     assert all((images[:, 0] == labels % 256).all() for images, labels in pieces)
@@ -52,7 +52,7 @@ def test_the_order_depends_neither_on_arrival_nor_on_the_helper(sizes, batch, bu
 
 @given(st.integers(1, 100), st.integers(1, 20))
 def test_a_batch_stays_as_it_is_while_others_are_made(count, size):
-    made = shuffled(numbered(*[1] * count), 1, size, 30, np.random.default_rng(1))
+    made = shuffle_records(numbered(*[1] * count), 1, size, 30, np.random.default_rng(1))
     kept, copies = [], []
     for images, labels in made:
         kept.append((images, labels))
@@ -85,7 +85,7 @@ def test_a_batch_has_an_equal_share_of_each_of_the_last_groups():
 
 def test_the_memory_is_the_buffers(monkeypatch):
     rows = []
-    monkeypatch.setattr(memory.Ring, "__init__", spied(memory.Ring.__init__, rows))
+    monkeypatch.setattr(memory.BatchRing, "__init__", spied(memory.BatchRing.__init__, rows))
     shuffle([1_000], 10, 300)
     assert rows == [30 + 8]
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.train.conftest import Feeder
 from train.errors import DataError, StopRequested
-from train.records.channels import FifoSource, FileSource, source
+from train.records.channels import FifoSource, FileSource, open_channel
 from train.runtime.environment import Channel
 
 pytestmark = pytest.mark.timeout(30)
@@ -138,7 +138,7 @@ def test_files_are_read_in_order_of_their_names(tmp_path):
     (folder / "sub").mkdir(parents=True)
     for name in ("b", "a", "sub/c", ".hidden"):
         (folder / name).write_bytes(name.encode())
-    streams = source(Channel("train", "File", tmp_path)).streams()
+    streams = open_channel(Channel("train", "File", tmp_path)).streams()
     assert [(stream.name, read_all(stream)) for stream in streams] == [
         ("channel train, file a", b"a"),
         ("channel train, file b", b"b"),

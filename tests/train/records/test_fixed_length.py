@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from tests.train.records.test_tfrecord import Trickle
 from train.errors import DataError
-from train.records.fixed_length import fixed
+from train.records.fixed_length import read_fixed_length
 
 
 def read(data: bytes, size: int, sizes: list[int] | None = None, **options: bool) -> list[bytes]:
-    return [bytes(row) for run in fixed(Trickle(data, sizes), size, **options) for row in run.rows]
+    return [bytes(row) for block in read_fixed_length(Trickle(data, sizes), size, **options) for row in block.rows]
 
 
 @given(st.lists(st.integers(0, 255), max_size=50), st.integers(1, 4000), st.lists(st.integers(1, 5000), min_size=1))
@@ -53,5 +53,7 @@ def test_a_size_below_one_is_refused():
 
 
 def test_places_are_those_of_the_records():
-    places = [run.where(row) for run in fixed(Trickle(bytes(12)), 4) for row in range(len(run.rows))]
+    places = [
+        block.location(row) for block in read_fixed_length(Trickle(bytes(12)), 4) for row in range(len(block.rows))
+    ]
     assert places == [f"channel train, FIFO train_0, record {n} at byte {4 * n}" for n in range(3)]

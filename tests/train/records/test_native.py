@@ -25,8 +25,8 @@ def outcome(data: bytes, crc: records.Crc, skip: int) -> tuple[list[bytes], str 
     """Records as they come, and the error that ends them."""
     got: list[bytes] = []
     try:
-        for run in records.tfrecords(Trickle(data), crc, skip):
-            got += run.contents()
+        for block in records.read_tfrecords(Trickle(data), crc, skip):
+            got += block.contents()
     except DataError as error:
         return got, str(error)
     return got, None
@@ -66,14 +66,14 @@ def test_every_length_and_count_has_its_crc_checked(length, count):
     frames = [bytearray(frame(generator.bytes(length))) for _ in range(count)]
     stride = length + 16
     whole = np.frombuffer(b"".join(frames), np.uint8).reshape(count, stride).copy()
-    assert native.sound(whole, True) == native.sound(whole, False) == count
+    assert native.count_valid_frames(whole, True) == native.count_valid_frames(whole, False) == count
     for row in range(count):
         whole[row, -1] ^= 4
-        assert native.sound(whole, True) == row
-        assert native.sound(whole, False) == count
+        assert native.count_valid_frames(whole, True) == row
+        assert native.count_valid_frames(whole, False) == count
         whole[row, -1] ^= 4
         whole[row, 0] ^= 1
-        assert native.sound(whole, False) == (row or min(1, count))
+        assert native.count_valid_frames(whole, False) == (row or min(1, count))
         whole[row, 0] ^= 1
 
 
@@ -85,14 +85,14 @@ def test_skipping_is_the_same():
 
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 9), st.integers(1, 64), st.data())
 def test_scattered_records_lie_where_numpy_puts_them(count, batches, size, width, data):
-    from train.input_pipeline.batch_ring import Ring
+    from train.input_pipeline.batch_ring import BatchRing
 
     count = min(count, batches * size)
     generator = np.random.default_rng(data.draw(st.integers(0, 99)))
     places = generator.permutation(batches * size)[:count]
     images = generator.integers(0, 256, (count, width + 5)).astype(np.uint8)[:, 3 : 3 + width]
     labels = generator.integers(0, 1 << 40, count)
-    ring = Ring(batches, size, width)
+    ring = BatchRing(batches, size, width)
     ring.put(places // size, places % size, images, labels)
     np.testing.assert_array_equal(ring.images[places // size, places % size], images)
     np.testing.assert_array_equal(ring.labels[places // size, places % size], labels)
@@ -118,8 +118,8 @@ def test_lots_are_the_same_records_at_the_same_places(contents, crc, sizes):
         with pytest.MonkeyPatch.context() as patch:
             if not used:
                 patch.setattr(native, "library", None)
-            found = list(records.tfrecords_or_lots(Trickle(data, sizes), crc, lambda _: True))
-            whole = list(records.tfrecords(Trickle(data, sizes), crc))
+            found = list(records.read_tfrecord_lists(Trickle(data, sizes), crc, lambda _: True))
+            whole = list(records.read_tfrecords(Trickle(data, sizes), crc))
         assert [record for lot in found for record in lot.contents()] == contents
-        places = [lot.where(index) for lot in found for index in range(len(lot.records))]
-        assert places == [run.where(row) for run in whole for row in range(len(run.rows))]
+        places = [lot.location(index) for lot in found for index in range(len(lot.records))]
+        assert places == [block.location(row) for block in whole for row in range(len(block.rows))]

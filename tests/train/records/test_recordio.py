@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.train.records.test_tfrecord import Trickle, frame
 from train.errors import DataError
-from train.records.recordio import recordio
+from train.records.recordio import read_recordio
 
 MAGIC = 0xCED7230A
 WORD = struct.pack("<I", MAGIC)
@@ -40,7 +40,7 @@ def plain(data: bytes, most: int) -> bytes:
 
 
 def read(data: bytes, sizes: list[int] | None = None, splits: str | None = None) -> list[bytes]:
-    return [bytes(row) for run in recordio(Trickle(data, sizes), splits) for row in run.rows]
+    return [bytes(row) for block in read_recordio(Trickle(data, sizes), splits) for row in block.rows]
 
 
 with_magic = st.lists(st.one_of(st.just(WORD), st.binary(max_size=9))).map(b"".join)
@@ -79,13 +79,13 @@ def test_a_split_record_needs_to_be_told_how():
 
 def test_places_are_those_of_the_records():
     data = b"".join(map(part, [b"12345"] * 5 + [b""])) + dmlc(WORD * 2) + part(b"x")
-    places = [run.where(row) for run in recordio(Trickle(data), "dmlc") for row in range(len(run.rows))]
+    places = [block.location(row) for block in read_recordio(Trickle(data), "dmlc") for row in range(len(block.rows))]
     offsets = [0, 16, 32, 48, 64, 80, 88, 112]
     assert places == [f"channel train, FIFO train_0, record {n} at byte {at}" for n, at in enumerate(offsets)]
 
 
 def test_equal_lengths_come_as_one_matrix():
-    runs = [run.rows.shape for run in recordio(Trickle(part(b"x" * 100) * 5000))]
+    runs = [block.rows.shape for block in read_recordio(Trickle(part(b"x" * 100) * 5000))]
     assert sum(rows for rows, _ in runs) == 5000
     assert len(runs) < 20
 
@@ -101,8 +101,8 @@ def test_a_stream_cut_anywhere_gives_whole_records_and_then_says_truncated():
             assert read(data[:cut], splits="dmlc") == contents[: ends.index(cut)]
             continue
         with pytest.raises(DataError, match="is truncated") as failure:
-            for run in recordio(Trickle(data[:cut]), "dmlc"):
-                got += [bytes(row) for row in run.rows]
+            for block in read_recordio(Trickle(data[:cut]), "dmlc"):
+                got += [bytes(row) for row in block.rows]
         assert got == contents[: len(got)]
         assert f"channel train, FIFO train_0, record {len(got)} at byte" in str(failure.value)
 

@@ -39,7 +39,7 @@ def frame(data: bytes) -> bytes:
 
 
 def read(data: bytes, sizes: list[int] | None = None, crc: records.Crc = "full") -> list[bytes]:
-    return [bytes(row) for run in records.tfrecords(Trickle(data, sizes), crc) for row in run.rows]
+    return [bytes(row) for block in records.read_tfrecords(Trickle(data, sizes), crc) for row in block.rows]
 
 
 def test_tensorflow_reads_the_same_frames(tmp_path):
@@ -70,7 +70,7 @@ def test_records_around_and_over_the_block_size(lengths, size):
 
 def test_places_are_those_of_the_records():
     data = b"".join(map(frame, [b"12345"] * 10 + [b"x"] + [b"1234567"] * 10))
-    places = [run.where(row) for run in records.tfrecords(Trickle(data)) for row in range(len(run.rows))]
+    places = [block.location(row) for block in records.read_tfrecords(Trickle(data)) for row in range(len(block.rows))]
     offsets = [21 * number for number in range(11)] + [227 + 23 * number for number in range(10)]
     assert places == [
         f"channel train, FIFO train_0, record {number} at byte {offset}" for number, offset in enumerate(offsets)
@@ -79,7 +79,7 @@ def test_places_are_those_of_the_records():
 
 def test_equal_lengths_come_as_one_matrix():
     data = b"".join(map(frame, [b"x" * 100] * 5000))
-    runs = [run.rows.shape for run in records.tfrecords(Trickle(data))]
+    runs = [block.rows.shape for block in records.read_tfrecords(Trickle(data))]
     assert sum(rows for rows, _ in runs) == 5000
     assert len(runs) < 20
 
@@ -94,8 +94,8 @@ def test_a_stream_cut_anywhere_gives_whole_records_and_then_says_truncated():
             assert read(data[:cut]) == contents[: sorted(ends).index(cut)]
             continue
         with pytest.raises(DataError) as failure:
-            for run in records.tfrecords(Trickle(data[:cut])):
-                got += [bytes(row) for row in run.rows]
+            for block in records.read_tfrecords(Trickle(data[:cut])):
+                got += [bytes(row) for row in block.rows]
         assert got == contents[: len(got)]
         assert f"record {len(got)} at byte" in str(failure.value)
         assert "truncated" in str(failure.value) or "not TFRecord" in str(failure.value)
@@ -116,8 +116,8 @@ def test_a_flipped_bit_anywhere_is_found_and_nothing_wrong_is_given(contents, da
     whole[position] ^= 1 << data.draw(st.integers(0, 7))
     got = []
     with pytest.raises(DataError):
-        for run in records.tfrecords(Trickle(bytes(whole))):
-            got += [bytes(row) for row in run.rows]
+        for block in records.read_tfrecords(Trickle(bytes(whole))):
+            got += [bytes(row) for row in block.rows]
     assert got == contents[: len(got)]
 
 
@@ -142,8 +142,8 @@ def test_damaged_records_are_skipped_up_to_so_many_in_sequence(good, skip, sizes
     longest = max((len(row) for row in "".join("x."[flag] for flag in good).split(".")), default=0)
     expected, got = [b"%03d" % number for number, flag in enumerate(good) if flag], []
     try:
-        for run in records.tfrecords(Trickle(damaged(*good), sizes), skip=skip):
-            got += [bytes(row) for row in run.rows]
+        for block in records.read_tfrecords(Trickle(damaged(*good), sizes), skip=skip):
+            got += [bytes(row) for row in block.rows]
     except DataError as failure:
         assert longest > skip
         assert "the data's CRC is wrong" in str(failure)
@@ -161,7 +161,7 @@ def test_a_skipped_record_is_warned_of_and_truncation_is_still_an_error(caplog):
 
 
 def read_skipping(data: bytes, skip: int) -> list[bytes]:
-    return [bytes(row) for run in records.tfrecords(Trickle(data), skip=skip) for row in run.rows]
+    return [bytes(row) for block in records.read_tfrecords(Trickle(data), skip=skip) for row in block.rows]
 
 
 @given(st.binary(min_size=1, max_size=200))

@@ -308,14 +308,15 @@ SCRIPT = """
     import argparse, os, signal, sys, time
     from pathlib import Path
     from train.runtime.environment import read
-    from train.records.channels import source
-    from train.records.tfrecord import tfrecords
+    from train.records.channels import open_channel
+    from train.records.tfrecord import read_tfrecords
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--greeting")
     arguments = parser.parse_args()
     channel = read(Path(os.environ["SAGEMAKER_BASE_DIR"])).channel("train")
-    count = sum(len(run.rows) for stream in source(channel).streams() for run in tfrecords(stream))
+    streams = open_channel(channel).streams()
+    count = sum(len(block.rows) for stream in streams for block in read_tfrecords(stream))
     print(f"{arguments.greeting}: {count} records", flush=True)
     if arguments.greeting == "wait":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("script stopped"))
