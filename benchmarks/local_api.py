@@ -38,6 +38,7 @@ def served(root: Path) -> Iterator[Callable[[str], Any]]:
             )
 
     try:
+        assert server.stdout
         lines = [server.stdout.readline() for _ in range(4)]
         exports = dict(line.removeprefix("export ").strip().split("=") for line in lines)
         client("s3").create_bucket(Bucket=BUCKET)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -23,21 +24,26 @@ FEATURES = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedL
 SHUFFLED = 10_000
 
 
-def one(record):
+def one(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     example = tf.io.parse_single_example(record, FEATURES)
     return tf.reshape(tf.io.decode_raw(example["image"], tf.uint8), (32, 32, 3)), example["label"]
 
 
-def many(records):
+def many(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     examples = tf.io.parse_example(records, FEATURES)
     return tf.reshape(tf.io.decode_raw(examples["image"], tf.uint8), (-1, 32, 32, 3)), examples["label"]
 
 
-def main():
+def main() -> None:
     folder = sys.argv[1]
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "inputdataconfig.json").write_text(json.dumps({"train": {"TrainingInputMode": "Pipe"}}))
-        known = {"record_format": "TFRecord", "pipe_dir": folder, "state_dir": scratch, "config_dir": scratch}
+        known: dict[str, Any] = {
+            "record_format": "TFRecord",
+            "pipe_dir": folder,
+            "state_dir": scratch,
+            "config_dir": scratch,
+        }
         print("ready", flush=True)
         for line in sys.stdin:
             kind, batch = line.split()

@@ -7,8 +7,8 @@ the process has loaded already.
 
 import ctypes
 import functools
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework import op_def_library
@@ -38,12 +38,12 @@ def _register() -> None:
     _call_checked("TF_RegisterKernelBuilder", _OPERATION, _POINTER(kernel))
 
 
-@_Shape
+@_Shape  # type: ignore[untyped-decorator]  # of ctypes
 def _no_shape(_context: int, _status: int) -> None:
     """There is no output whose shape to infer."""
 
 
-@_Compute
+@_Compute  # type: ignore[untyped-decorator]  # of ctypes
 def _compute(_kernel: int, context: int) -> None:
     status, tensor = _POINTER(_call("TF_NewStatus", returns=_POINTER)), _POINTER()
     _call("TF_GetInput", _POINTER(context), ctypes.c_int(0), ctypes.byref(tensor), status)
@@ -65,8 +65,8 @@ def _call_checked(name: str, *arguments: object) -> None:
         raise RuntimeError(f"{name}: {text.decode()}. Expected: TensorFlow 2.21.")
 
 
-def _call(name: str, *arguments: object, returns: type | None = None) -> int | bytes | None:
-    function: Callable = _library()[name]  # a new object each time: `restype` is this call's own
+def _call(name: str, *arguments: object, returns: type | None = None) -> Any:
+    function = _library()[name]  # a new object each time: `restype` is this call's own
     function.restype = returns
     return function(*arguments)
 

@@ -13,7 +13,7 @@ class FirstStep(keras.callbacks.Callback):
     """Says when the first step is done."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if batch == 0:
+        if batch == 0 and logs:
             print(f"first step: loss {logs['loss']:.6f}", flush=True)
 
 

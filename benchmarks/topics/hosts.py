@@ -71,7 +71,7 @@ def job(arguments: argparse.Namespace, objects: list[Path], cores: list[int]) ->
 @contextmanager
 def host(
     arguments: argparse.Namespace, folder: Path, hosts: list[str], index: int, core: int, objects: list[Path]
-) -> Iterator[subprocess.Popen]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """A started host, ended at last."""
     root = folder / hosts[index]
     (root / "input/config").mkdir(parents=True)

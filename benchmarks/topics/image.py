@@ -73,6 +73,7 @@ def seconds_to_first_step(image: Image, optml: Path) -> float:
     with subprocess.Popen([*command, image.name, "train"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         limit = Timer(RUN_LIMIT_S, remove, [name])
         limit.start()
+        assert process.stdout
         try:
             return marked(image, process.stdout, began)
         finally:

@@ -4,7 +4,7 @@ import argparse
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -37,7 +37,7 @@ def main() -> None:
         shard = write(folder / "train-00000.tfrecord", made())
         with measure.fed(folder, REPEATS) as fifos:
             source = FifoSource(Channel("train", "Pipe", fifos))
-            candidates = {
+            candidates: dict[str, Callable[[], float]] = {
                 "File mode, TFRecordDataset, decode_jpeg": lambda: examples / measure.passed(files(folder), examples),
                 "this reader, Pipe mode": lambda: (
                     examples / measure.passed(pipeline.for_training(source, pictures, BATCH, 500, 0, 0), examples)

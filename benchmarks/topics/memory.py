@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from benchmarks import measure
@@ -43,7 +44,7 @@ def main() -> None:
     _, examples = prepared(arguments.data)
     candidates: dict[str, Callable[[], float]] = {"import, model, one step": alone}
     for times in arguments.times:
-        candidates[f"job, {examples * times:,} pictures"] = lambda times=times: job(arguments.data, times)
+        candidates[f"job, {examples * times:,} pictures"] = partial(job, arguments.data, times)
     peaks = measure.rounds(candidates, arguments.rounds)
     base = peaks["import, model, one step"]
     rows = [

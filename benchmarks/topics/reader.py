@@ -19,6 +19,7 @@ from benchmarks import measure
 from benchmarks.data import prepared
 from train.input_pipeline import pipeline
 from train.records.channels import FifoSource
+from train.records.tfrecord import Crc
 from train.runtime.environment import Channel
 
 REPEATS = 8  # times the train channel in one pass: a pass of 50,000 would be over in a twentieth of a second
@@ -26,6 +27,7 @@ SHUFFLED = 10_000
 FEATURES = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
 RAW, BEST, LAB = "official reader, raw records", "official reader, best parsing", "official reader, as in the lab"
 EMPTIED = "FIFO, only emptied"
+CHECKS: tuple[tuple[int, Crc], ...] = ((128, "full"), (256, "full"), (256, "header"), (256, "off"), (1024, "full"))
 
 
 def main() -> None:
@@ -37,12 +39,12 @@ def main() -> None:
         folder = stack.enter_context(measure.fed(arguments.data / "train", REPEATS))
         source = FifoSource(Channel("train", "Pipe", folder))
 
-        def ours(size: int, crc: str) -> Callable[[], float]:
+        def ours(size: int, crc: Crc) -> Callable[[], float]:
             order = size, SHUFFLED, 0, 0
             return lambda: many / measure.passed(pipeline.for_training(source, pictures, *order, crc), many)
 
         candidates = {EMPTIED: lambda: many / measure.emptied(source)}
-        for size, crc in ((128, "full"), (256, "full"), (256, "header"), (256, "off"), (1024, "full")):
+        for size, crc in CHECKS:
             candidates[f"this reader, batch {size}, CRC {crc}"] = ours(size, crc)
         candidates["File mode, TFRecordDataset, batch 256"] = lambda: (
             examples / measure.passed(files(arguments.data), examples)
@@ -85,12 +87,14 @@ def official(python: str, data: Path) -> Iterator[dict[str, Callable[[], float]]
         command = [python, str(Path(__file__).parents[1] / "peer.py"), str(folder)]
         peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
-            assert peer.stdout.readline() == "ready\n", f"{python} has no official reader"
+            assert peer.stdout
+            answers = peer.stdout
+            assert answers.readline() == "ready\n", f"{python} has no official reader"
 
             def rate(kind: str) -> Callable[[], float]:
                 def run() -> float:
                     print(kind, 256, file=peer.stdin, flush=True)
-                    seen, seconds = peer.stdout.readline().split()
+                    seen, seconds = answers.readline().split()
                     return int(seen) / float(seconds)
 
                 return run

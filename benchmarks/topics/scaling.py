@@ -17,6 +17,7 @@ from benchmarks import measure
 from dataset.shards import write
 from train.input_pipeline import pipeline
 from train.records.channels import FifoSource
+from train.records.tfrecord import Crc
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
@@ -47,7 +48,7 @@ class Measured:
         """Megabytes of pictures a second."""
         return self._megabytes(1) / measure.emptied(self.sources[0])
 
-    def read(self, crc: str, channels: int = 1) -> Callable[[], float]:
+    def read(self, crc: Crc, channels: int = 1) -> Callable[[], float]:
         """The same for shuffled batches of one channel, or of both at once."""
         buffer = max(BATCH, BUFFER_BYTES // self.pictures.bytes)
 

@@ -107,8 +107,8 @@ def _without_region(call: Callable[[Request], Mapping[str, Any]]) -> Operation:
 
 def _timed(request: Request) -> Request:
     """Times come as epoch seconds."""
-    times = {name: datetime.fromtimestamp(request[name], UTC) for name in ("StartTime", "EndTime") if name in request}
-    return {**request, **times}
+    times = [name for name in ("StartTime", "EndTime") if name in request]
+    return {**request, **{name: datetime.fromtimestamp(request[name], UTC) for name in times}}
 
 
 def _arn(kind: EntityStore, entity: Entity) -> Mapping[str, Any]:
@@ -125,8 +125,10 @@ def _listed(kind: EntityStore, found: list[Entity], request: Request) -> Mapping
     name = f"{kind.what}Name"
     asked = {"SortOrder": "Descending", **request}
     shown, more = page(filter_items(found, request, name, name), asked, sort_key(asked, name, name))
-    members = (name, f"{kind.what}Arn", "DisplayName", "Status", "StartTime", "EndTime")
-    members += ("CreationTime", "CreatedBy", "LastModifiedTime", "LastModifiedBy")
+    members = (
+        *(name, f"{kind.what}Arn", "DisplayName", "Status", "StartTime", "EndTime"),
+        *("CreationTime", "CreatedBy", "LastModifiedTime", "LastModifiedBy"),
+    )
     summaries = [
         {
             **{member: item[member] for member in members if member in item},

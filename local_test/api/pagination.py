@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +34,7 @@ def _between(time: datetime, after: float | None, before: float | None) -> bool:
 
 
 def page(
-    items: Items, request: Mapping[str, Any], key: Callable[[Mapping[str, Any]], Sequence[Any]]
+    items: Items, request: Mapping[str, Any], key: Callable[[Mapping[str, Any]], tuple[Any, ...]]
 ) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
     """(the items of this page, {"NextToken": …} if there are more). `key` orders, and tells any two items apart."""
     descending = request.get("SortOrder", "Ascending") == "Descending"
@@ -50,7 +50,7 @@ def page(
     return shown, {"NextToken": _write(key(shown[-1]))} if len(ordered) > size else {}
 
 
-def _write(key: Sequence[Any]) -> str:
+def _write(key: tuple[Any, ...]) -> str:
     return base64.urlsafe_b64encode(json.dumps(list(key)).encode()).decode()
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -19,7 +19,7 @@ class Display(Observer):
         self._out, self._err = out, err
         self._lock = threading.RLock()
         self._channel: Channel | None = None
-        self._bar: tqdm | None = None
+        self._bar: tqdm[NoReturn] | None = None
         self._n = -1
         self._several = False
 

@@ -127,7 +127,8 @@ class ObjectStore:
 
     def _s3_chunks(self, item: StoredObject) -> Iterator[bytes]:
         bucket, key = split_s3(item.uri)
-        offset, version, broken = 0, {}, 0
+        offset, broken = 0, 0
+        version: dict[str, str] = {}
         while True:
             try:
                 rest = {"Range": f"bytes={offset}-"} if offset else {}

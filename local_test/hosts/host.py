@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class Host:
             if channel.mode == "Pipe":
                 feeder = Feeder(
                     self.paths.input_data / channel.name,
-                    lambda n, channel=channel: channel.contents(n, storage),
+                    partial(channel.contents, storage=storage),
                     on_feed,
                     on_error,
                 )

@@ -80,8 +80,8 @@ def make_folders(host: HostPaths, request: Mapping[str, Any]) -> None:
     """The folders of a host, empty."""
     for path in (host.model, host.output_data, host.input_data, host.base / "input/config", host.base / "code"):
         path.mkdir(parents=True)
-    for path in filter(None, (checkpoint_path(request), tensorboard_path(request))):
-        if inside := host.inside(path):
+    for local_path in filter(None, (checkpoint_path(request), tensorboard_path(request))):
+        if inside := host.inside(local_path):
             inside.mkdir(parents=True, exist_ok=True)
 
 

@@ -118,6 +118,7 @@ class DockerRunner(Runner):
         name = f"sagemaker-local-{uuid4().hex[:12]}"
         probe = self._client.networks.create(name)
         try:
+            assert probe.id
             subnet = self._client.networks.get(probe.id).attrs["IPAM"]["Config"][0]["Subnet"]
         finally:
             probe.remove()
@@ -234,7 +235,7 @@ class DockerContainer:
 
     def output(self) -> Iterator[tuple[str, bytes]]:
         try:
-            for stream, chunk in frames_iter(self._socket, tty=False):
+            for stream, chunk in frames_iter(self._socket, tty=False):  # type: ignore[no-untyped-call]  # left out by types-docker
                 yield _STREAMS.get(stream, "stdout"), chunk
         except _ENGINE_ERRORS:
             return  # the engine went away: `wait` reports it

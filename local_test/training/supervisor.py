@@ -59,8 +59,10 @@ class Supervisor:
     ) -> None:
         self._containers, self._events, self._grace = containers, events, grace
         self._on_stopping = on_stopping
-        self._reason, self._error, self._killed = "ended", None, False
-        self._running, self._failed = set(range(len(containers))), None
+        self._reason, self._killed = "ended", False
+        self._error: Exception | None = None
+        self._running = set(range(len(containers)))
+        self._failed: Ended | None = None
 
     def watch(self, limits: Mapping[str, float]) -> Outcome:
         """Until every container has ended. `limits`: reason → seconds. RunnerError: one is lost, or can't be killed."""

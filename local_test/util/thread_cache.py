@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import ParamSpec, TypeVar
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def cached_once(make: Callable[P, T]) -> Callable[P, T]:
@@ -16,6 +17,6 @@ def cached_once(make: Callable[P, T]) -> Callable[P, T]:
     @wraps(make)
     def made(*args: P.args, **kwargs: P.kwargs) -> T:
         with lock:
-            return cached(*args, **kwargs)
+            return cached(*args, **kwargs)  # type: ignore[arg-type]  # that they can be hashed
 
     return made

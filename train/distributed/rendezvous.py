@@ -54,7 +54,9 @@ class SingleHost:
     """One host: it agrees with itself."""
 
     def __init__(self, stop: threading.Event, host: str = "algo-1") -> None:
-        self.hosts, self.index, self.workers = (host,), 0, ()
+        self.hosts: tuple[str, ...] = (host,)
+        self.workers: tuple[str, ...] = ()
+        self.index = 0
         self._stop = stop
 
     def all_gather(self, value: Any = None) -> list[Any]:
@@ -156,7 +158,8 @@ class Hosts:
     """This host among several. The first one gathers what all say and tells it to all."""
 
     def __init__(self, host: str, hosts: tuple[str, ...], stop: threading.Event, failure: Path) -> None:
-        self.hosts, self.index, self.workers = hosts, hosts.index(host), ()
+        self.hosts, self.index = hosts, hosts.index(host)
+        self.workers: tuple[str, ...] = ()
         self._stop, self._failure = stop, failure
         self._peers: dict[str, _Peer] = {}
         self._lost = ""

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,6 +16,8 @@ import tensorflow as tf
 from train.distributed.rendezvous import Cluster
 from train.errors import TrainingError
 from train.input_pipeline.host_sharding import row_slice
+
+Tensors = tuple[Any, ...]  # tensors, or tuples of them
 
 _SUM = tf.distribute.ReduceOp.SUM
 _COMMUNICATION = tf.distribute.experimental.CommunicationImplementation
@@ -38,13 +41,13 @@ class Replicas:
         self._index = cluster.index
         self._counting = threading.local()  # each device of a host has a thread
 
-    def run(self, part: Callable[..., tuple], *tensors: tf.Tensor) -> tuple:
+    def run(self, part: Callable[..., Tensors], *tensors: tf.Tensor) -> Tensors:
         """What `part(number, *tensors)` returns on the first of this host's devices, `number` being its own among all.
 
         Each device gets its rows of those `tensors` that have any, and the others whole.
         """
 
-        def one(*whole: tf.Tensor) -> tuple:
+        def one(*whole: tf.Tensor) -> Tensors:
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
             local = number - self._index * self.here
             return part(number, *[_rows(tensor, local, self.here) for tensor in whole])

@@ -34,12 +34,13 @@ def build_model(hparams: Hyperparameters, info: ImageDatasetInfo, own: Path | No
 def build_optimizer(hparams: Hyperparameters) -> keras.optimizers.Optimizer:
     """The named optimizer; with loss scaling where gradients in 16 bits would vanish."""
     average = {"use_ema": True, "ema_momentum": hparams.weight_average} if hparams.weight_average else {}
-    chosen = {
+    makers: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
         "sgd": lambda: keras.optimizers.SGD(hparams.learning_rate, momentum=0.9, nesterov=True, **average),
         "adam": lambda: keras.optimizers.Adam(hparams.learning_rate, **average),
         "rmsprop": lambda: keras.optimizers.RMSprop(hparams.learning_rate, **average),
         "muon": lambda: Muon(hparams.learning_rate, **average),
-    }[hparams.optimizer]()
+    }
+    chosen = makers[hparams.optimizer]()
     return keras.optimizers.LossScaleOptimizer(chosen) if hparams.precision == "mixed_float16" else chosen
 
 

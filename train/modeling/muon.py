@@ -20,7 +20,9 @@ class Muon(keras.optimizers.Muon):
     def _should_use_adamw(self, variable: keras.Variable) -> bool:
         return len(variable.shape) != 4
 
-    def _muon_update_step(self, gradient, variable, lr, m) -> None:
+    def _muon_update_step(
+        self, gradient: keras.KerasTensor, variable: keras.Variable, lr: keras.KerasTensor, m: keras.Variable
+    ) -> None:
         self.assign(m, self.momentum * m + (1 - self.momentum) * gradient)
         ahead = self.momentum * m + (1 - self.momentum) * gradient
         flat = ops.reshape(ahead, (-1, variable.shape[-1]))

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
@@ -153,12 +153,13 @@ def describe() -> list[tuple[str, str, str]]:
     return rows
 
 
-def _public_name(definition: Field) -> str:
+def _public_name(definition: Field[Any]) -> str:
     return definition.name.replace("_", "-")
 
 
-def _typed(name: str, value: str, definition: Field) -> Any:
+def _typed(name: str, value: str, definition: Field[Any]) -> Any:
     text = _unquoted(value)
+    assert isinstance(definition.type, type)
     typed = _READERS[definition.type](name, text)
     low, high, one_of, or_file = (definition.metadata[key] for key in ("low", "high", "one_of", "or_file"))
     if low is not None and typed < low:
@@ -170,7 +171,7 @@ def _typed(name: str, value: str, definition: Field) -> Any:
     return typed
 
 
-def _choices(definition: Field) -> str:
+def _choices(definition: Field[Any]) -> str:
     file = definition.metadata["or_file"]
     return ", ".join(definition.metadata["one_of"]) + (f", or a {file} file of your own" if file else "")
 
@@ -213,7 +214,7 @@ def _bool(name: str, text: str) -> bool:
         raise _wrong(name, text, "true or false") from None
 
 
-_READERS = {int: _int, float: _float, bool: _bool, str: lambda _name, text: text}
+_READERS: dict[type, Callable[[str, str], Any]] = {int: _int, float: _float, bool: _bool, str: lambda _name, text: text}
 
 
 def _wrong(name: str, received: str, expected: str) -> TrainingError:
