@@ -1,4 +1,4 @@
-"""SageMaker's operations that are ours: requests validated by botocore's own model, then handed to their operation."""
+"""Dispatches SageMaker's operations: validates a request against botocore's model, then calls the operation."""
 
 import json
 import sys
@@ -13,12 +13,12 @@ from local_test.request.validation import service_model, validate
 Operation = Callable[[dict[str, Any], str], Mapping[str, Any] | None]  # (valid request, region) → response
 
 
-INTERRUPT = "InterruptTrainingJob"  # the one operation that the service does not have: there, it happens
+INTERRUPT = "InterruptTrainingJob"  # the one operation that the service lacks: there, interruptions just happen
 _SHAPES = {INTERRUPT: "StopTrainingJob"}  # whose input and output it takes
 
 
-class NotOurs(Exception):  # noqa: N818 - not an error: somebody else answers it
-    """The operation is about a resource that this platform does not keep."""
+class NotHandled(Exception):  # noqa: N818 - not an error: somebody else answers it
+    """The request is about a resource that this platform does not keep; moto answers it."""
 
 
 class Api:
@@ -31,17 +31,17 @@ class Api:
         return operation in self._operations
 
     def answer(self, operation: str, body: bytes, region: str) -> Answer | None:
-        """The service's answer, None if the request is about something that is not kept here."""
+        """The service's answer, None if the request is about a resource that is not kept here."""
         model = _SHAPES.get(operation, operation)
         try:
             request = decode(body)
             validate(request, model, self._service)
             response = self._operations[operation](request, region)
-        except NotOurs:
+        except NotHandled:
             return None
         except LocalTestError as error:
             return refusal(error.code, str(error))
-        except Exception:  # a bug: the client hears of it as of the service's own
+        except Exception:  # a bug: the client gets the service's answer for its own bugs
             sys.stderr.write(f"local_test: {operation} {_short(body)}\n{traceback.format_exc()}")
             return refusal(
                 "InternalFailure", "A bug of the local platform; its traceback is on the server's terminal", 500

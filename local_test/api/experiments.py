@@ -24,16 +24,16 @@ class ExperimentsApi:
             **_common(every.experiments, every.delete_experiment),
             **_common(every.trials, every.delete_trial),
             **_common(every.components, every.delete_component),
-            "ListExperiments": lambda request: _listed(every.experiments, every.experiments.all(), request),
+            "ListExperiments": lambda request: _list(every.experiments, every.experiments.all(), request),
             "ListTrials": self._list_trials,
             "ListTrialComponents": self._list_components,
-            # a component's have more to them
-            "DescribeTrialComponent": lambda request: every.add_metrics(
+            # more than the common ones
+            "DescribeTrialComponent": lambda request: every.describe_component(
                 every.components.get(request["TrialComponentName"])
             ),
             "UpdateTrialComponent": self._update_component,
-            "AssociateTrialComponent": lambda request: self._both(every.associate, request),
-            "DisassociateTrialComponent": lambda request: self._both(every.disassociate, request),
+            "AssociateTrialComponent": lambda request: self._change_both(every.associate, request),
+            "DisassociateTrialComponent": lambda request: self._change_both(every.disassociate, request),
         }
         return {name: _without_region(call) for name, call in found.items()} | {
             "CreateExperiment": lambda request, region: _arn(
@@ -41,7 +41,7 @@ class ExperimentsApi:
             ),
             "CreateTrial": lambda request, region: _arn(every.trials, every.create_trial(request, region)),
             "CreateTrialComponent": lambda request, region: _arn(
-                every.components, every.components.create(_timed(request), region)
+                every.components, every.components.create(_parse_times(request), region)
             ),
         }
 
@@ -50,14 +50,14 @@ class ExperimentsApi:
         found = self._all.find_trials(component) if component else self._all.trials.all()
         if name:
             name = self._all.experiments.name(name)
-        return _listed(self._all.trials, [trial for trial in found if name in (None, trial["ExperimentName"])], request)
+        return _list(self._all.trials, [trial for trial in found if name in (None, trial["ExperimentName"])], request)
 
-    def _both(self, change: Callable[[str, str], tuple[Entity, Entity]], request: Request) -> Mapping[str, Any]:
+    def _change_both(self, change: Callable[[str, str], tuple[Entity, Entity]], request: Request) -> Mapping[str, Any]:
         component, trial = change(request["TrialComponentName"], request["TrialName"])
         return {**_arn(self._all.components, component), **_arn(self._all.trials, trial)}
 
     def _update_component(self, request: Request) -> Mapping[str, Any]:
-        """Maps are merged key by key; what is to be removed is, if it is there."""
+        """Merges maps key by key and removes the keys that the request names, if they exist."""
         maps = ("Parameters", "InputArtifacts", "OutputArtifacts")
 
         def change(entity: Entity) -> None:
@@ -67,7 +67,7 @@ class ExperimentsApi:
                     kept.pop(key, None)
                 entity[name] = kept
             plain = ("DisplayName", "Status", "StartTime", "EndTime")
-            entity.update({name: value for name, value in _timed(request).items() if name in plain})
+            entity.update({name: value for name, value in _parse_times(request).items() if name in plain})
 
         return _arn(self._all.components, self._all.components.change(request["TrialComponentName"], change))
 
@@ -82,21 +82,21 @@ class ExperimentsApi:
         elif asked:
             names = self._names_in(asked[0], request)
             found = [item for item in found if item["TrialComponentName"] in names]
-        return _listed(self._all.components, found, request)
+        return _list(self._all.components, found, request)
 
     def _names_in(self, member: str, request: Request) -> set[str]:
-        """Of the components of a trial, or of all trials of an experiment."""
+        """The components of a trial, or of all trials of an experiment."""
         kind = self._all.experiments if member == "ExperimentName" else self._all.trials
         wanted = kind.name(request[member])
         return {name for trial in self._all.trials.all() if trial[member] == wanted for name in trial["Components"]}
 
 
 def _common(kind: EntityStore, delete: Callable[[str], Entity]) -> dict[str, Callable[[Request], Mapping[str, Any]]]:
-    """What every kind has."""
+    """The operations that every kind has."""
     name = f"{kind.what}Name"
     return {
         f"Describe{kind.what}": lambda request: kind.get(request[name]),
-        f"Update{kind.what}": lambda request: _updated(kind, request),
+        f"Update{kind.what}": lambda request: _update(kind, request),
         f"Delete{kind.what}": lambda request: _arn(kind, delete(request[name])),
     }
 
@@ -105,8 +105,8 @@ def _without_region(call: Callable[[Request], Mapping[str, Any]]) -> Operation:
     return lambda request, region: call(request)  # noqa: ARG005 - an Operation
 
 
-def _timed(request: Request) -> Request:
-    """Times come as epoch seconds."""
+def _parse_times(request: Request) -> Request:
+    """The request with its epoch seconds as datetimes."""
     times = [name for name in ("StartTime", "EndTime") if name in request]
     return {**request, **{name: datetime.fromtimestamp(request[name], UTC) for name in times}}
 
@@ -115,13 +115,13 @@ def _arn(kind: EntityStore, entity: Entity) -> Mapping[str, Any]:
     return {f"{kind.what}Arn": entity[f"{kind.what}Arn"]}
 
 
-def _updated(kind: EntityStore, request: Request) -> Mapping[str, Any]:
+def _update(kind: EntityStore, request: Request) -> Mapping[str, Any]:
     changes = {name: value for name, value in request.items() if name != f"{kind.what}Name"}
     return _arn(kind, kind.change(request[f"{kind.what}Name"], lambda entity: entity.update(changes)))
 
 
-def _listed(kind: EntityStore, found: list[Entity], request: Request) -> Mapping[str, Any]:
-    """Summaries, a page of them: the newest first unless told otherwise, as the service does."""
+def _list(kind: EntityStore, found: list[Entity], request: Request) -> Mapping[str, Any]:
+    """One page of summaries, newest first by default, as on the service."""
     name = f"{kind.what}Name"
     asked = {"SortOrder": "Descending", **request}
     shown, more = page(filter_items(found, request, name, name), asked, sort_key(asked, name, name))

@@ -1,4 +1,4 @@
-"""IAM SimulatePrincipalPolicy, which moto lacks and SDKs ask before a job: everything is allowed here."""
+"""IAM SimulatePrincipalPolicy, which moto lacks and SDKs call before a job: everything is allowed here."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
@@ -11,7 +11,7 @@ _NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
 def simulate(body: bytes) -> Answer | None:
-    """The answer to a query-protocol body that asks for it, None to any other."""
+    """The answer to a SimulatePrincipalPolicy request, None for any other."""
     form = dict(parse_qsl(body.decode(errors="replace")))
     if form.get("Action") != "SimulatePrincipalPolicy":
         return None

@@ -21,7 +21,7 @@ class BadBody(LocalTestError):  # noqa: N818 - named as the service's clients kn
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back over HTTP; `error` is the exception's name, for a header of its own."""
+    """An HTTP response; `error`: the exception's name, which goes into a header, too."""
 
     status: int
     body: bytes
@@ -30,7 +30,7 @@ class Answer:
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The request; an empty body is one without members."""
+    """The request; an empty body is a request without members."""
     try:
         request = json.loads(body or b"{}")
     except ValueError as error:
@@ -41,7 +41,7 @@ def decode(body: bytes) -> dict[str, Any]:
 
 
 def answer(response: Mapping[str, Any] | None, shape: Shape | None) -> Answer:
-    """A success: the members that the operation's output has; none, and the body is empty."""
+    """A success: the members that the operation's output has, or an empty body if it has none."""
     if shape is None:
         return Answer(200, b"")
     known = {name: value for name, value in (response or {}).items() if name in shape.members}

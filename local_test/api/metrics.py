@@ -1,4 +1,4 @@
-"""SageMaker Metrics, a service of its own: BatchPutMetrics and BatchGetMetrics of trial components."""
+"""SageMaker Metrics, a separate service: BatchPutMetrics and BatchGetMetrics of trial components."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ class MetricsApi:
         return {"BatchPutMetrics": self._put, "BatchGetMetrics": self._get}
 
     def _put(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
-        """Values that are no number are errors of their own; the others are kept."""
+        """Keeps finite values; each other value is an error in the answer."""
         errors = []
         points = []
         for index, item in enumerate(request["MetricData"]):
@@ -38,9 +38,9 @@ class MetricsApi:
         return {"Errors": errors}
 
     def _get(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
-        return {"MetricQueryResults": [self._answered(query) for query in request["MetricQueries"]]}
+        return {"MetricQueryResults": [self._answer(query) for query in request["MetricQueries"]]}
 
-    def _answered(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _answer(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             name = query["ResourceArn"].rpartition("/")[2]
             points = [point for point in self._all.metric_store(name).points() if point.name == query["MetricName"]]
@@ -60,7 +60,7 @@ class MetricsApi:
 
 
 def _place(point: MetricPoint, query: Mapping[str, Any]) -> int | None:
-    """On the x axis: the step, or the beginning of its period in epoch seconds."""
+    """The point's x value: the step, or the start of its period in epoch seconds."""
     if query["XAxisType"] == "IterationNumber":
         return point.step
     seconds = int(point.timestamp.timestamp())

@@ -1,4 +1,4 @@
-"""List operations: filters, order, pages. A page starts after the last item of the one before, whatever came since."""
+"""List operations: filters, order, pages. A page starts after the last item of the page before, whatever was added."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ Items = Iterable[Mapping[str, Any]]
 
 
 def filter_items(items: Items, request: Mapping[str, Any], name: str, status: str) -> list[Mapping[str, Any]]:
-    """Those that NameContains, StatusEquals and the four times let through; `name`, `status`: their members' names."""
+    """The items that fulfil NameContains, StatusEquals and the four time limits; `name`, `status`: members' names."""
 
     def passes(item: Mapping[str, Any]) -> bool:
         times = all(_between(item[time], request.get(f"{time}After"), request.get(f"{time}Before")) for time in _TIMES)
@@ -36,7 +36,7 @@ def _between(time: datetime, after: float | None, before: float | None) -> bool:
 def page(
     items: Items, request: Mapping[str, Any], key: Callable[[Mapping[str, Any]], tuple[Any, ...]]
 ) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
-    """(the items of this page, {"NextToken": …} if there are more). `key` orders, and tells any two items apart."""
+    """(the items of this page, {"NextToken": …} if there are more). `key` sorts and must differ for any two items."""
     descending = request.get("SortOrder", "Ascending") == "Descending"
     ordered = sorted(items, key=key, reverse=descending)
     if token := request.get("NextToken"):
@@ -44,7 +44,7 @@ def page(
         try:
             ordered = [item for item in ordered if (key(item) < last if descending else key(item) > last)]
         except TypeError:
-            raise _bad(token) from None
+            raise _bad_token(token) from None
     size = request.get("MaxResults", _PAGE)
     shown = ordered[:size]
     return shown, {"NextToken": _write(key(shown[-1]))} if len(ordered) > size else {}
@@ -58,15 +58,15 @@ def _read(token: str) -> tuple[Any, ...]:
     try:
         return tuple(json.loads(base64.urlsafe_b64decode(token)))
     except (ValueError, TypeError):
-        raise _bad(token) from None
+        raise _bad_token(token) from None
 
 
-def _bad(token: str) -> BadRequest:
+def _bad_token(token: str) -> BadRequest:
     return BadRequest(f"Invalid NextToken. Received: {token}. Expected the one of the page before, order unchanged")
 
 
 def sort_key(request: Mapping[str, Any], name: str, status: str) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """By SortBy (default: CreationTime), then by name; what a token can carry."""
+    """Sorts by SortBy (default: CreationTime), then by name; JSON values only, since tokens hold them."""
     by = {"Name": name, "Status": status}.get(request.get("SortBy", "CreationTime"))
 
     def key(item: Mapping[str, Any]) -> tuple[Any, ...]:

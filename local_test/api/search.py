@@ -1,9 +1,9 @@
-"""Search over jobs, experiments, trials and trial components; over anything else it is moto's."""
+"""Search over jobs, experiments, trials and trial components; moto answers it for other resources."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from local_test.api.dispatch import NotOurs, Operation
+from local_test.api.dispatch import NotHandled, Operation
 from local_test.api.pagination import page
 from local_test.experiments.entities import Experiments
 from local_test.experiments.search_filter import Entity, matches, sort_key
@@ -13,16 +13,16 @@ from local_test.tuning.job_manager import TuningJobManager
 
 
 class SearchApi:
-    """Each kind: the member that has it in a result, the shape of it, and where they all are."""
+    """For each kind: its member in a result, its shape in botocore's model, and all its entities."""
 
     def __init__(self, jobs: JobQueue, tunings: TuningJobManager, experiments: Experiments) -> None:
         self._experiments = experiments
         self._kinds: Mapping[str, tuple[str, str, Callable[[], Iterator[Entity]]]] = {
-            "TrainingJob": ("TrainingJob", "TrainingJob", lambda: _tagged(jobs, jobs.all(), "TrainingJobName")),
+            "TrainingJob": ("TrainingJob", "TrainingJob", lambda: _add_tags(jobs, jobs.all(), "TrainingJobName")),
             "HyperParameterTuningJob": (
                 "HyperParameterTuningJob",
                 "HyperParameterTuningJobSearchEntity",
-                lambda: _tagged(tunings, tunings.all(), "HyperParameterTuningJobName"),
+                lambda: _add_tags(tunings, tunings.all(), "HyperParameterTuningJobName"),
             ),
             "Experiment": ("Experiment", "Experiment", lambda: iter(experiments.experiments.all())),
             "ExperimentTrial": ("Trial", "Trial", self._trials),
@@ -34,7 +34,7 @@ class SearchApi:
 
     def _search(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
         if request["Resource"] not in self._kinds:
-            raise NotOurs
+            raise NotHandled
         member, shape, everything = self._kinds[request["Resource"]]
         found = [entity for entity in everything() if matches(entity, request.get("SearchExpression", {}))]
         asked = {"SortOrder": "Descending", **request}
@@ -48,21 +48,21 @@ class SearchApi:
         components = {item["TrialComponentName"]: item for item in self._experiments.components.all()}
         for trial in self._experiments.trials.all():
             parts = [components[name] for name in trial["Components"] if name in components]
-            yield {**trial, "TrialComponentSummaries": [_simple(part) for part in parts]}
+            yield {**trial, "TrialComponentSummaries": [_summarize(part) for part in parts]}
 
     def _components(self) -> Iterator[Entity]:
         parents = self._experiments.parents()
         for item in self._experiments.components.all():
             parents_of_it = parents.get(item["TrialComponentName"], [])
-            yield {**self._experiments.add_metrics(item), "Parents": parents_of_it}
+            yield {**self._experiments.describe_component(item), "Parents": parents_of_it}
 
 
-def _simple(component: Entity) -> Entity:
+def _summarize(component: Entity) -> Entity:
     members = ("TrialComponentName", "TrialComponentArn", "CreationTime", "CreatedBy")
     source = {"TrialComponentSource": component["Source"]} if "Source" in component else {}
     return {**{name: component[name] for name in members}, **source}
 
 
-def _tagged(kept: JobQueue | TuningJobManager, jobs: list[dict[str, Any]], name: str) -> Iterator[Entity]:
+def _add_tags(kept: JobQueue | TuningJobManager, jobs: list[dict[str, Any]], name: str) -> Iterator[Entity]:
     for job in jobs:
         yield {**job, "Tags": kept.change_tags(job[name], list)}

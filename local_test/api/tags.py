@@ -1,9 +1,9 @@
-"""AddTags, ListTags, DeleteTags for the resources kept here; those of any other resource are moto's."""
+"""AddTags, ListTags, DeleteTags for the resources kept here; moto answers for other resources."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local_test.api.dispatch import NotOurs, Operation
+from local_test.api.dispatch import NotHandled, Operation
 from local_test.api.pagination import page
 from local_test.errors import BadRequest
 from local_test.experiments.entities import Experiments
@@ -55,5 +55,5 @@ class TagsApi:
         """An ARN has the job's name in lower case."""
         kind, _, name = request["ResourceArn"].rpartition(":")[2].partition("/")
         if kind not in self._kinds:
-            raise NotOurs
+            raise NotHandled
         return self._kinds[kind](name, change)

@@ -44,9 +44,9 @@ class TrainingJobsApi:
 
     def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
         names = ("TrainingJobName", "TrainingJobStatus")
-        # no job here has a warm pool or a training plan, so none has the one asked for
-        asked_in_vain = "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request
-        found = [] if asked_in_vain else filter_items(self._jobs.all(), request, *names)
+        # no job here has a warm pool or a training plan
+        matches_none = "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request
+        found = [] if matches_none else filter_items(self._jobs.all(), request, *names)
         shown, more = page(found, request, sort_key(request, *names))
         summaries = [{name: job[name] for name in _SUMMARY if name in job} for job in shown]
         return {"TrainingJobSummaries": summaries, **more}
@@ -61,7 +61,7 @@ class TrainingJobsApi:
         self._jobs.delete(request["TrainingJobName"])
 
     def _update(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
-        """What the profiler and remote debugging would do has no effect here, as at creation."""
+        """Changes of profiler and remote debugging have no effect, as when a job is created."""
         if "ResourceConfig" in request:
             raise BadRequest(
                 "ResourceConfig can be updated only while a warm pool is kept, and the local platform keeps none. "

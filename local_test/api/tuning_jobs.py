@@ -54,7 +54,7 @@ class TuningJobsApi:
         self._tunings.delete(request["HyperParameterTuningJobName"])
 
     def _children(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
-        """By name unless asked otherwise; by objective, those without one are left out."""
+        """Sorted by name by default; sorting by objective leaves out jobs without one."""
         status, by = request.get("StatusEquals"), request.get("SortBy", "Name")
         found = [
             child

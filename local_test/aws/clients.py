@@ -1,4 +1,4 @@
-"""boto3 clients of the platform itself, for the address it serves: credentials of any value do there."""
+"""The platform's own boto3 clients, for the address it serves; any credentials are valid there."""
 
 import threading
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ _ELSEWHERE = Config(
 _HERE = _ELSEWHERE.merge(Config(proxies={}))  # it is this machine
 
 
-def callers_credentials() -> Mapping[str, str]:
-    """As environment variables, from wherever boto3 finds them; those of any value where there are none."""
+def find_credentials() -> Mapping[str, str]:
+    """The caller's credentials as environment variables, as boto3 finds them; placeholders if it finds none."""
     found = boto3.session.Session().get_credentials()
     if not found:
         return CREDENTIALS
@@ -25,8 +25,8 @@ def callers_credentials() -> Mapping[str, str]:
 
 
 class Clients:
-    """One client a service and region, shared: making one takes tenths of a second. `s3_url`: an S3 that is elsewhere,
-    asked with the caller's own credentials."""
+    """One shared client a service and region: making one takes tenths of a second. `s3_url`: an S3 elsewhere, for
+    the caller's own credentials."""
 
     def __init__(self, url: str, s3_url: str | None = None) -> None:
         self.url, self._s3_url, self._lock = url, s3_url, threading.Lock()
@@ -41,7 +41,7 @@ class Clients:
 
     def _new(self, service: str, region: str) -> Any:
         if service == "s3" and self._s3_url:
-            return _session(callers_credentials()).client(service, region, endpoint_url=self._s3_url, config=_ELSEWHERE)
+            return _session(find_credentials()).client(service, region, endpoint_url=self._s3_url, config=_ELSEWHERE)
         return self._session.client(service, region, endpoint_url=self.url, config=_HERE)
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ Event = dict[str, Any]
 
 
 class CloudWatch(Observer):
-    """Delivers in a thread of its own; all that a container has printed is there before its job is Completed."""
+    """Delivers in its own thread; all lines of a container are delivered before its job is Completed."""
 
     def __init__(self, job: str, region: str, clients: Clients, now: Callable[[], datetime]) -> None:
         self._job, self._region, self._clients, self._now = job, region, clients, now
@@ -98,7 +98,7 @@ class CloudWatch(Observer):
         client.put_log_events(**names, logEvents=batch)
 
     def _stream(self, host: str) -> str:
-        """<job>/<host>-<epoch seconds>, made with the host's first line."""
+        """<job>/<host>-<epoch seconds>, created for the host's first line."""
         if host not in self._streams:
             client = self._clients.get("logs", self._region)
             name = f"{self._job}/{host}-{int(self._now().timestamp())}"

@@ -14,7 +14,7 @@ class InProcessS3:
     """Reads from moto's S3; object_store.Inside says what each method is for."""
 
     def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None:
-        """The object's bytes, as they were when it was asked for; None if that can't be, which S3 itself is to say."""
+        """The object's bytes at the time of the call; None if they can't be read so: then a request tells why."""
         found: Any = _s3().get_object(bucket, key)
         if found is None:
             return None
@@ -29,7 +29,7 @@ class InProcessS3:
         return None
 
     def sizes(self, bucket: str, prefix: str) -> list[tuple[str, int]] | None:
-        """(key, bytes) of every object below the prefix; None if there is no such bucket, which S3 itself is to say."""
+        """(key, bytes) of every object below the prefix; None if there is no such bucket: then a request tells why."""
         found = _s3().buckets.get(bucket)
         if found is None:
             return None

@@ -1,6 +1,6 @@
-"""What S3 holds, on disk between an orderly end and the next start.
+"""Keeps what S3 holds on disk, from a server's orderly end to the next start.
 
-Objects with their content type and metadata; versions, policies and other settings of buckets are not kept.
+Objects with content type and metadata; not the versions, policies and other settings of buckets.
 """
 
 import json
@@ -19,7 +19,7 @@ _HOME = "us-east-1"  # the one region that a bucket's location does not name
 
 
 def save(s3: Any, folder: Path) -> int:
-    """Everything in S3 into the folder, in the place of what it held; the number of objects. Whole or not at all."""
+    """Writes everything in S3 to the folder and replaces what it held, whole or not at all; the number of objects."""
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for left in (fresh, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -56,7 +56,7 @@ def _save_object(s3: Any, bucket: str, key: str, path: Path) -> dict[str, Any]:
 
 
 def load(s3: Any, folder: Path) -> int:
-    """Everything that was saved into an empty S3; the number of objects."""
+    """Uploads a saved folder into an empty S3; the number of objects."""
     index = folder / _INDEX
     if not index.exists():
         return 0

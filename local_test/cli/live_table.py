@@ -1,4 +1,4 @@
-"""A table at the end of a terminal's lines, drawn again in place as it changes."""
+"""A table below a terminal's lines, redrawn in place as it changes."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,8 +9,8 @@ _SIZE = os.terminal_size((80, 24))  # where a terminal does not tell its own
 
 
 class Table:
-    """`say` puts a line above it that stays. After `leave` nothing is drawn any more; lines still are. For one thread
-    and its signal handlers."""
+    """`say` prints a permanent line above it. After `leave` the table is not drawn any more, lines still are. For one
+    thread and its signal handlers."""
 
     def __init__(self, out: TextIO, size: Callable[[], os.terminal_size] | None = None) -> None:
         self._out, self._size = out, size or self._ask
@@ -19,9 +19,9 @@ class Table:
         self._left = False
 
     def show(self, rows: Sequence[Sequence[str]], title: str = "") -> None:
-        """The title and the rows, in columns; as much as the terminal has room for."""
+        """Draws the title and the rows in columns, as far as the terminal has room."""
         columns, lines = self._size()
-        shown = [*([title] if title else []), *aligned(rows)][: max(1, lines - 1)]
+        shown = [*([title] if title else []), *align(rows)][: max(1, lines - 1)]
         fitting = [_cut(row, columns - 1) for row in shown]
         if fitting != self._rows and not self._left:
             self._rows = fitting
@@ -31,17 +31,17 @@ class Table:
         self._write(f"{text}\n")
 
     def clear(self) -> None:
-        """Take the table away."""
+        """Erases the table."""
         if not self._left:
             self._rows = []
             self._write("")
 
     def leave(self) -> None:
-        """What is on the screen stays, since somebody else now writes there."""
+        """Leaves the screen as it is, since other code now writes there."""
         self._left, self._rows, self._drawn = True, [], 0
 
     def _write(self, lines: str) -> None:
-        """In one piece: erase, the lines, the table again."""
+        """One write: erases the table, prints the lines, draws the table again."""
         erase = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
         rows = [] if self._left else self._rows  # a signal may have come since
         self._drawn = len(rows)
@@ -56,8 +56,8 @@ class Table:
         return _SIZE
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A line a row, each column as wide as its widest cell."""
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """One line a row; each column is as wide as its widest cell."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

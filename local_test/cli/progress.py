@@ -1,4 +1,4 @@
-"""A job on a terminal: its states, its lines as they come, a bar an epoch from the bytes fed. Plain lines elsewhere."""
+"""A job on a terminal: states, log lines, and for each epoch a progress bar of the bytes fed; elsewhere plain lines."""
 
 import threading
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from local_test.training.observer import Observer
 
 
 class Display(Observer):
-    """The container's lines go to `out`; what the platform says, and the bar, to `err`."""
+    """Writes the container's lines to `out`, the platform's own lines and the progress bar to `err`."""
 
     def __init__(self, out: TextIO, err: TextIO) -> None:
         self._out, self._err = out, err
@@ -24,9 +24,9 @@ class Display(Observer):
         self._several = False
 
     def watch(self, channels: Sequence[Channel], hosts: int = 1) -> None:
-        """Lines are told apart by host if there are several.
+        """Prefixes lines with their host if there are several hosts.
 
-        The bar follows `train`, or the channel with the most bytes; there is none where `err` is no terminal."""
+        The bar follows `train`, or the channel with the most bytes; there is none if `err` is not a terminal."""
         self._several = hosts > 1
         fed = [channel for channel in channels if channel.mode == "Pipe"]
         if fed and self._err.isatty():
@@ -48,7 +48,7 @@ class Display(Observer):
                 self._follow(fed, self._channel)
 
     def say(self, text: str) -> None:
-        """A line of the platform's own."""
+        """Prints a line of the platform's own."""
         self._write(text, self._err)
 
     def close(self) -> None:

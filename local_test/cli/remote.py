@@ -1,4 +1,4 @@
-"""The commands that speak to a running server — jobs, stop, interrupt — or to any SageMaker: report."""
+"""Commands for a running server — jobs, stop, interrupt — and for any SageMaker: report."""
 
 import argparse
 import json
@@ -63,12 +63,12 @@ def write_report(args: argparse.Namespace) -> None:
 
 
 def server_url() -> str:
-    """AWS_ENDPOINT_URL, where a shell has it from `serve`."""
+    """AWS_ENDPOINT_URL, which `serve` prints for the shell."""
     return os.environ.get("AWS_ENDPOINT_URL") or DEFAULT_URL
 
 
 def call(url: str, operation: str, **request: Any) -> dict[str, Any]:
-    """An operation without a signature, which the local server does not ask for. BadRequest with its own words."""
+    """Calls an operation, unsigned: the local server needs no signature. BadRequest with the server's message."""
     headers = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
     asked = urllib.request.Request(url, json.dumps(request).encode(), headers)  # noqa: S310 - a person's own address
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -91,7 +91,7 @@ def _message(error: urllib.error.HTTPError) -> str:
 
 
 def list_jobs(url: str) -> Iterator[str]:
-    """A line a job, the newest first."""
+    """One line a job, newest first."""
     more: Mapping[str, str] = {}
     while True:
         answer = call(url, "ListTrainingJobs", SortOrder="Descending", MaxResults=100, **more)
@@ -106,7 +106,7 @@ def list_jobs(url: str) -> Iterator[str]:
 
 
 def find_tuning_job(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """DescribeHyperParameterTuningJob's answer and the summaries of all its training jobs, from where boto3 looks."""
+    """DescribeHyperParameterTuningJob's response and the summaries of all its training jobs, from boto3's endpoint."""
     try:
         client = boto3.session.Session().client("sagemaker", config=_LIMITS)
         described = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)

@@ -74,14 +74,14 @@ def _print_summary(description: Mapping[str, Any], tuner: "OfflineTuner", root: 
     if "FailureReason" in description:
         say(f"FailureReason: {description['FailureReason']}")
     if "BestTrainingJob" in description:
-        say(f"Best: {line_of(description['BestTrainingJob'])}")
+        say(f"Best: {format_line(description['BestTrainingJob'])}")
     say(f"Training jobs, logs, metrics and artifacts: {root}")
     if (tuner.folder / NAME).exists():
         say(f"Report: {tuner.folder / NAME}")
 
 
-def fill(request: Mapping[str, Any], image: str | None, out: Path, now: datetime) -> dict[str, Any]:
-    """The request of a local run, each of its definitions filled in as `request.build` fills in a training job."""
+def fill_request(request: Mapping[str, Any], image: str | None, out: Path, now: datetime) -> dict[str, Any]:
+    """The request of a local run: fills in each definition as `build` fills in a training job."""
     filled = copy.deepcopy(dict(request))
     if filled.get("HyperParameterTuningJobName", "<name>") == "<name>":
         filled["HyperParameterTuningJobName"] = timed_name(_DEFAULT_NAME, now)[:_NAME_LIMIT]
@@ -105,10 +105,10 @@ def _fill_definition(given: Any, image: str | None, out: Path, now: datetime) ->
 
 
 class OfflineTuner:
-    """A tuning job that is filled in, accepted and ready to `run`; its folders are below `root`.
+    """A tuning job, filled in, accepted and ready to `run`; its folders are below `root`.
 
-    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `say` gets each line for a person; `table`
-    is there if that person has a terminal.
+    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `say` gets each line for the person,
+    `table` shows what runs if that person has a terminal.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class OfflineTuner:
             context = JobContext(stack.enter_context(closing(open_object_store(environ))), environ)
             self.platform = stack.enter_context(closing(Platform(root, runner, slots, lambda *_: context)))
             self._jobs, self._tuning_jobs = self.platform.jobs, self.platform.tuning_jobs
-            self._request = fill(request, image, self.platform.store.jobs, now())
+            self._request = fill_request(request, image, self.platform.store.jobs, now())
             self.name = self._request["HyperParameterTuningJobName"]
             self._ended = threading.Semaphore(0)
             self._jobs.listeners.append(lambda _: self._ended.release())
@@ -145,18 +145,18 @@ class OfflineTuner:
         self._stack.close()
 
     def stop(self) -> None:
-        """As the service would."""
+        """Stops all jobs as the service would."""
         if self._table:
             self._table.leave()  # a word to the person is written where it is
         self.platform.stop()
 
     def run(self) -> dict[str, Any]:
-        """From beginning to end; DescribeHyperParameterTuningJob's response."""
+        """Runs to the end; DescribeHyperParameterTuningJob's response."""
         self._tuning_jobs.create(self._request, self._region)
-        told: set[str] = set()
+        printed: set[str] = set()
         while True:
             description = self._tuning_jobs.describe(self.name)
-            self._tell(told)
+            self._print_ended(printed)
             if description[_STATUS] in FINAL_STATUSES:
                 self._tuning_jobs.wait(RETURN_SECONDS)  # it has told its end, and writes its report
                 if self._table:
@@ -166,17 +166,17 @@ class OfflineTuner:
                 self._table.show(*self._running(description))
             self._ended.acquire(timeout=0.2)
 
-    def _tell(self, told: set[str]) -> None:
+    def _print_ended(self, printed: set[str]) -> None:
         for child in self._tuning_jobs.children(self.name):
-            if child["TrainingJobName"] not in told and child["ObjectiveStatus"] != "Pending":
-                told.add(child["TrainingJobName"])
-                self._say(line_of(child))
+            if child["TrainingJobName"] not in printed and child["ObjectiveStatus"] != "Pending":
+                printed.add(child["TrainingJobName"])
+                self._say(format_line(child))
 
     def _on_metric(self, name: str, metric: Metric) -> None:
         self._values[name, metric.name] = metric.index + 1, metric.value
 
     def _running(self, description: Mapping[str, Any]) -> tuple[list[list[str]], str]:
-        """Rows of the training jobs that run, and a title."""
+        """A row for each running training job, and a title."""
         objectives = {
             item.get("DefinitionName"): item["TuningObjective"]["MetricName"] for item in list_definitions(description)
         }
@@ -191,7 +191,7 @@ class OfflineTuner:
         return rows, f"{self.name}: {description[_STATUS]}, {over}{total} over, {len(running)} begun{reached}"
 
     def _row(self, child: Mapping[str, Any], objective: str) -> list[str]:
-        """Name, state, time since it was made, objective so far (from how many values), what is tried."""
+        """Name, state, age, objective so far (number of values), hyperparameters."""
         name = child["TrainingJobName"]
         count, value = self._values.get((name, objective), (0, 0.0))
         seconds = int((self._now() - child["CreationTime"]).total_seconds())
@@ -204,8 +204,8 @@ class OfflineTuner:
         return [short, state, f"{seconds} s", f"{objective}={value:g} ({count})" if count else "", tried]
 
 
-def line_of(child: Mapping[str, Any]) -> str:
-    """A training job of a tuning job: name, status, objective, what was tried."""
+def format_line(child: Mapping[str, Any]) -> str:
+    """A training job of a tuning job: name, status, hyperparameters, objective."""
     objective = child.get(_OBJECTIVE)
     reached = f"{objective['MetricName']}={objective['Value']:g}" if objective else child.get("FailureReason", "")
     tried = " ".join(f"{name}={value}" for name, value in child["TunedHyperParameters"].items())

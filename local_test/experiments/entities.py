@@ -1,7 +1,7 @@
-"""Experiments, trials and trial components, on disk as jobs are: a folder each, its describe.json written whole.
+"""Experiments, trials and trial components, on disk as jobs are: each has a folder with a describe.json.
 
-A trial component describes a run: of a training job, which has one by itself, or whatever a client says. Trials group
-components, experiments group trials.
+A trial component describes a run. Every training job has one; clients create others. Trials group components,
+experiments group trials.
 """
 
 import copy
@@ -22,7 +22,7 @@ Members = Mapping[str, Any]
 
 
 class EntityStore:
-    """All entities of a kind, by name in any case: `what` is Experiment, Trial or TrialComponent. Safe for threads.
+    """All entities of one kind: `what` is Experiment, Trial or TrialComponent. Names are in any case. Safe for threads.
 
     An entity has the members that its Describe operation shows, its Tags, and what else the platform keeps with it.
     """
@@ -54,35 +54,35 @@ class EntityStore:
     def get(self, name: str) -> Entity:
         """A copy, by name or ARN. ResourceNotFound if there is none."""
         with self._lock:
-            return copy.deepcopy(self._found(name))
+            return copy.deepcopy(self._find(name))
 
     def name(self, name: str) -> str:
-        """As it was made, by a name in any case or an ARN. ResourceNotFound if there is none."""
+        """The name as given at creation, by a name in any case or an ARN. ResourceNotFound if there is none."""
         with self._lock:
-            return self._found(name)[f"{self.what}Name"]
+            return self._find(name)[f"{self.what}Name"]
 
     def has(self, name: str) -> bool:
         with self._lock:
             return name.lower() in self._entities
 
     def all(self) -> list[Entity]:
-        """Copies."""
+        """Copies of all."""
         with self._lock:
             return [copy.deepcopy(entity) for entity in self._entities.values()]
 
     def change(self, name: str, change: Callable[[Entity], object]) -> Entity:
         """The entity after `change`, which gets a copy to alter."""
         with self._lock:
-            entity = copy.deepcopy(self._found(name))
+            entity = copy.deepcopy(self._find(name))
             change(entity)
             entity["LastModifiedTime"] = self._now()
             self._keep(entity)
             return copy.deepcopy(entity)
 
     def delete(self, name: str) -> Entity:
-        """The entity that was."""
+        """The deleted entity."""
         with self._lock:
-            entity = self._found(name)
+            entity = self._find(name)
             del self._entities[entity[f"{self.what}Name"].lower()]
             remove(self._folder / entity[f"{self.what}Name"])
             return entity
@@ -97,10 +97,10 @@ class EntityStore:
             return after
 
     def folder(self, name: str) -> Path:
-        """Of an entity that is there."""
+        """The folder of an existing entity."""
         return self._folder / self.name(name)
 
-    def _found(self, name: str) -> Entity:
+    def _find(self, name: str) -> Entity:
         entity = self._entities.get(name.rpartition("/")[2].lower())
         if entity is None:
             raise ResourceNotFound(f"{self.what} '{name}' does not exist.")
@@ -112,7 +112,7 @@ class EntityStore:
 
 
 class Experiments:
-    """The three kinds, and how they hold together: a trial has its experiment and the names of its components."""
+    """The three kinds and their relations: a trial names its experiment and its components."""
 
     def __init__(self, root: Path, now: Callable[[], datetime]) -> None:
         self.experiments = EntityStore(root / "experiment", "Experiment", "experiment", now)
@@ -127,35 +127,35 @@ class Experiments:
             return self.trials.create({**members, "ExperimentName": experiment, "Components": []}, region)
 
     def associate(self, component: str, trial: str) -> tuple[Entity, Entity]:
-        """(component, trial). Again does no harm."""
+        """(component, trial). Associating twice is allowed."""
         with self._lock:
-            found = self.components.get(component)
-            name = found["TrialComponentName"]
+            item = self.components.get(component)
+            name = item["TrialComponentName"]
 
             def add(entity: Entity) -> None:
                 entity["Components"] = [*(other for other in entity["Components"] if other != name), name]
 
-            return found, self.trials.change(trial, add)
+            return item, self.trials.change(trial, add)
 
     def disassociate(self, component: str, trial: str) -> tuple[Entity, Entity]:
         """(component, trial). ResourceNotFound if they were not associated."""
         with self._lock:
-            found = self.components.get(component)
-            name = found["TrialComponentName"]
+            item = self.components.get(component)
+            name = item["TrialComponentName"]
             if name not in self.trials.get(trial)["Components"]:
                 raise ResourceNotFound(f"TrialComponent '{name}' is not associated with Trial '{trial}'.")
-            return found, self.trials.change(trial, lambda entity: entity["Components"].remove(name))
+            return item, self.trials.change(trial, lambda entity: entity["Components"].remove(name))
 
     def metric_store(self, component: str) -> MetricStore:
-        """The values of a component that is there."""
+        """The metrics of an existing component."""
         with self._lock:
             name = self.components.name(component)
             if name not in self._metric_stores:
                 self._metric_stores[name] = MetricStore(self.components.folder(name) / "metrics.jsonl")
             return self._metric_stores[name]
 
-    def add_metrics(self, component: Entity) -> Entity:
-        """With the summary of its metrics."""
+    def describe_component(self, component: Entity) -> Entity:
+        """The component with a summary of its metrics."""
         source = component.get("Source", {}).get("SourceArn", component["TrialComponentArn"])
         return {**component, "Metrics": self.metric_store(component["TrialComponentName"]).summary(source)}
 

@@ -19,7 +19,7 @@ _TEXT = 2500  # characters of a parameter's StringValue
 
 
 def check(request: Mapping[str, Any], experiments: Experiments) -> None:
-    """ResourceNotFound or BadRequest if a job's ExperimentConfig names what is not there."""
+    """ResourceNotFound or BadRequest if a job's ExperimentConfig names an experiment or trial that does not exist."""
     config = request.get("ExperimentConfig", {})
     if "ExperimentName" in config:
         experiments.experiments.get(config["ExperimentName"])
@@ -35,36 +35,36 @@ def check(request: Mapping[str, Any], experiments: Experiments) -> None:
 
 
 class JobTracker(Observer):
-    """Keeps one job's component as the job moves on; the job is accepted when it is first told of it."""
+    """Keeps one job's component up to date. The first transition means that the job is accepted: then it is created."""
 
     def __init__(self, experiments: Experiments, request: Mapping[str, Any], region: str) -> None:
         check(request, experiments)
         self._experiments, self._request, self._region = experiments, request, region
         self._name = _component(request)
-        self._begun = False
+        self._created = False
 
     def on_transition(self, description: dict[str, Any]) -> None:
-        with self._told():
-            if self._begun:
+        with self._tolerate_errors():
+            if self._created:
                 update(self._experiments, description)
             else:
-                self._begun = True
-                self._begin(description)
+                self._created = True
+                self._create_component(description)
 
     def on_metric(self, metric: Metric) -> None:
-        with self._told():
+        with self._tolerate_errors():
             point = MetricPoint(metric.name, metric.timestamp, metric.value, metric.index)
             self._experiments.metric_store(self._name).add([point])
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """The job goes on whatever becomes of its component, which a client may delete at any time."""
+    def _tolerate_errors(self) -> Iterator[None]:
+        """The job goes on if its component can't be written: a client may delete it at any time."""
         try:
             yield
         except (LocalTestError, OSError) as error:
             sys.stderr.write(f"local_test: the trial component {self._name} is not kept: {error}\n")
 
-    def _begin(self, description: Mapping[str, Any]) -> None:
+    def _create_component(self, description: Mapping[str, Any]) -> None:
         config = self._request.get("ExperimentConfig", {})
         members = {
             "TrialComponentName": self._name,
@@ -85,7 +85,7 @@ class JobTracker(Observer):
             self._experiments.associate(self._name, config.get("TrialName") or self._new_trial(config))
 
     def _new_trial(self, config: Mapping[str, str]) -> str:
-        """The service makes one where only the experiment is named."""
+        """As the service does where a job names only an experiment."""
         name = f"{self._request['TrainingJobName']}-trial"
         members = {"TrialName": name, "ExperimentName": config["ExperimentName"]}
         if not self._experiments.trials.has(name):
@@ -94,12 +94,12 @@ class JobTracker(Observer):
 
 
 def _component(job: Mapping[str, Any]) -> str:
-    """The component's name, of a request or of a description."""
+    """The component's name, from a request or a description."""
     return f"{job['TrainingJobName']}{_SUFFIX}"
 
 
 def update(experiments: Experiments, description: Mapping[str, Any]) -> None:
-    """The component of a job, if there is one, as the job is now."""
+    """Writes the job's state into its component, if there is one."""
     name = _component(description)
     if experiments.components.has(name):
         experiments.components.change(name, lambda entity: entity.update(_state(description)))
@@ -123,7 +123,7 @@ def _state(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sync_component(experiments: Experiments, description: Mapping[str, Any]) -> None:
-    """The component of a job that ended with an earlier server, or because of its end."""
+    """Updates the component of a job that ended while no server watched it."""
     name = _component(description)
     if description["TrainingJobStatus"] in FINAL_STATUSES and experiments.components.has(name):
         known = experiments.components.get(name).get("Status", {}).get("PrimaryStatus")
@@ -132,7 +132,7 @@ def sync_component(experiments: Experiments, description: Mapping[str, Any]) -> 
 
 
 def _parameters(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Hyperparameters and what the job runs on; a number is one, whatever the form it came in."""
+    """Hyperparameters and resources; a text that holds a number becomes a number."""
     resources = request["ResourceConfig"]
     for name in ("InstanceCount", "InstanceType", "VolumeSizeInGB"):
         if name in resources:

@@ -1,4 +1,4 @@
-"""What is measured of a run: a line a value, and a summary a metric as a trial component shows it."""
+"""The metrics of a run: a file with one value a line, and a summary of each metric, as a trial component shows it."""
 
 import json
 import math
@@ -24,7 +24,7 @@ class MetricPoint:
 
 @dataclass
 class RunningSummary:
-    """Of a metric, without its values (Welford's way to a variance)."""
+    """Count, mean, deviation and range of a metric without its values (Welford's algorithm)."""
 
     count: int = 0
     mean: float = 0.0
@@ -42,7 +42,7 @@ class RunningSummary:
         self.least, self.most = min(self.least, point.value), max(self.most, point.value)
         self.last, self.time = point.value, point.timestamp
 
-    def shown(self, name: str, source: str) -> Mapping[str, Any]:
+    def describe(self, name: str, source: str) -> Mapping[str, Any]:
         """A TrialComponentMetricSummary."""
         deviation = math.sqrt(self.squares / self.count)
         return {
@@ -59,17 +59,17 @@ class RunningSummary:
 
 
 class MetricStore:
-    """The values of one trial component, on disk as they come; a line that was cut off is dropped at the next start."""
+    """The values of one trial component, appended to a file as they come; opening drops an incomplete last line."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         self._summaries: dict[str, RunningSummary] = {}
-        self._drop_half_a_line()
+        self._drop_partial_line()
         for point in self.points():
             self._summaries.setdefault(point.name, RunningSummary()).add(point)
 
     def add(self, points: Iterable[MetricPoint]) -> None:
-        """Values that are no number are left out: JSON has none."""
+        """Leaves out values that are not finite: JSON has none."""
         kept = [point for point in points if math.isfinite(point.value)]
         lines = [json.dumps([point.name, point.timestamp.timestamp(), point.value, point.step]) for point in kept]
         with self._lock:
@@ -84,11 +84,11 @@ class MetricStore:
             self._summaries.clear()
 
     def summary(self, source: str) -> list[Mapping[str, Any]]:
-        """By name, a TrialComponentMetricSummary each; `source`: the ARN that they are about."""
+        """A TrialComponentMetricSummary for each metric, sorted by name; `source`: the ARN of what they describe."""
         with self._lock:
-            return [self._summaries[name].shown(name, source) for name in sorted(self._summaries)]
+            return [self._summaries[name].describe(name, source) for name in sorted(self._summaries)]
 
-    def _drop_half_a_line(self) -> None:
+    def _drop_partial_line(self) -> None:
         if self._path.exists():
             content = self._path.read_bytes()
             whole = content.rfind(b"\n") + 1
@@ -96,7 +96,7 @@ class MetricStore:
                 write_whole(self._path, lambda file: file.write(content[:whole]))
 
     def points(self) -> Iterator[MetricPoint]:
-        """In the order in which they came."""
+        """All values, oldest first."""
         if not self._path.exists():
             return
         with self._path.open() as file:

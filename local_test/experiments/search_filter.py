@@ -1,7 +1,7 @@
 """Search expressions: filters on properties by dotted name, nested filters on one item of a list, And and Or.
 
-A property's name follows members, keys of maps (which may have dots themselves) and items of lists, of which any will
-do: `Parameters.batch-size`, `Tags.Key`, `Parents.TrialName`. `Metrics.<name>.<statistic>` finds a trial component's
+A property's name is a path through members, keys of maps (which may contain dots) and lists, where any item may match:
+ `Parameters.batch-size`, `Tags.Key`, `Parents.TrialName`. `Metrics.<name>.<statistic>` finds a trial component's
 metric, `Metrics.<name>` a training job's.
 """
 
@@ -16,9 +16,7 @@ _LIMIT = 20  # filters, nested filters and expressions in one, on the service
 
 
 def matches(entity: Entity, expression: Mapping[str, Any]) -> bool:
-    """Whether a SearchExpression lets it through; an empty one does. BadRequest for more of it than the service
-    takes.
-    """
+    """Whether the entity fulfils the SearchExpression; an empty one holds. BadRequest for too many conditions."""
     filters = expression.get("Filters", [])
     nested = expression.get("NestedFilters", [])
     inner = expression.get("SubExpressions", [])
@@ -35,7 +33,7 @@ def matches(entity: Entity, expression: Mapping[str, Any]) -> bool:
 
 
 def _nested(entity: Entity, condition: Mapping[str, Any]) -> bool:
-    """All filters hold for the same item of the list; their names begin with the list's, as the service has them."""
+    """Whether all filters hold for one item of the list; their names begin with the list's, as on the service."""
     prefix = condition["NestedPropertyName"]
     filters = [{**inner, "Name": inner["Name"].removeprefix(f"{prefix}.")} for inner in condition["Filters"]]
     items = [item for value in values(entity, prefix) for item in (value if isinstance(value, list) else [value])]
@@ -43,7 +41,7 @@ def _nested(entity: Entity, condition: Mapping[str, Any]) -> bool:
 
 
 def passes(entity: Entity, condition: Mapping[str, Any]) -> bool:
-    """One filter. BadRequest for an operator without its value, or a value that it can't take."""
+    """Whether one filter holds. BadRequest for an operator without its value, or a value that it can't take."""
     operator, wanted = condition.get("Operator", "Equals"), condition.get("Value")
     found = list(values(entity, condition["Name"]))
     if operator in ("Exists", "NotExists"):
@@ -53,8 +51,8 @@ def passes(entity: Entity, condition: Mapping[str, Any]) -> bool:
     if wanted is None:
         raise BadRequest(f"The operator {operator} needs a Value. Received: {dict(condition)}")
     if operator == "NotEquals":
-        return not any(_compared(value, wanted, "Equals") for value in found)
-    return any(_compared(value, wanted, operator) for value in found)
+        return not any(_compare(value, wanted, "Equals") for value in found)
+    return any(_compare(value, wanted, operator) for value in found)
 
 
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -66,20 +64,20 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def _compared(value: Any, wanted: str, operator: str) -> bool:
+def _compare(value: Any, wanted: str, operator: str) -> bool:
     if isinstance(value, list):
-        return any(_compared(item, wanted, "Equals" if operator == "Contains" else operator) for item in value)
+        return any(_compare(item, wanted, "Equals" if operator == "Contains" else operator) for item in value)
     if operator == "Contains":
         return isinstance(value, str) and wanted in value
     if operator == "In":
-        return any(_compared(value, item.strip(), "Equals") for item in wanted.split(","))
+        return any(_compare(value, item.strip(), "Equals") for item in wanted.split(","))
     if isinstance(value, str) and operator != "Equals":
         raise BadRequest(f"{operator} is for numbers and times. Received: {wanted}, for a property that is text")
-    return _ORDER[operator](value, _typed(wanted, value))
+    return _ORDER[operator](value, _parse_like(wanted, value))
 
 
-def _typed(wanted: str, like: Any) -> Any:
-    """A filter's value, as what it is compared with."""
+def _parse_like(wanted: str, like: Any) -> Any:
+    """A filter's value in the type of the property that it is compared with."""
     try:
         if isinstance(like, bool):
             return {"true": True, "false": False}[wanted.lower()]
@@ -93,13 +91,13 @@ def _typed(wanted: str, like: Any) -> Any:
 
 
 def values(entity: Any, name: str) -> Iterator[Any]:
-    """All that a property's name leads to."""
+    """All values of the property of that name."""
     if isinstance(entity, Mapping):
         if name.startswith("Metrics."):
             yield from _metrics(entity, name.removeprefix("Metrics."))
         for key, value in entity.items():
             if key == name:
-                yield _unwrapped(value)
+                yield _unwrap(value)
             elif name.startswith(f"{key}."):
                 yield from values(value, name[len(key) + 1 :])
     elif isinstance(entity, list):
@@ -118,8 +116,8 @@ def _metrics(entity: Entity, name: str) -> Iterator[float]:
             yield metric["Value"]
 
 
-def _unwrapped(value: Any) -> Any:
-    """A parameter is its number or text."""
+def _unwrap(value: Any) -> Any:
+    """The number or text of a trial component's parameter; any other value as it is."""
     if isinstance(value, Mapping) and len(value) == 1:
         for name in ("NumberValue", "StringValue"):
             if name in value:
@@ -128,7 +126,7 @@ def _unwrapped(value: Any) -> Any:
 
 
 def sort_key(name: str, identity: str) -> Callable[[Entity], tuple[Any, ...]]:
-    """Orders by a property, then by `identity`, the member with its name; those without the property come first."""
+    """Sorts by a property, then by `identity`, the member with the entity's name; without the property, first."""
 
     def key(entity: Entity) -> tuple[Any, ...]:
         value = next(values(entity, name), None)

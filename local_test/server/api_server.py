@@ -18,7 +18,7 @@ from local_test.api.tags import TagsApi
 from local_test.api.training_jobs import TrainingJobsApi
 from local_test.api.tuning_jobs import TuningJobsApi
 from local_test.aws import s3_snapshot
-from local_test.aws.clients import CREDENTIALS, Clients, callers_credentials
+from local_test.aws.clients import CREDENTIALS, Clients, find_credentials
 from local_test.aws.cloudwatch import CloudWatch
 from local_test.aws.in_process_s3 import InProcessS3
 from local_test.data.object_store import ObjectStore
@@ -56,7 +56,7 @@ class ApiServer:
         s3_url: str | None = None,
     ) -> None:
         self._s3_url = s3_url
-        self._credentials = callers_credentials() if s3_url else CREDENTIALS
+        self._credentials = find_credentials() if s3_url else CREDENTIALS
         with ExitStack() as stack:
             aliases = ImageAliases(runner, images or {})
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))

@@ -1,7 +1,7 @@
-"""A tuning job's results as one page that needs nothing else: what was found, when, and where in the ranges.
+"""A tuning job's results as one self-contained HTML page: optimization history, slice plots, parallel coordinates.
 
-It is made from what the API says of a tuning job, here or on AWS: DescribeHyperParameterTuningJob's answer and the
-summaries of ListTrainingJobsForHyperParameterTuningJob.
+Its input is what the API answers, here or on AWS: DescribeHyperParameterTuningJob's response and the summaries
+of ListTrainingJobsForHyperParameterTuningJob.
 """
 
 import html
@@ -26,13 +26,13 @@ _LABEL = 14  # characters of a value beside an axis
 
 @dataclass(frozen=True)
 class _Job:
-    """A training job that measured its objective. `good`: 0 for the worst of its definition, 1 for the best."""
+    """A training job with a finite objective. `score`: 0 for the worst of its definition, 1 for the best."""
 
     name: str
     value: float
     minutes: float  # from the tuning job's beginning to this job's end
-    tried: Mapping[str, str]
-    good: float
+    values: Mapping[str, str]
+    score: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Scale:
 
 
 def write_page(path: Path, description: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) -> None:
-    """The page as a file, whole or not at all. OSError or BadRequest if it can't be made."""
+    """Writes the page, whole or not at all. OSError or BadRequest if that fails."""
     text = page(description, children)
     write_whole(path, lambda file: file.write(text.encode()))
 
@@ -64,12 +64,16 @@ def page(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) 
     """The HTML text; the tuning job may still be running. BadRequest for ranges that the local platform can't read."""
     definitions = list_definitions(description)
     name, best = description["HyperParameterTuningJobName"], description.get("BestTrainingJob", {})
-    found = best.get(FINAL_OBJECTIVE)
-    title = f"Best {found['MetricName']}: {_short(found['Value'])}" if found else "No training job has a result"
+    objective = best.get(FINAL_OBJECTIVE)
+    title = (
+        f"Best {objective['MetricName']}: {_format(objective['Value'])}"
+        if objective
+        else "No training job has a result"
+    )
     counts = Counter(child["TrainingJobStatus"] for child in children)
     ended = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
     sentences = [
-        f"Reached by training job {best['TrainingJobName']}." if found else "",
+        f"Reached by training job {best['TrainingJobName']}." if objective else "",
         f"Tuning job {name} is {description['HyperParameterTuningJobStatus']};",
         f"training jobs: {ended}.",
         f"Strategy {description['HyperParameterTuningJobConfig']['Strategy']}.",
@@ -82,7 +86,7 @@ def page(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) 
 <h1>{_text(title)}</h1>
 <p>{_text(" ".join(filter(None, sentences)))}</p>
 {parts}
-<h2>All training jobs, the best first</h2>
+<h2>Training jobs, best first</h2>
 <div class="wide">{_table(children, maximized)}</div>
 </main></body></html>
 """
@@ -91,10 +95,10 @@ def page(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) 
 def _definition(
     given: Mapping[str, Any], description: Mapping[str, Any], children: Sequence[Mapping[str, Any]], named: bool
 ) -> str:
-    """What the training jobs of one definition have found."""
+    """The charts of one definition's training jobs."""
     objective, ranges = given["TuningObjective"], read_ranges(given["HyperParameterRanges"])
     own = [child for child in children if child.get("TrainingJobDefinitionName") == given.get("DefinitionName")]
-    jobs = list(_jobs(own, description["CreationTime"], _maximize(given)))
+    jobs = list(_measured_jobs(own, description["CreationTime"], _maximize(given)))
     heading = f"<h2>{_text(given.get('DefinitionName'))}</h2>" if named else ""
     if not jobs:
         return f"{heading}<p>No training job has measured {_text(objective['MetricName'])}.</p>"
@@ -105,14 +109,14 @@ def _definition(
         for item in ranges
     )
     return f"""{heading}
-<h2>{metric} over time</h2>
-<p>A dot is a training job at its end, {better} is better; the line is the best so far.</p>
+<h2>Optimization history: {metric}</h2>
+<p>Each dot is a training job at its end; {better} is better. The line is the best value so far.</p>
 <div class="wide">{_over_time(jobs, _maximize(given))}</div>
-<h2>{metric} by hyperparameter</h2>
-<p>Each chart spans the range that was to be searched. Where dots climb to one edge, a wider range may hold more.</p>
+<h2>Slice plots: {metric} by hyperparameter</h2>
+<p>Each chart spans the hyperparameter's range. Where dots improve towards an edge, a wider range may be better.</p>
 <section class="charts">{charts}</section>
-<h2>Everything at once</h2>
-<p>A line is a training job, from hyperparameter to hyperparameter to what it reached: the stronger, the better.</p>
+<h2>Parallel coordinates</h2>
+<p>Each line is a training job: its hyperparameters and its {metric}. The stronger the line, the better the job.</p>
 <div class="wide">{_parallel(jobs, ranges, objective["MetricName"])}</div>
 """
 
@@ -121,8 +125,8 @@ def _maximize(definition: Mapping[str, Any]) -> bool:
     return definition["TuningObjective"]["Type"] == "Maximize"
 
 
-def _jobs(children: Sequence[Mapping[str, Any]], began: datetime, maximize: bool) -> Iterator[_Job]:
-    """Those with a finite objective, in the order of their ends."""
+def _measured_jobs(children: Sequence[Mapping[str, Any]], began: datetime, maximize: bool) -> Iterator[_Job]:
+    """The jobs with a finite objective, in the order of their ends."""
     measured = [child for child in children if math.isfinite(child.get(FINAL_OBJECTIVE, {}).get("Value", math.nan))]
     values = [child[FINAL_OBJECTIVE]["Value"] for child in measured]
     worst, best = min(values, default=0), max(values, default=0)
@@ -130,9 +134,9 @@ def _jobs(children: Sequence[Mapping[str, Any]], began: datetime, maximize: bool
         worst, best = best, worst
     for child in sorted(measured, key=_end):
         value = child[FINAL_OBJECTIVE]["Value"]
-        good = 1.0 if best == worst else (value - worst) / (best - worst)
+        score = 1.0 if best == worst else (value - worst) / (best - worst)
         minutes = (_end(child) - began).total_seconds() / 60
-        yield _Job(child["TrainingJobName"], value, minutes, child["TunedHyperParameters"], good)
+        yield _Job(child["TrainingJobName"], value, minutes, child["TunedHyperParameters"], score)
 
 
 def _end(child: Mapping[str, Any]) -> datetime:
@@ -151,7 +155,7 @@ def _over_time(jobs: Sequence[_Job], maximize: bool) -> str:
     dots = "".join(_dot(across(job.minutes), up(job.value), job) for job in jobs)
     last = jobs[-1].minutes
     ticks = "".join(
-        f'<text x="{across(minutes):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{_short(minutes)} min</text>'
+        f'<text x="{across(minutes):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{_format(minutes)} min</text>'
         for minutes in ([0.0, last / 2, last] if last > 0 else [0.0])
     )
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
@@ -166,7 +170,7 @@ def _over_time(jobs: Sequence[_Job], maximize: bool) -> str:
 def _by_range(jobs: Sequence[_Job], item: Range) -> str:
     up = _Scale.of([job.value for job in jobs], _HEIGHT - _BOTTOM, _TOP)
     across = _Scale(-0.04, 1.04, _LEFT, _WIDTH - _RIGHT)
-    placed = [(place, job) for job in jobs if (place := _place(item, job.tried.get(item.name))) is not None]
+    placed = [(place, job) for job in jobs if (place := _place(item, job.values.get(item.name))) is not None]
     dots = "".join(_dot(across(place), up(job.value), job) for place, job in placed)
     ticks = "".join(
         f'<text x="{across(place):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{_text(label)}</text>'
@@ -176,80 +180,80 @@ def _by_range(jobs: Sequence[_Job], item: Range) -> str:
 
 
 def _parallel(jobs: Sequence[_Job], ranges: Sequence[Range], metric: str) -> str:
-    """An axis for each range and one for the objective; a line for each job that has a place on all of them."""
+    """One axis for each range and one for the objective; a line for each job that has a value on all of them."""
     height, top = 300, 34
     width = _AXIS * len(ranges) + 150
     reached = _Scale.of([job.value for job in jobs], height - 12, top)
     down = _Scale(0.0, 1.0, height - 12, top)
     axes = ""
-    ends = [(0.0, _short(reached.low)), (1.0, _short(reached.high))]
+    ends = [(0.0, _format(reached.low)), (1.0, _format(reached.high))]
     named = [*((item.name, _ticks(item)) for item in ranges), (metric, ends)]
     for index, (name, labels) in enumerate(named):
         x = 40 + _AXIS * index
         axes += f'<line x1="{x}" x2="{x}" y1="{top}" y2="{height - 12}" class="rule"/>'
-        axes += f'<text x="{x}" y="14" text-anchor="middle" class="name">{_text(_cut(name))}</text>'
+        axes += f'<text x="{x}" y="14" text-anchor="middle" class="name">{_text(_shorten(name))}</text>'
         axes += "".join(
-            f'<text x="{x + 5}" y="{down(place) + 4:.1f}">{_text(_cut(label))}</text>' for place, label in labels
+            f'<text x="{x + 5}" y="{down(place) + 4:.1f}">{_text(_shorten(label))}</text>' for place, label in labels
         )
     lines = ""
-    for job in sorted(jobs, key=lambda job: job.good):  # the best is drawn last, above all others
-        places = [_place(item, job.tried.get(item.name)) for item in ranges]
+    for job in sorted(jobs, key=lambda job: job.score):  # the best is drawn last, above all others
+        places = [_place(item, job.values.get(item.name)) for item in ranges]
         heights = [None if place is None else down(place) for place in places] + [reached(job.value)]
         if None not in heights:
             path = " ".join(f"{40 + _AXIS * index},{y:.1f}" for index, y in enumerate(heights))
-            lines += f'<polyline points="{path}" class="job" style="--good:{job.good:.3f}">{_said(job)}</polyline>'
+            lines += f'<polyline points="{path}" class="job" style="--score:{job.score:.3f}">{_tooltip(job)}</polyline>'
     return f'<div style="max-width:{1.3 * width:.0f}px">{_svg(width, height, lines + axes, width)}</div>'
 
 
 def _place(item: Range, text: str | None) -> float | None:
-    """Where in the range, from 0 to 1; None if it isn't in it."""
+    """The value's place in the range, from 0 to 1; None if it lies outside."""
     if text is None or not item.includes(text):
         return None
     if isinstance(item, Categorical):
         return (item.values.index(text) + 0.5) / len(item.values)
-    return item.part(number(text) or 0.0)
+    return item.fraction_of(number(text) or 0.0)
 
 
 def _ticks(item: Range) -> list[tuple[float, str]]:
     if isinstance(item, Categorical):
-        return [((index + 0.5) / len(item.values), _cut(value)) for index, value in enumerate(item.values)]
-    return [(part, _short(item.at(part))) for part in ((0.0, 0.5, 1.0) if item.low < item.high else (0.5,))]
+        return [((index + 0.5) / len(item.values), _shorten(value)) for index, value in enumerate(item.values)]
+    return [(part, _format(item.value_at(part))) for part in ((0.0, 0.5, 1.0) if item.low < item.high else (0.5,))]
 
 
 def _scaling(item: Range) -> str:
-    """What is to be said of an axis that is not linear."""
+    """The label's suffix where an axis is not linear."""
     if isinstance(item, Categorical) or item.scaling == "Linear":
         return ""
     return ", logarithmic" if item.scaling == "Logarithmic" else ", logarithmic towards 1"
 
 
 def _rules(up: _Scale, width: int) -> str:
-    """Three levels of the objective."""
+    """Horizontal lines at three values of the objective."""
     return "".join(
         f'<line x1="{_LEFT}" x2="{width}" y1="{up(value):.1f}" y2="{up(value):.1f}" class="rule"/>'
-        f'<text x="{_LEFT - 6}" y="{up(value) + 4:.1f}" text-anchor="end">{_short(value)}</text>'
+        f'<text x="{_LEFT - 6}" y="{up(value) + 4:.1f}" text-anchor="end">{_format(value)}</text>'
         for value in (up.low + (up.high - up.low) * part for part in (0.1, 0.5, 0.9))
     )
 
 
 def _dot(x: float, y: float, job: _Job) -> str:
-    best = " top" if job.good == 1 else ""
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="dot{best}">{_said(job)}</circle>'
+    best = " top" if job.score == 1 else ""
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="dot{best}">{_tooltip(job)}</circle>'
 
 
-def _said(job: _Job) -> str:
-    """What a pointer shows."""
-    tried = ", ".join(f"{name}={value}" for name, value in job.tried.items())
-    return f"<title>{_text(f'{job.name}: {_short(job.value)} with {tried}')}</title>"
+def _tooltip(job: _Job) -> str:
+    """The text that a browser shows when the pointer rests on the job."""
+    tried = ", ".join(f"{name}={value}" for name, value in job.values.items())
+    return f"<title>{_text(f'{job.name}: {_format(job.value)} with {tried}')}</title>"
 
 
 def _svg(width: int, height: int, content: str, least: float = 0) -> str:
-    """`least`: CSS pixels of its width below which it scrolls, where its letters would be too small."""
+    """`least`: the width in CSS pixels below which it scrolls instead of shrinking, so that its text stays readable."""
     return f'<svg viewBox="0 0 {width} {height}" style="min-width:{least:.0f}px" role="img">{content}</svg>'
 
 
 def _table(children: Sequence[Mapping[str, Any]], maximized: Container[str | None]) -> str:
-    """`maximized`: the definitions whose objective is better the higher it is."""
+    """`maximized`: the names of the definitions that maximize their objective."""
     names = list(dict.fromkeys(name for child in children for name in child["TunedHyperParameters"]))
     head = "".join(f"<th>{_text(name)}</th>" for name in ["training job", "status", "objective", *names, "minutes"])
     rows = "".join(
@@ -265,8 +269,8 @@ def _row(child: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     start, end = child.get("TrainingStartTime"), child.get("TrainingEndTime")
     minutes = f"{(end - start).total_seconds() / 60:.1f}" if start and end else ""
     status = f"{child['TrainingJobStatus']}: {reason}" if reason else child["TrainingJobStatus"]
-    reached = _short(objective["Value"]) if objective else ""
-    return [child["TrainingJobName"], status, reached, *map(_tidy, tried), minutes]
+    reached = _format(objective["Value"]) if objective else ""
+    return [child["TrainingJobName"], status, reached, *map(_format_text, tried), minutes]
 
 
 def _rank(child: Mapping[str, Any], maximized: Container[str | None]) -> float:
@@ -277,17 +281,17 @@ def _rank(child: Mapping[str, Any], maximized: Container[str | None]) -> float:
     return -value if child.get("TrainingJobDefinitionName") in maximized else value
 
 
-def _tidy(text: str) -> str:
-    """A number without digits that nobody reads."""
+def _format_text(text: str) -> str:
+    """A number rounded to four digits; any other text as it is."""
     value = number(text)
-    return text if value is None or not math.isfinite(value) else _short(value)
+    return text if value is None or not math.isfinite(value) else _format(value)
 
 
-def _short(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
 
 
@@ -306,7 +310,7 @@ svg{width:100%;height:auto;display:block}svg text{font-size:11px;fill:var(--ink)
 svg text{paint-order:stroke;stroke:var(--paper);stroke-width:3px}
 .rule{stroke:var(--rule)}polyline{fill:none}.best{stroke:var(--best);stroke-width:2}
 .dot{fill:var(--dot)}.dot.top{fill:var(--best)}
-.job{stroke:var(--best);stroke-width:1.5;stroke-opacity:calc(.08 + .85*var(--good)*var(--good))}
+.job{stroke:var(--best);stroke-width:1.5;stroke-opacity:calc(.08 + .85*var(--score)*var(--score))}
 .wide{overflow-x:auto}table{border-collapse:collapse}.jobs th,.jobs td{padding:4px 14px 4px 0;font-size:.8rem;
 text-align:left;vertical-align:top;font-variant-numeric:tabular-nums;border-bottom:1px solid var(--rule)}
 .jobs td{white-space:nowrap}.jobs td:nth-child(2){white-space:normal;min-width:7em;max-width:28em}

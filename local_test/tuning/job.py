@@ -149,7 +149,7 @@ class TuningJob:
     def _start_job(self, definition: Definition, values: dict[str, str]) -> None:
         """It may end before it is in `_running`; its event is read only after that."""
         name = f"{self.name}-{self._state.created + 1:03d}-{uuid4().hex[:8]}"
-        create = partial(self._backend.create, definition.child(name, values), self._region, self._state.arn)
+        create = partial(self._backend.create, definition.make_request(name, values), self._region, self._state.arn)
         self._state.add_child(name, definition, values, create)
         self._running[name] = definition
         if definition.pruner:

@@ -1,4 +1,4 @@
-"""All tuning jobs of a server, and their folders: request.json, describe.json, training_jobs.json each."""
+"""All tuning jobs of a server; each has a folder: request.json, describe.json, training_jobs.json, report.html."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ from local_test.util.clock import now_utc
 
 
 class TuningJobManager:
-    """Safe for threads."""
+    """Creates tuning jobs, runs each in a thread and keeps them on disk. Safe for threads."""
 
     def __init__(self, root: Path, jobs: JobQueue) -> None:
         self._root, self._jobs, self._lock = root, jobs, threading.RLock()
@@ -36,7 +36,7 @@ class TuningJobManager:
             self._restore(description)
 
     def _restore(self, description: dict[str, Any]) -> None:
-        """Of an earlier server; one that has not ended will not any more."""
+        """Takes over a tuning job of an earlier server; one that had not ended then has failed."""
         name = description["HyperParameterTuningJobName"]
         shape = service_model().operation_model("ListTrainingJobsForHyperParameterTuningJob").output_shape
         children = parse(
@@ -61,7 +61,7 @@ class TuningJobManager:
     # Operations
 
     def create(self, request: Mapping[str, Any], region: str) -> str:
-        """The ARN."""
+        """Starts the tuning job; its ARN."""
         name = request["HyperParameterTuningJobName"]
         arn = format_arn(region, "hyper-parameter-tuning-job", name)
         job = TuningJob(request, arn, self._jobs, region, now_utc, self._save, self._find)
@@ -101,13 +101,13 @@ class TuningJobManager:
         found[0].stop()
 
     def delete(self, name: str) -> None:
-        """Its training jobs stay."""
+        """Keeps its training jobs."""
         status = self.describe(name)["HyperParameterTuningJobStatus"]
         if status not in FINAL_STATUSES:
             raise ResourceInUse(f"The tuning job can't be deleted while it is in status {status}: {name}")
         with self._lock:
             found = self._running.get(name.lower())
-        if found:  # it has told its end, and is about to return
+        if found:  # its last state is known, its thread about to return
             found[1].join(RETURN_SECONDS)
         with self._lock:
             if self._over.pop(name.lower(), None) is None:
@@ -145,7 +145,7 @@ class TuningJobManager:
         assert description["HyperParameterTuningJobStatus"] in FINAL_STATUSES
 
     def _on_job_end(self, name: str) -> None:
-        """A training job has; each tuning job knows which are its own."""
+        """Tells every tuning job, since only they know which training jobs are theirs."""
         with self._lock:
             jobs = [job for job, _ in self._running.values()]
         for job in jobs:
@@ -163,7 +163,7 @@ class TuningJobManager:
         write_json(folder / "describe.json", description)
 
     def _report(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
-        """A page for people. The tuning job is what it is without it."""
+        """Writes the page of results; if that fails, the tuning job still counts."""
         name = description["HyperParameterTuningJobName"]
         try:
             write_page(self._root / name / NAME, description, children)
@@ -173,7 +173,7 @@ class TuningJobManager:
     # The end
 
     def close(self) -> None:
-        """Stop everything, as the service would."""
+        """Stops all tuning jobs as the service would."""
         with self._lock:
             self._closed = True
             jobs = [job for job, _ in self._running.values()]
@@ -181,7 +181,7 @@ class TuningJobManager:
             job.stop()
 
     def wait(self, seconds: float) -> bool:
-        """Whether all are over, which is waited for so long."""
+        """Waits for the end of all tuning jobs, at most so long; whether they have ended."""
         with self._lock:
             threads = [thread for _, thread in self._running.values()]
         for thread in threads:

@@ -1,4 +1,4 @@
-"""Which running training jobs of a tuning job are not worth more of its time. Losses: lower is better."""
+"""Pruners: which running training jobs to stop early. Losses: lower is better."""
 
 import statistics
 from itertools import accumulate
@@ -9,24 +9,24 @@ class Pruner(Protocol):
     """Watches the training jobs of one definition. For one thread."""
 
     def on_start(self, name: str) -> None:
-        """The training job is made."""
+        """A training job was created."""
         ...
 
     def report(self, name: str, loss: float) -> bool:
-        """It has measured its objective once more, which counts as an epoch: whether to stop it."""
+        """The training job has a new value of its objective, which counts as an epoch: whether to stop the job."""
         ...
 
     def on_end(self, name: str, counts: bool) -> None:
-        """It is over. `counts`: it has an objective, which others may be compared with."""
+        """The training job has ended. `counts`: it has an objective, which others are compared with."""
         ...
 
 
 class MedianStoppingRule:
     """TrainingJobEarlyStoppingType Auto, as the developer guide words it: a job is stopped when its objective is worse
-    than the median of the running averages, up to the same epoch, of the jobs before it.
+    than the median of the running averages of earlier jobs, up to the same epoch.
 
-    Before it are all that are over, whether they ended by themselves or were stopped by this; one that had ended by
-    then counts with what it had: were it left out, the median would be that of the better half, and rise every epoch.
+    Earlier jobs are all that have ended, by themselves or stopped by this rule. One that ended before that epoch counts
+    with its last average: without it, the median would be that of the better half, and rise with every epoch.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A CreateHyperParameterTuningJob request: checked, and taken apart into the training jobs it makes."""
+"""A CreateHyperParameterTuningJob request: checks it and turns it into definitions of training jobs."""
 
 import copy
 import math
@@ -21,7 +21,7 @@ from local_test.tuning.warm_start import (
     FindTuningJob,
     TuningRecord,
     list_definitions,
-    observations,
+    list_observations,
     read_parents,
 )
 
@@ -40,7 +40,7 @@ _RESOURCES = ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId
 
 @dataclass(frozen=True)
 class Definition:
-    """One kind of training job that a tuning job makes."""
+    """One kind of training job that a tuning job creates."""
 
     name: str | None
     request: Mapping[str, Any]  # without name and tuned hyperparameters
@@ -50,8 +50,8 @@ class Definition:
     size: int  # of its grid
     pruner: Pruner | None = None
 
-    def child(self, name: str, values: Mapping[str, str]) -> dict[str, Any]:
-        """The CreateTrainingJob request. Each child has checkpoints of its own, below the definition's."""
+    def make_request(self, name: str, values: Mapping[str, str]) -> dict[str, Any]:
+        """The CreateTrainingJob request. Each training job has its own checkpoints, below the definition's."""
         request = copy.deepcopy(dict(self.request))
         request["TrainingJobName"] = name
         request["HyperParameters"] = {**request["HyperParameters"], **values}
@@ -60,13 +60,13 @@ class Definition:
         return request
 
     def loss(self, value: float) -> float:
-        """Lower is better; what is no number is worst."""
+        """Lower is better; a value that is not finite is the worst."""
         return math.inf if not math.isfinite(value) else -value if self.maximize else value
 
 
 @dataclass(frozen=True)
 class TuningPlan:
-    """What a tuning job does. `target`: an objective that is good enough; `patience`: jobs without a better one."""
+    """What a tuning job does. `target`: a good enough objective; `patience`: how many jobs may be no better."""
 
     definitions: Sequence[Definition]
     max_jobs: int
@@ -86,14 +86,14 @@ def _no_parents(_: str) -> TuningRecord:
 
 
 def read_plan(request: Mapping[str, Any], find: FindTuningJob = _no_parents) -> TuningPlan:
-    """BadRequest, one line, for what the service or this platform would refuse."""
+    """BadRequest, one line, for what the service or this platform refuses."""
     validate(request, "CreateHyperParameterTuningJob")
-    _refuse(request)
+    _check_supported(request)
     config = request["HyperParameterTuningJobConfig"]
     definitions = _definitions(request, config)
     limits, criteria = config["ResourceLimits"], config.get("TuningJobCompletionCriteria", {})
     max_jobs = _max_jobs(config, definitions)
-    earlier = _learn(request, definitions, read_parents(request, find, max_jobs))
+    earlier = _add_observations(request, definitions, read_parents(request, find, max_jobs))
     return TuningPlan(
         definitions,
         max_jobs,
@@ -105,20 +105,20 @@ def read_plan(request: Mapping[str, Any], find: FindTuningJob = _no_parents) -> 
     )
 
 
-def _learn(
+def _add_observations(
     request: Mapping[str, Any], definitions: Sequence[Definition], parents: list[TuningRecord]
 ) -> list[tuple[float, dict[str, Any]]]:
-    """Tell each definition's strategy what its parents have found; that of identical data can be compared, too."""
+    """Tells each sampler the parents' results; returns those that can be compared: those of the same data."""
     found = []
     for given, definition in zip(list_definitions(request), definitions, strict=True):
-        for values, objective, summary in observations(parents, given):
+        for values, objective, summary in list_observations(parents, given):
             definition.sampler.add_observation(values, definition.loss(objective))
             found.append((definition.loss(objective), summary))
     identical = request.get("WarmStartConfig", {}).get("WarmStartType") == "IdenticalDataAndAlgorithm"
     return found if identical else []
 
 
-def _refuse(request: Mapping[str, Any]) -> None:
+def _check_supported(request: Mapping[str, Any]) -> None:
     for path, nothing in _REFUSED.items():
         value: Any = request
         for name in path.split("."):
@@ -178,7 +178,7 @@ def _make_pruner(config: Mapping[str, Any], static: Mapping[str, str], ranges: S
 
 
 def _resources(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A tuning job's own form of ResourceConfig. Of several instance types the first is taken: here all are there."""
+    """ResourceConfig by HyperParameterTuningResourceConfig; of several instance types the first: here all exist."""
     resources = given.get("HyperParameterTuningResourceConfig")
     if resources is None:
         return {}

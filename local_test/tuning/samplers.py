@@ -1,4 +1,4 @@
-"""What a tuning job tries next. Ask/tell: `ask` for hyperparameters, `tell` what came of them."""
+"""What a tuning job tries next. Ask/tell: `ask` for hyperparameters, `tell` their result."""
 
 import itertools
 import random
@@ -12,23 +12,23 @@ Values = dict[str, str]
 
 
 class Sampler(Protocol):
-    """For one thread."""
+    """Chooses hyperparameters. For one thread."""
 
     def ask(self) -> Values | None:
         """Hyperparameters to try, None if there is nothing left to try."""
         ...
 
     def tell(self, values: Values, objective: float | None) -> None:
-        """The objective that they led to, None if there is none: lower is better."""
+        """Their result: the objective, lower is better; None if the job failed."""
         ...
 
     def add_observation(self, values: Values, objective: float) -> None:
-        """What hyperparameters led to in an earlier tuning job; some may have no range here, or lie outside."""
+        """A result of an earlier tuning job; some of its hyperparameters may have no range here, or lie outside."""
         ...
 
 
 class RandomSampler:
-    """Each value on its own, by the scaling of its range. The same seed gives the same sequence."""
+    """Samples each hyperparameter independently, in the scaling of its range. The same seed gives the same sequence."""
 
     def __init__(self, ranges: Sequence[Range], seed: int | None) -> None:
         self._ranges, self._rng = ranges, random.Random(seed)  # noqa: S311 - nothing secret
@@ -37,14 +37,14 @@ class RandomSampler:
         return {item.name: item.sample(self._rng) for item in self._ranges}
 
     def tell(self, values: Values, objective: float | None) -> None:
-        """Nothing is learnt."""
+        """Ignored."""
 
     def add_observation(self, values: Values, objective: float) -> None:
-        """Nothing is learnt."""
+        """Ignored."""
 
 
 class GridSampler:
-    """Every combination once. BadRequest for ranges other than categorical ones, as on the service."""
+    """Every combination once. BadRequest for ranges that are not categorical, as on the service."""
 
     def __init__(self, ranges: Sequence[Range]) -> None:
         others = [item.name for item in ranges if not isinstance(item, Categorical)]
@@ -59,15 +59,15 @@ class GridSampler:
         return None if combination is None else dict(zip(self._names, combination, strict=True))
 
     def tell(self, values: Values, objective: float | None) -> None:
-        """Nothing is learnt."""
+        """Ignored."""
 
     def add_observation(self, values: Values, objective: float) -> None:
-        """Nothing is learnt."""
+        """Ignored."""
 
 
 class BayesianSampler:
-    """Optuna's tree-structured Parzen estimator: likely places near what was good. What runs counts as bad until it has
-    ended, so that jobs at a time don't all try the same. The service's own method is not published."""
+    """Optuna's tree-structured Parzen estimator (TPE). A running job counts as bad until it has ended (constant liar),
+    so that jobs at a time don't all try the same. The service does not publish its own method."""
 
     def __init__(self, ranges: Sequence[Range], seed: int | None) -> None:
         optuna = _optuna()
@@ -90,7 +90,7 @@ class BayesianSampler:
         self._study.tell(trial, objective, state=self._failed if objective is None else None)
 
     def add_observation(self, values: Values, objective: float) -> None:
-        """Left out if this job would not try it."""
+        """Ignored if it lies outside this tuning job's ranges."""
         if all(item.includes(values[item.name]) for item in self._ranges):
             params = {item.name: _place(item, values[item.name]) for item in self._ranges}
             self._study.add_trial(
@@ -99,7 +99,7 @@ class BayesianSampler:
 
 
 def _optuna() -> Any:
-    """It takes half a second to load, and no other strategy needs it."""
+    """Loaded only here: that takes half a second, and no other sampler needs it."""
     try:
         import optuna
     except ModuleNotFoundError as missing:
@@ -110,7 +110,7 @@ def _optuna() -> Any:
 
 
 def _distribution(item: Range) -> Any:
-    """Where a value is looked for; that of ReverseLogarithmic is 1 - x, logarithmic."""
+    """The range as Optuna's distribution; ReverseLogarithmic is a logarithmic one of 1 - x."""
     distributions = _optuna().distributions
     if isinstance(item, Categorical):
         return distributions.CategoricalDistribution(item.values)
@@ -145,8 +145,8 @@ def grid_size(ranges: Sequence[Range]) -> int:
 
 
 def make_sampler(name: str, ranges: Sequence[Range], seed: int | None) -> Sampler:
-    """BadRequest for a strategy that there is not."""
-    if name in ("Random", "Hyperband"):  # Hyperband is in what it stops
+    """The sampler of a Strategy. BadRequest if there is none."""
+    if name in ("Random", "Hyperband"):  # Hyperband is a pruner
         return RandomSampler(ranges, seed)
     if name == "Grid":
         return GridSampler(ranges)

@@ -29,7 +29,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Numeric:
-    """From `low` to `high`, both included. `scaling`: Linear, Logarithmic or ReverseLogarithmic."""
+    """The numbers from `low` to `high`, both included. `scaling`: Linear, Logarithmic or ReverseLogarithmic."""
 
     name: str
     low: float
@@ -38,10 +38,10 @@ class Numeric:
     integer: bool
 
     def sample(self, rng: random.Random) -> str:
-        return self.text(self._sampled(rng.random()))
+        return self.text(self._sample_at(rng.random()))
 
     def text(self, value: float) -> str:
-        """As a job gets it, inside the range whatever rounding did."""
+        """The value as a hyperparameter, kept in the range in spite of rounding."""
         value = min(max(value, self.low), self.high)
         return str(round(value)) if self.integer else repr(value)
 
@@ -50,29 +50,29 @@ class Numeric:
         value = number(text)
         return value is not None and self.low <= value <= self.high
 
-    def at(self, part: float) -> float:
-        """The value `part` (0 to 1) of the way through the range, in its scaling; of integers, what is between, too."""
+    def value_at(self, part: float) -> float:
+        """The value at a fraction (0 to 1) of the range, in its scaling; not rounded for integers."""
         if self.scaling == "Logarithmic":
             return math.exp(_between(math.log(self.low), math.log(self.high), part))
         if self.scaling == "ReverseLogarithmic":
             return 1 - math.exp(_between(math.log(1 - self.low), math.log(1 - self.high), part))
         return _between(self.low, self.high, part)
 
-    def part(self, value: float) -> float:
-        """How far through the range a value of it is: 0 to 1, in its scaling; half where there is but one."""
-        low, high, at = (self._scaled(number) for number in (self.low, self.high, value))
+    def fraction_of(self, value: float) -> float:
+        """The fraction (0 to 1) of the range below the value, in its scaling; 0.5 for a range of one value."""
+        low, high, at = (self._scale(number) for number in (self.low, self.high, value))
         return (at - low) / (high - low) if low < high else 0.5
 
-    def _scaled(self, value: float) -> float:
+    def _scale(self, value: float) -> float:
         if self.scaling == "Logarithmic":
             return math.log(value)
         return -math.log(1 - value) if self.scaling == "ReverseLogarithmic" else value
 
-    def _sampled(self, part: float) -> float:
-        """As `at`; integers have equal shares of a linear range."""
+    def _sample_at(self, part: float) -> float:
+        """As `value_at`, but each integer has an equal share of a linear range."""
         if self.integer and self.scaling == "Linear":
             return math.floor(self.low + part * (self.high - self.low + 1))
-        return self.at(part)
+        return self.value_at(part)
 
 
 Range = Categorical | Numeric
@@ -83,7 +83,7 @@ def _between(low: float, high: float, part: float) -> float:
 
 
 def read_ranges(given: Mapping[str, Any]) -> list[Range]:
-    """ParameterRanges, in the order integers, continuous, categorical. BadRequest names a range that can't be."""
+    """ParameterRanges, in the order integers, continuous, categorical. BadRequest names an invalid range."""
     ranges: list[Range] = [
         *(_numeric(item, True) for item in given.get("IntegerParameterRanges", [])),
         *(_numeric(item, False) for item in given.get("ContinuousParameterRanges", [])),

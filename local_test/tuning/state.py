@@ -1,4 +1,4 @@
-"""What clients read of a tuning job: its description, the summaries of its training jobs, the best, the counters."""
+"""The state of a tuning job that clients read: description, summaries of its training jobs, best job, counters."""
 
 import copy
 import math
@@ -24,7 +24,7 @@ _COUNTERS = {"Completed": "Completed", "Failed": "NonRetryableError", "Stopped":
 
 
 class TuningState:
-    """Safe for threads. `earlier`: (loss, summary) of the parents' training jobs; `describe_job` knows the own ones."""
+    """Safe for threads. `earlier`: (loss, summary) of the parents' training jobs; `describe_job`: for the own ones."""
 
     def __init__(
         self,

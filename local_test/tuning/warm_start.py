@@ -1,4 +1,4 @@
-"""Warm start: what earlier tuning jobs have found out, and what a new one that builds on them may change."""
+"""Warm start: the results of earlier tuning jobs, and what a new tuning job may change."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ _COMPARED_APART = ("TuningObjective", "HyperParameterRanges", "HyperParameterTun
 
 
 def list_definitions(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The definitions of a request or of a description, each with its objective and ranges in itself."""
+    """The training job definitions of a request or description, each with its own objective and ranges."""
     config, one = request["HyperParameterTuningJobConfig"], request.get("TrainingJobDefinition")
     if not one:
         return list(request.get("TrainingJobDefinitions", []))
@@ -32,7 +32,7 @@ def list_definitions(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_parents(request: Mapping[str, Any], find: FindTuningJob, max_jobs: int) -> list[TuningRecord]:
-    """The tuning jobs that the request builds on, if any. BadRequest for what the service refuses."""
+    """The parent tuning jobs that the request names. BadRequest for what the service refuses."""
     config = request.get("WarmStartConfig")
     if not config:
         return []
@@ -41,17 +41,17 @@ def read_parents(request: Mapping[str, Any], find: FindTuningJob, max_jobs: int)
     names = [item["HyperParameterTuningJobName"] for item in config["ParentHyperParameterTuningJobs"]]
     if len(set(names)) < len(names):
         raise BadRequest(f"ParentHyperParameterTuningJobs must be different ones. Received: {', '.join(names)}")
-    parents = [_ended(name, find) for name in names]
+    parents = [_find_parent(name, find) for name in names]
     total = max_jobs + sum(len(children) for _, children in parents)
     if total > MOST_JOBS:
         raise BadRequest(f"A tuning job and its parents make at most {MOST_JOBS} training jobs. Received: {total}")
     for parent, _ in parents:
         for definition in list_definitions(request):
-            _check(definition, _same(definition, parent), config["WarmStartType"] == "IdenticalDataAndAlgorithm")
+            _check(definition, _find_same(definition, parent), config["WarmStartType"] == "IdenticalDataAndAlgorithm")
     return parents
 
 
-def _ended(name: str, find: FindTuningJob) -> TuningRecord:
+def _find_parent(name: str, find: FindTuningJob) -> TuningRecord:
     parent = find(name)
     status = parent[0]["HyperParameterTuningJobStatus"]
     if status not in FINAL_STATUSES:
@@ -62,7 +62,7 @@ def _ended(name: str, find: FindTuningJob) -> TuningRecord:
     return parent
 
 
-def _same(definition: Mapping[str, Any], parent: Mapping[str, Any]) -> Mapping[str, Any]:
+def _find_same(definition: Mapping[str, Any], parent: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parent's definition of the same name."""
     name = definition.get("DefinitionName")
     for found in list_definitions(parent):
@@ -89,7 +89,7 @@ def _check(new: Mapping[str, Any], old: Mapping[str, Any], identical: bool) -> N
         )
     _check_kinds(new, old)
     _check_fields(new, old, identical)
-    changes = _changes(new, old)
+    changes = _count_changes(new, old)
     if changes > _CHANGES:
         raise BadRequest(f"Static hyperparameters may have at most {_CHANGES} changes. Received: {changes}")
 
@@ -137,7 +137,7 @@ def _check_fields(new: Mapping[str, Any], old: Mapping[str, Any], identical: boo
         )
 
 
-def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> int:
+def _count_changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> int:
     """As the developer guide counts: each value of a categorical hyperparameter counts for itself."""
     count, ranges, static = 0, _ranges(old), _static(old)
     for name, value in _static(new).items():
@@ -148,16 +148,16 @@ def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> int:
     return count
 
 
-def observations(
+def list_observations(
     parents: list[TuningRecord], definition: Mapping[str, Any]
 ) -> Iterator[tuple[dict[str, str], float, dict[str, Any]]]:
     """(hyperparameters, objective, summary) of the parents' training jobs of this definition that have an objective.
 
-    What the parents had learnt from parents of their own is not in there: as on the service, it is not recursive.
+    Not recursive, as on the service: the results of the parents' own parents are not included.
     """
     name = definition.get("DefinitionName")
     for parent, children in parents:
-        static = _static(_same(definition, parent))
+        static = _static(_find_same(definition, parent))
         for child in children:
             if FINAL_OBJECTIVE in child and child.get("TrainingJobDefinitionName") == name:
                 summary = {**child, "TuningJobName": parent["HyperParameterTuningJobName"]}

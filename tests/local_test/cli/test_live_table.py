@@ -4,7 +4,7 @@ import io
 import os
 import re
 
-from local_test.cli.live_table import Table, aligned
+from local_test.cli.live_table import Table, align
 
 
 class Screen(io.StringIO):
@@ -81,4 +81,4 @@ def test_a_stream_that_is_no_terminal_has_the_usual_size() -> None:
 
 
 def test_no_rows() -> None:
-    assert aligned([]) == []
+    assert align([]) == []

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local_test.cli.tune import fill
+from local_test.cli.tune import fill_request
 from local_test.util.atomic_files import file_uri
 from tests.support.served import MAIN, ROOT, TRAIN, WAIT
 from tests.support.tuning import tuning_request
@@ -142,7 +142,7 @@ def test_a_definition_is_filled_in_as_a_training_job_is(tmp_path: Path, monkeypa
     job_file(tmp_path, "")
     monkeypatch.chdir(tmp_path)
     request = json.loads((tmp_path / "tune.json").read_text())
-    filled = fill(request, "mine:1", tmp_path / "out", datetime(2026, 1, 2, 3, 4, 5, 6000, UTC))
+    filled = fill_request(request, "mine:1", tmp_path / "out", datetime(2026, 1, 2, 3, 4, 5, 6000, UTC))
     assert filled["HyperParameterTuningJobName"] == "cv-keras-2026-01-02-03-04-05-006"
     definition = filled["TrainingJobDefinition"]
     assert definition["AlgorithmSpecification"]["TrainingImage"] == "mine:1"

@@ -29,9 +29,9 @@ def test_brackets() -> None:
     assert brackets(5, 5) == [[]]
 
 
-def one_bracket(most: int, stops: bool = False) -> SuccessiveHalving:
+def one_bracket(max_resource: int, stops: bool = False) -> SuccessiveHalving:
     """Every job in the first."""
-    halving = SuccessiveHalving(1, most, stops, 0)
+    halving = SuccessiveHalving(1, max_resource, stops, 0)
     halving._shares = [1, *[0] * (len(halving._shares) - 1)]
     return halving
 
@@ -88,7 +88,7 @@ def test_max_resource_is_inferred(name: str) -> None:
     request = with_change("TrainingJobDefinition.StaticHyperParameters", {name: "27"}, Strategy="Hyperband")
     pruner = read_plan(request).definitions[0].pruner
     assert isinstance(pruner, SuccessiveHalving)
-    assert (pruner._most, pruner._stops) == (27, False)
+    assert (pruner._max_resource, pruner._stops) == (27, False)
 
 
 @pytest.mark.parametrize(

@@ -135,4 +135,4 @@ def test_a_strategy_that_there_is_not() -> None:
 def test_a_part_of_the_range_and_its_value_are_each_others_inverse(low: float, more: float, scaling: str) -> None:
     item = Numeric("x", low, low + more, scaling, False)
     for part in (0.0, 0.25, 0.5, 1.0):
-        assert item.part(item.at(part)) == pytest.approx(part, abs=1e-6)
+        assert item.fraction_of(item.value_at(part)) == pytest.approx(part, abs=1e-6)
