@@ -19,7 +19,6 @@ DEFAULT_JOB = Path("launch/training_job.json")
 BASE_NAME = "cv-keras-cifar10"  # of jobs that have no name of their own
 _PLACEHOLDER = re.compile(r"<(image|role|bucket|name)>")
 _NAME_LIMIT = 63  # of TrainingJobName
-_METRICS = ("train:loss", "train:accuracy", "validation:loss", "validation:accuracy", "images/s")
 
 
 @dataclass(frozen=True)
@@ -45,34 +44,6 @@ def read_job(path: Path) -> dict[str, Any]:
             f"The job file must hold one CreateTrainingJob request. Received: {path}, a {type(request).__name__}"
         )
     return request
-
-
-def built_in() -> dict[str, Any]:
-    """The job without a job file: the three channels of prepared data over FIFOs, metrics by the program's own line."""
-    data = "s3://<bucket>/data"
-    return {
-        "TrainingJobName": "<name>",
-        "AlgorithmSpecification": {
-            "TrainingImage": "<image>",
-            "TrainingInputMode": "Pipe",
-            "MetricDefinitions": [{"Name": name, "Regex": rf"{name}=([0-9.]+)"} for name in _METRICS],
-        },
-        "RoleArn": "<role>",
-        "InputDataConfig": [
-            _channel("train", f"{data}/train/"),
-            _channel("validation", f"{data}/validation/"),
-            {**_channel("dataset", f"{data}/dataset.json"), "InputMode": "File"},
-        ],
-        "OutputDataConfig": {"S3OutputPath": "s3://<bucket>/output"},
-        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
-        "CheckpointConfig": {"S3Uri": "s3://<bucket>/checkpoints"},
-    }
-
-
-def _channel(name: str, uri: str) -> dict[str, Any]:
-    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
-    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
 
 
 def build(
@@ -153,7 +124,8 @@ def _set_channels(request: dict[str, Any], given: Mapping[str, str]) -> None:
         if known:
             known[0]["DataSource"].setdefault("S3DataSource", {"S3DataType": "S3Prefix"})["S3Uri"] = uri
         else:
-            channels.append(_channel(name, uri))
+            source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+            channels.append({"ChannelName": name, "DataSource": {"S3DataSource": source}})
         path = local_path(uri)
         if path and not path.exists():
             raise BadRequest(f"Channel {name}: there is no such file or folder. Received: {place}")

@@ -22,9 +22,9 @@ from typing import Any, Self
 import pytest
 
 from tests.launch.conftest import BUCKET, CLIENTS, PREFIX, Client, Launched, there
-from tests.local_test.conftest import image as small_image  # noqa: F401 - a fixture
 from tests.support.missing import missing
 from tests.support.served import ROOT
+from tests.support.small_image import small_image
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 TRAIN = """#!/bin/sh
@@ -92,13 +92,19 @@ def aws(tmp_path_factory: pytest.TempPathFactory, docker_engine: Any) -> Iterato
         assert "Traceback" not in server.end()
 
 
+@pytest.fixture(scope="session")
+def base_image(docker_engine: Any) -> Iterator[str]:
+    with small_image(docker_engine) as name:
+        yield name
+
+
 @pytest.fixture(scope="module")
-def image(docker_engine: Any, small_image: str) -> Iterator[str]:  # noqa: F811
+def image(docker_engine: Any, base_image: str) -> Iterator[str]:
     """A few MB whose `train` reads a FIFO, prints metrics and leaves a model."""
     name = f"push-tests:{os.getpid()}"
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
-        for path, content in (("Dockerfile", f"FROM {small_image}\nCOPY train /bin/train\n"), ("train", TRAIN)):
+        for path, content in (("Dockerfile", f"FROM {base_image}\nCOPY train /bin/train\n"), ("train", TRAIN)):
             member = tarfile.TarInfo(path)
             member.size, member.mode = len(content), 0o755
             tar.addfile(member, io.BytesIO(content.encode()))

@@ -19,6 +19,7 @@ from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
 from local_test.util.atomic_files import file_uri
 from tests.support.command_line import ROOT, finish, start, write_program
+from tests.support.local_jobs import prepared_data_request
 
 # the process runner with a training program of the test's own in the place of the toolkit's
 
@@ -144,9 +145,7 @@ Spoil = Callable[[dict[str, Any]], Any]
     ],
 )
 def test_a_bad_job_file(folder: Path, spoil: Spoil, expected: str) -> None:
-    from local_test.request.builder import built_in
-
-    job = built_in()
+    job = prepared_data_request()
     spoil(job)
     (folder / "job.json").write_text(json.dumps(job))
     assert expected in error(folder, "train", "--job", "job.json", "--runner", "process")

@@ -16,7 +16,7 @@ from local_test.data.object_store import ObjectStore, StoredObject
 from local_test.data.recordio import MAGIC, record, wrapped
 from local_test.errors import BadRequest, DataError
 from local_test.util.atomic_files import file_uri
-from tests.local_test.conftest import request_for
+from tests.support.local_jobs import request_for
 
 
 def records(data: bytes) -> Iterator[bytes]:

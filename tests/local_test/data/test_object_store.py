@@ -20,7 +20,7 @@ from local_test.data.fifo_feeder import Feeder
 from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject, object_name
 from local_test.errors import BadRequest, DataError
 from local_test.util.atomic_files import file_uri
-from tests.local_test.conftest import request_for
+from tests.support.local_jobs import request_for
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from local_test.data.object_store import ObjectStore, StoredObject
 from local_test.errors import Cancelled
 from local_test.hosts.opt_ml import HostPaths, fetch_channel, make_folders, write_config
 from local_test.util.atomic_files import file_uri
-from tests.local_test.conftest import request_for
+from tests.support.local_jobs import request_for
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:training-job/job-a"
 

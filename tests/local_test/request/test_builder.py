@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_test.errors import BadRequest
-from local_test.request.builder import Options, build, built_in, pairs, read_job, timed_name
+from local_test.request.builder import Options, build, pairs, read_job, timed_name
 from local_test.request.support import check_request
 from local_test.request.validation import validate
 from local_test.util.atomic_files import file_uri, local_path
+from tests.support.local_jobs import prepared_data_request, request_for
 from tests.support.missing import missing
 
+JOB = prepared_data_request()
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
 LAUNCH = Path(__file__).resolve().parents[3] / "launch/training_job.json"
 
@@ -34,7 +36,7 @@ def places(request: dict[str, Any]) -> dict[str, str]:
 def test_the_default_jobs_become_valid_local_requests(job: str, prepared: Path, tmp_path: Path) -> None:
     if job == "launch" and not LAUNCH.exists():
         missing("no launch/training_job.json")
-    source = built_in() if job == "built-in" else read_job(LAUNCH)
+    source = prepared_data_request() if job == "built-in" else read_job(LAUNCH)
     request = build(source, Options(), tmp_path / "jobs", NOW, prepared)
     check_request(request)
     assert places(request) == {
@@ -61,7 +63,7 @@ def test_options_are_laid_over_the_job(prepared: Path, tmp_path: Path) -> None:
         checkpoints=tmp_path / "ck pt",
         max_runtime=60,
     )
-    request = build(built_in(), options, tmp_path, NOW, prepared)
+    request = build(JOB, options, tmp_path, NOW, prepared)
     validate(request)
     assert request["TrainingJobName"] == "fixed"
     assert request["AlgorithmSpecification"]["TrainingImage"] == "mine:1"
@@ -74,14 +76,14 @@ def test_options_are_laid_over_the_job(prepared: Path, tmp_path: Path) -> None:
 
 
 def test_a_channel_that_spells_out_the_jobs_mode_follows_it(prepared: Path, tmp_path: Path) -> None:
-    job = built_in()
+    job = prepared_data_request()
     job["InputDataConfig"][0]["InputMode"] = "Pipe"
     request = build(job, Options(input_mode="File"), tmp_path, NOW, prepared)
     assert request["InputDataConfig"][0]["InputMode"] == "File"
 
 
 def test_an_overridden_channel_keeps_its_other_members_and_a_new_one_is_added(prepared: Path, tmp_path: Path) -> None:
-    job = built_in()
+    job = prepared_data_request()
     job["InputDataConfig"][0]["ContentType"] = "application/x-tfrecord"
     options = Options(channels={"train": "s3://bucket/own/", "extra": str(prepared)})
     request = build(job, options, tmp_path, NOW, prepared)
@@ -93,14 +95,16 @@ def test_an_overridden_channel_keeps_its_other_members_and_a_new_one_is_added(pr
 
 def test_what_lies_beside_an_own_train_folder_is_taken_with_it(prepared: Path, tmp_path: Path) -> None:
     own = prepared.rename(tmp_path / "own")
-    request = build(built_in(), Options(channels={"train": str(own / "train")}), tmp_path, NOW, tmp_path / "absent")
+    request = build(
+        prepared_data_request(), Options(channels={"train": str(own / "train")}), tmp_path, NOW, tmp_path / "absent"
+    )
     assert places(request)["validation"] == file_uri(own / "validation")
     assert places(request)["dataset"] == file_uri(own / "dataset.json")
 
 
 def test_without_dataset_json_there_is_no_such_channel(prepared: Path, tmp_path: Path) -> None:
     (prepared / "dataset.json").unlink()
-    request = build(built_in(), Options(), tmp_path, NOW, prepared)
+    request = build(JOB, Options(), tmp_path, NOW, prepared)
     assert list(places(request)) == ["train", "validation"]
 
 
@@ -108,32 +112,29 @@ def test_data_that_is_not_prepared(tmp_path: Path) -> None:
     with pytest.raises(
         BadRequest, match=r"there is no .*train. Run python -m dataset prepare, or name it with --channel"
     ):
-        build(built_in(), Options(), tmp_path, NOW, tmp_path / "data")
+        build(JOB, Options(), tmp_path, NOW, tmp_path / "data")
 
 
 def test_a_path_that_is_not_there(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=r"Channel train: there is no such file or folder. Received: nowhere"):
-        build(built_in(), Options(channels={"train": "nowhere"}), tmp_path, NOW, prepared)
+        build(JOB, Options(channels={"train": "nowhere"}), tmp_path, NOW, prepared)
 
 
 def test_a_channel_without_a_local_place(prepared: Path, tmp_path: Path) -> None:
-    job = built_in()
+    job = prepared_data_request()
     job["InputDataConfig"][0]["ChannelName"] = "pictures"
     with pytest.raises(BadRequest, match=r"Name it with --channel pictures=PATH"):
         build(job, Options(), tmp_path, NOW, prepared)
 
 
 def test_a_placeholder_that_stays(prepared: Path, tmp_path: Path) -> None:
-    job = {**built_in(), "Environment": {"BUCKET": "<bucket>"}}
+    job = {**JOB, "Environment": {"BUCKET": "<bucket>"}}
     with pytest.raises(BadRequest, match=r"Environment.BUCKET has a placeholder that has no local value"):
         build(job, Options(), tmp_path, NOW, prepared)
 
 
 def test_a_jobs_own_name_is_kept(prepared: Path, tmp_path: Path) -> None:
-    assert (
-        build({**built_in(), "TrainingJobName": "mine"}, Options(), tmp_path, NOW, prepared)["TrainingJobName"]
-        == "mine"
-    )
+    assert build({**JOB, "TrainingJobName": "mine"}, Options(), tmp_path, NOW, prepared)["TrainingJobName"] == "mine"
 
 
 @given(st.from_regex(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", fullmatch=True))
@@ -141,13 +142,7 @@ def test_a_timed_name_is_always_a_valid_one(base: str) -> None:
     name = timed_name(base, NOW)
     assert len(name) <= 63
     assert name.endswith("-2026-01-02-03-04-05-678")
-    validate({**build_valid(), "TrainingJobName": name})
-
-
-def build_valid() -> dict[str, Any]:
-    from tests.local_test.conftest import request_for
-
-    return request_for("x", Path("/out"))
+    validate({**request_for("x", Path("/out")), "TrainingJobName": name})
 
 
 @pytest.mark.parametrize(
@@ -165,13 +160,11 @@ def test_a_job_file_that_is_not_there(tmp_path: Path) -> None:
         read_job(tmp_path / "job.json")
 
 
-@given(
-    st.dictionaries(st.sampled_from(sorted(built_in())), st.none() | st.integers() | st.text() | st.lists(st.none()))
-)
+@given(st.dictionaries(st.sampled_from(sorted(JOB)), st.none() | st.integers() | st.text() | st.lists(st.none())))
 def test_wrong_types_reach_validation(members: dict[str, Any]) -> None:
     """Whatever a job file holds, building leaves it for validation to say what is wrong."""
     try:
-        validate(build({**built_in(), **members}, Options(input_mode="File"), Path("/out"), NOW, Path("/absent")))
+        validate(build({**JOB, **members}, Options(input_mode="File"), Path("/out"), NOW, Path("/absent")))
     except BadRequest as error:
         assert str(error)
 

@@ -7,7 +7,7 @@ import pytest
 from local_test.errors import BadRequest
 from local_test.request.support import ACCEPTED, ACTED_ON, VALUES, check_request
 from local_test.request.validation import service_model
-from tests.local_test.conftest import request_for
+from tests.support.local_jobs import request_for
 
 REQUEST = request_for("job-1", Path("/out"), {"train": Path("/data")})
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from local_test.errors import BadRequest
 from local_test.request.validation import service_model, validate
-from tests.local_test.conftest import request_for
+from tests.support.local_jobs import request_for
 
 REQUEST = request_for("job-1", Path("/out"), {"train": Path("/data")})
 

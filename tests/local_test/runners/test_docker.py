@@ -16,7 +16,7 @@ from local_test.runners.base import ContainerSpec
 from local_test.runners.docker import LABEL, DockerRunner
 from local_test.training.job import TrainingJob
 from local_test.util.atomic_files import file_uri
-from tests.local_test.conftest import Recorder, request_for
+from tests.support.local_jobs import Recorder, request_for
 from tests.support.missing import missing
 
 Run = Callable[..., tuple[dict[str, Any], Recorder, Path]]

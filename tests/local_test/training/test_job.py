@@ -20,7 +20,7 @@ from local_test.runners.process import ProcessRunner
 from local_test.training.job import TrainingJob
 from local_test.training.job_status import format_algorithm_error
 from local_test.util.atomic_files import file_uri
-from tests.local_test.conftest import Recorder, request_for
+from tests.support.local_jobs import Recorder, request_for
 
 Program = Callable[[str], ProcessRunner]
 Run = Callable[..., tuple[dict[str, Any], Recorder, Path]]
