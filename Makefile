@@ -42,7 +42,7 @@ PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
 FUZZ_SECONDS ?= 67
 KILLS ?= 50
 
-.PHONY: help train test check build serve tune bench lint env lab sdk-v2 sdk-v3 lock clean
+.PHONY: help train test check build serve tune bench lint env lab sdk-v2 sdk-v3 docs lock clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -84,6 +84,9 @@ lab: $(LAB) ## the environment .venv, for launch/lab/lab.ipynb
 sdk-v2: .venv-sdk-v2/.made ## SageMaker's SDK v2, in an environment of its own
 
 sdk-v3: .venv-sdk-v3/.made ## SageMaker's SDK v3, in an environment of its own
+
+docs: $(ENV) ## write the tables in docs/ that the code knows
+	$(RUN) -m docs.generate
 
 lock: ## lock what the image installs, with hashes
 	container/lock.sh

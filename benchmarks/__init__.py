@@ -1,1 +1,1 @@
-"""Each claim of the README as a command. Figures are compared within one run, interleaved, because machines vary."""
+"""Each claim of the docs as a command. Figures are compared within one run, interleaved, because machines vary."""

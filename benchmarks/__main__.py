@@ -1,6 +1,7 @@
-"""`python -m benchmarks [TOPIC…] [--write README.md]`: benchmarks, each in a process of its own, as Markdown tables.
+"""`python -m benchmarks [TOPIC…] [--write docs/benchmarks.md]`: benchmarks as Markdown tables.
 
-With --write each topic's tables also take the place of what FILE has between `<!-- TOPIC -->` and `<!-- /TOPIC -->`.
+Each runs in a process of its own. With --write each topic's tables also take the place of what FILE has between
+`<!-- TOPIC -->` and `<!-- /TOPIC -->`.
 """
 
 import argparse

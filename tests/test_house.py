@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from docs.generate import LAYERS
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("dataset", "train", "local_test", "launch")
-# a folder or module may import those before it, never those after it
-LAYERS = {
-    "train": "errors runtime records input_pipeline modeling distributed outputs trainer pipe entrypoint",
-    "local_test": "errors util request data runners hosts training experiments tuning aws api server cli __main__",
-}
 # to become empty
 STILL_IMPORTING = {
     "tests/sagemaker_tensorflow/conftest.py",

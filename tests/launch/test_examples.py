@@ -22,7 +22,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's pictures as shards, by the README's commands."""
+    """The example's pictures as shards, by the docs' commands."""
     folder = tmp_path_factory.mktemp("shapes")
     drawn = run("launch/examples/draw_shapes.py", str(folder / "pictures"), "--train", "800", "--validation", "100")
     assert drawn.returncode == 0, drawn.stderr
@@ -56,7 +56,7 @@ def test_the_examples_model_learns_the_examples_pictures(
         assert json.load(names) == ["circle", "square", "triangle"]
 
 
-def test_the_example_differs_from_the_main_job_in_what_the_readme_says() -> None:
+def test_the_example_differs_from_the_main_job_in_what_the_docs_say() -> None:
     main, own = (
         json.loads(path.read_text()) for path in (ROOT / "launch/training_job.json", EXAMPLES / "training_job.json")
     )

@@ -142,7 +142,7 @@ def is_platform(name: str) -> bool:
 
 
 def describe() -> list[tuple[str, str, str]]:
-    """(hyperparameter, default, what it means and accepts) for each setting: the README's table."""
+    """(hyperparameter, default, what it means and accepts) for each setting: the table of docs/hyperparameters.md."""
     rows = []
     for definition in fields(Hyperparameters):
         default = "" if definition.default is MISSING else str(definition.default)

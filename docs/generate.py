@@ -1,0 +1,107 @@
+"""`python -m docs.generate`: writes what the code knows between its marks, `<!-- name -->` and `<!-- /name -->`.
+
+Hyperparameters and the level of support are tables; the folders of `train/` and `local_test/` are listed in the order
+in which they may import each other.
+"""
+
+import argparse
+import ast
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from botocore.model import Shape
+
+from local_test.request.support import ACCEPTED, ACTED_ON, VALUES
+from local_test.request.validation import service_model
+from train.runtime.hyperparameters import describe
+
+PAGES = Path(__file__).parent
+ROOT = PAGES.parent
+# a folder or module may import those before it, never those after it
+LAYERS: Mapping[str, str] = {
+    "train": "errors runtime records input_pipeline modeling distributed outputs trainer pipe entrypoint",
+    "local_test": "errors util request data runners hosts training experiments tuning aws api server cli __main__",
+}
+
+
+def format_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    cells = [tuple(head), ("---",) * len(tuple(head)), *map(tuple, rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def list_hyperparameters() -> str:
+    rows = ((f"`{name}`", f"`{default}`", meaning) for name, default, meaning in describe())
+    return format_table(("name", "default", "meaning"), rows)
+
+
+def list_members(paths: Iterable[str]) -> str:
+    """Members of CreateTrainingJob, and the values that are supported of those which don't take all."""
+    rows = ((f"`{path}`", VALUES[path][1] if path in VALUES else "all") for path in sorted(paths))
+    return format_table(("member", "values"), rows)
+
+
+def find_refused() -> list[str]:
+    """The members that are refused, each by the outermost one of which nothing is supported."""
+    return sorted(_walk(service_model().operation_model("CreateTrainingJob").input_shape, ""))
+
+
+def _walk(shape: Shape, path: str) -> Iterator[str]:
+    known = ACTED_ON | ACCEPTED
+    if path in known:
+        return
+    if path and not any(member.startswith((f"{path}.", f"{path}[")) for member in known):
+        yield path
+    elif shape.type_name == "list":
+        yield from _walk(shape.member, f"{path}[]")
+    else:
+        for name, member in shape.members.items():
+            yield from _walk(member, f"{path}.{name}" if path else name)
+
+
+def list_folders(package: str) -> str:
+    """A package's folders in their order: what each is for, and its modules."""
+    folders = [ROOT / package / name for name in LAYERS[package].split() if (ROOT / package / name).is_dir()]
+    rows = ((f"`{package}/{folder.name}/`", *_describe_folder(folder)) for folder in folders)
+    return format_table(("folder", "what it is", "modules"), rows)
+
+
+def _describe_folder(folder: Path) -> tuple[str, str]:
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    modules = sorted(path.stem for path in folder.glob("[!_]*.py"))
+    return docstring.partition("\n")[0], ", ".join(f"`{module}`" for module in modules)
+
+
+TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "hyperparameters.md": {"hyperparameters": list_hyperparameters},
+    "api-support.md": {
+        "acted-on": lambda: list_members(ACTED_ON),
+        "accepted": lambda: list_members(ACCEPTED),
+        "refused": lambda: "\n".join(f"- `{path}`" for path in find_refused()),
+    },
+    "architecture.md": {
+        "train": lambda: list_folders("train"),
+        "local_test": lambda: list_folders("local_test"),
+    },
+}
+
+
+def generate(page: str) -> str:
+    """The page's text with its tables as the code has them now."""
+    text = (PAGES / page).read_text()
+    for name, write in TABLES[page].items():
+        marks = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text, count = re.subn(marks, lambda found: f"{found[1]}\n{write()}\n\n{found[2]}", text, flags=re.DOTALL)  # noqa: B023
+        assert count == 1, f"{page} must have the marks of {name} once. Received: {count}"
+    return text
+
+
+def main() -> None:
+    argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__).parse_args()
+    for page in TABLES:
+        (PAGES / page).write_text(generate(page))
+
+
+if __name__ == "__main__":
+    main()
