@@ -20,7 +20,7 @@ class ExperimentsApi:
 
     def operations(self) -> dict[str, Operation]:
         every = self._all
-        found: dict[str, Callable[[Request], Mapping[str, Any]]] = {
+        operations: dict[str, Callable[[Request], Mapping[str, Any]]] = {
             **_common(every.experiments, every.delete_experiment),
             **_common(every.trials, every.delete_trial),
             **_common(every.components, every.delete_component),
@@ -35,7 +35,7 @@ class ExperimentsApi:
             "AssociateTrialComponent": lambda request: self._change_both(every.associate, request),
             "DisassociateTrialComponent": lambda request: self._change_both(every.disassociate, request),
         }
-        return {name: _without_region(call) for name, call in found.items()} | {
+        return {name: _without_region(call) for name, call in operations.items()} | {
             "CreateExperiment": lambda request, region: _arn(
                 every.experiments, every.experiments.create(request, region)
             ),
@@ -47,10 +47,12 @@ class ExperimentsApi:
 
     def _list_trials(self, request: Request) -> Mapping[str, Any]:
         component, name = request.get("TrialComponentName"), request.get("ExperimentName")
-        found = self._all.find_trials(component) if component else self._all.trials.all()
+        matching = self._all.find_trials(component) if component else self._all.trials.all()
         if name:
             name = self._all.experiments.name(name)
-        return _list(self._all.trials, [trial for trial in found if name in (None, trial["ExperimentName"])], request)
+        return _list(
+            self._all.trials, [trial for trial in matching if name in (None, trial["ExperimentName"])], request
+        )
 
     def _change_both(self, change: Callable[[str, str], tuple[Entity, Entity]], request: Request) -> Mapping[str, Any]:
         component, trial = change(request["TrialComponentName"], request["TrialName"])
@@ -62,27 +64,27 @@ class ExperimentsApi:
 
         def change(entity: Entity) -> None:
             for name in maps:
-                kept = {**entity.get(name, {}), **request.get(name, {})}
+                merged = {**entity.get(name, {}), **request.get(name, {})}
                 for key in request.get(f"{name}ToRemove", []):
-                    kept.pop(key, None)
-                entity[name] = kept
+                    merged.pop(key, None)
+                entity[name] = merged
             plain = ("DisplayName", "Status", "StartTime", "EndTime")
             entity.update({name: value for name, value in _parse_times(request).items() if name in plain})
 
         return _arn(self._all.components, self._all.components.change(request["TrialComponentName"], change))
 
     def _list_components(self, request: Request) -> Mapping[str, Any]:
-        asked = [name for name in ("ExperimentName", "TrialName", "SourceArn") if name in request]
-        if len(asked) > 1:
-            raise BadRequest(f"Trial components are listed by one of these. Received: {', '.join(asked)}")
-        found = self._all.components.all()
+        filters = [name for name in ("ExperimentName", "TrialName", "SourceArn") if name in request]
+        if len(filters) > 1:
+            raise BadRequest(f"Trial components are listed by one of these. Received: {', '.join(filters)}")
+        matching = self._all.components.all()
         if "SourceArn" in request:  # as it is looked for, an ARN in lower case
             source = request["SourceArn"].lower()
-            found = [item for item in found if item.get("Source", {}).get("SourceArn", "").lower() == source]
-        elif asked:
-            names = self._names_in(asked[0], request)
-            found = [item for item in found if item["TrialComponentName"] in names]
-        return _list(self._all.components, found, request)
+            matching = [item for item in matching if item.get("Source", {}).get("SourceArn", "").lower() == source]
+        elif filters:
+            names = self._names_in(filters[0], request)
+            matching = [item for item in matching if item["TrialComponentName"] in names]
+        return _list(self._all.components, matching, request)
 
     def _names_in(self, member: str, request: Request) -> set[str]:
         """The components of a trial, or of all trials of an experiment."""
@@ -120,11 +122,11 @@ def _update(kind: EntityStore, request: Request) -> Mapping[str, Any]:
     return _arn(kind, kind.change(request[f"{kind.what}Name"], lambda entity: entity.update(changes)))
 
 
-def _list(kind: EntityStore, found: list[Entity], request: Request) -> Mapping[str, Any]:
+def _list(kind: EntityStore, matching: list[Entity], request: Request) -> Mapping[str, Any]:
     """One page of summaries, newest first by default, as on the service."""
     name = f"{kind.what}Name"
-    asked = {"SortOrder": "Descending", **request}
-    shown, more = page(filter_items(found, request, name, name), asked, sort_key(asked, name, name))
+    ordered = {"SortOrder": "Descending", **request}
+    on_page, more = page(filter_items(matching, request, name, name), ordered, sort_key(ordered, name, name))
     members = (
         *(name, f"{kind.what}Arn", "DisplayName", "Status", "StartTime", "EndTime"),
         *("CreationTime", "CreatedBy", "LastModifiedTime", "LastModifiedBy"),
@@ -134,6 +136,6 @@ def _list(kind: EntityStore, found: list[Entity], request: Request) -> Mapping[s
             **{member: item[member] for member in members if member in item},
             **({f"{kind.what}Source": item["Source"]} if "Source" in item else {}),
         }
-        for item in shown
+        for item in on_page
     ]
     return {f"{kind.what}Summaries": summaries, **more}

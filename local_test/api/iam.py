@@ -29,10 +29,10 @@ def simulate(body: bytes) -> Answer | None:
 
 def _members(form: Mapping[str, str], name: str) -> list[str]:
     """A list of the query protocol: Name.member.1, Name.member.2, …"""
-    found: list[str] = []
-    while value := form.get(f"{name}.member.{len(found) + 1}"):
-        found.append(value)
-    return found
+    values: list[str] = []
+    while value := form.get(f"{name}.member.{len(values) + 1}"):
+        values.append(value)
+    return values
 
 
 def _result(action: str, resource: str) -> str:

@@ -46,8 +46,8 @@ def page(
         except TypeError:
             raise _bad_token(token) from None
     size = request.get("MaxResults", _PAGE)
-    shown = ordered[:size]
-    return shown, {"NextToken": _write(key(shown[-1]))} if len(ordered) > size else {}
+    on_page = ordered[:size]
+    return on_page, {"NextToken": _write(key(on_page[-1]))} if len(ordered) > size else {}
 
 
 def _write(key: tuple[Any, ...]) -> str:

@@ -36,13 +36,13 @@ class SearchApi:
         if request["Resource"] not in self._kinds:
             raise NotHandled
         member, shape, everything = self._kinds[request["Resource"]]
-        found = [entity for entity in everything() if matches(entity, request.get("SearchExpression", {}))]
-        asked = {"SortOrder": "Descending", **request}
+        matching = [entity for entity in everything() if matches(entity, request.get("SearchExpression", {}))]
+        ordered = {"SortOrder": "Descending", **request}
         key = sort_key(request.get("SortBy", "LastModifiedTime"), f"{member}Name")
-        shown, more = page(found, asked, key)
+        on_page, more = page(matching, ordered, key)
         known = service_model().shape_for(shape).members
-        results = [{member: {name: item for name, item in one.items() if name in known}} for one in shown]
-        return {"Results": results, "TotalHits": {"Value": len(found), "Relation": "EqualTo"}, **more}
+        results = [{member: {name: item for name, item in one.items() if name in known}} for one in on_page]
+        return {"Results": results, "TotalHits": {"Value": len(matching), "Relation": "EqualTo"}, **more}
 
     def _trials(self) -> Iterator[Entity]:
         components = {item["TrialComponentName"]: item for item in self._experiments.components.all()}
@@ -63,6 +63,6 @@ def _summarize(component: Entity) -> Entity:
     return {**{name: component[name] for name in members}, **source}
 
 
-def _add_tags(kept: JobQueue | TuningJobManager, jobs: list[dict[str, Any]], name: str) -> Iterator[Entity]:
+def _add_tags(registry: JobQueue | TuningJobManager, jobs: list[dict[str, Any]], name: str) -> Iterator[Entity]:
     for job in jobs:
-        yield {**job, "Tags": kept.change_tags(job[name], list)}
+        yield {**job, "Tags": registry.change_tags(job[name], list)}

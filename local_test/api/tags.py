@@ -43,8 +43,8 @@ class TagsApi:
 
     def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
         tags = self._change(request, list)
-        shown, more = page(tags, {"MaxResults": _PAGE, **request}, lambda tag: (tag["Key"],))
-        return {"Tags": shown, **more}
+        on_page, more = page(tags, {"MaxResults": _PAGE, **request}, lambda tag: (tag["Key"],))
+        return {"Tags": on_page, **more}
 
     def _delete(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
         keys = request["TagKeys"]

@@ -46,9 +46,9 @@ class TrainingJobsApi:
         names = ("TrainingJobName", "TrainingJobStatus")
         # no job here has a warm pool or a training plan
         matches_none = "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request
-        found = [] if matches_none else filter_items(self._jobs.all(), request, *names)
-        shown, more = page(found, request, sort_key(request, *names))
-        summaries = [{name: job[name] for name in _SUMMARY if name in job} for job in shown]
+        matching = [] if matches_none else filter_items(self._jobs.all(), request, *names)
+        on_page, more = page(matching, request, sort_key(request, *names))
+        summaries = [{name: job[name] for name in _SUMMARY if name in job} for job in on_page]
         return {"TrainingJobSummaries": summaries, **more}
 
     def _stop(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002

@@ -43,9 +43,9 @@ class TuningJobsApi:
         return self._tunings.describe(request["HyperParameterTuningJobName"])
 
     def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
-        found = filter_items(self._tunings.all(), request, *_NAMES)
-        shown, more = page(found, request, sort_key(request, *_NAMES))
-        return {"HyperParameterTuningJobSummaries": [_summary(job) for job in shown], **more}
+        matching = filter_items(self._tunings.all(), request, *_NAMES)
+        on_page, more = page(matching, request, sort_key(request, *_NAMES))
+        return {"HyperParameterTuningJobSummaries": [_summary(job) for job in on_page], **more}
 
     def _stop(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002
         self._tunings.stop(request["HyperParameterTuningJobName"])
@@ -56,7 +56,7 @@ class TuningJobsApi:
     def _children(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
         """Sorted by name by default; sorting by objective leaves out jobs without one."""
         status, by = request.get("StatusEquals"), request.get("SortBy", "Name")
-        found = [
+        matching = [
             child
             for child in self._tunings.children(request["HyperParameterTuningJobName"])
             if status in (None, child["TrainingJobStatus"])
@@ -64,10 +64,12 @@ class TuningJobsApi:
         ]
         key = sort_key({"SortBy": by}, "TrainingJobName", "TrainingJobStatus")
         if by == "FinalObjectiveMetricValue":
-            shown, more = page(found, request, lambda child: (child[_OBJECTIVE]["Value"], child["TrainingJobName"]))
+            on_page, more = page(
+                matching, request, lambda child: (child[_OBJECTIVE]["Value"], child["TrainingJobName"])
+            )
         else:
-            shown, more = page(found, request, key)
-        return {"TrainingJobSummaries": shown, **more}
+            on_page, more = page(matching, request, key)
+        return {"TrainingJobSummaries": on_page, **more}
 
 
 def _summary(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ class Table:
     def show(self, rows: Sequence[Sequence[str]], title: str = "") -> None:
         """Draws the title and the rows in columns, as far as the terminal has room."""
         columns, lines = self._size()
-        shown = [*([title] if title else []), *align(rows)][: max(1, lines - 1)]
-        fitting = [_cut(row, columns - 1) for row in shown]
+        visible = [*([title] if title else []), *align(rows)][: max(1, lines - 1)]
+        fitting = [_cut(row, columns - 1) for row in visible]
         if fitting != self._rows and not self._left:
             self._rows = fitting
             self._write("")

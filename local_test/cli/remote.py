@@ -70,10 +70,10 @@ def server_url() -> str:
 def call(url: str, operation: str, **request: Any) -> dict[str, Any]:
     """Calls an operation, unsigned: the local server needs no signature. BadRequest with the server's message."""
     headers = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
-    asked = urllib.request.Request(url, json.dumps(request).encode(), headers)  # noqa: S310 - a person's own address
+    http_request = urllib.request.Request(url, json.dumps(request).encode(), headers)  # noqa: S310 - a person's own address
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(asked, timeout=_SECONDS) as answer:
+        with opener.open(http_request, timeout=_SECONDS) as answer:
             return json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
         with error:
@@ -98,8 +98,8 @@ def list_jobs(url: str) -> Iterator[str]:
         for job in answer["TrainingJobSummaries"]:
             created = f"{datetime.fromtimestamp(job['CreationTime']).astimezone():%Y-%m-%d %H:%M:%S}"
             status, state = job["TrainingJobStatus"], job["SecondaryStatus"]
-            shown = status if state == status else f"{status} ({state})"
-            yield f"{created}  {job['TrainingJobName']:<63}  {shown}"
+            text = status if state == status else f"{status} ({state})"
+            yield f"{created}  {job['TrainingJobName']:<63}  {text}"
         if "NextToken" not in answer:
             return
         more = {"NextToken": answer["NextToken"]}
@@ -116,5 +116,5 @@ def find_tuning_job(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     except ClientError as error:
         raise BadRequest(f"{error.response['Error'].get('Message') or error}. Received: tuning job {name}") from None
     except (BotoCoreError, ValueError) as error:
-        said = " ".join(str(error).split()).rstrip(".")
-        raise RunnerError(f"SageMaker can't be asked: {said}. See `aws configure`, or AWS_ENDPOINT_URL") from None
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise RunnerError(f"SageMaker can't be asked: {reason}. See `aws configure`, or AWS_ENDPOINT_URL") from None

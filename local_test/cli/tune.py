@@ -86,19 +86,19 @@ def fill_request(request: Mapping[str, Any], image: str | None, out: Path, now: 
     if filled.get("HyperParameterTuningJobName", "<name>") == "<name>":
         filled["HyperParameterTuningJobName"] = timed_name(_DEFAULT_NAME, now)[:_NAME_LIMIT]
     for key in ("TrainingJobDefinition", "TrainingJobDefinitions"):
-        given = filled.get(key)
-        if isinstance(given, dict):
-            filled[key] = _fill_definition(given, image, out, now)
-        elif isinstance(given, list):
-            filled[key] = [_fill_definition(item, image, out, now) for item in given]
+        definitions = filled.get(key)
+        if isinstance(definitions, dict):
+            filled[key] = _fill_definition(definitions, image, out, now)
+        elif isinstance(definitions, list):
+            filled[key] = [_fill_definition(item, image, out, now) for item in definitions]
     return filled
 
 
-def _fill_definition(given: Any, image: str | None, out: Path, now: datetime) -> Any:
-    if not isinstance(given, dict):  # said by the check of the whole
-        return given
-    own = {name: given[name] for name in OWN if name in given}
-    training = {name: value for name, value in given.items() if name not in OWN}
+def _fill_definition(definition: Any, image: str | None, out: Path, now: datetime) -> Any:
+    if not isinstance(definition, dict):  # said by the check of the whole
+        return definition
+    own = {name: definition[name] for name in OWN if name in definition}
+    training = {name: value for name, value in definition.items() if name not in OWN}
     built = build(training, Options(image=image), out, now)
     del built["TrainingJobName"]
     return {**own, **built}
@@ -184,11 +184,11 @@ class OfflineTuner:
         running = [child for child in children if child["ObjectiveStatus"] == "Pending"]
         rows = [self._row(child, objectives[child.get("TrainingJobDefinitionName")]) for child in running]
         best = description.get("BestTrainingJob", {}).get(_OBJECTIVE)
-        reached = f", best {best['MetricName']}={best['Value']:g}" if best else ""
+        objective_text = f", best {best['MetricName']}={best['Value']:g}" if best else ""
         limit = description["HyperParameterTuningJobConfig"]["ResourceLimits"].get("MaxNumberOfTrainingJobs")
         total = f" of {limit}" if limit else ""
         over = len(children) - len(running)
-        return rows, f"{self.name}: {description[_STATUS]}, {over}{total} over, {len(running)} begun{reached}"
+        return rows, f"{self.name}: {description[_STATUS]}, {over}{total} over, {len(running)} begun{objective_text}"
 
     def _row(self, child: Mapping[str, Any], objective: str) -> list[str]:
         """Name, state, age, objective so far (number of values), hyperparameters."""
@@ -199,14 +199,16 @@ class OfflineTuner:
             state = self._jobs.describe(name)["SecondaryStatus"]
         except LocalTestError:  # deleted meanwhile
             state = child["TrainingJobStatus"]
-        tried = " ".join(f"{key}={text}" for key, text in child["TunedHyperParameters"].items())
+        hyperparameters = " ".join(f"{key}={text}" for key, text in child["TunedHyperParameters"].items())
         short = name.removeprefix(f"{self.name}-")  # the title has the rest: 80 columns are soon full
-        return [short, state, f"{seconds} s", f"{objective}={value:g} ({count})" if count else "", tried]
+        return [short, state, f"{seconds} s", f"{objective}={value:g} ({count})" if count else "", hyperparameters]
 
 
 def format_line(child: Mapping[str, Any]) -> str:
     """A training job of a tuning job: name, status, hyperparameters, objective."""
     objective = child.get(_OBJECTIVE)
-    reached = f"{objective['MetricName']}={objective['Value']:g}" if objective else child.get("FailureReason", "")
-    tried = " ".join(f"{name}={value}" for name, value in child["TunedHyperParameters"].items())
-    return f"{child['TrainingJobName']}  {child['TrainingJobStatus']}  {tried}  {reached}".rstrip()
+    objective_text = (
+        f"{objective['MetricName']}={objective['Value']:g}" if objective else child.get("FailureReason", "")
+    )
+    hyperparameters = " ".join(f"{name}={value}" for name, value in child["TunedHyperParameters"].items())
+    return f"{child['TrainingJobName']}  {child['TrainingJobStatus']}  {hyperparameters}  {objective_text}".rstrip()

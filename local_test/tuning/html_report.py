@@ -93,16 +93,16 @@ def page(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) 
 
 
 def _definition(
-    given: Mapping[str, Any], description: Mapping[str, Any], children: Sequence[Mapping[str, Any]], named: bool
+    definition: Mapping[str, Any], description: Mapping[str, Any], children: Sequence[Mapping[str, Any]], named: bool
 ) -> str:
     """The charts of one definition's training jobs."""
-    objective, ranges = given["TuningObjective"], read_ranges(given["HyperParameterRanges"])
-    own = [child for child in children if child.get("TrainingJobDefinitionName") == given.get("DefinitionName")]
-    jobs = list(_measured_jobs(own, description["CreationTime"], _maximize(given)))
-    heading = f"<h2>{_text(given.get('DefinitionName'))}</h2>" if named else ""
+    objective, ranges = definition["TuningObjective"], read_ranges(definition["HyperParameterRanges"])
+    own = [child for child in children if child.get("TrainingJobDefinitionName") == definition.get("DefinitionName")]
+    jobs = list(_measured_jobs(own, description["CreationTime"], _maximize(definition)))
+    heading = f"<h2>{_text(definition.get('DefinitionName'))}</h2>" if named else ""
     if not jobs:
         return f"{heading}<p>No training job has measured {_text(objective['MetricName'])}.</p>"
-    better = "higher" if _maximize(given) else "lower"
+    better = "higher" if _maximize(definition) else "lower"
     metric = _text(objective["MetricName"])
     charts = "".join(
         f"<figure><figcaption>{_text(item.name)}{_scaling(item)}</figcaption>{_by_range(jobs, item)}</figure>"
@@ -111,7 +111,7 @@ def _definition(
     return f"""{heading}
 <h2>Optimization history: {metric}</h2>
 <p>Each dot is a training job at its end; {better} is better. The line is the best value so far.</p>
-<div class="wide">{_over_time(jobs, _maximize(given))}</div>
+<div class="wide">{_over_time(jobs, _maximize(definition))}</div>
 <h2>Slice plots: {metric} by hyperparameter</h2>
 <p>Each chart spans the hyperparameter's range. Where dots improve towards an edge, a wider range may be better.</p>
 <section class="charts">{charts}</section>
@@ -183,10 +183,10 @@ def _parallel(jobs: Sequence[_Job], ranges: Sequence[Range], metric: str) -> str
     """One axis for each range and one for the objective; a line for each job that has a value on all of them."""
     height, top = 300, 34
     width = _AXIS * len(ranges) + 150
-    reached = _Scale.of([job.value for job in jobs], height - 12, top)
+    scale = _Scale.of([job.value for job in jobs], height - 12, top)
     down = _Scale(0.0, 1.0, height - 12, top)
     axes = ""
-    ends = [(0.0, _format(reached.low)), (1.0, _format(reached.high))]
+    ends = [(0.0, _format(scale.low)), (1.0, _format(scale.high))]
     named = [*((item.name, _ticks(item)) for item in ranges), (metric, ends)]
     for index, (name, labels) in enumerate(named):
         x = 40 + _AXIS * index
@@ -198,7 +198,7 @@ def _parallel(jobs: Sequence[_Job], ranges: Sequence[Range], metric: str) -> str
     lines = ""
     for job in sorted(jobs, key=lambda job: job.score):  # the best is drawn last, above all others
         places = [_place(item, job.values.get(item.name)) for item in ranges]
-        heights = [None if place is None else down(place) for place in places] + [reached(job.value)]
+        heights = [None if place is None else down(place) for place in places] + [scale(job.value)]
         if None not in heights:
             path = " ".join(f"{40 + _AXIS * index},{y:.1f}" for index, y in enumerate(heights))
             lines += f'<polyline points="{path}" class="job" style="--score:{job.score:.3f}">{_tooltip(job)}</polyline>'
@@ -243,8 +243,8 @@ def _dot(x: float, y: float, job: _Job) -> str:
 
 def _tooltip(job: _Job) -> str:
     """The text that a browser shows when the pointer rests on the job."""
-    tried = ", ".join(f"{name}={value}" for name, value in job.values.items())
-    return f"<title>{_text(f'{job.name}: {_format(job.value)} with {tried}')}</title>"
+    values = ", ".join(f"{name}={value}" for name, value in job.values.items())
+    return f"<title>{_text(f'{job.name}: {_format(job.value)} with {values}')}</title>"
 
 
 def _svg(width: int, height: int, content: str, least: float = 0) -> str:
@@ -265,12 +265,12 @@ def _table(children: Sequence[Mapping[str, Any]], maximized: Container[str | Non
 
 def _row(child: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     objective, reason = child.get(FINAL_OBJECTIVE), child.get("FailureReason")
-    tried = [child["TunedHyperParameters"].get(name, "") for name in names]
+    values = [child["TunedHyperParameters"].get(name, "") for name in names]
     start, end = child.get("TrainingStartTime"), child.get("TrainingEndTime")
     minutes = f"{(end - start).total_seconds() / 60:.1f}" if start and end else ""
     status = f"{child['TrainingJobStatus']}: {reason}" if reason else child["TrainingJobStatus"]
-    reached = _format(objective["Value"]) if objective else ""
-    return [child["TrainingJobName"], status, reached, *map(_format_text, tried), minutes]
+    value = _format(objective["Value"]) if objective else ""
+    return [child["TrainingJobName"], status, value, *map(_format_text, values), minutes]
 
 
 def _rank(child: Mapping[str, Any], maximized: Container[str | None]) -> float:

@@ -67,9 +67,10 @@ def make_pruner(config: Mapping[str, Any], static: Mapping[str, str], ranges: Se
             "TrainingJobEarlyStoppingType must be Off for Strategy Hyperband, which has its own. "
             f"Received: {config['TrainingJobEarlyStoppingType']}"
         )
-    given = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
+    hyperband = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
     inferred = [static[name] for name in NAMES if name in static]
-    min_resource, max_resource = given.get("MinResource", 1), given.get("MaxResource") or _infer_epochs(inferred)
+    min_resource = hyperband.get("MinResource", 1)
+    max_resource = hyperband.get("MaxResource") or _infer_epochs(inferred)
     if not min_resource <= max_resource <= _MAX_EPOCHS:
         raise BadRequest(
             f"Hyperband needs MinResource <= MaxResource <= {_MAX_EPOCHS}. "

@@ -109,13 +109,13 @@ def _add_observations(
     request: Mapping[str, Any], definitions: Sequence[Definition], parents: list[TuningRecord]
 ) -> list[tuple[float, dict[str, Any]]]:
     """Tells each sampler the parents' results; returns those that can be compared: those of the same data."""
-    found = []
-    for given, definition in zip(list_definitions(request), definitions, strict=True):
-        for values, objective, summary in list_observations(parents, given):
+    comparable = []
+    for item, definition in zip(list_definitions(request), definitions, strict=True):
+        for values, objective, summary in list_observations(parents, item):
             definition.sampler.add_observation(values, definition.loss(objective))
-            found.append((definition.loss(objective), summary))
+            comparable.append((definition.loss(objective), summary))
     identical = request.get("WarmStartConfig", {}).get("WarmStartType") == "IdenticalDataAndAlgorithm"
-    return found if identical else []
+    return comparable if identical else []
 
 
 def _check_supported(request: Mapping[str, Any]) -> None:
@@ -140,32 +140,38 @@ def _definitions(request: Mapping[str, Any], config: Mapping[str, Any]) -> list[
 
 
 def _definition(
-    given: Mapping[str, Any],
+    definition: Mapping[str, Any],
     objective: Mapping[str, str] | None,
     ranges: Mapping[str, Any] | None,
     config: Mapping[str, Any],
 ) -> Definition:
     if not objective or not ranges:
         raise BadRequest("A definition needs an objective (Type and MetricName) and ranges of hyperparameters")
-    metrics = [item["Name"] for item in given["AlgorithmSpecification"].get("MetricDefinitions", [])]
+    metrics = [item["Name"] for item in definition["AlgorithmSpecification"].get("MetricDefinitions", [])]
     if objective["MetricName"] not in metrics:
         raise BadRequest(  # it begins with the service's words
             "A metric is required for this hyperparameter tuning job objective. Provide a metric in the metric "
             f"definitions. Received: {objective['MetricName']}. Defined: {', '.join(metrics) or 'none'}"
         )
-    read, static = read_ranges(ranges), given.get("StaticHyperParameters", {})
-    for item in read:
+    search_space, static = read_ranges(ranges), definition.get("StaticHyperParameters", {})
+    for item in search_space:
         if item.name in static:
             raise BadRequest(f"A hyperparameter is static or has a range, not both. Received: {item.name}")
-    request = {key: value for key, value in given.items() if key not in OWN}
+    request = {key: value for key, value in definition.items() if key not in OWN}
     request["HyperParameters"] = {**static, OBJECTIVE: objective["MetricName"]}
-    request |= _resources(given)
+    request |= _resources(definition)
     check_request({**request, "TrainingJobName": "checked"})
-    sampler = make_sampler(config["Strategy"], read, config.get("RandomSeed"))
+    sampler = make_sampler(config["Strategy"], search_space, config.get("RandomSeed"))
     maximize = objective["Type"] == "Maximize"
-    pruner = _make_pruner(config, static, read)
+    pruner = _make_pruner(config, static, search_space)
     return Definition(
-        given.get("DefinitionName"), request, objective["MetricName"], maximize, sampler, grid_size(read), pruner
+        definition.get("DefinitionName"),
+        request,
+        objective["MetricName"],
+        maximize,
+        sampler,
+        grid_size(search_space),
+        pruner,
     )
 
 
@@ -177,28 +183,28 @@ def _make_pruner(config: Mapping[str, Any], static: Mapping[str, str], ranges: S
     return MedianStoppingRule() if config.get("TrainingJobEarlyStoppingType") == "Auto" else None
 
 
-def _resources(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resources(definition: Mapping[str, Any]) -> Mapping[str, Any]:
     """ResourceConfig by HyperParameterTuningResourceConfig; of several instance types the first: here all exist."""
-    resources = given.get("HyperParameterTuningResourceConfig")
+    resources = definition.get("HyperParameterTuningResourceConfig")
     if resources is None:
         return {}
-    if "ResourceConfig" in given:
+    if "ResourceConfig" in definition:
         raise BadRequest("A definition has either ResourceConfig or HyperParameterTuningResourceConfig")
     first = resources.get("InstanceConfigs", [{}])[0]
     return {"ResourceConfig": {key: value for key, value in {**resources, **first}.items() if key in _RESOURCES}}
 
 
 def _max_jobs(config: Mapping[str, Any], definitions: Sequence[Definition]) -> int:
-    asked = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
+    max_jobs = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
     if config["Strategy"] == "Grid":
         combinations = sum(definition.size for definition in definitions)
-        if asked not in (None, combinations):
+        if max_jobs not in (None, combinations):
             raise BadRequest(
-                f"MaxNumberOfTrainingJobs must be the grid's {combinations} or left out. Received: {asked}"
+                f"MaxNumberOfTrainingJobs must be the grid's {combinations} or left out. Received: {max_jobs}"
             )
-        asked = combinations
-    if asked is None:
+        max_jobs = combinations
+    if max_jobs is None:
         raise BadRequest("ResourceLimits.MaxNumberOfTrainingJobs is missing: only Strategy Grid knows it by itself")
-    if asked > MOST_JOBS:
-        raise BadRequest(f"A tuning job makes at most {MOST_JOBS} training jobs. Received: {asked}")
-    return asked
+    if max_jobs > MOST_JOBS:
+        raise BadRequest(f"A tuning job makes at most {MOST_JOBS} training jobs. Received: {max_jobs}")
+    return max_jobs

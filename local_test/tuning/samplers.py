@@ -85,7 +85,7 @@ class BayesianSampler:
         return values
 
     def tell(self, values: Values, objective: float | None) -> None:
-        index = next(index for index, (asked, _) in enumerate(self._running) if asked == values)
+        index = next(index for index, (running, _) in enumerate(self._running) if running == values)
         _, trial = self._running.pop(index)
         self._study.tell(trial, objective, state=self._failed if objective is None else None)
 

@@ -82,14 +82,17 @@ def _between(low: float, high: float, part: float) -> float:
     return low + part * (high - low)
 
 
-def read_ranges(given: Mapping[str, Any]) -> list[Range]:
+def read_ranges(parameter_ranges: Mapping[str, Any]) -> list[Range]:
     """ParameterRanges, in the order integers, continuous, categorical. BadRequest names an invalid range."""
     ranges: list[Range] = [
-        *(_numeric(item, True) for item in given.get("IntegerParameterRanges", [])),
-        *(_numeric(item, False) for item in given.get("ContinuousParameterRanges", [])),
-        *(Categorical(item["Name"], tuple(item["Values"])) for item in given.get("CategoricalParameterRanges", [])),
+        *(_numeric(item, True) for item in parameter_ranges.get("IntegerParameterRanges", [])),
+        *(_numeric(item, False) for item in parameter_ranges.get("ContinuousParameterRanges", [])),
+        *(
+            Categorical(item["Name"], tuple(item["Values"]))
+            for item in parameter_ranges.get("CategoricalParameterRanges", [])
+        ),
     ]
-    if given.get("AutoParameters"):
+    if parameter_ranges.get("AutoParameters"):
         raise BadRequest("ParameterRanges.AutoParameters is not supported locally. Name a range instead")
     names = [item.name for item in ranges]
     _check_names(names)
@@ -104,14 +107,14 @@ def _check_names(names: Sequence[str]) -> None:
         raise BadRequest(f"A tuning job needs 1 to {_LIMIT} ranges. Received: {len(names)}")
 
 
-def _numeric(given: Mapping[str, str], integer: bool) -> Numeric:
-    name, scaling = given["Name"], given.get("ScalingType", "Auto")
+def _numeric(item: Mapping[str, str], integer: bool) -> Numeric:
+    name, scaling = item["Name"], item.get("ScalingType", "Auto")
     try:
-        low, high = (int(text) if integer else float(text) for text in (given["MinValue"], given["MaxValue"]))
+        low, high = (int(text) if integer else float(text) for text in (item["MinValue"], item["MaxValue"]))
     except ValueError:
         kind = "whole numbers" if integer else "numbers"
         raise BadRequest(
-            f"The range of {name} needs {kind}. Received: {given['MinValue']}, {given['MaxValue']}"
+            f"The range of {name} needs {kind}. Received: {item['MinValue']}, {item['MaxValue']}"
         ) from None
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise BadRequest(f"The range of {name} must have MinValue <= MaxValue. Received: {low}, {high}")

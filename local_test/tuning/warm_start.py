@@ -65,9 +65,9 @@ def _find_parent(name: str, find: FindTuningJob) -> TuningRecord:
 def _find_same(definition: Mapping[str, Any], parent: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parent's definition of the same name."""
     name = definition.get("DefinitionName")
-    for found in list_definitions(parent):
-        if found.get("DefinitionName") == name:
-            return found
+    for other in list_definitions(parent):
+        if other.get("DefinitionName") == name:
+            return other
     raise BadRequest(
         "A parent tuning job must have the same training job definitions. "
         f"Received: {name or 'a single one'}, which {parent['HyperParameterTuningJobName']} has not"
