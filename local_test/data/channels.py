@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from local_test.data.manifests import Line, manifest_lines, manifest_objects
 from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject
-from local_test.data.recordio import record, wrapped
+from local_test.data.recordio import make_record, wrap_chunks
 from local_test.errors import BadRequest, DataError
 
 _GZIP = 31  # zlib's wbits for a gzip header and trailer
@@ -70,7 +70,7 @@ class Channel:
         """What a FIFO gives for epoch n: each object's content, to be concatenated without boundaries."""
         for line in self._order(self.lines, epoch):
             for attribute in self.attributes:
-                yield iter([record(line.content(attribute, storage))])
+                yield iter([make_record(line.content(attribute, storage))])
         for item in self.order(epoch):
             yield self._content(item, storage)
 
@@ -78,9 +78,9 @@ class Channel:
         if self.compression == "Gzip":
             chunks = _gunzip(storage.chunks(item), item.uri)
             # its length stands before a record, and is not known before all of it is there
-            return iter([record(b"".join(chunks), item.uri)]) if self.record_wrapper == "RecordIO" else chunks
+            return iter([make_record(b"".join(chunks), item.uri)]) if self.record_wrapper == "RecordIO" else chunks
         if self.record_wrapper == "RecordIO":
-            return wrapped(storage.chunks(item), item.size, item.uri)
+            return wrap_chunks(storage.chunks(item), item.size, item.uri)
         return item.path or storage.chunks(item)
 
 

@@ -13,12 +13,12 @@ MAGIC = 0xCED7230A
 _LIMIT = 1 << 29  # the upper three bits of the length say which part of a record this is; 0: all of it
 
 
-def record(data: bytes, what: str = "a value") -> bytes:
+def make_record(data: bytes, what: str = "a value") -> bytes:
     """One record. DataError if it is too large for one."""
-    return b"".join(wrapped(iter([data]), len(data), what))
+    return b"".join(wrap_chunks(iter([data]), len(data), what))
 
 
-def wrapped(chunks: Iterator[bytes], size: int, what: str) -> Iterator[bytes]:
+def wrap_chunks(chunks: Iterator[bytes], size: int, what: str) -> Iterator[bytes]:
     """One record of `size` bytes as they stream. DataError, naming `what`, if there are more or fewer."""
     if size >= _LIMIT:
         raise DataError(f"{what} is too large for a RecordIO record. Received: {size} bytes. Limit: {_LIMIT - 1}")

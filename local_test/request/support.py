@@ -43,7 +43,6 @@ ACTED_ON = frozenset(
         "ExperimentConfig.ExperimentName",
         "ExperimentConfig.TrialName",
         "ExperimentConfig.TrialComponentDisplayName",
-        "ExperimentConfig.RunName",
         "CheckpointConfig.S3Uri",
         "CheckpointConfig.LocalPath",
         "TensorBoardOutputConfig.LocalPath",
@@ -58,6 +57,7 @@ ACCEPTED = frozenset(
     {
         "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
         "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode",
+        "ExperimentConfig.RunName",  # names a run of SageMaker's Experiments SDK; no component shows it
         "OutputDataConfig.KmsKeyId",
         "ResourceConfig.VolumeSizeInGB",
         "ResourceConfig.VolumeKmsKeyId",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from local_test.data.channels import Channel, find_channels
 from local_test.data.object_store import ObjectStore, StoredObject
-from local_test.data.recordio import MAGIC, record, wrapped
+from local_test.data.recordio import MAGIC, make_record, wrap_chunks
 from local_test.errors import BadRequest, DataError
 from local_test.util.atomic_files import file_uri
 from tests.support.local_jobs import request_for
@@ -46,19 +46,19 @@ def given_by(channel: Channel, storage: ObjectStore, epoch: int = 0) -> bytes:
 
 @given(st.lists(st.binary(max_size=100)))
 def test_a_record_comes_back_whole(values: list[bytes]) -> None:
-    assert list(records(b"".join(record(value) for value in values))) == values
+    assert list(records(b"".join(make_record(value) for value in values))) == values
 
 
 def test_a_magic_number_in_the_data_is_data() -> None:
     data = struct.pack("<III", MAGIC, 7, MAGIC)
-    assert list(records(record(data))) == [data]
+    assert list(records(make_record(data))) == [data]
 
 
 def test_a_record_of_the_wrong_size() -> None:
     with pytest.raises(DataError, match="x changed since the job was created: 2 bytes then, 3 now"):
-        b"".join(wrapped(iter([b"abc"]), 2, "x"))
+        b"".join(wrap_chunks(iter([b"abc"]), 2, "x"))
     with pytest.raises(DataError, match=r"too large for a RecordIO record\. Received: 536870912 bytes"):
-        wrapped(iter([]), 1 << 29, "x")
+        wrap_chunks(iter([]), 1 << 29, "x")
 
 
 def test_each_object_is_one_record(data: Path, storage: ObjectStore) -> None:
