@@ -12,7 +12,7 @@ from pathlib import Path
 
 from botocore.model import Shape
 
-from local_test.request.support import ACCEPTED, ACTED_ON, VALUES
+from local_test.request.support import ACTED_ON, IGNORED, VALUES
 from local_test.request.validation import service_model
 from train.runtime.hyperparameters import describe
 
@@ -48,7 +48,7 @@ def find_refused() -> list[str]:
 
 
 def _walk(shape: Shape, path: str) -> Iterator[str]:
-    known = ACTED_ON | ACCEPTED
+    known = ACTED_ON | IGNORED
     if path in known:
         return
     if path and not any(member.startswith((f"{path}.", f"{path}[")) for member in known):
@@ -77,7 +77,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "hyperparameters.md": {"hyperparameters": list_hyperparameters},
     "api-support.md": {
         "acted-on": lambda: list_members(ACTED_ON),
-        "accepted": lambda: list_members(ACCEPTED),
+        "ignored": lambda: list_members(IGNORED),
         "refused": lambda: "\n".join(f"- `{path}`" for path in find_refused()),
     },
     "architecture.md": {

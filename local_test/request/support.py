@@ -1,4 +1,4 @@
-"""What of CreateTrainingJob is acted on, what is accepted without effect, and what is refused.
+"""What of CreateTrainingJob is acted on, what is ignored locally, and what is refused.
 
 Everything not named here is refused: a member that a newer botocore brings must not be dropped in silence.
 """
@@ -52,8 +52,8 @@ ACTED_ON = frozenset(
     }
 )
 
-# Without effect on what the container computes: billing, encryption, placement, observation.
-ACCEPTED = frozenset(
+# They change nothing of what the container computes: billing, encryption, placement, observation.
+IGNORED = frozenset(
     {
         "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
         "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode",
@@ -86,28 +86,28 @@ VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "Platform",
     ),
 }
-_OPAQUE = frozenset(path for path in ACTED_ON | ACCEPTED if "." not in path and "[" not in path)
+_OPAQUE = frozenset(path for path in ACTED_ON | IGNORED if "." not in path and "[" not in path)
 
 
 def check_supported(request: Mapping[str, Any]) -> list[str]:
-    """The members of a valid request that have no effect here; BadRequest names one that would change the result."""
-    without_effect: set[str] = set()
+    """The members of a valid request that are ignored locally; BadRequest names one that would change the result."""
+    ignored: set[str] = set()
     for path, value in _members(request, ""):
         if path in VALUES and not VALUES[path][0](value):
             raise BadRequest(
                 f"{path} has a value that is not supported locally. Received: {value}. Supported: {VALUES[path][1]}"
             )
-        if path in ACCEPTED and value:
-            without_effect.add(path)
-        elif path not in ACTED_ON | ACCEPTED:
+        if path in IGNORED and value:
+            ignored.add(path)
+        elif path not in ACTED_ON | IGNORED:
             raise BadRequest(
                 f"{path} is not supported locally and would change the result. Received: {value}. Take it out"
             )
-    return sorted(without_effect)
+    return sorted(ignored)
 
 
 def _members(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """(path, value) of every leaf; maps and accepted members are leaves, list items share one path."""
+    """(path, value) of every leaf; maps and ignored members are leaves, list items share one path."""
     if isinstance(value, Mapping) and path not in _OPAQUE:
         for name, item in value.items():
             yield from _members(item, f"{path}.{name}" if path else name)
@@ -119,17 +119,17 @@ def _members(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def check_request(request: Mapping[str, Any]) -> list[str]:
-    """The members that have no effect here. BadRequest, one line, if the service or this platform would refuse it."""
+    """The members that are ignored locally. BadRequest, one line, if the service or this platform would refuse it."""
     validate(request)
     if "AlgorithmSpecification" not in request:
         raise BadRequest("AlgorithmSpecification is missing: TrainingImage and TrainingInputMode")
-    without_effect = check_supported(request)
+    ignored = check_supported(request)
     for path in ("AlgorithmSpecification.TrainingImage", "ResourceConfig.InstanceType", "ResourceConfig.InstanceCount"):
         outer, inner = path.split(".")
         if inner not in request.get(outer, {}):
             raise BadRequest(f"{path} is missing. Received: {json.dumps(request.get(outer, {}))}")
     _check_waiting(request)
-    return without_effect
+    return ignored
 
 
 def _check_waiting(request: Mapping[str, Any]) -> None:

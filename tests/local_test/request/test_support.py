@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from local_test.errors import BadRequest
-from local_test.request.support import ACCEPTED, ACTED_ON, VALUES, check_request
+from local_test.request.support import ACTED_ON, IGNORED, VALUES, check_request
 from local_test.request.validation import service_model
 from tests.support.local_jobs import request_for
 
@@ -59,7 +59,7 @@ def test_what_would_change_the_result_is_refused_by_name(request_: dict[str, Any
         check_request(request_)
 
 
-def test_what_has_no_effect_is_listed() -> None:
+def test_what_is_ignored_is_listed() -> None:
     request = {**REQUEST, "Tags": [{"Key": "a", "Value": "b"}], "InfraCheckConfig": {"EnableInfraCheck": True}}
     request["EnableInterContainerTrafficEncryption"] = False
     assert check_request(request) == ["InfraCheckConfig", "ResourceConfig.VolumeSizeInGB"]
@@ -77,12 +77,12 @@ def test_the_tables_name_members_that_exist() -> None:
                 return False
         return True
 
-    assert [path for path in ACTED_ON | ACCEPTED | set(VALUES) if not exists(path)] == []
-    assert not ACTED_ON & ACCEPTED
+    assert [path for path in ACTED_ON | IGNORED | set(VALUES) if not exists(path)] == []
+    assert not ACTED_ON & IGNORED
 
 
 # member → a value that asks for something
-WITHOUT_EFFECT: dict[str, Any] = {
+IGNORED_VALUES: dict[str, Any] = {
     "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries": True,
     "ExperimentConfig.RunName": "run-1",
     "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode": "Platform",
@@ -103,16 +103,16 @@ WITHOUT_EFFECT: dict[str, Any] = {
 
 
 def test_every_member_that_is_ignored_has_a_value() -> None:
-    assert set(WITHOUT_EFFECT) == ACCEPTED
+    assert set(IGNORED_VALUES) == IGNORED
 
 
-@pytest.mark.parametrize("path", WITHOUT_EFFECT)
-def test_a_member_without_effect_is_accepted_and_said(path: str) -> None:
+@pytest.mark.parametrize("path", IGNORED_VALUES)
+def test_a_member_that_is_ignored_is_named(path: str) -> None:
     *outer, last = path.split(".")
     request = copy.deepcopy(REQUEST)
     place = request
     for name in outer:
         place = place.setdefault(name, {})
-    place[last] = WITHOUT_EFFECT[path]
+    place[last] = IGNORED_VALUES[path]
     request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 100)
     assert path in check_request(request)

@@ -330,7 +330,7 @@ def test_a_lot_of_output_is_not_lost(program: Program, run: Run, tmp_path: Path)
     assert (folder / "logs/algo-1.log").stat().st_size == sum(len(line) + 1 for line in seen.lines)
 
 
-def test_what_has_no_effect_is_said_once(program: Program, run: Run, tmp_path: Path) -> None:
+def test_what_is_ignored_is_noted_once(program: Program, run: Run, tmp_path: Path) -> None:
     request = request_for("job", tmp_path / "jobs", InfraCheckConfig={"EnableInfraCheck": True})
     description, _, folder = run(program(""), request)
     assert description["TrainingJobStatus"] == "Completed"
