@@ -13,7 +13,6 @@ PACKAGES = ("dataset", "train", "local_test", "launch")
 # to become empty
 STILL_IMPORTING = {
     "tests/sagemaker_tensorflow/conftest.py",
-    "tests/sagemaker_tensorflow/test_pipemode.py",
     "tests/stress/kills.py",
     "tests/test_several_hosts.py",
     "tests/train/distributed/test_multi_host.py",
@@ -22,11 +21,6 @@ STILL_IMPORTING = {
     "tests/train/modeling/test_custom.py",
     "tests/train/outputs/test_mlflow.py",
     "tests/train/outputs/test_serving.py",
-    "tests/train/records/test_fixed_length.py",
-    "tests/train/records/test_native.py",
-    "tests/train/records/test_prefetch.py",
-    "tests/train/records/test_recordio.py",
-    "tests/train/records/test_text_lines.py",
     "tests/train/test_pipe.py",
     "tests/train/trainer/test_full_disk.py",
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.conftest import SIZE, channel_bytes, job_folder
+from tests.support.opt_ml import job_folder
+from tests.support.shards import SIZE, channel_bytes
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(180)

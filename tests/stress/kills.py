@@ -15,7 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.train.conftest import Feeder, channel_bytes, examples, job_folder, serialized, write_shard
+from tests.support.opt_ml import job_folder
+from tests.support.shards import channel_bytes, examples, serialized, write_shard
+from tests.support.streams import Feeder
 from tests.train.trainer.test_job import Job, weights
 
 HYPERPARAMETERS = {"shuffle-buffer": "200", "augment": "true", "checkpoint-every": "3"}

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.conftest import CLASSES, SHAPE, channel_bytes, examples, job_folder, write_shard
-from tests.train.records.test_recordio import dmlc, part
+from tests.support.opt_ml import job_folder
+from tests.support.records import dmlc, part
+from tests.support.shards import CLASSES, SHAPE, channel_bytes, examples, write_shard
 from tests.train.trainer.test_job import Job, start  # noqa: F401 - a fixture
 from train import pipe
 

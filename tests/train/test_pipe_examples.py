@@ -8,7 +8,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.train.conftest import channel_bytes, job_folder, write_shard
+from tests.support.opt_ml import job_folder
+from tests.support.shards import channel_bytes, write_shard
 from train import pipe
 from train.errors import DataError
 

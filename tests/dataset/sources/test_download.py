@@ -187,12 +187,12 @@ def test_a_trickle_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(0, 1000, 5))
     monkeypatch.setattr(download.time, "monotonic", lambda: next(now))
 
-    class Trickle:
+    class ChunkedStream:
         def read1(self, _size: int) -> bytes:
             return b"x"
 
     with pytest.raises(download._BrokenError, match="only 7 bytes came in 30 s"):
-        for _ in download._blocks(Trickle(), Limits()):
+        for _ in download._blocks(ChunkedStream(), Limits()):
             pass
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.conftest import channel_bytes, job_folder
+from tests.support.opt_ml import job_folder
+from tests.support.shards import channel_bytes
 from tests.train.distributed.test_rendezvous import free_addresses
 from tests.train.trainer.test_job import ROOT, Job, weights
 from train.distributed.rendezvous import ADDRESSES

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.conftest import CLASSES, SHAPE, examples, job_folder
-from tests.train.input_pipeline.test_image_decoder import file_of
-from tests.train.records.test_recordio import part
-from tests.train.records.test_tfrecord import Trickle
+from tests.support.opt_ml import job_folder
+from tests.support.records import part
+from tests.support.shards import CLASSES, SHAPE, examples, picture_file
+from tests.support.streams import ChunkedStream
 from tests.train.trainer.test_job import start  # noqa: F401 - a fixture
 from train import pipe
 from train.errors import DataError, TrainingError
@@ -31,7 +31,7 @@ def described(root: Path, channel: str, attributes: list[str]) -> None:
 @given(st.lists(st.binary(max_size=30), max_size=40), st.integers(1, 5))
 def test_lines_are_whole_or_an_error(contents, count):
     names = tuple("abcde"[:count])
-    runs = read_recordio(Trickle(b"".join(map(part, contents))))
+    runs = read_recordio(ChunkedStream(b"".join(map(part, contents))))
     got: list[list[bytes]] = []
     if len(contents) % count:
         with pytest.raises(DataError, match=rf"not whole\. Received: {len(contents) % count} records"):
@@ -42,7 +42,7 @@ def test_lines_are_whole_or_an_error(contents, count):
 
 
 def test_where_a_line_is_is_where_it_begins():
-    runs = read_recordio(Trickle(b"".join(map(part, [b"ab", b"1", b"cd", b"2"]))))
+    runs = read_recordio(ChunkedStream(b"".join(map(part, [b"ab", b"1", b"cd", b"2"]))))
     assert [where[-9:] for _, where in read_manifest_lines(runs, ("x", "y"))] == ["at byte 0", "t byte 24"]
 
 
@@ -75,7 +75,7 @@ def test_the_built_in_job_takes_pictures_with_labels(tmp_path, feed, start):  # 
         images, labels = examples(count, seed)
         forms = [lambda k: str(k), lambda k: f'"{k}"', lambda k: CLASSES[k], lambda k: json.dumps(CLASSES[k])]
         lines = [
-            [part(file_of(image, "PNG")), part(forms[row % 4](int(label)).encode())][::order]
+            [part(picture_file(image, "PNG")), part(forms[row % 4](int(label)).encode())][::order]
             for row, (image, label) in enumerate(zip(images, labels, strict=True))
         ]
         feed(root / "input/data", channel, b"".join(b"".join(line) for line in lines))
@@ -98,6 +98,6 @@ def test_the_built_in_job_takes_pictures_with_labels(tmp_path, feed, start):  # 
 def test_what_can_be_no_picture_with_a_label_is_said(tmp_path, feed, attributes, label, message):
     root = job_folder(tmp_path, "Pipe", {})
     described(root, "train", attributes)
-    feed(root / "input/data", "train", part(file_of(np.zeros(SHAPE, np.uint8), "PNG")) + part(label))
+    feed(root / "input/data", "train", part(picture_file(np.zeros(SHAPE, np.uint8), "PNG")) + part(label))
     with pytest.raises(DataError, match=message):
         list(pipe.pictures("train", root=root, shape=SHAPE, classes=CLASSES))

@@ -1,12 +1,10 @@
 """JPEG and PNG in records: the same pictures as pixels would be, in order, or one line that says which is not."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.train.conftest import CLASSES, SHAPE, channel_bytes, examples, job_folder, write_shard
+from tests.support.opt_ml import job_folder
+from tests.support.shards import CLASSES, SHAPE, channel_bytes, examples, picture_file, write_shard
 from tests.train.trainer.test_job import start  # noqa: F401 - a fixture
 from train.errors import DataError
 from train.input_pipeline import pipeline
@@ -16,12 +14,6 @@ from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
 PICTURES = ImageDatasetInfo(SHAPE, CLASSES)
-
-
-def file_of(image: np.ndarray, name: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, name)
-    return buffer.getvalue()
 
 
 def record(data: bytes, label: int) -> bytes:
@@ -46,7 +38,9 @@ def read(folder, content: ImageDatasetInfo = PICTURES) -> tuple[np.ndarray, np.n
 
 def test_png_is_what_the_pixels_were(tmp_path):
     images, labels = examples(150)
-    write(tmp_path, [record(file_of(image, "PNG"), int(label)) for image, label in zip(images, labels, strict=True)])
+    write(
+        tmp_path, [record(picture_file(image, "PNG"), int(label)) for image, label in zip(images, labels, strict=True)]
+    )
     got = read(tmp_path)
     np.testing.assert_array_equal(got[0], images)
     np.testing.assert_array_equal(got[1], labels)
@@ -56,7 +50,7 @@ def test_jpeg_is_what_tensorflow_decodes(tmp_path):
     import tensorflow as tf
 
     images, labels = examples(70)
-    files = [file_of(image, "JPEG") for image in images]
+    files = [picture_file(image, "JPEG") for image in images]
     write(tmp_path, [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
     np.testing.assert_array_equal(read(tmp_path)[0], np.stack([tf.io.decode_jpeg(data).numpy() for data in files]))
 
@@ -64,13 +58,13 @@ def test_jpeg_is_what_tensorflow_decodes(tmp_path):
 def test_both_kinds_in_one_channel_and_grey_ones_become_coloured(tmp_path):
     images, _ = examples(2)
     grey = images[1, :, :, 0]
-    write(tmp_path, [record(file_of(images[0], "PNG"), 0), record(file_of(grey, "PNG"), 1)])
+    write(tmp_path, [record(picture_file(images[0], "PNG"), 0), record(picture_file(grey, "PNG"), 1)])
     np.testing.assert_array_equal(read(tmp_path)[0], [images[0], np.repeat(grey[..., None], 3, axis=2)])
 
 
 def test_the_order_of_shuffling_is_that_of_the_records_not_of_the_decoding(tmp_path):
     images, labels = examples(200)
-    write(tmp_path / "png", [record(file_of(i, "PNG"), int(k)) for i, k in zip(images, labels, strict=True)])
+    write(tmp_path / "png", [record(picture_file(i, "PNG"), int(k)) for i, k in zip(images, labels, strict=True)])
     write(tmp_path / "raw", [record(i.tobytes(), int(k)) for i, k in zip(images, labels, strict=True)])
     orders = []
     for name in ("png", "raw"):
@@ -81,7 +75,7 @@ def test_the_order_of_shuffling_is_that_of_the_records_not_of_the_decoding(tmp_p
 
 def test_a_bad_picture_among_shuffled_ones_is_named(tmp_path):
     images, labels = examples(90)
-    files = [file_of(image, "PNG") for image in images]
+    files = [picture_file(image, "PNG") for image in images]
     files[70] = files[70][:40]
     write(tmp_path, [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
     reader = open_channel(Channel("train", "File", tmp_path))
@@ -91,7 +85,7 @@ def test_a_bad_picture_among_shuffled_ones_is_named(tmp_path):
 
 def test_files_are_shuffled_before_they_are_decoded(tmp_path, monkeypatch):
     images, labels = examples(300)
-    write(tmp_path, [record(file_of(i, "PNG"), int(k)) for i, k in zip(images, labels, strict=True)])
+    write(tmp_path, [record(picture_file(i, "PNG"), int(k)) for i, k in zip(images, labels, strict=True)])
     widths = []
     shuffled = pipeline.shuffle_records
     monkeypatch.setattr(pipeline, "shuffle_records", lambda *given: (widths.append(given[1]), shuffled(*given))[1])
@@ -104,23 +98,23 @@ def test_files_are_shuffled_before_they_are_decoded(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (lambda image: file_of(image, "JPEG")[:200], r"record 1 at byte \d+: the JPEG can't be decoded: "),
-        (lambda image: file_of(image, "PNG")[:-30], r"record 1 at byte \d+: the PNG can't be decoded: "),
-        (lambda image: file_of(image[:9], "PNG"), r"the PNG has another size\. Received: 9×18\. Expected: 18×18"),
+        (lambda image: picture_file(image, "JPEG")[:200], r"record 1 at byte \d+: the JPEG can't be decoded: "),
+        (lambda image: picture_file(image, "PNG")[:-30], r"record 1 at byte \d+: the PNG can't be decoded: "),
+        (lambda image: picture_file(image[:9], "PNG"), r"the PNG has another size\. Received: 9×18\. Expected: 18×18"),
         (lambda image: image.tobytes(), r"record 1 .*image is neither JPEG nor PNG\. Received: "),
         (lambda _: b"", r"neither JPEG nor PNG\. Received: nothing\."),
     ],
 )
 def test_a_picture_that_is_none_is_named(tmp_path, bad, message):
     images, _ = examples(2)
-    write(tmp_path, [record(file_of(images[0], "PNG"), 0), record(bad(images[1]), 1)])
+    write(tmp_path, [record(picture_file(images[0], "PNG"), 0), record(bad(images[1]), 1)])
     with pytest.raises(DataError, match=message):
         read(tmp_path)
 
 
 def test_a_label_out_of_range_is_named(tmp_path):
     images, _ = examples(2)
-    write(tmp_path, [record(file_of(images[0], "PNG"), 0), record(file_of(images[1], "PNG"), 7)])
+    write(tmp_path, [record(picture_file(images[0], "PNG"), 0), record(picture_file(images[1], "PNG"), 7)])
     with pytest.raises(DataError, match=r"record 1 at byte \d+: label out of range\. Received: 7\. Expected: 0 to 2\."):
         read(tmp_path)
 
@@ -134,7 +128,7 @@ def test_pixels_that_begin_like_a_file_are_pixels(tmp_path):
 
 def test_a_file_as_long_as_the_pixels_is_a_file(tmp_path):
     images, _ = examples(1)
-    data = file_of(images[0], "PNG")
+    data = picture_file(images[0], "PNG")
     content = ImageDatasetInfo((1, len(data), 1), CLASSES)
     write(tmp_path, [record(data, 0)])
     with pytest.raises(DataError, match="the PNG has another size"):
@@ -144,7 +138,7 @@ def test_a_file_as_long_as_the_pixels_is_a_file(tmp_path):
 def test_how_files_are_told_from_pixels():
     image = examples(1)[0][0]
     for name in ("JPEG", "PNG"):
-        data = file_of(image, name)
+        data = picture_file(image, name)
         assert image_format(data) == name
         assert is_complete(data)
         assert not is_complete(data[:-8])
@@ -159,7 +153,7 @@ def test_a_job_trains_from_png_as_from_pixels(tmp_path, shards, feed, start):  #
         root = job_folder(tmp_path / name, "Pipe", hyperparameters)
         for channel, count, seed in (("train", 300, 1), ("validation", 60, 2)):
             images, labels = examples(count, seed)
-            data = [file_of(i, "PNG") if name == "png" else i.tobytes() for i in images]
+            data = [picture_file(i, "PNG") if name == "png" else i.tobytes() for i in images]
             write(tmp_path / f"{name}-data", [record(d, int(k)) for d, k in zip(data, labels, strict=True)], channel)
             feed(root / "input/data", channel, channel_bytes(tmp_path / f"{name}-data", channel))
         job = start(root)

@@ -1,14 +1,13 @@
 import fcntl
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.train.conftest import CLASSES, SHAPE, channel_bytes, examples, serialized, write_shard
+from tests.support.shards import CLASSES, SHAPE, channel_bytes, examples, serialized, write_shard
 from train.errors import DataError, StopRequested
 from train.input_pipeline import pipeline
 from train.input_pipeline.host_sharding import HostShard
@@ -139,7 +138,7 @@ def test_a_reader_that_waits_can_be_ended_however_its_writer_is(tmp_path, shards
     release = stuck(state, tmp_path / "train_0", channel_bytes(shards, "train"))
     stop = threading.Event()
     reader = open_channel(Channel("train", "Pipe", tmp_path), 0.5 if ends == "out of time" else 300.0, stop)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     batches = iter(pipeline.for_validation(reader, PICTURES, 64))
     try:
         if state in ("within a record", "between records"):
@@ -154,10 +153,9 @@ def test_a_reader_that_waits_can_be_ended_however_its_writer_is(tmp_path, shards
                 list(batches)
     finally:
         release()
-    deadline = time.monotonic() + 60
-    while threading.active_count() > before:
-        assert time.monotonic() < deadline, [thread.name for thread in threading.enumerate()]
-        time.sleep(0.01)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+        assert not thread.is_alive(), thread.name
 
 
 def test_the_hosts_of_a_job_have_each_picture_once_some_none_of_the_last_batch(shards):

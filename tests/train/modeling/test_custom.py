@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.conftest import CLASSES, SHAPE, channel_bytes, job_folder
+from tests.support.opt_ml import job_folder
+from tests.support.shards import CLASSES, SHAPE, channel_bytes
 from tests.train.trainer.test_job import start, weights, without_speed  # noqa: F401 - a fixture
 from train.errors import TrainingError
 from train.modeling.custom import build_custom_model, find_model_file

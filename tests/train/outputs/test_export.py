@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.train.conftest import CLASSES, SHAPE, examples
+from tests.support.shards import CLASSES, SHAPE, examples
 from train.errors import TrainingError
 from train.modeling.builtin import build_model
 from train.outputs import export

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.conftest import job_folder
+from tests.support.opt_ml import job_folder
 from tests.train.modeling.test_custom import MODEL, written
 from tests.train.trainer.test_job import start  # noqa: F401 - a fixture
 

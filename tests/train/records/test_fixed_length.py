@@ -4,13 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.records.test_tfrecord import Trickle
+from tests.support.streams import ChunkedStream
 from train.errors import DataError
 from train.records.fixed_length import read_fixed_length
 
 
 def read(data: bytes, size: int, sizes: list[int] | None = None, **options: bool) -> list[bytes]:
-    return [bytes(row) for block in read_fixed_length(Trickle(data, sizes), size, **options) for row in block.rows]
+    return [
+        bytes(row) for block in read_fixed_length(ChunkedStream(data, sizes), size, **options) for row in block.rows
+    ]
 
 
 @given(st.lists(st.integers(0, 255), max_size=50), st.integers(1, 4000), st.lists(st.integers(1, 5000), min_size=1))
@@ -54,6 +56,8 @@ def test_a_size_below_one_is_refused():
 
 def test_places_are_those_of_the_records():
     places = [
-        block.location(row) for block in read_fixed_length(Trickle(bytes(12)), 4) for row in range(len(block.rows))
+        block.location(row)
+        for block in read_fixed_length(ChunkedStream(bytes(12)), 4)
+        for row in range(len(block.rows))
     ]
     assert places == [f"channel train, FIFO train_0, record {n} at byte {4 * n}" for n in range(3)]

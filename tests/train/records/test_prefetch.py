@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.records.test_tfrecord import Trickle
+from tests.support.streams import ChunkedStream
 from train.errors import DataError, StopRequested
 from train.records.channels import FifoStream, FileStream
 from train.records.prefetch import BLOCK_BYTES, HEADROOM, PrefetchedBlocks, UnbufferedBlocks, read_blocks
@@ -126,7 +126,7 @@ def test_a_file_is_read_ahead_too(tmp_path):
 )
 def test_a_window_shows_what_was_asked_for_wherever_blocks_end(steps, sizes):
     data = bytes(number * 7 % 251 for number in range(20_000))
-    buffer, place = StreamBuffer(Trickle(data, sizes)), 0
+    buffer, place = StreamBuffer(ChunkedStream(data, sizes)), 0
     for wanted, dropped in steps:
         there = buffer.fill(wanted)
         assert there == (place + wanted <= len(data))
@@ -142,7 +142,7 @@ def test_a_window_shows_what_was_asked_for_wherever_blocks_end(steps, sizes):
 @pytest.mark.parametrize("wanted", [HEADROOM - 1, HEADROOM, HEADROOM + 1, 5 * BLOCK_BYTES])
 def test_a_record_longer_than_a_block_and_those_after_it(wanted):
     data = os.urandom(wanted + 3 * HEADROOM)
-    buffer = StreamBuffer(Trickle(data, [70_001]))
+    buffer = StreamBuffer(ChunkedStream(data, [70_001]))
     assert buffer.fill(10)
     buffer.consume(3, 1)
     assert buffer.fill(wanted)
@@ -154,7 +154,7 @@ def test_a_record_longer_than_a_block_and_those_after_it(wanted):
 
 def test_memory_grows_with_the_record_not_with_its_square():
     """A line of 64 MB that is looked for a block at a time is copied a few times, not once a block."""
-    buffer, memories = StreamBuffer(Trickle(bytes(64 << 20))), set()
+    buffer, memories = StreamBuffer(ChunkedStream(bytes(64 << 20))), set()
     while buffer.fill(buffer.view.size + 1):
         memories.add(buffer._buffer.size)
     assert buffer.view.size == 64 << 20

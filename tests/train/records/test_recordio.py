@@ -1,46 +1,18 @@
 import gzip
-import struct
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.train.records.test_tfrecord import Trickle, frame
+from tests.support.records import WORD, dmlc, frame, part, plain
+from tests.support.streams import ChunkedStream
 from train.errors import DataError
 from train.records.recordio import read_recordio
 
-MAGIC = 0xCED7230A
-WORD = struct.pack("<I", MAGIC)
-
-
-def part(data: bytes, flag: int = 0) -> bytes:
-    return struct.pack("<II", MAGIC, flag << 29 | len(data)) + data + bytes(-len(data) % 4)
-
-
-def flagged(parts: list[bytes]) -> bytes:
-    if len(parts) == 1:
-        return part(parts[0])
-    flags = [1, *[2] * (len(parts) - 2), 3]
-    return b"".join(map(part, parts, flags))
-
-
-def dmlc(data: bytes) -> bytes:
-    """As dmlc-core's RecordIOWriter: a part ends before each magic at a multiple of 4, which is left out."""
-    parts, begin = [], 0
-    for position in range(0, len(data) - len(data) % 4, 4):
-        if data[position : position + 4] == WORD:
-            parts.append(data[begin:position])
-            begin = position + 4
-    return flagged([*parts, data[begin:]])
-
-
-def plain(data: bytes, most: int) -> bytes:
-    return flagged([data[start : start + most] for start in range(0, len(data), most)] or [b""])
-
 
 def read(data: bytes, sizes: list[int] | None = None, splits: str | None = None) -> list[bytes]:
-    return [bytes(row) for block in read_recordio(Trickle(data, sizes), splits) for row in block.rows]
+    return [bytes(row) for block in read_recordio(ChunkedStream(data, sizes), splits) for row in block.rows]
 
 
 with_magic = st.lists(st.one_of(st.just(WORD), st.binary(max_size=9))).map(b"".join)
@@ -79,13 +51,15 @@ def test_a_split_record_needs_to_be_told_how():
 
 def test_places_are_those_of_the_records():
     data = b"".join(map(part, [b"12345"] * 5 + [b""])) + dmlc(WORD * 2) + part(b"x")
-    places = [block.location(row) for block in read_recordio(Trickle(data), "dmlc") for row in range(len(block.rows))]
+    places = [
+        block.location(row) for block in read_recordio(ChunkedStream(data), "dmlc") for row in range(len(block.rows))
+    ]
     offsets = [0, 16, 32, 48, 64, 80, 88, 112]
     assert places == [f"channel train, FIFO train_0, record {n} at byte {at}" for n, at in enumerate(offsets)]
 
 
 def test_equal_lengths_come_as_one_matrix():
-    runs = [block.rows.shape for block in read_recordio(Trickle(part(b"x" * 100) * 5000))]
+    runs = [block.rows.shape for block in read_recordio(ChunkedStream(part(b"x" * 100) * 5000))]
     assert sum(rows for rows, _ in runs) == 5000
     assert len(runs) < 20
 
@@ -101,7 +75,7 @@ def test_a_stream_cut_anywhere_gives_whole_records_and_then_says_truncated():
             assert read(data[:cut], splits="dmlc") == contents[: ends.index(cut)]
             continue
         with pytest.raises(DataError, match="is truncated") as failure:
-            for block in read_recordio(Trickle(data[:cut]), "dmlc"):
+            for block in read_recordio(ChunkedStream(data[:cut]), "dmlc"):
                 got += [bytes(row) for row in block.rows]
         assert got == contents[: len(got)]
         assert f"channel train, FIFO train_0, record {len(got)} at byte" in str(failure.value)

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.train.records.test_tfrecord import Trickle
+from tests.support.streams import ChunkedStream
 from train.errors import DataError
 from train.records.text_lines import read_lines
 
 
 def read(data: bytes, sizes: list[int] | None = None, strip_return: bool = True) -> list[bytes]:
-    return [bytes(row) for block in read_lines(Trickle(data, sizes), strip_return) for row in block.rows]
+    return [bytes(row) for block in read_lines(ChunkedStream(data, sizes), strip_return) for row in block.rows]
 
 
 def split(data: bytes) -> list[bytes]:
@@ -68,13 +68,13 @@ def test_cut_anywhere_the_whole_lines_before_are_the_same(data):
 
 
 def test_places_are_those_of_the_lines():
-    runs = list(read_lines(Trickle(b"ab\ncd\nefg\r\nh")))
+    runs = list(read_lines(ChunkedStream(b"ab\ncd\nefg\r\nh")))
     places = [block.location(row) for block in runs for row in range(len(block.rows))]
     assert places == [f"channel train, FIFO train_0, record {n} at byte {at}" for n, at in enumerate([0, 3, 6, 11])]
 
 
 def test_equal_lines_come_as_one_matrix():
-    assert sum(1 for _ in read_lines(Trickle(b"0.25,0.50\n" * 5000))) < 5
+    assert sum(1 for _ in read_lines(ChunkedStream(b"0.25,0.50\n" * 5000))) < 5
 
 
 def test_gzip_is_recognised():

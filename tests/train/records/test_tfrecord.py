@@ -1,45 +1,19 @@
 import gzip
-import io
 import struct
 
-import google_crc32c
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.records import damaged, frame, masked
+from tests.support.streams import ChunkedStream
 from train.errors import DataError
 from train.records import tfrecord as records
 
 
-class Trickle:
-    """A stream that gives its bytes in pieces of the sizes asked for, over and over."""
-
-    def __init__(self, data: bytes, sizes: list[int] | None = None) -> None:
-        self.name = "channel train, FIFO train_0"
-        self._file, self._sizes, self._turn = io.BytesIO(data), sizes or [1 << 30], 0
-
-    def readinto(self, buffer: memoryview) -> int:
-        size = self._sizes[self._turn % len(self._sizes)]
-        self._turn += 1
-        return self._file.readinto(buffer[:size])
-
-    def close(self) -> None: ...
-
-
-def masked(data: bytes) -> bytes:
-    """The formula of TFRecord's specification, in plain integers."""
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def frame(data: bytes) -> bytes:
-    length = struct.pack("<Q", len(data))
-    return length + masked(length) + data + masked(data)
-
-
 def read(data: bytes, sizes: list[int] | None = None, crc: records.Crc = "full") -> list[bytes]:
-    return [bytes(row) for block in records.read_tfrecords(Trickle(data, sizes), crc) for row in block.rows]
+    return [bytes(row) for block in records.read_tfrecords(ChunkedStream(data, sizes), crc) for row in block.rows]
 
 
 def test_tensorflow_reads_the_same_frames(tmp_path):
@@ -70,7 +44,9 @@ def test_records_around_and_over_the_block_size(lengths, size):
 
 def test_places_are_those_of_the_records():
     data = b"".join(map(frame, [b"12345"] * 10 + [b"x"] + [b"1234567"] * 10))
-    places = [block.location(row) for block in records.read_tfrecords(Trickle(data)) for row in range(len(block.rows))]
+    places = [
+        block.location(row) for block in records.read_tfrecords(ChunkedStream(data)) for row in range(len(block.rows))
+    ]
     offsets = [21 * number for number in range(11)] + [227 + 23 * number for number in range(10)]
     assert places == [
         f"channel train, FIFO train_0, record {number} at byte {offset}" for number, offset in enumerate(offsets)
@@ -79,7 +55,7 @@ def test_places_are_those_of_the_records():
 
 def test_equal_lengths_come_as_one_matrix():
     data = b"".join(map(frame, [b"x" * 100] * 5000))
-    runs = [block.rows.shape for block in records.read_tfrecords(Trickle(data))]
+    runs = [block.rows.shape for block in records.read_tfrecords(ChunkedStream(data))]
     assert sum(rows for rows, _ in runs) == 5000
     assert len(runs) < 20
 
@@ -94,7 +70,7 @@ def test_a_stream_cut_anywhere_gives_whole_records_and_then_says_truncated():
             assert read(data[:cut]) == contents[: sorted(ends).index(cut)]
             continue
         with pytest.raises(DataError) as failure:
-            for block in records.read_tfrecords(Trickle(data[:cut])):
+            for block in records.read_tfrecords(ChunkedStream(data[:cut])):
                 got += [bytes(row) for row in block.rows]
         assert got == contents[: len(got)]
         assert f"record {len(got)} at byte" in str(failure.value)
@@ -116,7 +92,7 @@ def test_a_flipped_bit_anywhere_is_found_and_nothing_wrong_is_given(contents, da
     whole[position] ^= 1 << data.draw(st.integers(0, 7))
     got = []
     with pytest.raises(DataError):
-        for block in records.read_tfrecords(Trickle(bytes(whole))):
+        for block in records.read_tfrecords(ChunkedStream(bytes(whole))):
             got += [bytes(row) for row in block.rows]
     assert got == contents[: len(got)]
 
@@ -129,20 +105,12 @@ def test_a_wrong_data_crc_names_record_and_byte():
     assert len(read(bytes(data), crc="header")) == 5
 
 
-def damaged(*good: bool) -> bytes:
-    """A record for each flag; the false ones with a wrong data CRC. Their data is their number."""
-    frames = [bytearray(frame(b"%03d" % number)) for number in range(len(good))]
-    for whole, flag in zip(frames, good, strict=True):
-        whole[-1] ^= not flag
-    return b"".join(frames)
-
-
 @given(st.lists(st.booleans(), max_size=30), st.integers(1, 4), st.lists(st.integers(1, 60), min_size=1, max_size=3))
 def test_damaged_records_are_skipped_up_to_so_many_in_sequence(good, skip, sizes):
     longest = max((len(row) for row in "".join("x."[flag] for flag in good).split(".")), default=0)
     expected, got = [b"%03d" % number for number, flag in enumerate(good) if flag], []
     try:
-        for block in records.read_tfrecords(Trickle(damaged(*good), sizes), skip=skip):
+        for block in records.read_tfrecords(ChunkedStream(damaged(*good), sizes), skip=skip):
             got += [bytes(row) for row in block.rows]
     except DataError as failure:
         assert longest > skip
@@ -161,7 +129,7 @@ def test_a_skipped_record_is_warned_of_and_truncation_is_still_an_error(caplog):
 
 
 def read_skipping(data: bytes, skip: int) -> list[bytes]:
-    return [bytes(row) for block in records.read_tfrecords(Trickle(data), skip=skip) for row in block.rows]
+    return [bytes(row) for block in records.read_tfrecords(ChunkedStream(data), skip=skip) for row in block.rows]
 
 
 @given(st.binary(min_size=1, max_size=200))

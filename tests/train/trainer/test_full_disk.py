@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.conftest import channel_bytes
+from tests.support.shards import channel_bytes
 from tests.train.modeling.test_custom import MODEL, with_code
 from tests.train.trainer.test_job import start, weights, without_speed  # noqa: F401 - a fixture
 

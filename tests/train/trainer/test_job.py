@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.conftest import channel_bytes, job_folder, write_shard
+from tests.support.opt_ml import job_folder
+from tests.support.shards import channel_bytes, write_shard
 from train.trainer.checkpoint import CheckpointManager
 
 ROOT = Path(__file__).parents[3]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.train.conftest import CLASSES, SHAPE, examples
+from tests.support.shards import CLASSES, SHAPE, examples
 from train.errors import StopRequested, TrainingError
 from train.modeling.augmentation import make_augmentation
 from train.modeling.builtin import build_model, build_optimizer, flip_tta
