@@ -65,7 +65,12 @@ CLIENTS = [
 ]
 
 
-@pytest.fixture(params=CLIENTS, ids=lambda client: client.name)
+# the SDKs' environments take minutes to make, and seconds to import
+QUICK = CLIENTS[:2]
+PARAMETERS = [*QUICK, *(pytest.param(client, marks=pytest.mark.slow) for client in CLIENTS[2:])]
+
+
+@pytest.fixture(params=PARAMETERS, ids=lambda client: client.name)
 def client(request: pytest.FixtureRequest) -> Client:
     """Each of them; one that is not installed is skipped, with a reason."""
     found: Client = request.param

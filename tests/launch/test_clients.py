@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.conftest import BUCKET, CLIENTS, Client, Launched, there
+from tests.launch.conftest import BUCKET, CLIENTS, QUICK, Client, Launched, there
 from tests.support.relay import Relay
 from tests.support.served import ROOT, until
 from tests.support.terminal import Terminal
@@ -105,14 +105,15 @@ def test_what_a_client_adds_is_in_the_docs() -> None:
     assert listed == added
 
 
+@pytest.mark.parametrize("clients", [QUICK, pytest.param(CLIENTS, marks=pytest.mark.slow)], ids=["quick", "all"])
 @pytest.mark.parametrize("spot", [False, True])
 @pytest.mark.parametrize("command", ["train", "tune"])
-def test_all_clients_send_the_same(launched: Launched, command: str, spot: bool) -> None:
+def test_all_clients_send_the_same(launched: Launched, clients: list[Client], command: str, spot: bool) -> None:
     folder = launched.root / ("training" if command == "train" else "tuning")
     sent: dict[str, Any] = {}
-    for client in CLIENTS:
+    for client in clients:
         there(client)
-        name = f"same-{command}-{spot}-{client.name}".lower().replace("_", "-")
+        name = f"same-{len(clients)}-{command}-{spot}-{client.name}".lower().replace("_", "-")
         options = {"name": name, "spot": spot, "instance_type": "ml.m5.xlarge", "hyperparameter": "epochs=2"}
         done = launched.run(client.arguments(command, **options))
         assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from tests.launch.conftest import sdk
 from tests.support.missing import missing
 from tests.support.pictures import prepared
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(400)]
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
 HYPERPARAMETERS = {"model": "tutorial", "epochs": "1", "batch-size": "32"}
 V2 = f"""

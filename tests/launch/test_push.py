@@ -151,6 +151,7 @@ def remember(aws: Launched, registry: Registry, name: str, tag: str) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_all_clients_train_and_tune_what_was_pushed(
     push: Push, aws: Launched, registry: Registry, image: str, docker_engine: Any
 ) -> None:

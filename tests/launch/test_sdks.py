@@ -7,7 +7,7 @@ import pytest
 from tests.launch.conftest import BUCKET, PREFIX, Launched, sdk
 from tests.support.missing import missing
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROLE = "arn:aws:iam::123456789012:role/local"
 METRICS = [{"Name": "validation:accuracy", "Regex": "validation:accuracy=([0-9.]+)"}]
 DATA, OUT = f"s3://{BUCKET}/{PREFIX}/data/train/", f"s3://{BUCKET}/sdk/"

@@ -76,6 +76,7 @@ def runs(server: str, experiment: str) -> list[dict]:
     return asked(server, "runs/search", experiment_ids=[found[0]["experiment_id"]]).get("runs", [])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_a_run_has_parameters_metrics_and_its_status(server: str) -> None:
     variables = {URI: server, EXPERIMENT: "mine", RUN: "job-1"}
