@@ -42,8 +42,8 @@ _LAST_STATES = {
 class TrainingJob:
     """A CreateTrainingJob request, accepted: its folder `out/<name>` exists from here on.
 
-    `now` gives aware datetimes, `grace` is in seconds. Raises BadRequest, ResourceInUse or RunnerError, each one line,
-    before anything is on disk.
+    `now` gives aware datetimes; `clock` counts seconds, of which `grace` is a number. Raises BadRequest, ResourceInUse
+    or RunnerError, each one line, before anything is on disk.
     """
 
     def __init__(
@@ -57,12 +57,13 @@ class TrainingJob:
         now: Callable[[], datetime] = now_utc,
         grace: float = GRACE_SECONDS,
         tuning_arn: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job = admit(request, out, storage, runner, environ)
         self.name, self.arn, self.folder = request["TrainingJobName"], self._job.arn, self._job.folder
         self.hosts = self._job.hosts
         self._request, self._runner, self._storage, self._grace = request, runner, storage, grace
-        self._trained, self._created = 0.0, time.monotonic()
+        self._trained, self._clock, self._created = 0.0, clock, clock()
         self._stop_requested = threading.Event()
         self._events: EventQueue = queue.SimpleQueue()  # of the run that goes on
         self.status = JobStatus.from_request(request, self.arn, now, tuning_arn)
@@ -182,7 +183,7 @@ class TrainingJob:
     def _wait_left(self) -> float:
         """Seconds until MaxWaitTimeInSeconds, which counts from the job's creation."""
         limit = self._request.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
-        return math.inf if limit is None else self._created + limit - time.monotonic()
+        return math.inf if limit is None else self._created + limit - self._clock()
 
     def _limits(self) -> dict[str, float]:
         """Seconds left by each; MaxRuntimeInSeconds limits the training time of all runs together."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -488,12 +489,19 @@ def test_max_wait_time_stops_a_job(program: Program, run: Run, tmp_path: Path) -
     limits = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
     request = request_for("job", tmp_path / "jobs", **{**SPOT, "StoppingCondition": limits})
     seen = Recorder()
-    job = TrainingJob(request, tmp_path / "jobs", program("signal.pause()"), ObjectStore(), {}, [seen])
-    job._created -= 0.5  # it has waited for its turn
+    waited = [0.0]
+
+    def clock() -> float:
+        return time.monotonic() + waited[0]
+
+    runner = program("signal.pause()")
+    job = TrainingJob(request, tmp_path / "jobs", runner, ObjectStore(), {}, [seen], clock=clock)
+    waited[0] += 0.5  # for its turn
     description = job.run()
     assert (description["TrainingJobStatus"], description["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
-    late = TrainingJob({**request, "TrainingJobName": "late"}, tmp_path / "jobs", program(""), ObjectStore(), {})
-    late._created -= 2
+    request["TrainingJobName"] = "late"
+    late = TrainingJob(request, tmp_path / "jobs", program(""), ObjectStore(), {}, clock=clock)
+    waited[0] += 2
     assert states(late.run()) == ["Starting", "Stopping", "MaxWaitTimeExceeded"]
 
 
