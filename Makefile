@@ -3,7 +3,7 @@
 #   PYTHON    the interpreter to make the environment with; default: the first on PATH that fits
 #   ENGINE    `make train ENGINE=` trains in a process although a Docker engine answers
 #   IMAGE     the image's name; default cv-keras-cifar10:local
-#   WORKERS   how many tests run at a time; default 4: half of them wait for something
+#   WORKERS   how many tests run at a time; default 3, for two cores: many wait for something
 #   SDKS      `make check SDKS=` leaves the SageMaker SDKs' environments (1.4 GB), and the tests that need them, out
 #   FUZZ_SECONDS, KILLS   `make check`: seconds of fuzzing each parser, kills of one job; default 67, 50
 
@@ -37,8 +37,13 @@ RUNNER = $(if $(ENGINE),docker,process)
 # the SageMaker SDKs, which exclude each other: each has an environment of its own
 SDKS = sdk-v2 sdk-v3
 
-WORKERS ?= 4
-PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
+# $(call pytest,EXPRESSION,OPTIONS): the tests with these marks. Those with containers come apart and one at a time: they
+# share the engine, its images and its networks.
+WORKERS ?= 3
+pytest = failed=; \
+	$(RUN) -m pytest -m "not docker and $1" --numprocesses $(WORKERS) --dist worksteal $2 || failed=yes; \
+	$(if $(ENGINE),$(RUN) -m pytest -m "docker and $1" || failed=yes,echo "no Docker engine: no test in containers" >&2); \
+	[ -z "$$failed" ]
 FUZZ_SECONDS ?= 67
 KILLS ?= 50
 
@@ -52,10 +57,10 @@ train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter epochs=3
 
 test: $(ENV) lint $(if $(ENGINE),build) ## what a change needs: style, walls, types, and every quick test
-	$(PYTEST) -m "not slow" --cov
+	@$(call pytest,not slow,--cov --cov-report=)
 
 check: $(ENV) $(SDKS) $(if $(ENGINE),build) ## all other tests: SageMaker's SDKs, the notebook, long fuzzing, kills
-	FUZZ_SECONDS=$(FUZZ_SECONDS) KILLS=$(KILLS) $(PYTEST) -m slow
+	@export FUZZ_SECONDS=$(FUZZ_SECONDS) KILLS=$(KILLS); $(call pytest,slow)
 
 build: ## the training image, as IMAGE
 	@echo "building the image $(IMAGE): minutes the first time, later seconds" >&2
