@@ -8,13 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from local_test.cli.options import (
-    Commands,
-    add_runner_options,
-    add_s3_option,
-    open_runner,
-    read_environment,
-)
+from local_test.cli.options import Commands, add_runner_options, add_s3_option, open_runner, read_environment
 from local_test.cli.progress import Display
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store

@@ -65,13 +65,7 @@ class Platform:
         context, interrupt_after = self._new_context(request, region), seconds_from_tags(request)
         observers = [*context.observers, JobTracker(self.experiments, request, region)]
         job = TrainingJob(
-            request,
-            self.store.jobs,
-            self._runner,
-            context.storage,
-            context.environ,
-            observers,
-            tuning_arn=tuning_arn,
+            request, self.store.jobs, self._runner, context.storage, context.environ, observers, tuning_arn=tuning_arn
         )
         if interrupt_after is not None:
             job.observe(SpotInterruption(job, interrupt_after))
