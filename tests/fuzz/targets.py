@@ -1,6 +1,6 @@
 """What must hold for any bytes: the records of the reference, in order, and one DataError where it stops.
 
-Each target takes the bytes and the sizes of the pieces in which they arrive. AssertionError, or any other exception
+Each target takes the bytes and the sizes of the chunks in which they arrive. AssertionError, or any other exception
 than DataError, is a finding.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tests.fuzz import reference
+from tests.support.streams import ChunkedStream
 from train.errors import DataError
 from train.input_pipeline.augmented_manifest import read_manifest_lines
 from train.input_pipeline.example_decoder import ExampleDecoder
@@ -20,27 +21,8 @@ from train.records.stream_buffer import RecordBlock, RecordList
 from train.records.text_lines import read_lines
 from train.records.tfrecord import read_tfrecord_lists, read_tfrecords
 
-Pieces = list[int]
+Chunks = list[int]
 SIZE, CLASSES = 12, 3  # bytes of an example's picture
-
-
-class Arriving:
-    """A stream in pieces of the given sizes, over and over."""
-
-    name = "channel train, FIFO train_0"
-
-    def __init__(self, data: bytes, pieces: Pieces) -> None:
-        self._data, self._pieces, self._place, self._turn = data, pieces or [1 << 20], 0, 0
-
-    def readinto(self, buffer: memoryview) -> int:
-        size = max(1, self._pieces[self._turn % len(self._pieces)])
-        self._turn += 1
-        piece = self._data[self._place : self._place + min(size, len(buffer))]
-        buffer[: len(piece)] = piece
-        self._place += len(piece)
-        return len(piece)
-
-    def close(self) -> None: ...
 
 
 @contextlib.contextmanager
@@ -54,9 +36,9 @@ def _helper(used: bool) -> Iterator[None]:
 
 
 def _same(
-    runs: Callable[[Arriving], Iterator[RecordBlock | RecordList]],
+    runs: Callable[[ChunkedStream], Iterator[RecordBlock | RecordList]],
     data: bytes,
-    pieces: Pieces,
+    chunks: Chunks,
     expected: reference.Parsed,
 ) -> None:
     for used in (True, False):
@@ -64,7 +46,7 @@ def _same(
         whole = True
         with _helper(used):
             try:
-                for found in runs(Arriving(data, pieces)):
+                for found in runs(ChunkedStream(data, chunks)):
                     got += found.contents()
             except DataError as error:
                 whole = False
@@ -75,40 +57,40 @@ def _same(
         assert not whole or len(got) == len(expected[0]), (used, got, expected)
 
 
-def tfrecord(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: read_tfrecords(stream), data, pieces, reference.tfrecord(data))
-    _same(lambda stream: read_tfrecord_lists(stream), data, pieces, reference.tfrecord(data))
-    _same(lambda stream: read_tfrecords(stream, "header"), data, pieces, reference.tfrecord(data, False))
+def tfrecord(data: bytes, chunks: Chunks) -> None:
+    _same(lambda stream: read_tfrecords(stream), data, chunks, reference.tfrecord(data))
+    _same(lambda stream: read_tfrecord_lists(stream), data, chunks, reference.tfrecord(data))
+    _same(lambda stream: read_tfrecords(stream, "header"), data, chunks, reference.tfrecord(data, False))
 
 
-def recordio_whole(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: read_recordio(stream), data, pieces, reference.recordio(data, None))
+def recordio_whole(data: bytes, chunks: Chunks) -> None:
+    _same(lambda stream: read_recordio(stream), data, chunks, reference.recordio(data, None))
 
 
-def recordio_dmlc(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: read_recordio(stream, "dmlc"), data, pieces, reference.recordio(data, "dmlc"))
+def recordio_dmlc(data: bytes, chunks: Chunks) -> None:
+    _same(lambda stream: read_recordio(stream, "dmlc"), data, chunks, reference.recordio(data, "dmlc"))
 
 
-def recordio_plain(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: read_recordio(stream, "plain"), data, pieces, reference.recordio(data, "plain"))
+def recordio_plain(data: bytes, chunks: Chunks) -> None:
+    _same(lambda stream: read_recordio(stream, "plain"), data, chunks, reference.recordio(data, "plain"))
 
 
-def text(data: bytes, pieces: Pieces) -> None:
-    _same(lambda stream: read_lines(stream), data, pieces, reference.lines(data))
+def text(data: bytes, chunks: Chunks) -> None:
+    _same(lambda stream: read_lines(stream), data, chunks, reference.lines(data))
 
 
-def raw(data: bytes, pieces: Pieces) -> None:
+def raw(data: bytes, chunks: Chunks) -> None:
     for size in (1, 3, 16):
-        _same(lambda stream, size=size: read_fixed_length(stream, size), data, pieces, reference.fixed(data, size))
+        _same(lambda stream, size=size: read_fixed_length(stream, size), data, chunks, reference.fixed(data, size))
 
 
-def manifest(data: bytes, pieces: Pieces) -> None:
+def manifest(data: bytes, chunks: Chunks) -> None:
     """Lines of three attributes."""
     records, whole = reference.recordio(data, "dmlc")
     got: list[bytes] = []
     ended = True
     try:
-        for line, _ in read_manifest_lines(read_recordio(Arriving(data, pieces), "dmlc"), ("a-ref", "b", "c")):
+        for line, _ in read_manifest_lines(read_recordio(ChunkedStream(data, chunks), "dmlc"), ("a-ref", "b", "c")):
             assert len(line) == 3
             got += line
     except DataError:
@@ -118,7 +100,7 @@ def manifest(data: bytes, pieces: Pieces) -> None:
     assert not whole or len(got) == len(records) // 3 * 3
 
 
-def example(data: bytes, pieces: Pieces) -> None:
+def example(data: bytes, chunks: Chunks) -> None:
     """What is taken for a picture and its label is what TensorFlow finds there; three alike in a run."""
     rows = np.frombuffer(data * 3, np.uint8).reshape(3, len(data))
     for used in (True, False):
@@ -147,7 +129,7 @@ def _found(data: bytes) -> tuple[bytes, int]:
         return parsed["image"].numpy(), int(parsed["label"])
 
 
-TARGETS: dict[str, Callable[[bytes, Pieces], None]] = {
+TARGETS: dict[str, Callable[[bytes, Chunks], None]] = {
     "tfrecord": tfrecord,
     "recordio": recordio_whole,
     "recordio-dmlc": recordio_dmlc,
@@ -160,7 +142,7 @@ TARGETS: dict[str, Callable[[bytes, Pieces], None]] = {
 
 
 def check(target: str, data: bytes) -> None:
-    """One input: its first byte says how many of the next are sizes of pieces, in steps of 1, 7 or 4,096."""
+    """One input: its first byte says how many of the next are sizes of chunks, in steps of 1, 7 or 4,096."""
     count = data[0] % 4 if data else 0
-    pieces = [(size % 85 + 1) * (1, 7, 4096)[size // 86] for size in data[1 : 1 + count]]
-    TARGETS[target](data[1 + count :], pieces)
+    chunks = [(size % 85 + 1) * (1, 7, 4096)[size // 86] for size in data[1 : 1 + count]]
+    TARGETS[target](data[1 + count :], chunks)
