@@ -13,7 +13,7 @@ from local_test.cli.progress import Display
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
 from local_test.errors import BadRequest
-from local_test.request.builder import DEFAULT_JOB, Options, build, pairs, read_job
+from local_test.request.builder import DEFAULT_JOB, Options, build, parse_pairs, read_job
 from local_test.runners.select import CHECKOUT
 from local_test.training.job import TrainingJob
 from local_test.util.clock import now_utc
@@ -69,9 +69,9 @@ def _build_request(args: argparse.Namespace) -> dict[str, Any]:
         image=args.image,
         name=args.name,
         input_mode=args.input_mode,
-        channels=pairs("--channel", args.channel),
-        hyperparameters=pairs("--hyperparameter", args.hyperparameter),
-        environment=pairs("--env", args.env),
+        channels=parse_pairs("--channel", args.channel),
+        hyperparameters=parse_pairs("--hyperparameter", args.hyperparameter),
+        environment=parse_pairs("--env", args.env),
         instance_count=args.instance_count,
         checkpoints=args.checkpoints,
         max_runtime=args.max_runtime,

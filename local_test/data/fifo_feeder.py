@@ -66,7 +66,7 @@ class Feeder:
         """FIFO 0 exists when this returns. DataError if its place is taken or can't be written."""
         self._wake_read, self._wake_write = os.pipe()
         try:
-            self._make(0)
+            self._make_fifo(0)
         except OSError as error:
             self._close_wake()
             raise DataError(f"can't make the FIFO {self.path(0)}: {error.strerror}") from None
@@ -131,7 +131,7 @@ class Feeder:
     def _serve_one(self, n: int) -> None:
         fd = os.open(self.path(n), os.O_WRONLY)  # until a reader comes
         try:
-            writer = FifoWriter(fd, self._wake_read, self._stopping, lambda total: self._tell(n, total))
+            writer = FifoWriter(fd, self._wake_read, self._stopping, lambda total: self._report_progress(n, total))
             try:
                 end = self._feed(writer, n)
             except Cancelled:
@@ -139,26 +139,26 @@ class Feeder:
             except Exception as error:  # handed over: nobody sees a thread's traceback
                 self._on_error(error)
                 writer.wait_for_stop()
-            self._tell(n, writer.total, end)
+            self._report_progress(n, writer.total, end)
         finally:
             os.close(fd)
         self.path(n).unlink(missing_ok=True)
 
     def _feed(self, writer: "FifoWriter", n: int) -> str:
         if n + 1 != self._epochs:
-            self._make(n + 1)
-        self._tell(n, 0)
+            self._make_fifo(n + 1)
+        self._report_progress(n, 0)
         try:
             for content in self._contents(n):
-                writer.take(content)
+                writer.write(content)
         except BrokenPipeError:
             return "early"  # the reader has what it wants: not a failure
         return "all"
 
-    def _tell(self, n: int, total: int, end: str | None = None) -> None:
+    def _report_progress(self, n: int, total: int, end: str | None = None) -> None:
         self._on_feed(FeedProgress(self._prefix.name, n, total, end))
 
-    def _make(self, n: int) -> None:
+    def _make_fifo(self, n: int) -> None:
         """FIFO n; one that a killed feeder has left is used, since a reader may wait there already."""
         path = self.path(n)
         try:
@@ -184,15 +184,15 @@ class FifoWriter:
         self._wake = wake
         self.total = 0
 
-    def take(self, content: Content) -> None:
+    def write(self, content: Content) -> None:
         """All of one object. BrokenPipeError when the reader has closed, DataError if a file got shorter."""
         if not isinstance(content, Path):
             for chunk in content:
-                self._write(chunk)
+                self._write_bytes(chunk)
             return
         with content.open("rb", buffering=0) as file:
             # what is there now is the object, as a GET would have it; what is added meanwhile is not
-            self._take_file(file.fileno(), os.fstat(file.fileno()).st_size, content)
+            self._write_file(file.fileno(), os.fstat(file.fileno()).st_size, content)
 
     def wait_for_stop(self) -> None:
         """Hold the FIFO open until somebody stops the feeder."""
@@ -200,7 +200,7 @@ class FifoWriter:
         self._poll.poll()
         raise Cancelled
 
-    def _take_file(self, source: int, size: int, path: Path) -> None:
+    def _write_file(self, source: int, size: int, path: Path) -> None:
         offset, move = 0, self._splice
         while offset < size:
             self._check()
@@ -225,7 +225,7 @@ class FifoWriter:
     def _copy(self, source: int, offset: int, count: int) -> int:
         return os.write(self._fd, os.pread(source, min(count, 1 << 16), offset) or b"")
 
-    def _write(self, data: bytes) -> None:
+    def _write_bytes(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             self._check()

@@ -45,7 +45,7 @@ def open_object_store(environ: Mapping[str, str]) -> "ObjectStore":
     return ObjectStore(lambda: new_s3_client(environ.get("AWS_ENDPOINT_URL_S3")))
 
 
-class Inside(Protocol):
+class InProcess(Protocol):
     """An S3 that answers without a request. None: S3 itself is to be asked."""
 
     def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None: ...
@@ -54,11 +54,11 @@ class Inside(Protocol):
 
 
 class ObjectStore:
-    """Safe for threads. No client is made, and so no region or credentials needed, until an s3:// URI is used that is
-    not `inside`."""
+    """Safe for threads. No client is made, and so no region or credentials are needed, until an s3:// URI is used that is
+    not in `in_process`."""
 
-    def __init__(self, new_client: Callable[[], Any] = new_s3_client, inside: Inside | None = None) -> None:
-        self._new_client, self._inside = new_client, inside
+    def __init__(self, new_client: Callable[[], Any] = new_s3_client, in_process: InProcess | None = None) -> None:
+        self._new_client, self._in_process = new_client, in_process
         self._client, self._lock = None, threading.Lock()
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class ObjectStore:
         if path is not None:
             return _local_objects(path)
         bucket, prefix = split_s3(uri)
-        found = self._inside.sizes(bucket, prefix) if self._inside else None
+        found = self._in_process.sizes(bucket, prefix) if self._in_process else None
         if found is None:
             found = self._s3_sizes(bucket, prefix)
         return [
@@ -104,7 +104,7 @@ class ObjectStore:
         if local_path(uri) is not None:
             return True
         bucket = split_s3(uri)[0]
-        if self._inside and self._inside.has_bucket(bucket):
+        if self._in_process and self._in_process.has_bucket(bucket):
             return True
         try:
             self._s3().head_bucket(Bucket=bucket)
@@ -122,7 +122,7 @@ class ObjectStore:
 
     def _from_s3(self, item: StoredObject) -> Iterator[bytes]:
         # now, not when the channel was laid out: it may hold the content
-        found = self._inside.chunks(*split_s3(item.uri)) if self._inside else None
+        found = self._in_process.chunks(*split_s3(item.uri)) if self._in_process else None
         yield from self._s3_chunks(item) if found is None else found
 
     def _s3_chunks(self, item: StoredObject) -> Iterator[bytes]:

@@ -20,13 +20,13 @@ def pack(folders: Sequence[Path], archive: Path) -> None:
 
 
 def _write(folders: Sequence[Path], file: BinaryIO) -> None:
-    merged = {name: path for folder in reversed(folders) for name, path in _below(folder)}
+    merged = {name: path for folder in reversed(folders) for name, path in _walk(folder)}
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=_LEVEL) as tar:
         for name, path in sorted(merged.items()):
             tar.add(path, arcname=name, recursive=False, filter=_plain)
 
 
-def _below(folder: Path) -> Iterator[tuple[str, Path]]:
+def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(parent, name)

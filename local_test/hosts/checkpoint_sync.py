@@ -38,11 +38,11 @@ class CheckpointSync:
 
     def restore(self, check: Callable[[], None]) -> list[StoredObject]:
         """Everything under the URI into the folder; an URI without objects is a job's first run."""
-        objects = [item for item in self._storage.objects(self._uri) if not _unfinished(item.name)]
+        objects = [item for item in self._storage.objects(self._uri) if not _is_partial(item.name)]
         for item in objects:
             check()
             self._storage.download(item, self._folder / item.name)
-        self._copied = self._look()
+        self._copied = self._read_signatures()
         return objects
 
     def start(self) -> None:
@@ -52,11 +52,11 @@ class CheckpointSync:
         """The last copy. DataError or OSError if it can't be made."""
         self._stopping.set()
         self._thread.join()
-        self._copy(self._look())
+        self._copy(self._read_signatures())
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._seconds):
-            now = self._look()
+            now = self._read_signatures()
             settled = {name: sign for name, sign in now.items() if self._seen.get(name) == sign}
             self._seen = now
             try:
@@ -73,7 +73,7 @@ class CheckpointSync:
                     self._storage.put(self._folder / name, join_uri(self._uri, name))
                     self._copied[name] = signature
 
-    def _look(self) -> dict[str, _Signature]:
+    def _read_signatures(self) -> dict[str, _Signature]:
         found = {}
         for path in sorted(self._folder.rglob("*")):
             with suppress(FileNotFoundError):
@@ -84,7 +84,7 @@ class CheckpointSync:
         return found
 
 
-def _unfinished(name: str) -> bool:
+def _is_partial(name: str) -> bool:
     """A copy that was cut short by the end of this machine's power: see files.write_whole."""
     last = PurePosixPath(name).name
     return last.startswith(".") and last.endswith(".part")

@@ -74,7 +74,7 @@ class Host:
 
     def _folder(self, path: str) -> Path:
         """Where a folder of the container lies on this machine: in /opt/ml, or mounted."""
-        return self.paths.inside(path) or next(here for here, inside in self.spec.mounts.items() if inside == path)
+        return self.paths.locate(path) or next(here for here, inside in self.spec.mounts.items() if inside == path)
 
     def start_feeders(
         self,
@@ -114,7 +114,7 @@ def make_spec(request: Mapping[str, Any], paths: HostPaths, environment: Mapping
     """The container of a host."""
     algorithm = request["AlgorithmSpecification"]
     folders = {"checkpoints": checkpoint_path(request), "tensorboard": tensorboard_path(request)}
-    outside = {paths.base.parent / name: path for name, path in folders.items() if path and paths.inside(path) is None}
+    outside = {paths.base.parent / name: path for name, path in folders.items() if path and paths.locate(path) is None}
     return ContainerSpec(
         job=request["TrainingJobName"],
         host=paths.name,

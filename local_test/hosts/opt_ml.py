@@ -58,7 +58,7 @@ class HostPaths:
     def input_data(self) -> Path:
         return self.base / "input/data"
 
-    def inside(self, path: str) -> Path | None:
+    def locate(self, path: str) -> Path | None:
         """Where a path of the container lies on this machine, None if it is not below /opt/ml."""
         pure = PurePosixPath(path)
         return self.base / pure.relative_to(OPT_ML) if pure.is_relative_to(OPT_ML) else None
@@ -81,7 +81,7 @@ def make_folders(host: HostPaths, request: Mapping[str, Any]) -> None:
     for path in (host.model, host.output_data, host.input_data, host.base / "input/config", host.base / "code"):
         path.mkdir(parents=True)
     for local_path in filter(None, (checkpoint_path(request), tensorboard_path(request))):
-        if inside := host.inside(local_path):
+        if inside := host.locate(local_path):
             inside.mkdir(parents=True, exist_ok=True)
 
 

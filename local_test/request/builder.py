@@ -57,7 +57,7 @@ def build(
     """
     request = _fill(copy.deepcopy({"TrainingJobName": "<name>", **job}), options.name or timed_name(BASE_NAME, now))
     validate(request)  # from here on everything is of the type that it should be
-    _lay_over(request, options)
+    _apply_options(request, options)
     _set_channels(request, options.channels)
     _fill_channels(request, data)
     _fill_outputs(request, out)
@@ -84,7 +84,7 @@ def _fill(value: Any, name: str) -> Any:
     return LOCAL_ROLE if "<role>" in value else value.replace("<name>", name).replace("<image>", LOCAL_IMAGE)
 
 
-def _lay_over(request: dict[str, Any], options: Options) -> None:
+def _apply_options(request: dict[str, Any], options: Options) -> None:
     if options.name:
         request["TrainingJobName"] = options.name
     if options.image:
@@ -115,14 +115,14 @@ def _set_mode(request: dict[str, Any], mode: str) -> None:
             channel["InputMode"] = mode
 
 
-def _set_channels(request: dict[str, Any], given: Mapping[str, str]) -> None:
+def _set_channels(request: dict[str, Any], places: Mapping[str, str]) -> None:
     """Another place for a channel that the job has, its other members kept; or a new channel."""
-    for name, place in given.items():
+    for name, place in places.items():
         uri = place if "://" in place else file_uri(Path(place))
         channels = request.setdefault("InputDataConfig", [])
-        known = [channel for channel in channels if channel["ChannelName"] == name]
-        if known:
-            known[0]["DataSource"].setdefault("S3DataSource", {"S3DataType": "S3Prefix"})["S3Uri"] = uri
+        existing = [channel for channel in channels if channel["ChannelName"] == name]
+        if existing:
+            existing[0]["DataSource"].setdefault("S3DataSource", {"S3DataType": "S3Prefix"})["S3Uri"] = uri
         else:
             source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
             channels.append({"ChannelName": name, "DataSource": {"S3DataSource": source}})
@@ -181,10 +181,10 @@ def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, value
 
 
-def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     """K=V texts as a mapping; BadRequest for one without =."""
     found = {}
-    for text in given:
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise BadRequest(f"{option} takes NAME=VALUE. Received: {text}")

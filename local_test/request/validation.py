@@ -53,7 +53,7 @@ def validate(request: Any, operation: str = "CreateTrainingJob", service: str = 
 def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
     types = _TYPES.get(shape.type_name)
     if types and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
-        yield _failed(value, at, f"Member must be a {shape.type_name}, not {_json_type(value)}")
+        yield _describe_failure(value, at, f"Member must be a {shape.type_name}, not {_json_type(value)}")
         return
     if shape.type_name == "structure":
         yield from _check_structure(value, shape, at)
@@ -75,7 +75,7 @@ def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
 def _check_structure(value: Mapping[str, Any], shape: Shape, at: str) -> Iterator[str]:
     for name in shape.required_members:
         if name not in value:
-            yield _failed(None, _join(at, name), "Member must not be null")
+            yield _describe_failure(None, _join(at, name), "Member must not be null")
     for name, item in value.items():
         if name in shape.members:
             yield from _check(item, shape.members[name], _join(at, name))
@@ -89,29 +89,29 @@ def _check_string(value: str, shape: Shape, at: str) -> Iterator[str]:
     yield from _check_size(len(value), value, shape, at, "length")
     limits = shape.metadata
     if "enum" in limits and value not in limits["enum"]:
-        yield _failed(value, at, f"Member must satisfy enum value set: [{', '.join(limits['enum'])}]")
+        yield _describe_failure(value, at, f"Member must satisfy enum value set: [{', '.join(limits['enum'])}]")
     pattern = limits.get("pattern")
     local = shape.name == "S3Uri" and value.startswith(f"{FILE_SCHEME}/")
-    if pattern and not local and not _compiled(pattern).fullmatch(value):
-        yield _failed(value, at, f"Member must satisfy regular expression pattern: {pattern}")
+    if pattern and not local and not _compile(pattern).fullmatch(value):
+        yield _describe_failure(value, at, f"Member must satisfy regular expression pattern: {pattern}")
 
 
 def _check_size(size: float, value: Any, shape: Shape, at: str, what: str) -> Iterator[str]:
     limits = shape.metadata
     if "min" in limits and size < limits["min"]:
-        yield _failed(value, at, f"Member must have {what} greater than or equal to {limits['min']}")
+        yield _describe_failure(value, at, f"Member must have {what} greater than or equal to {limits['min']}")
     if "max" in limits and size > limits["max"]:
-        yield _failed(value, at, f"Member must have {what} less than or equal to {limits['max']}")
+        yield _describe_failure(value, at, f"Member must have {what} less than or equal to {limits['max']}")
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> re.Pattern[str]:
     for java, python in _JAVA.items():
         pattern = pattern.replace(java, python)
     return re.compile(pattern)
 
 
-def _failed(value: Any, at: str, constraint: str) -> str:
+def _describe_failure(value: Any, at: str, constraint: str) -> str:
     received = "null" if value is None else f"'{value}'"
     return f"Value {received} at '{at or 'request'}' failed to satisfy constraint: {constraint}"
 

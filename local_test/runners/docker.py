@@ -24,7 +24,7 @@ from docker.utils.socket import STDERR, STDOUT, frames_iter
 
 from local_test.errors import RunnerError
 from local_test.runners.base import OPT_ML, ContainerSpec, Exit, Runner
-from local_test.runners.instance_types import Limits, Machine, limits
+from local_test.runners.instance_types import Limits, Machine, find_limits
 
 LABEL = "sagemaker-local-job"
 _BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are unique only there
@@ -81,7 +81,7 @@ class DockerRunner(Runner):
         return self._limits(spec).notes
 
     def _limits(self, spec: ContainerSpec) -> Limits:
-        return limits(spec.instance_type, self._machine()) if spec.instance_type else Limits()
+        return find_limits(spec.instance_type, self._machine()) if spec.instance_type else Limits()
 
     def _machine(self) -> Machine:
         engine = self._engine()

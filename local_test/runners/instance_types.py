@@ -57,7 +57,7 @@ _OLDER = {
 }
 
 
-def instance(instance_type: str) -> Instance | None:
+def find_instance(instance_type: str) -> Instance | None:
     """Of a name such as ml.c5.2xlarge; None if nothing is known about it."""
     return _instances().get(instance_type.removeprefix("ml."))
 
@@ -77,9 +77,9 @@ def _read(table: Mapping[str, Any]) -> Iterator[tuple[str, Instance]]:
         yield name, Instance(item["VCpuInfo"]["DefaultVCpus"], item["MemoryInfo"]["SizeInMiB"] << 20, gpus)
 
 
-def limits(instance_type: str, machine: Machine) -> Limits:
+def find_limits(instance_type: str, machine: Machine) -> Limits:
     """The instance's, where the machine has them: a container is never promised more than there is."""
-    wanted = instance(instance_type)
+    wanted = find_instance(instance_type)
     if not wanted:
         return Limits(notes=(f"nothing is known about {instance_type}: its container has no limits",))
     notes = [

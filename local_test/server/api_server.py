@@ -117,7 +117,7 @@ class ApiServer:
         return {"AWS_ENDPOINT_URL": url, **elsewhere, **self._credentials, "AWS_DEFAULT_REGION": region}
 
     def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
-        in_process = {} if self._s3_url else {"inside": InProcessS3()}
+        in_process = {} if self._s3_url else {"in_process": InProcessS3()}
         storage = ObjectStore(lambda: self._clients.get("s3", region), **in_process)
         environ = self._environment((self._gateway or self._server).url, region)
         return JobContext(storage, environ, [CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)])

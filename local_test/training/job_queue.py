@@ -107,7 +107,7 @@ class JobQueue:
         entry = self._entry(name)
         job, status = entry.job, entry.status.describe()["TrainingJobStatus"]
         if status in FINAL_STATUSES or not job:
-            raise _rejected(status)
+            raise _rejection(status)
         job.stop()
         with self._lock:
             self._end_waiting(entry)
@@ -116,7 +116,7 @@ class JobQueue:
         """As if its spot instances were taken away."""
         job = self._entry(name).job
         if not job:
-            raise _rejected(self.describe(name)["TrainingJobStatus"])
+            raise _rejection(self.describe(name)["TrainingJobStatus"])
         job.interrupt()
 
     def delete(self, name: str) -> None:
@@ -137,7 +137,7 @@ class JobQueue:
         """The ARN. Only a job that is not over can be changed."""
         job, status = self._entry(name).job, self._entry(name).status.describe()["TrainingJobStatus"]
         if status != "InProgress" or not job:
-            raise _rejected(status)
+            raise _rejection(status)
         job.update(changes)
         return job.arn
 
@@ -216,6 +216,6 @@ class JobQueue:
         return True
 
 
-def _rejected(status: str) -> BadRequest:
+def _rejection(status: str) -> BadRequest:
     """The service's words."""
     return BadRequest(f"The request was rejected because the training job is in status {status}.")

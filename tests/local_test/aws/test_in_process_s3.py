@@ -28,7 +28,7 @@ def backend() -> Iterator[Any]:
 def test_an_object_of_any_size(backend: Any, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     backend.put_object(BUCKET, "folder/key", content)
-    storage = ObjectStore(inside=InProcessS3())  # which has no client, so a request would fail
+    storage = ObjectStore(in_process=InProcessS3())  # which has no client, so a request would fail
     assert storage.read(f"s3://{BUCKET}/folder/key") == content
 
 
@@ -72,7 +72,7 @@ def test_what_is_not_there_is_left_to_s3(backend: Any) -> None:
 def test_a_prefix_is_listed_without_a_request(backend: Any) -> None:
     for key, content in (("a/2", b"22"), ("a/1", b"1"), ("b", b"x"), ("a/ä", b"")):
         backend.put_object(BUCKET, key, content)
-    storage = ObjectStore(inside=InProcessS3())
+    storage = ObjectStore(in_process=InProcessS3())
     found = [(item.uri, item.name, item.size) for item in storage.objects(f"s3://{BUCKET}/a/")]
     assert found == [(f"s3://{BUCKET}/a/{name}", name, size) for name, size in (("1", 1), ("2", 2), ("ä", 0))]
     assert storage.objects(f"s3://{BUCKET}/c") == []
@@ -80,7 +80,7 @@ def test_a_prefix_is_listed_without_a_request(backend: Any) -> None:
 
 
 def test_a_bucket_is_found_without_a_request(backend: Any) -> None:
-    assert ObjectStore(inside=InProcessS3()).has_bucket(f"s3://{BUCKET}/anything")
+    assert ObjectStore(in_process=InProcessS3()).has_bucket(f"s3://{BUCKET}/anything")
 
 
 def test_that_a_bucket_is_missing_is_left_to_s3() -> None:

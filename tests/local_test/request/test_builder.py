@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_test.errors import BadRequest
-from local_test.request.builder import Options, build, pairs, read_job, timed_name
+from local_test.request.builder import Options, build, parse_pairs, read_job, timed_name
 from local_test.request.support import check_request
 from local_test.request.validation import validate
 from local_test.util.atomic_files import file_uri, local_path
@@ -170,6 +170,6 @@ def test_wrong_types_reach_validation(members: dict[str, Any]) -> None:
 
 
 def test_pairs() -> None:
-    assert pairs("--env", ["A=b=c", "D="]) == {"A": "b=c", "D": ""}
+    assert parse_pairs("--env", ["A=b=c", "D="]) == {"A": "b=c", "D": ""}
     with pytest.raises(BadRequest, match=r"--env takes NAME=VALUE. Received: A"):
-        pairs("--env", ["A"])
+        parse_pairs("--env", ["A"])

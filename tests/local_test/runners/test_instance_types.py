@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_test.request.validation import service_model
-from local_test.runners.instance_types import Instance, Limits, Machine, instance, limits
+from local_test.runners.instance_types import Instance, Limits, Machine, find_instance, find_limits
 
 GIB = 1 << 30
 TYPES = service_model().shape_for("TrainingInstanceType").enum
@@ -22,19 +22,19 @@ TYPES = service_model().shape_for("TrainingInstanceType").enum
     ],
 )
 def test_published_figures(name: str, expected: Instance | None) -> None:
-    assert instance(name) == expected
+    assert find_instance(name) == expected
 
 
 def test_every_training_instance_type_is_known() -> None:
-    assert [name for name in TYPES if not instance(name)] == []
+    assert [name for name in TYPES if not find_instance(name)] == []
 
 
 def test_an_instance_that_the_machine_has() -> None:
-    assert limits("ml.m5.large", Machine(2, 8 * GIB)) == Limits(2, 8 * GIB)
+    assert find_limits("ml.m5.large", Machine(2, 8 * GIB)) == Limits(2, 8 * GIB)
 
 
 def test_what_the_machine_lacks_is_said_by_name() -> None:
-    found = limits("ml.g4dn.12xlarge", Machine(2, 24 * GIB, 1))
+    found = find_limits("ml.g4dn.12xlarge", Machine(2, 24 * GIB, 1))
     assert found == Limits(
         None,
         None,
@@ -48,14 +48,14 @@ def test_what_the_machine_lacks_is_said_by_name() -> None:
 
 
 def test_a_type_that_nobody_knows() -> None:
-    assert limits("ml.x9.huge", Machine(2, GIB)) == Limits(
+    assert find_limits("ml.x9.huge", Machine(2, GIB)) == Limits(
         notes=("nothing is known about ml.x9.huge: its container has no limits",)
     )
 
 
 @given(st.sampled_from(TYPES), st.integers(1, 512), st.integers(1, 8192), st.integers(0, 16))
 def test_never_more_than_there_is_and_never_less_in_silence(name: str, cpus: int, gib: int, gpus: int) -> None:
-    wanted, found = instance(name), limits(name, Machine(cpus, gib * GIB, gpus))
+    wanted, found = find_instance(name), find_limits(name, Machine(cpus, gib * GIB, gpus))
     assert wanted
     assert found.cpus in (None, wanted.cpus)
     assert (found.cpus or 0) <= cpus
