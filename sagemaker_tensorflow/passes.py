@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from train.records.channels import FifoSource, FileStream, Stream
 from train.records.stream_buffer import RecordBlock, RecordList
 from train.runtime.environment import Channel
 
-RecordReader = Callable[[Stream], Iterator[RecordBlock | RecordList]]
+RecordReader = Callable[[Stream], Generator[RecordBlock | RecordList]]
 Block = tuple[np.ndarray, bool, np.ndarray]  # (n,) records as bytes, whether the pass goes on, (m,) uint8 failure text
 
 _PREFETCH_BYTES = 2 << 20  # read in advance; also the limit of a block, except for its last records
@@ -81,7 +81,7 @@ class Pass:
             self._ended, self._failure = True, failure
             self._changed.notify()
 
-    def _streams(self) -> Iterator[Stream]:
+    def _streams(self) -> Generator[Stream]:
         path = self._channel.data / f"{self._channel.name}_{self._index}"
         if path.is_file():  # as in the official reader: handy to try a script
             with closing(FileStream(path, f"file {path.name}")) as stream:

@@ -16,7 +16,7 @@ early closes the FIFO.
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -41,7 +41,7 @@ from train.runtime.hyperparameters import Hyperparameters
 __all__ = ["Batches", "DataError", "PictureBatches", "TrainingError", "examples", "manifest", "pictures", "records"]
 
 Format = Literal["tfrecord", "recordio", "lines", "fixed"]
-RecordReader = Callable[[Stream], Iterator[RecordBlock | RecordList]]
+RecordReader = Callable[[Stream], Generator[RecordBlock | RecordList]]
 Item = TypeVar("Item")
 _DRAWS = 1024  # random numbers at a time, so that they don't depend on how the bytes happen to arrive
 
@@ -99,7 +99,7 @@ def pictures(
     _check_minimum(batch_size=(batch_size, 1), shuffle=(shuffle, 0), seed=(seed, 0))
     _check_crc(crc)
     here = _environment(root)
-    known = {} if classes is None else {"classes": ",".join(classes)}
+    known: dict[str, Any] = {} if classes is None else {"classes": ",".join(classes)}
     content = read_dataset_info(here, Hyperparameters(image_shape=",".join(map(str, shape)), **known))
     source = open_channel(here.channel(channel), timeout)
 
@@ -224,10 +224,10 @@ def _record_reader(format: str, record_bytes: int | None, splits: Splits | None,
         raise TrainingError(f"record_bytes goes with format fixed. Received: {format}, {record_bytes}.")
     if splits not in (None, "dmlc", "plain"):
         raise TrainingError(f"splits is unknown. Received: {splits}. Expected: dmlc or plain.")
-    if format == "fixed":
+    if record_bytes is not None:
         _check_minimum(record_bytes=(record_bytes, 1))
         return functools.partial(read_fixed_length, size=record_bytes)
-    readers = {
+    readers: dict[str, RecordReader] = {
         "tfrecord": functools.partial(read_tfrecord_lists, crc=crc),
         "recordio": functools.partial(read_recordio, splits=splits),
         "lines": read_lines,
@@ -243,7 +243,7 @@ def _check_crc(crc: Crc) -> None:
 
 
 def _environment(root: str | Path | None) -> environment.Environment:
-    return environment.read(Path(root or os.environ.get("SAGEMAKER_BASE_DIR", environment.OPT_ML)))
+    return environment.read(Path(root or os.environ.get("SAGEMAKER_BASE_DIR", str(environment.OPT_ML))))
 
 
 def _check_minimum(**arguments: tuple[int, int]) -> None:
@@ -252,7 +252,7 @@ def _check_minimum(**arguments: tuple[int, int]) -> None:
             raise TrainingError(f"{name} is too small. Received: {value}. Expected: at least {minimum}.")
 
 
-def _read_contents(source: Source, read_stream: RecordReader) -> Iterator[bytes]:
+def _read_contents(source: Source, read_stream: RecordReader) -> Generator[bytes]:
     for found in pipeline.read_records(source, read_stream):
         yield from found.contents()
 

@@ -12,7 +12,7 @@ import keras
 from benchmarks import measure
 from benchmarks.data import prepared
 from train.input_pipeline import pipeline
-from train.input_pipeline.pipeline import Batch
+from train.input_pipeline.pipeline import TensorBatch
 from train.modeling.builtin import build_model, build_optimizer
 from train.records.channels import FifoSource, FileSource
 from train.runtime.environment import Channel
@@ -30,7 +30,7 @@ def main() -> None:
     loop = Loop(build_model(hparams, info), build_optimizer(hparams))
     progress = Progress(step=1)  # not the first step: nothing to announce
 
-    def seconds(batches: Callable[[], Iterable[Batch]]) -> Callable[[], float]:
+    def seconds(batches: Callable[[], Iterable[TensorBatch]]) -> Callable[[], float]:
         def epoch() -> float:
             progress.seconds, progress.seen = 0.0, 0
             loop.train_epoch(batches(), progress)

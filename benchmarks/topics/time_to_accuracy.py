@@ -21,7 +21,7 @@ import keras
 from benchmarks import measure
 from benchmarks.data import prepared
 from train.input_pipeline import pipeline
-from train.input_pipeline.pipeline import Batch
+from train.input_pipeline.pipeline import TensorBatch
 from train.modeling.augmentation import make_augmentation
 from train.modeling.builtin import build_model, build_optimizer, flip_tta
 from train.records.channels import FileSource
@@ -118,7 +118,7 @@ def every_step(hparams: Hyperparameters, examples: int) -> Iterator[Progress]:
             yield Progress(epoch=epoch, step=epoch * steps + step, step_in_epoch=step)
 
 
-def batches(source: FileSource, info: ImageDatasetInfo, hparams: Hyperparameters, epoch: int) -> Iterator[Batch]:
+def batches(source: FileSource, info: ImageDatasetInfo, hparams: Hyperparameters, epoch: int) -> Iterator[TensorBatch]:
     """The epoch's, as the job has them."""
     order = hparams.batch_size, hparams.shuffle_buffer, hparams.seed, epoch
     return iter(pipeline.for_training(source, info, *order))

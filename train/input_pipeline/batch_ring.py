@@ -28,9 +28,10 @@ class BatchRing:
         self.labels = table[:, labels_at : labels_at + 8 * size].view(np.int64)
         # A batch, and each view or tensor of it, holds a reference to its owner: NumPy looks for the owner of a view's
         # memory no further than an array over a buffer that is not an array.
-        view = memoryview(self._memory)
+        view = self._memory.data
         self._owners = [np.frombuffer(view[row * length : (row + 1) * length], np.uint8) for row in range(rows)]
-        self._free, self._in_use = list(range(rows)), []
+        self._free = list(range(rows))
+        self._in_use: list[int] = []
         self._own_references = self._count_references(0)
 
     def take(self) -> int:

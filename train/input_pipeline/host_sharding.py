@@ -5,7 +5,7 @@ theirs together, and each takes its rows: the global batches are those of a sing
 each host its own objects, which are used as they are.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class HostShard:
         """An addition to the shuffle's seed; empty where the hosts have to shuffle alike."""
         return (self.index,) if self.pre_sharded and self.count > 1 else ()
 
-    def select(self, batches: Generator[Batch]) -> Iterator[Batch]:
+    def select(self, batches: Generator[Batch]) -> Generator[Batch]:
         """This host's rows of each batch: as many as any other host's, or one less, perhaps none.
 
         A pre-sharded channel may have no batches: with fewer objects than hosts, some hosts get none.

@@ -146,8 +146,8 @@ def decode(groups: Iterator[ImageFileGroup | ExampleGroup], pictures: ImageDatas
             under_way.append(pool.submit(group.decode, pictures, next(memory)[: len(group)]))
             if len(under_way) > cores:
                 yield under_way.popleft().result()
-        for group in under_way:
-            yield group.result()
+        for decoded in under_way:
+            yield decoded.result()
 
 
 def split_lists(lists: Iterator[RecordList]) -> Iterator[SerializedExample]:

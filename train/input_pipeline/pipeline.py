@@ -11,9 +11,9 @@ import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -29,7 +29,7 @@ from train.input_pipeline.shuffle import batch_in_order, shuffle_records
 from train.records.channels import Source, Stream
 from train.records.recordio import read_recordio
 from train.records.stream_buffer import RecordBlock, RecordList
-from train.records.tfrecord import Crc, read_tfrecord_lists, read_tfrecords
+from train.records.tfrecord import Crc, read_tfrecord_lists
 from train.runtime.dataset_info import ImageDatasetInfo
 
 _WAKE_PICTURES = 1024  # a sleeping consumer is woken for so many at once: waking it costs as much as 50
@@ -40,13 +40,15 @@ _JOIN_SECONDS = 1.0
 
 Records = TypeVar("Records", bound=RecordBlock | RecordList)
 TensorBatch = tuple[tf.Tensor, tf.Tensor]  # pictures (n, height, width, channels) uint8, labels (n,) int64
+Ready = deque[TensorBatch | Exception | None]  # None: no more will come
+Wake = queue.SimpleQueue[None]
 
 
 class PrefetchedBatches:
     """One pass over a channel, prefetched by a thread. Iterating raises whatever ended the pass early."""
 
     def __init__(
-        self, make_batches: Callable[[], Iterator[Batch]], pictures: ImageDatasetInfo, batch_size: int
+        self, make_batches: Callable[[], Generator[Batch]], pictures: ImageDatasetInfo, batch_size: int
     ) -> None:
         self._make_batches, self._shape, self._skip = make_batches, pictures.shape, 0
         self._prefetch = prefetch_count(batch_size, pictures.bytes)
@@ -58,9 +60,9 @@ class PrefetchedBatches:
         return self
 
     def __iter__(self) -> Iterator[TensorBatch]:
-        ready: deque[TensorBatch | Exception | None] = deque()
+        ready: Ready = deque()
         room: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: make one more batch, False: end
-        wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        wake: Wake = queue.SimpleQueue()
         for _ in range(self._prefetch):
             room.put(True)
         producer = threading.Thread(target=self._produce, args=(ready, room, wake), name="batches", daemon=True)
@@ -75,7 +77,7 @@ class PrefetchedBatches:
             room.put(False)
             producer.join(_JOIN_SECONDS)
 
-    def _produce(self, ready: deque, room: queue.SimpleQueue, wake: queue.SimpleQueue) -> None:
+    def _produce(self, ready: Ready, room: queue.SimpleQueue[bool], wake: Wake) -> None:
         last = None
         try:
             with closing(self._make_batches()) as batches:
@@ -97,7 +99,7 @@ def prefetch_count(batch_size: int, width: int) -> int:
     return max(4, min(_PREFETCH // batch_size, _PREFETCH_BYTES // (batch_size * width)))
 
 
-def _wait_for_next(ready: deque, wake: queue.SimpleQueue) -> TensorBatch | Exception | None:
+def _wait_for_next(ready: Ready, wake: Wake) -> TensorBatch | Exception | None:
     while not ready:
         with contextlib.suppress(queue.Empty):
             wake.get(timeout=_WAKE_SECONDS)
@@ -126,7 +128,7 @@ def for_training(
     The order depends on the numbers given and the order of the records alone, not on when their bytes arrive.
     """
 
-    def make_batches() -> Iterator[Batch]:
+    def make_batches() -> Generator[Batch]:
         size, max_in_use = batch_size * shard.parts, prefetch_count(batch_size, pictures.bytes) + _MAX_IN_USE
         generator = np.random.default_rng([seed, epoch, *shard.seed])
 
@@ -143,16 +145,14 @@ def for_validation(
 ) -> PrefetchedBatches:
     """Batches of the source's next pass, in the order of the records; this host's rows of each."""
 
-    def make_batches() -> Iterator[Batch]:
+    def make_batches() -> Generator[Batch]:
         size, max_in_use = batch_size * shard.parts, prefetch_count(batch_size, pictures.bytes) + _MAX_IN_USE
         return shard.select(_read_batches(source, pictures, crc, size, max_in_use, None))
 
     return PrefetchedBatches(make_batches, pictures, batch_size)
 
 
-def read_records(
-    source: Source, read_stream: Callable[[Stream], Iterator[Records]] = read_tfrecords
-) -> Iterator[Records]:
+def read_records(source: Source, read_stream: Callable[[Stream], Generator[Records]]) -> Generator[Records]:
     """The records of the source's next pass; NoRecordsError if there is none."""
     is_empty, names = True, []
     with closing(source.streams()) as streams:
@@ -170,23 +170,23 @@ def read_records(
 
 def _read_batches(
     source: Source, pictures: ImageDatasetInfo, crc: Crc, size: int, max_in_use: int, shuffle: Shuffle | None
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Batches of `size`, shuffled by `shuffle` unless None; the first record decides how pictures are stored."""
 
     def in_order(batches: Iterator[Batch]) -> Iterator[Batch]:
         return batch_in_order(batches, pictures.bytes, size, max_in_use)
 
     if source.channel.attributes:
-        with closing(read_records(source, functools.partial(read_recordio, splits="dmlc"))) as blocks:
-            images = read_images(blocks, source.channel, pictures)
-            groups = image_decoder.group_images(shuffle_before_decode(images, shuffle) if shuffle else images)
-            yield from in_order(image_decoder.decode(groups, pictures))
+        with closing(read_records(source, functools.partial(read_recordio, splits="dmlc"))) as lines:
+            images = read_images(lines, source.channel, pictures)
+            files = image_decoder.group_images(shuffle_before_decode(images, shuffle) if shuffle else images)
+            yield from in_order(image_decoder.decode(files, pictures))
         return
     decoder = ExampleDecoder(pictures.bytes, len(pictures.classes))
     read_stream = functools.partial(read_tfrecord_lists, crc=crc, as_lists=decoder.has_files)
     with closing(read_records(source, read_stream)) as blocks:
         first = next(blocks)
-        records = itertools.chain([first], blocks)
+        records: Iterator[Any] = itertools.chain([first], blocks)  # all of the first one's kind
         if isinstance(first, RecordBlock):
             batches = map(decoder.decode, records)
             yield from shuffle(batches, pictures.bytes) if shuffle else in_order(batches)

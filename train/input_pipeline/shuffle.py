@@ -174,12 +174,12 @@ class _OpenBatches:
 
     def remaining(self) -> Iterator[Batch]:
         """The records in the batches that won't be complete, shuffled."""
-        rows, slots = [self._rows[self._ages[: self._count]]], [self._slots[: self._count]]
+        open_rows, open_slots = [self._rows[self._ages[: self._count]]], [self._slots[: self._count]]
         if not self._in_first:
             for age in range(1, self._rows.size):
-                slots.append(self._plan.full_slots(age))
-                rows.append(np.full(slots[-1].size, self._rows[age]))
-        rows, slots = np.concatenate(rows), np.concatenate(slots)
+                open_slots.append(self._plan.full_slots(age))
+                open_rows.append(np.full(open_slots[-1].size, self._rows[age]))
+        rows, slots = np.concatenate(open_rows), np.concatenate(open_slots)
         order = self._generator.permutation(slots.size)
         for start in range(0, slots.size, self._size):
             part = order[start : start + self._size]

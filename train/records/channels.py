@@ -10,10 +10,10 @@ import select
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from train.errors import DataError, NoRecordsError, StopRequested
 from train.runtime.environment import Channel
@@ -34,6 +34,19 @@ class Stream(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class InterruptibleStream(Stream, Protocol):
+    """A stream that another thread can read."""
+
+    def more(self) -> bool:
+        """Whether `readinto` would return at once."""
+        ...
+
+    def interrupt(self) -> None:
+        """Make a thread that waits in `readinto` stop; the stream can't be used afterwards."""
+        ...
 
 
 class FifoStream:
@@ -118,7 +131,7 @@ class FifoSource:
         self.channel, self._timeout, self._stop = channel, timeout, stop
         self.next_index = 0  # of the next FIFO
 
-    def streams(self) -> Iterator[FifoStream]:
+    def streams(self) -> Generator[FifoStream]:
         """The next pass's single stream."""
         path = self.channel.data / f"{self.channel.name}_{self.next_index}"
         name = f"channel {self.channel.name}, FIFO {path.name}"
@@ -148,7 +161,7 @@ class FileSource:
     def __init__(self, channel: Channel, stop: threading.Event = _NEVER) -> None:
         self.channel, self._stop = channel, stop
 
-    def streams(self) -> Iterator[FileStream]:
+    def streams(self) -> Generator[FileStream]:
         """The next pass's streams, one for each file."""
         folder = self.channel.folder
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))

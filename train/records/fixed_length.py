@@ -1,13 +1,13 @@
 """Raw records of a fixed size: a stream of bytes → rows of that many bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 from train.records.channels import Stream
 from train.records.stream_buffer import RecordBlock, StreamBuffer
 
 
-def read_fixed_length(stream: Stream, size: int, refuse_gzip: bool = True) -> Iterator[RecordBlock]:
+def read_fixed_length(stream: Stream, size: int, refuse_gzip: bool = True) -> Generator[RecordBlock]:
     """The records of `stream`, `size` bytes each.
 
     DataError, naming stream, record and byte, for a truncated last record, and for gzip: with `refuse_gzip` false, raw

@@ -2,11 +2,10 @@
 
 import queue
 import threading
-from collections.abc import Callable
 
 import numpy as np
 
-from train.records.channels import Stream
+from train.records.channels import InterruptibleStream, Stream
 
 BLOCK_BYTES = 1 << 20  # what a pipe holds at most
 HEADROOM = 1 << 19  # free bytes before each block: the unused end of the previous block is copied there
@@ -25,7 +24,7 @@ class UnbufferedBlocks:
     def next(self) -> Block:
         """The next bytes, none at the stream's end; valid until the second next call."""
         self._memory.reverse()
-        return self._memory[0], self._stream.readinto(memoryview(self._memory[0])[HEADROOM:])
+        return self._memory[0], self._stream.readinto(self._memory[0].data[HEADROOM:])
 
     def close(self) -> None:
         pass
@@ -36,7 +35,7 @@ class PrefetchedBlocks:
     before it.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: InterruptibleStream) -> None:
         self._stream = stream
         self._free: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[Block | Exception] = queue.SimpleQueue()
@@ -68,7 +67,7 @@ class PrefetchedBlocks:
     def _read(self) -> None:
         try:
             while (memory := self._free.get()) is not None:
-                count = self._fill(memoryview(memory)[HEADROOM:])
+                count = self._fill(memory.data[HEADROOM:])
                 self._ready.put((memory, count))
                 if not count:
                     return
@@ -85,5 +84,4 @@ class PrefetchedBlocks:
 
 def read_blocks(stream: Stream) -> UnbufferedBlocks | PrefetchedBlocks:
     """The blocks of a stream; prefetched if it can be interrupted."""
-    interrupt: Callable[[], None] | None = getattr(stream, "interrupt", None)
-    return PrefetchedBlocks(stream) if interrupt else UnbufferedBlocks(stream)
+    return PrefetchedBlocks(stream) if isinstance(stream, InterruptibleStream) else UnbufferedBlocks(stream)

@@ -6,7 +6,7 @@ split where its data holds the magic at a multiple of 4: the writer drops those 
 Other writers split without dropping anything. The bytes don't show which writer it was, so the caller has to say.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import Literal
 
@@ -23,7 +23,7 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _NEXT = {_WHOLE: (_WHOLE, _FIRST), _FIRST: (_MIDDLE, _LAST), _MIDDLE: (_MIDDLE, _LAST), _LAST: (_WHOLE, _FIRST)}
 
 
-def read_recordio(stream: Stream, splits: Splits | None = None) -> Iterator[RecordBlock]:
+def read_recordio(stream: Stream, splits: Splits | None = None) -> Generator[RecordBlock]:
     """The records of `stream` in order. A split record without `splits` is an error: guessing would lose bytes.
 
     DataError, naming stream, record and byte, for anything that is not whole RecordIO.

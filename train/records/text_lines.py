@@ -1,6 +1,6 @@
 """Text lines: a stream of bytes → its lines, without their line ends."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 import numpy as np
@@ -11,7 +11,7 @@ from train.records.stream_buffer import RecordBlock, StreamBuffer
 _NEWLINE, _RETURN = ord("\n"), ord("\r")
 
 
-def read_lines(stream: Stream, strip_return: bool = True) -> Iterator[RecordBlock]:
+def read_lines(stream: Stream, strip_return: bool = True) -> Generator[RecordBlock]:
     r"""The lines of `stream` in order, as bytes of any encoding in which \n is one byte.
 
     The last line may lack its end; what follows a last \n is no line if it is empty. A \r before \n belongs to the
@@ -33,7 +33,7 @@ def _read(buffer: StreamBuffer, strip_return: bool) -> Iterator[RecordBlock]:
         searched = len(buffer.view)
         buffer.check_length(searched)
     if searched:  # without its newline, a \r is part of the line, as in Python and TensorFlow
-        yield buffer.single_record(buffer.view, buffer.number, buffer.offset)
+        yield buffer.single_record(buffer.view.tobytes(), buffer.number, buffer.offset)
 
 
 def _split(buffer: StreamBuffer, ends: np.ndarray, strip_return: bool) -> Iterator[RecordBlock]:

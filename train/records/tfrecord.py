@@ -5,7 +5,7 @@ single record is a matrix of one row. So there is one path, whatever the lengths
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Literal
 
@@ -25,7 +25,7 @@ _SHORT_BLOCK = 8  # records: a list of fewer is faster than a block
 _log = logging.getLogger(__name__)
 
 
-def read_tfrecords(stream: Stream, crc: Crc = "full", skip: int = 0) -> Iterator[RecordBlock]:
+def read_tfrecords(stream: Stream, crc: Crc = "full", skip: int = 0) -> Generator[RecordBlock]:
     """The records of `stream` in order. `crc`: "full" checks the CRCs of lengths and data, "header" only of lengths.
 
     Skips up to `skip` records in sequence whose data's CRC is wrong, with a warning each.
@@ -45,7 +45,7 @@ def is_short(block: RecordBlock) -> bool:
 
 def read_tfrecord_lists(
     stream: Stream, crc: Crc = "full", as_lists: Callable[[RecordBlock], bool] = is_short
-) -> Iterator[RecordBlock | RecordList]:
+) -> Generator[RecordBlock | RecordList]:
     """The same records; from the first block on for which `as_lists` is true, as lists: faster if lengths differ."""
     with closing(StreamBuffer(stream)) as buffer:
         reader, lists = _TFRecordReader(buffer, crc, 0), False
@@ -65,7 +65,8 @@ class _TFRecordReader:
         """The next records, None at the stream's end; an empty block where a record is skipped."""
         buffer = self._buffer
         if not buffer.fill(HEAD):
-            return self._check_end()
+            self._check_end()
+            return None
         stride = self._read_length() + HEAD + TAIL
         if not buffer.fill(stride):
             raise self._truncated(f"{stride} bytes")
@@ -81,7 +82,7 @@ class _TFRecordReader:
         starts, lengths = native.find_frames(buffer.view, check, MAX_RECORD_BYTES, MAX_LIST)
         if not starts:
             return None
-        view = memoryview(buffer.view)
+        view = buffer.view.data
         records = [bytes(view[start : start + length]) for start, length in zip(starts, lengths, strict=True)]
         offsets = [buffer.offset + start - HEAD for start in starts]
         found = RecordList(records, buffer.number, offsets, buffer.name)

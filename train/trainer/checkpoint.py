@@ -49,7 +49,7 @@ class CheckpointManager:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             text = np.array(json.dumps(vars(progress)))
-            write_whole(path, lambda file: np.savez(file, progress=text, **variables))
+            write_whole(path, lambda file: np.savez(file, allow_pickle=False, progress=text, **variables))
             _sync(self._folder)
         except OSError as error:
             raise TrainingError(
