@@ -46,7 +46,7 @@ def open_object_store(environ: Mapping[str, str]) -> "ObjectStore":
 
 
 class InProcess(Protocol):
-    """An S3 that answers without a request. None: S3 itself is to be asked."""
+    """An S3 that answers without a request; None where it does not have the answer."""
 
     def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None: ...
     def sizes(self, bucket: str, prefix: str) -> list[tuple[str, int]] | None: ...
@@ -54,8 +54,10 @@ class InProcess(Protocol):
 
 
 class ObjectStore:
-    """Safe for threads. No client is made, and so no region or credentials are needed, until an s3:// URI is used that is
-    not in `in_process`."""
+    """Lists, reads and writes objects. Safe for threads.
+
+    A client, which needs a region and credentials, is made for the first s3:// URI that `in_process` does not answer.
+    """
 
     def __init__(self, new_client: Callable[[], Any] = new_s3_client, in_process: InProcess | None = None) -> None:
         self._new_client, self._in_process = new_client, in_process

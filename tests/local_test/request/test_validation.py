@@ -94,7 +94,7 @@ def test_no_json_object_makes_it_fall_over(members: dict[str, Any]) -> None:
 
 
 def test_every_pattern_of_the_operation_compiles() -> None:
-    from local_test.request.validation import _compiled
+    from local_test.request.validation import _compile
 
     patterns: set[str] = set()
 
@@ -110,4 +110,4 @@ def test_every_pattern_of_the_operation_compiles() -> None:
     collect(service_model().operation_model("CreateTrainingJob").input_shape, frozenset())
     assert len(patterns) > 20
     for pattern in patterns:
-        _compiled(pattern)
+        _compile(pattern)
