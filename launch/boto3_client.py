@@ -6,18 +6,18 @@ The same command runs on AWS and, with the exports of `python -m local_test serv
 import sys
 
 from launch.core.preflight import client
-from launch.core.request import Options, request
+from launch.core.request import Options, build_request
 from launch.core.run import run
 
 
-def create(chosen: Options) -> str:
+def create(options: Options) -> str:
     """Start the job; its name."""
     sagemaker = client("sagemaker")
-    if chosen.command == "train":
-        sagemaker.create_training_job(**request(chosen))
+    if options.command == "train":
+        sagemaker.create_training_job(**build_request(options))
     else:
-        sagemaker.create_hyper_parameter_tuning_job(**request(chosen))
-    return chosen.name
+        sagemaker.create_hyper_parameter_tuning_job(**build_request(options))
+    return options.name
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launch.core.errors import LaunchError, explained
+from launch.core.errors import LaunchError, user_message
 from launch.core.preflight import client
 
 OBJECTIVE = "validation:accuracy"
@@ -44,8 +44,8 @@ class Run:
 def ensure(experiment: str, trial: str) -> None:
     """Make the experiment and its trial, unless they are there. LaunchError if the trial is another experiment's."""
     sagemaker = client("sagemaker")
-    _unless_there(sagemaker.create_experiment, ExperimentName=experiment)
-    _unless_there(sagemaker.create_trial, TrialName=trial, ExperimentName=experiment)
+    _create_unless_exists(sagemaker.create_experiment, ExperimentName=experiment)
+    _create_unless_exists(sagemaker.create_trial, TrialName=trial, ExperimentName=experiment)
     owner = sagemaker.describe_trial(TrialName=trial)["ExperimentName"]
     if owner != experiment:
         raise LaunchError(
@@ -53,7 +53,7 @@ def ensure(experiment: str, trial: str) -> None:
         )
 
 
-def _unless_there(create: Any, **members: str) -> None:
+def _create_unless_exists(create: Any, **members: str) -> None:
     try:
         create(**members)
     except ClientError as error:
@@ -61,11 +61,11 @@ def _unless_there(create: Any, **members: str) -> None:
             raise
 
 
-def components(job: str) -> Iterator[str]:
+def find_components(job: str) -> Iterator[str]:
     """Names of the trial components of a training job, or of all training jobs of a tuning job."""
     arn = f":training-job/{job.lower()}"
     condition = {"Name": "Source.SourceArn", "Operator": "Contains", "Value": arn}
-    for item in _found({"Filters": [condition]}):
+    for item in _search({"Filters": [condition]}):
         if re.fullmatch(_CHILD, item["Source"]["SourceArn"].partition(arn)[2]):
             yield item["TrialComponentName"]
 
@@ -76,7 +76,7 @@ def associate(job: str, trial: str, expected: int = 1) -> list[str]:
     `expected`: how many to wait for, a minute at most. LaunchError if there are none.
     """
     limit = time.monotonic() + _APPEARS_SECONDS
-    while len(names := sorted(components(job))) < expected and time.monotonic() < limit:
+    while len(names := sorted(find_components(job))) < expected and time.monotonic() < limit:
         time.sleep(_LOOK_SECONDS)
     if not names:
         raise LaunchError(f"No trial component belongs to the job. Received: {job}. Is that the name of a job?")
@@ -86,23 +86,23 @@ def associate(job: str, trial: str, expected: int = 1) -> list[str]:
     return names
 
 
-def runs(experiment: str) -> list[Run]:
+def list_runs(experiment: str) -> list[Run]:
     """All components of an experiment's trials, the oldest first."""
     condition = {"Name": "Parents.ExperimentName", "Operator": "Equals", "Value": experiment}
     items = sorted(
-        _found({"Filters": [condition]}), key=lambda item: (item["CreationTime"], item["TrialComponentName"])
+        _search({"Filters": [condition]}), key=lambda item: (item["CreationTime"], item["TrialComponentName"])
     )
-    return [_run(item) for item in items]
+    return [_to_run(item) for item in items]
 
 
-def _found(expression: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _search(expression: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     pages = client("sagemaker").get_paginator("search")
     for page in pages.paginate(Resource="ExperimentTrialComponent", SearchExpression=expression):
         for result in page["Results"]:
             yield result["TrialComponent"]
 
 
-def _run(item: Mapping[str, Any]) -> Run:
+def _to_run(item: Mapping[str, Any]) -> Run:
     times = [item[name] for name in ("StartTime", "EndTime") if name in item]
     parameters: dict[str, float | str] = {
         # the SDKs put strings into quotes
@@ -118,7 +118,7 @@ def _run(item: Mapping[str, Any]) -> Run:
     )
 
 
-def table(found: Sequence[Run], metric: str = OBJECTIVE) -> list[list[str]]:
+def build_table(found: Sequence[Run], metric: str = OBJECTIVE) -> list[list[str]]:
     """A head, then a row a run, the best first: name, status, seconds, metric, and the hyperparameters that differ."""
     names = sorted({name for run in found for name in run.parameters if not name.startswith(("_", _PLATFORM))})
     differing = [name for name in names if len({run.parameters.get(name) for run in found}) > 1]
@@ -141,7 +141,7 @@ def _text(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def shown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def format_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """The table's lines."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -152,15 +152,15 @@ def plot(found: Sequence[Run], metric: str = OBJECTIVE) -> Any:
     """A Matplotlib figure: the metric of every run, best to worst, coloured by status."""
     from matplotlib.figure import Figure
 
-    measured = [(run, value) for run in found if (value := run.best(metric)) is not None]
-    measured.sort(key=lambda pair: pair[1], reverse=metric.endswith("loss"))
-    figure = Figure(figsize=(8, 1 + 0.35 * max(1, len(measured))), layout="constrained")
+    pairs = [(run, value) for run in found if (value := run.best(metric)) is not None]
+    pairs.sort(key=lambda pair: pair[1], reverse=metric.endswith("loss"))
+    figure = Figure(figsize=(8, 1 + 0.35 * max(1, len(pairs))), layout="constrained")
     axes = figure.add_subplot()
     colours = {"Completed": "tab:blue", "Failed": "tab:red", "Stopped": "tab:orange"}
     bars = axes.barh(
-        [run.name for run, _ in measured],
-        [value for _, value in measured],
-        color=[colours.get(run.status, "tab:grey") for run, _ in measured],
+        [run.name for run, _ in pairs],
+        [value for _, value in pairs],
+        color=[colours.get(run.status, "tab:grey") for run, _ in pairs],
     )
     axes.bar_label(bars, fmt="%.4f", padding=3)
     axes.set_xlabel(metric)
@@ -168,7 +168,7 @@ def plot(found: Sequence[Run], metric: str = OBJECTIVE) -> Any:
     return figure
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; errors are one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -180,32 +180,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add.add_argument("--job", required=True, help="name of a training or tuning job")
     add.add_argument("--experiment", required=True)
     add.add_argument("--trial", help="default: the job's name")
-    given = parser.parse_args(arguments)
+    arguments = parser.parse_args(argv)
     try:
-        lines = _compare(given) if given.command == "compare" else _associate(given)
+        lines = _compare(arguments) if arguments.command == "compare" else _associate(arguments)
         for line in lines:
             sys.stdout.write(f"{line}\n")
     except Exception as error:
-        if (said := explained(error)) is None:
+        if (message := user_message(error)) is None:
             raise
-        sys.stderr.write(f"{said}\n")
+        sys.stderr.write(f"{message}\n")
         return 1
     return 0
 
 
-def _compare(given: argparse.Namespace) -> Iterator[str]:
-    client("sagemaker").describe_experiment(ExperimentName=given.experiment)
-    found = runs(given.experiment)
-    yield from shown(table(found, given.metric))
-    if given.plot:
-        plot(found, given.metric).savefig(given.plot)
-        yield f"plot: {given.plot}"
+def _compare(arguments: argparse.Namespace) -> Iterator[str]:
+    client("sagemaker").describe_experiment(ExperimentName=arguments.experiment)
+    found = list_runs(arguments.experiment)
+    yield from format_table(build_table(found, arguments.metric))
+    if arguments.plot:
+        plot(found, arguments.metric).savefig(arguments.plot)
+        yield f"plot: {arguments.plot}"
 
 
-def _associate(given: argparse.Namespace) -> Iterator[str]:
-    trial = given.trial or given.job
-    ensure(given.experiment, trial)
-    for name in associate(given.job, trial):
+def _associate(arguments: argparse.Namespace) -> Iterator[str]:
+    trial = arguments.trial or arguments.job
+    ensure(arguments.experiment, trial)
+    for name in associate(arguments.job, trial):
         yield f"{name} is part of {trial}"
 
 

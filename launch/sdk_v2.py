@@ -1,7 +1,7 @@
 """Train or tune with the SageMaker Python SDK, version 2: `python -m launch.sdk_v2 train --image … --role … --bucket …`
 
 Needs launch/requirements-sdk-v2.txt. The same command runs on AWS and, with the exports of `python -m local_test serve`
-pasted, on this machine. The SDK takes seconds to import, so it is imported where it is used: mistakes are told before.
+pasted, on this machine. The SDK takes seconds to import; imported where it is used, it delays no error message.
 """
 
 import sys
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from launch.core.request import Options, request
+from launch.core.request import Options, build_request
 from launch.core.run import run
 from launch.core.sdk_common import QUIET, tuner_arguments
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from sagemaker.session import Session
 
 
-def create(chosen: Options) -> str:
+def create(options: Options) -> str:
     """Start the job; its name."""
-    wanted = request(chosen)
-    if chosen.command == "train":
-        estimator = _estimator(wanted, chosen, wanted["HyperParameters"])
-        experiment = wanted.get("ExperimentConfig")
-        estimator.fit(_inputs(wanted), job_name=chosen.name, experiment_config=experiment, wait=False)
+    request = build_request(options)
+    if options.command == "train":
+        estimator = _estimator(request, options, request["HyperParameters"])
+        experiment = request.get("ExperimentConfig")
+        estimator.fit(_inputs(request), job_name=options.name, experiment_config=experiment, wait=False)
     else:
         from sagemaker import parameter
         from sagemaker.tuner import HyperparameterTuner
 
-        job = wanted["TrainingJobDefinition"]
-        estimator = _estimator(job, chosen, job["StaticHyperParameters"])
-        tuner = HyperparameterTuner(estimator, **tuner_arguments(wanted, parameter))
-        tuner.fit(_inputs(job), job_name=chosen.name, wait=False)
-    return chosen.name
+        job = request["TrainingJobDefinition"]
+        estimator = _estimator(job, options, job["StaticHyperParameters"])
+        tuner = HyperparameterTuner(estimator, **tuner_arguments(request, parameter))
+        tuner.fit(_inputs(job), job_name=options.name, wait=False)
+    return options.name
 
 
-def _estimator(job: Mapping[str, Any], chosen: Options, hyperparameters: Mapping[str, str]) -> "Estimator":
+def _estimator(job: Mapping[str, Any], options: Options, hyperparameters: Mapping[str, str]) -> "Estimator":
     from sagemaker.estimator import Estimator
 
     algorithm, resources, stopping = job["AlgorithmSpecification"], job["ResourceConfig"], job["StoppingCondition"]
@@ -58,15 +58,15 @@ def _estimator(job: Mapping[str, Any], chosen: Options, hyperparameters: Mapping
         metric_definitions=algorithm["MetricDefinitions"],
         disable_profiler=True,  # the profiler and the debugger would need code of theirs in the image
         debugger_hook_config=False,
-        sagemaker_session=_session(chosen),
+        sagemaker_session=_session(options),
     )
 
 
-def _session(chosen: Options) -> "Session":
+def _session(options: Options) -> "Session":
     """Without a bucket of ours the SDK would make one of its own."""
     from sagemaker.session import Session
 
-    return Session(boto3.session.Session(), default_bucket=chosen.bucket, sagemaker_config=QUIET)
+    return Session(boto3.session.Session(), default_bucket=options.bucket, sagemaker_config=QUIET)
 
 
 def _inputs(job: Mapping[str, Any]) -> dict[str, "TrainingInput"]:

@@ -1,7 +1,7 @@
 """Train or tune with the SageMaker Python SDK, version 3: `python -m launch.sdk_v3 train --image … --role … --bucket …`
 
 Needs launch/requirements-sdk-v3.txt. The same command runs on AWS and, with the exports of `python -m local_test serve`
-pasted, on this machine. The SDK takes seconds to import, so it is imported where it is used: mistakes are told before.
+pasted, on this machine. The SDK takes seconds to import; imported where it is used, it delays no error message.
 """
 
 import sys
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from launch.core.request import Options, request
+from launch.core.request import Options, build_request
 from launch.core.run import run
 from launch.core.sdk_common import QUIET, tuner_arguments
 
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
     from sagemaker.train import ModelTrainer
 
 
-def create(chosen: Options) -> str:
+def create(options: Options) -> str:
     """Start the job; its name: the SDK adds the time to a training job's."""
-    wanted = request(chosen)
-    if chosen.command == "train":
-        trainer = _trainer(wanted, chosen, wanted["HyperParameters"])
-        trainer.train(_channels(wanted), wait=False, logs=False)
+    request = build_request(options)
+    if options.command == "train":
+        trainer = _trainer(request, options, request["HyperParameters"])
+        trainer.train(_channels(request), wait=False, logs=False)
         return trainer._latest_training_job.training_job_name
     from sagemaker.core import parameter
     from sagemaker.train.tuner import HyperparameterTuner
 
-    job = wanted["TrainingJobDefinition"]
-    trainer = _trainer(job, chosen, job["StaticHyperParameters"])
-    tuner = HyperparameterTuner(trainer, **tuner_arguments(wanted, parameter))
-    tuner.tune(_channels(job), job_name=chosen.name, wait=False)
-    return chosen.name
+    job = request["TrainingJobDefinition"]
+    trainer = _trainer(job, options, job["StaticHyperParameters"])
+    tuner = HyperparameterTuner(trainer, **tuner_arguments(request, parameter))
+    tuner.tune(_channels(job), job_name=options.name, wait=False)
+    return options.name
 
 
-def _trainer(job: Mapping[str, Any], chosen: Options, hyperparameters: Mapping[str, str]) -> "ModelTrainer":
+def _trainer(job: Mapping[str, Any], options: Options, hyperparameters: Mapping[str, str]) -> "ModelTrainer":
     from sagemaker.core.shapes import CheckpointConfig, MetricDefinition, OutputDataConfig
     from sagemaker.core.training.configs import Compute, StoppingCondition
     from sagemaker.train import ModelTrainer
 
     algorithm, resources, stopping = job["AlgorithmSpecification"], job["ResourceConfig"], job["StoppingCondition"]
     trainer = ModelTrainer(
-        sagemaker_session=_session(chosen),
+        sagemaker_session=_session(options),
         training_image=algorithm["TrainingImage"],
         training_input_mode=algorithm["TrainingInputMode"],
         role=job["RoleArn"],
-        base_job_name=chosen.name,
+        base_job_name=options.name,
         compute=Compute(
             instance_type=resources["InstanceType"],
             instance_count=resources["InstanceCount"],
@@ -68,11 +68,11 @@ def _trainer(job: Mapping[str, Any], chosen: Options, hyperparameters: Mapping[s
     return trainer.with_metric_definitions(metrics)
 
 
-def _session(chosen: Options) -> "Session":
+def _session(options: Options) -> "Session":
     """Without a bucket of ours the SDK would make one of its own."""
     from sagemaker.core.helper.session_helper import Session
 
-    return Session(boto3.session.Session(), default_bucket=chosen.bucket, sagemaker_config=QUIET)
+    return Session(boto3.session.Session(), default_bucket=options.bucket, sagemaker_config=QUIET)
 
 
 def _channels(job: Mapping[str, Any]) -> list["Channel"]:

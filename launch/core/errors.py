@@ -1,4 +1,4 @@
-"""What can go wrong at a launch, as one line that says what to do."""
+"""Errors of a launch, each as one line that says what to do."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ REFUSED = "AWS does not know these credentials ({code}). Sign in again: `aws con
 DENIED = "Access denied: {message} launch/iam/launcher_policy.json has what a launcher needs."
 QUOTA = "{message} Ask for a higher quota in Service Quotas, or take another --instance-type."
 # what a service says while it is overloaded: the job goes on
-_PASSING = {"InternalFailure", "RequestLimitExceeded", "ServiceUnavailable", "Throttling", "ThrottlingException"}
+_TRANSIENT = {"InternalFailure", "RequestLimitExceeded", "ServiceUnavailable", "Throttling", "ThrottlingException"}
 _NETWORK = (exceptions.ConnectionError, exceptions.HTTPClientError)
 _UNKNOWN_CALLER = {
     "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch",
@@ -26,8 +26,8 @@ class LaunchError(Exception):
     """One line for a person: what is wrong, what was received, what to do."""
 
 
-def explained(error: BaseException) -> str | None:
-    """The line for an error of AWS', or of an SDK that was caused by one; None for anything else, which is a bug."""
+def user_message(error: BaseException) -> str | None:
+    """The line for an error of AWS, or of an SDK because of one; None for anything else, which is a bug."""
     for cause in _causes(error):
         if isinstance(cause, LaunchError):
             return str(cause)
@@ -36,10 +36,10 @@ def explained(error: BaseException) -> str | None:
     return None
 
 
-def passes(error: BaseException) -> bool:
-    """Whether it says nothing of the job or of the caller, and trying again is all there is to do."""
+def is_transient(error: BaseException) -> bool:
+    """Whether the error comes from the network or an overloaded service, so that trying again may help."""
     if isinstance(error, exceptions.ClientError):
-        return error.response["Error"].get("Code") in _PASSING
+        return error.response["Error"].get("Code") in _TRANSIENT
     return isinstance(error, _NETWORK)
 
 

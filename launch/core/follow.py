@@ -1,4 +1,4 @@
-"""A job followed to its end: states, log lines as they come, and at last metrics and where the model is."""
+"""Follows a job to its end: states, log lines as they come, and at last metrics and where the model is."""
 
 import sys
 import time
@@ -7,56 +7,57 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launch.core.errors import passes
+from launch.core.errors import is_transient
 from launch.core.preflight import client
+from launch.core.summary import exit_code, summarize_training, summarize_tuning
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 _SECONDS = 2.0
-_PATIENCE = 100  # looks without an answer, of some seconds each, before following is given up
+_PATIENCE = 100  # polls without an answer, of some seconds each, before it gives up
 _OVER = ("Completed", "Failed", "Stopped")
 
 Say = Callable[[str], object]
 
 
 def say(text: str) -> None:
-    """A line, at once."""
+    """Print a line at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def followed(command: str, name: str) -> int:
+def follow(command: str, name: str) -> int:
     """The exit code: 0 if the job completed. Ctrl-C asks whether the job is to stop, too."""
     job = TrainingJob(name) if command == "train" else TuningJob(name)
     while True:
         try:
             _watch(job)
-            return job.told()
+            return job.print_summary()
         except KeyboardInterrupt:
-            if not _asked(f"\nStop {name}, too? [y/N] "):
+            if not _confirm(f"\nStop {name}, too? [y/N] "):
                 say(f"{name} goes on.")
                 return 130
             job.stop()
 
 
 def _watch(job: "TrainingJob | TuningJob") -> None:
-    """Until the job is over. It does not need us: a network that is away for a while ends nothing."""
+    """Poll until the job is over. The job runs without us, so a network that is away for a while ends nothing."""
     unanswered = 0
     while True:
         try:
-            if job.look():
+            if job.poll():
                 return
             unanswered = 0
         except Exception as error:
             unanswered += 1
-            if not passes(error) or unanswered > _PATIENCE:
+            if not is_transient(error) or unanswered > _PATIENCE:
                 raise
             if unanswered == 1:
                 say("-- AWS does not answer; the job goes on, and so does looking")
         time.sleep(_SECONDS)
 
 
-def _asked(question: str) -> bool:
-    """Whether the answer is yes; no where nobody can be asked."""
+def _confirm(question: str) -> bool:
+    """Whether the answer is yes; no where there is no terminal to ask at."""
     if not sys.stdin.isatty():
         return False
     sys.stdout.write(question)
@@ -72,30 +73,30 @@ class TrainingJob:
 
     def __init__(self, name: str, say: Say = say) -> None:
         self._name, self._say = name, say
-        self._sagemaker, self._lines = client("sagemaker"), Lines(name)
+        self._sagemaker, self._lines = client("sagemaker"), LogLines(name)
         self._state = ""
         self._description: Mapping[str, Any] = {}
 
-    def look(self) -> bool:
-        """Tell what is new; whether the job is over."""
+    def poll(self) -> bool:
+        """Print what is new; whether the job is over."""
         self._description = self._sagemaker.describe_training_job(TrainingJobName=self._name)
         over = self._description["TrainingJobStatus"] in _OVER
         transition = (self._description.get("SecondaryStatusTransitions") or [{}])[-1]
         state = f"{self._description['SecondaryStatus']}: {transition.get('StatusMessage', '')}".rstrip(": ")
         if not over:
-            self._tell(state)
-        self._tell_lines()
+            self._print_state(state)
+        self._print_lines()
         if over:
             time.sleep(_SECONDS)  # CloudWatch shows a line some time after it was written
-            self._tell_lines()
-            self._tell(state)
+            self._print_lines()
+            self._print_state(state)
         return over
 
-    def _tell_lines(self) -> None:
-        for line in self._lines.new():
+    def _print_lines(self) -> None:
+        for line in self._lines.read_new():
             self._say(line)
 
-    def _tell(self, state: str) -> None:
+    def _print_state(self, state: str) -> None:
         if state != self._state:
             self._state = state
             self._say(f"-- {state}")
@@ -103,37 +104,21 @@ class TrainingJob:
     def stop(self) -> None:
         self._sagemaker.stop_training_job(TrainingJobName=self._name)
 
-    def told(self) -> int:
-        """Metrics, model and why it failed; the exit code."""
-        if reason := self._description.get("FailureReason"):
-            self._say(f"{self._name} has failed: {reason}")
-        for line in result(self._description):
+    def print_summary(self) -> int:
+        """Print metrics, model and why it failed; the exit code."""
+        for line in summarize_training(self._description):
             self._say(line)
-        return 0 if self._description["TrainingJobStatus"] == "Completed" else 1
+        return exit_code(self._description)
 
 
-def result(description: Mapping[str, Any]) -> Iterator[str]:
-    """Metrics, what is paid for, and the model's address, a line each."""
-    for metric in description.get("FinalMetricDataList", []):
-        yield f"{metric['MetricName']:<20} {metric['Value']:.6g}"
-    if "BillableTimeInSeconds" in description:
-        resources = description["ResourceConfig"]
-        yield (
-            f"billed               {description['BillableTimeInSeconds']} s of {resources['InstanceCount']} × "
-            f"{resources['InstanceType']}"
-        )
-    if model := description.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
-        yield f"model                {model}"
-
-
-class Lines:
+class LogLines:
     """The log lines of a job, of every host: from CloudWatch Logs, each once."""
 
     def __init__(self, job: str) -> None:
         self._logs, self._job = client("logs"), job
         self._tokens: dict[str, str] = {}  # stream → where to go on
 
-    def new(self) -> Iterator[str]:
+    def read_new(self) -> Iterator[str]:
         """Those since the last call."""
         for stream in self._streams():
             host = stream.removeprefix(f"{self._job}/").rpartition("-")[0]
@@ -141,9 +126,9 @@ class Lines:
                 yield f"{host}  {event['message']}"
 
     def _streams(self) -> list[str]:
-        asked = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job}/"}
+        members = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job}/"}
         try:
-            pages = self._logs.get_paginator("describe_log_streams").paginate(**asked)
+            pages = self._logs.get_paginator("describe_log_streams").paginate(**members)
             return sorted(stream["logStreamName"] for page in pages for stream in page["logStreams"])
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":  # no job has written a line yet
@@ -151,10 +136,10 @@ class Lines:
             raise
 
     def _events(self, stream: str) -> Iterator[Mapping[str, Any]]:
-        asked = {"logGroupName": GROUP, "logStreamName": stream, "startFromHead": True}
+        members = {"logGroupName": GROUP, "logStreamName": stream, "startFromHead": True}
         while True:
             token = self._tokens.get(stream)
-            page = self._logs.get_log_events(**asked, **({"nextToken": token} if token else {}))
+            page = self._logs.get_log_events(**members, **({"nextToken": token} if token else {}))
             yield from page["events"]
             self._tokens[stream] = page["nextForwardToken"]
             if page["nextForwardToken"] == token or not page["events"]:  # the end, for now
@@ -167,40 +152,35 @@ class TuningJob:
     def __init__(self, name: str, say: Say = say) -> None:
         self._name, self._say = name, say
         self._sagemaker = client("sagemaker")
-        self._told: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
         self._description: Mapping[str, Any] = {}
 
-    def look(self) -> bool:
-        """As TrainingJob's."""
-        asked = {"HyperParameterTuningJobName": self._name}
-        self._description = self._sagemaker.describe_hyper_parameter_tuning_job(**asked)
-        pages = self._sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(**asked)
+    def poll(self) -> bool:
+        """Print the training jobs that have changed; whether the tuning job is over."""
+        members = {"HyperParameterTuningJobName": self._name}
+        self._description = self._sagemaker.describe_hyper_parameter_tuning_job(**members)
+        pages = self._sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(**members)
         jobs = [job for page in pages for job in page["TrainingJobSummaries"]]
         for job in sorted(jobs, key=lambda job: (job["CreationTime"], job["TrainingJobName"])):
-            self._tell(job)
+            self._print_job(job)
         return self._description["HyperParameterTuningJobStatus"] in _OVER
 
-    def _tell(self, job: Mapping[str, Any]) -> None:
+    def _print_job(self, job: Mapping[str, Any]) -> None:
         objective = job.get("FinalHyperParameterTuningJobObjectiveMetric")
         value = f"  {objective['MetricName']}={objective['Value']:.6g}" if objective else ""
         tuned = "  ".join(f"{name}={text}" for name, text in sorted(job["TunedHyperParameters"].items()))
         line = f"{job['TrainingJobName']}  {job['TrainingJobStatus']}{value}  {tuned}"
-        if self._told.get(job["TrainingJobName"]) != line:
-            self._told[job["TrainingJobName"]] = line
+        if self._printed.get(job["TrainingJobName"]) != line:
+            self._printed[job["TrainingJobName"]] = line
             self._say(line)
 
     def stop(self) -> None:
         self._sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=self._name)
 
-    def told(self) -> int:
-        """The best job's hyperparameters, metrics and model; the exit code."""
-        status = self._description["HyperParameterTuningJobStatus"]
-        reason = self._description.get("FailureReason")
-        self._say(f"-- {status}" + (f": {reason}" if reason else ""))
-        if best := self._description.get("BestTrainingJob"):
-            self._say(f"best                 {best['TrainingJobName']}")
-            for name, value in sorted(best["TunedHyperParameters"].items()):
-                self._say(f"{name:<20} {value}")
-            for line in result(self._sagemaker.describe_training_job(TrainingJobName=best["TrainingJobName"])):
-                self._say(line)
-        return 0 if status == "Completed" else 1
+    def print_summary(self) -> int:
+        """Print the best job's hyperparameters, metrics and model; the exit code."""
+        best = self._description.get("BestTrainingJob")
+        described = best and self._sagemaker.describe_training_job(TrainingJobName=best["TrainingJobName"])
+        for line in summarize_tuning(self._description, described):
+            self._say(line)
+        return exit_code(self._description)

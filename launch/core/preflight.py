@@ -1,4 +1,4 @@
-"""What a job needs, looked at before it is asked for: a mistake costs a second here, minutes of an instance there."""
+"""Checks what a job needs before it starts: a mistake costs a second here, minutes of an instance there."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from launch.core.errors import LaunchError
-from launch.core.request import Options, no_data, places, request
+from launch.core.request import Options, build_request, input_uris, missing_data_message
 
 _LIMITS = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
 _SERVICE = "sagemaker.amazonaws.com"
@@ -21,12 +21,12 @@ def client(name: str) -> Any:
     return boto3.client(name, config=_LIMITS)
 
 
-def checked(chosen: Options) -> Options:
-    """The options, with the role as an ARN. LaunchError or an error of botocore's: see errors.explained."""
+def preflight(options: Options) -> Options:
+    """The options after all checks, the role as an ARN. LaunchError or an error of botocore's: see user_message."""
     client("sts").get_caller_identity()
-    _check_bucket(chosen.bucket)
-    _check_data(chosen)
-    return replace(chosen, role=_role(chosen.role))
+    _check_bucket(options.bucket)
+    _check_data(options)
+    return replace(options, role=_role(options.role))
 
 
 def _check_bucket(bucket: str) -> None:
@@ -55,14 +55,14 @@ def _check_bucket(bucket: str) -> None:
         )
 
 
-def _check_data(chosen: Options) -> None:
+def _check_data(options: Options) -> None:
     """What the job reads of its bucket; other buckets may be the role's alone to look at."""
-    s3, here = client("s3"), f"s3://{chosen.bucket}/"
-    for uri, channel in places(request(chosen)).items():
+    s3, here = client("s3"), f"s3://{options.bucket}/"
+    for uri, channel in input_uris(build_request(options)).items():
         if uri.startswith(here):
-            found = s3.list_objects_v2(Bucket=chosen.bucket, Prefix=uri.removeprefix(here), MaxKeys=1)
+            found = s3.list_objects_v2(Bucket=options.bucket, Prefix=uri.removeprefix(here), MaxKeys=1)
             if not found.get("Contents"):
-                raise LaunchError(no_data(channel, uri, chosen.bucket))
+                raise LaunchError(missing_data_message(channel, uri, options.bucket))
 
 
 def _role(role: str) -> str:

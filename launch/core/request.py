@@ -1,4 +1,4 @@
-"""What every client sends: training_job.json, tuning_job.json or a file of the caller's, its placeholders filled in.
+"""Builds what every client sends: training_job.json, tuning_job.json or the caller's file, its placeholders filled in.
 Standard library only.
 
 `python -m launch.core.request train|tune …` prints the request, for the AWS CLI and for a look.
@@ -25,7 +25,7 @@ _PLACEHOLDER = re.compile("<(name|image|role|bucket)>")
 
 @dataclass(frozen=True)
 class Options:
-    """What a person says; `role` is an ARN by the time a request is made."""
+    """What the command line says; `role` is an ARN by the time a request is built."""
 
     command: str  # train or tune
     image: str
@@ -45,93 +45,95 @@ class Options:
         return self.name
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
+def build_parser(description: str | None) -> argparse.ArgumentParser:
     """The command line that all clients share."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("command", choices=["train", "tune"], help="one training job, or a tuning job of six")
-    made.add_argument("--job", type=Path, metavar="FILE", help="a request instead of launch/{training,tuning}_job.json")
-    made.add_argument("--image", required=True, help="what push.sh printed: repository@sha256:…; locally any image")
-    made.add_argument("--role", required=True, help="name or ARN of the execution role; locally: local")
-    made.add_argument("--bucket", required=True, help="where `python -m dataset upload` has put the data")
-    made.add_argument("--name", help="of the job; default: one with the time")
-    made.add_argument("--instance-type", help="default: what the request's file says")
-    made.add_argument("--spot", action="store_true", help="managed spot instances, with checkpoints")
-    made.add_argument("--wait", action="store_true", help="follow the job to its end; exit 0 only if it completes")
-    made.add_argument("--experiment", help="put the job's runs into a trial of this experiment; made if need be")
-    made.add_argument(
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["train", "tune"], help="one training job, or a tuning job of six")
+    parser.add_argument(
+        "--job", type=Path, metavar="FILE", help="a request instead of launch/{training,tuning}_job.json"
+    )
+    parser.add_argument("--image", required=True, help="what push.sh printed: repository@sha256:…; locally any image")
+    parser.add_argument("--role", required=True, help="name or ARN of the execution role; locally: local")
+    parser.add_argument("--bucket", required=True, help="where `python -m dataset upload` has put the data")
+    parser.add_argument("--name", help="of the job; default: one with the time")
+    parser.add_argument("--instance-type", help="default: what the request's file says")
+    parser.add_argument("--spot", action="store_true", help="managed spot instances, with checkpoints")
+    parser.add_argument("--wait", action="store_true", help="follow the job to its end; exit 0 only if it completes")
+    parser.add_argument("--experiment", help="put the job's runs into a trial of this experiment; made if need be")
+    parser.add_argument(
         "--hyperparameter", action="append", default=[], metavar="NAME=VALUE", help="instead of, or besides the file's"
     )
-    return made
+    return parser
 
 
-def options(given: argparse.Namespace, now: datetime | None = None) -> Options:
+def parse_options(arguments: argparse.Namespace, now: datetime | None = None) -> Options:
     """SystemExit, as argparse does, for a hyperparameter without a value or a bucket that can't be one."""
-    wrong = [text for text in given.hyperparameter if "=" not in text]
+    wrong = [text for text in arguments.hyperparameter if "=" not in text]
     if wrong:
         raise SystemExit(f"--hyperparameter must be NAME=VALUE. Received: {wrong[0]}")
-    if not _BUCKET.fullmatch(given.bucket):
-        raise SystemExit(f"--bucket must be a bucket's name alone. Received: {given.bucket}. Expected: my-bucket")
-    base = _BASE_NAME if given.command == "train" else _TUNING_NAME
+    if not _BUCKET.fullmatch(arguments.bucket):
+        raise SystemExit(f"--bucket must be a bucket's name alone. Received: {arguments.bucket}. Expected: my-bucket")
+    base = _BASE_NAME if arguments.command == "train" else _TUNING_NAME
     return Options(
-        given.command,
-        given.image,
-        given.role,
-        given.bucket,
-        given.name or f"{base}-{now or datetime.now(UTC):%Y%m%d-%H%M%S}",
-        given.instance_type,
-        given.spot,
-        given.wait,
-        dict(text.split("=", 1) for text in given.hyperparameter),
-        given.experiment,
-        given.job,
+        arguments.command,
+        arguments.image,
+        arguments.role,
+        arguments.bucket,
+        arguments.name or f"{base}-{now or datetime.now(UTC):%Y%m%d-%H%M%S}",
+        arguments.instance_type,
+        arguments.spot,
+        arguments.wait,
+        dict(text.split("=", 1) for text in arguments.hyperparameter),
+        arguments.experiment,
+        arguments.job,
     )
 
 
-def request(chosen: Options) -> dict[str, Any]:
+def build_request(options: Options) -> dict[str, Any]:
     """A CreateTrainingJob or CreateHyperParameterTuningJob request."""
-    return training_job(chosen) if chosen.command == "train" else tuning_job(chosen)
+    return build_training_job(options) if options.command == "train" else build_tuning_job(options)
 
 
-def training_job(chosen: Options) -> dict[str, Any]:
+def build_training_job(options: Options) -> dict[str, Any]:
     """training_job.json, filled in."""
-    made = _filled("training_job.json", "TrainingJobName", chosen)
-    _adapt(made, chosen)
-    made["HyperParameters"] = {**made.get("HyperParameters", {}), **chosen.hyperparameters}
-    if chosen.experiment:
-        made["ExperimentConfig"] = {"ExperimentName": chosen.experiment, "TrialName": chosen.trial}
-    return made
+    request = _fill_in("training_job.json", "TrainingJobName", options)
+    _adapt(request, options)
+    request["HyperParameters"] = {**request.get("HyperParameters", {}), **options.hyperparameters}
+    if options.experiment:
+        request["ExperimentConfig"] = {"ExperimentName": options.experiment, "TrialName": options.trial}
+    return request
 
 
-def tuning_job(chosen: Options) -> dict[str, Any]:
-    """tuning_job.json, filled in. A hyperparameter that is said is not tuned any more."""
-    made = _filled("tuning_job.json", "HyperParameterTuningJobName", chosen)
-    job = made.get("TrainingJobDefinition")
-    ranges = made.get("HyperParameterTuningJobConfig", {}).get("ParameterRanges")
+def build_tuning_job(options: Options) -> dict[str, Any]:
+    """tuning_job.json, filled in. A hyperparameter with a value of its own is not tuned."""
+    request = _fill_in("tuning_job.json", "HyperParameterTuningJobName", options)
+    job = request.get("TrainingJobDefinition")
+    ranges = request.get("HyperParameterTuningJobConfig", {}).get("ParameterRanges")
     if job is None or ranges is None:
         raise SystemExit(
             "--job must hold one TrainingJobDefinition, and ParameterRanges in HyperParameterTuningJobConfig, to tune. "
-            f"Received: {', '.join(made)} in {chosen.job}. Several TrainingJobDefinitions can be sent as they are: "
+            f"Received: {', '.join(request)} in {options.job}. Several TrainingJobDefinitions can be sent as they are: "
             "aws sagemaker create-hyper-parameter-tuning-job --cli-input-json file://REQUEST.json"
         )
-    _adapt(job, chosen)
-    job["StaticHyperParameters"] = {**job.get("StaticHyperParameters", {}), **chosen.hyperparameters}
+    _adapt(job, options)
+    job["StaticHyperParameters"] = {**job.get("StaticHyperParameters", {}), **options.hyperparameters}
     for kind in ranges:
-        ranges[kind] = [tuned for tuned in ranges[kind] if tuned["Name"] not in chosen.hyperparameters]
-    if chosen.spot:
+        ranges[kind] = [tuned for tuned in ranges[kind] if tuned["Name"] not in options.hyperparameters]
+    if options.spot:
         # each training job of a tuning job gets a folder of its own below this
-        job["CheckpointConfig"] = {"S3Uri": f"s3://{chosen.bucket}/{PREFIX}/checkpoints/{chosen.name}/"}
-    return made
+        job["CheckpointConfig"] = {"S3Uri": f"s3://{options.bucket}/{PREFIX}/checkpoints/{options.name}/"}
+    return request
 
 
-def places(made: Mapping[str, Any]) -> dict[str, str]:
-    """S3 URI → channel of what a request reads."""
-    job = made.get("TrainingJobDefinition", made)
+def input_uris(request: Mapping[str, Any]) -> dict[str, str]:
+    """S3 URI → channel of all that a request reads."""
+    job = request.get("TrainingJobDefinition", request)
     sources = ((one["ChannelName"], one["DataSource"].get("S3DataSource")) for one in job.get("InputDataConfig", ()))
     return {source["S3Uri"]: name for name, source in sources if source}
 
 
-def no_data(channel: str, uri: str, bucket: str) -> str:
-    """What to say of a channel without an object."""
+def missing_data_message(channel: str, uri: str, bucket: str) -> str:
+    """The error for a channel without an object."""
     prefix, data, _ = uri.partition("/data/")
     prefix = prefix.removeprefix(f"s3://{bucket}/")
     advice = f"Put its files there: `aws s3 cp FILE {uri}`."
@@ -141,18 +143,18 @@ def no_data(channel: str, uri: str, bucket: str) -> str:
     return f"There is no data for channel {channel}. Received: nothing at {uri}. {advice}"
 
 
-def _adapt(job: dict[str, Any], chosen: Options) -> None:
-    if chosen.instance_type:
-        job["ResourceConfig"]["InstanceType"] = chosen.instance_type
-    if chosen.spot:
+def _adapt(job: dict[str, Any], options: Options) -> None:
+    if options.instance_type:
+        job["ResourceConfig"]["InstanceType"] = options.instance_type
+    if options.spot:
         job["EnableManagedSpotTraining"] = True
         stopping = job["StoppingCondition"]
         stopping["MaxWaitTimeInSeconds"] = _WAIT_FACTOR * stopping["MaxRuntimeInSeconds"]
 
 
-def _filled(name: str, expected: str, chosen: Options) -> dict[str, Any]:
+def _fill_in(name: str, expected: str, options: Options) -> dict[str, Any]:
     """The file `name`, or the caller's own. SystemExit if that isn't a request with the member `expected`."""
-    values = {"name": chosen.name, "image": chosen.image, "role": chosen.role, "bucket": chosen.bucket}
+    values = {"name": options.name, "image": options.image, "role": options.role, "bucket": options.bucket}
 
     def fill(value: Any) -> Any:
         if isinstance(value, str):
@@ -161,22 +163,22 @@ def _filled(name: str, expected: str, chosen: Options) -> dict[str, Any]:
             return [fill(item) for item in value]
         return {key: fill(item) for key, item in value.items()} if isinstance(value, dict) else value
 
-    path = chosen.job or FOLDER / name
+    path = options.job or FOLDER / name
     try:
-        made = json.loads(path.read_text())
+        request = json.loads(path.read_text())
     except OSError as error:
         raise SystemExit(f"--job can't be read: {error.strerror}. Received: {path}") from None
     except ValueError as error:
         raise SystemExit(f"--job is not JSON: {error}. Received: {path}") from None
-    if not isinstance(made, dict) or expected not in made:
-        raise SystemExit(f"--job must hold a request with {expected} to {chosen.command}. Received: {path}")
-    return fill(made)
+    if not isinstance(request, dict) or expected not in request:
+        raise SystemExit(f"--job must hold a request with {expected} to {options.command}. Received: {path}")
+    return fill(request)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the request."""
-    chosen = options(parser(__doc__).parse_args(arguments))
-    json.dump(request(chosen), sys.stdout, indent=2)
+    options = parse_options(build_parser(__doc__).parse_args(argv))
+    json.dump(build_request(options), sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 

@@ -1,4 +1,4 @@
-"""What a job has left, fetched: its metrics by epoch, its model."""
+"""Fetches what a job has left: its metrics by epoch, its model."""
 
 import json
 import re
@@ -8,17 +8,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from launch.core.errors import LaunchError
-from launch.core.follow import Lines
+from launch.core.follow import LogLines
 from launch.core.preflight import client
 from launch.core.request import FOLDER
 
 
-def metrics(job: str) -> dict[str, list[float]]:
+def read_metrics(job: str) -> dict[str, list[float]]:
     """Name → its values, one an epoch, from the first host's log: CloudWatch's own statistics are a minute wide."""
-    return found_in(line.partition("  ")[2] for line in Lines(job).new() if line.startswith("algo-1  "))
+    return parse_metrics(line.partition("  ")[2] for line in LogLines(job).read_new() if line.startswith("algo-1  "))
 
 
-def found_in(lines: Iterable[str]) -> dict[str, list[float]]:
+def parse_metrics(lines: Iterable[str]) -> dict[str, list[float]]:
     """The same in log lines, by the definitions of launch/training_job.json."""
     job = json.loads((FOLDER / "training_job.json").read_text())
     definitions = job["AlgorithmSpecification"]["MetricDefinitions"]
@@ -44,9 +44,9 @@ def fetch_model(job: str, folder: Path) -> Path:
     return folder
 
 
-def tuned(job: str) -> list[Mapping[str, object]]:
-    """The training jobs of a tuning job, in the order in which they were made: name, status, objective if there is one,
-    and the hyperparameters that were tuned, as text."""
+def list_tuned_jobs(job: str) -> list[Mapping[str, object]]:
+    """The training jobs of a tuning job, the oldest first: name, status, objective if there is one, and the tuned
+    hyperparameters as text."""
     pages = client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
     jobs = [one for page in pages.paginate(HyperParameterTuningJobName=job) for one in page["TrainingJobSummaries"]]
     return [

@@ -1,4 +1,4 @@
-"""What the clients of both SageMaker SDKs have in common: a session's configuration, and a tuner's arguments."""
+"""What the clients of both SageMaker SDKs have in common: a session's configuration, a tuner's arguments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +7,14 @@ from typing import Any
 QUIET = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
 
 
-def tuner_arguments(wanted: Mapping[str, Any], parameter: Any) -> dict[str, Any]:
+def tuner_arguments(request: Mapping[str, Any], parameter: Any) -> dict[str, Any]:
     """Of HyperparameterTuner, for a CreateHyperParameterTuningJob request; `parameter`: the SDK's module of ranges."""
-    config = wanted["HyperParameterTuningJobConfig"]
+    config = request["HyperParameterTuningJobConfig"]
     limits, objective = config["ResourceLimits"], config["HyperParameterTuningJobObjective"]
     return {
         "objective_metric_name": objective["MetricName"],
         "hyperparameter_ranges": _ranges(config["ParameterRanges"], parameter),
-        "metric_definitions": wanted["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"],
+        "metric_definitions": request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"],
         "strategy": config["Strategy"],
         "objective_type": objective["Type"],
         "max_jobs": limits["MaxNumberOfTrainingJobs"],
@@ -32,5 +32,5 @@ def _ranges(ranges: Mapping[str, Any], parameter: Any) -> dict[str, Any]:
         for name, kind, number in numbers
         for item in ranges.get(name, [])
     }
-    chosen = ranges.get("CategoricalParameterRanges", [])
-    return found | {item["Name"]: parameter.CategoricalParameter(item["Values"]) for item in chosen}
+    options = ranges.get("CategoricalParameterRanges", [])
+    return found | {item["Name"]: parameter.CategoricalParameter(item["Values"]) for item in options}

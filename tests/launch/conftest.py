@@ -40,6 +40,7 @@ class Client:
 
     name: str
     command: tuple[str, ...]
+    prints_log: bool = True
 
     def arguments(self, command: str, **options: str | bool) -> list[str]:
         """The command line; True is a flag, an empty value leaves an option out."""
@@ -59,7 +60,7 @@ def sdk(version: str) -> str:
 
 CLIENTS = [
     Client("boto3_client", (sys.executable, "-m", "launch.boto3_client")),
-    Client("aws_cli", ("bash", str(ROOT / "launch/aws_cli.sh"))),
+    Client("aws_cli", ("bash", str(ROOT / "launch/aws_cli.sh")), prints_log=False),
     Client("sdk_v2", (sdk("v2"), "-m", "launch.sdk_v2")),
     Client("sdk_v3", (sdk("v3"), "-m", "launch.sdk_v3")),
 ]

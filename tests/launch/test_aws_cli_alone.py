@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launch.core.request import Options, training_job
+from launch.core.request import Options, build_training_job
 from tests.launch.conftest import BUCKET, PREFIX, Launched
 from tests.support.pictures import prepared
 from tests.support.served import until
@@ -35,7 +35,7 @@ def test_the_aws_cli_alone_trains_the_image(served: Launched, tmp_path: Path) ->
     aws("s3", "cp", "--recursive", "--only-show-errors", str(data), f"s3://{BUCKET}/{PREFIX}/data/")
     given = {"model": "tutorial", "epochs": "2", "batch-size": "32"}
     chosen = Options("train", IMAGE, "arn:aws:iam::123456789012:role/any", BUCKET, "by-cli", hyperparameters=given)
-    (tmp_path / "job.json").write_text(json.dumps(training_job(chosen)))
+    (tmp_path / "job.json").write_text(json.dumps(build_training_job(chosen)))
     made = json.loads(aws("sagemaker", "create-training-job", "--cli-input-json", f"file://{tmp_path}/job.json"))
     assert made["TrainingJobArn"].endswith(":training-job/by-cli")
 

@@ -30,8 +30,7 @@ def test_a_training_job_is_followed_to_its_result(launched: Launched, client: Cl
     name = accepted(done.stdout)
     model = f"s3://{BUCKET}/cv_keras_cifar10/jobs/{name}/output/model.tar.gz"
     lines = done.stdout.splitlines()
-    assert sum("epoch=1 step=10 train:loss=1.5" in line for line in lines) == 1
-    assert any(line.startswith("algo-1  epoch=1") for line in lines)
+    assert sum(line.startswith("algo-1  epoch=1 step=10 train:loss=1.5") for line in lines) == client.prints_log
     assert any(line.startswith("-- Completed: ") for line in lines)
     assert ["validation:accuracy", "0.5005"] in [line.split() for line in lines]
     assert re.fullmatch(r"billed {15}\d+ s of 1 × ml\.c5\.2xlarge", lines[-2])
@@ -50,7 +49,8 @@ def test_a_tuning_job_is_followed_to_its_best(launched: Launched, client: Client
     best = job["BestTrainingJob"]["TrainingJobName"]
     lines = done.stdout.splitlines()
     assert ["best", best] in [line.split() for line in lines]
-    assert len({line.split()[0] for line in lines if line.startswith(f"{name}-") and "Completed" in line}) == 6
+    completed = {line.split()[0] for line in lines if line.startswith(f"{name}-") and "Completed" in line}
+    assert len(completed) == (6 if client.prints_log else 0)
     assert lines[-1].split() == ["model", f"s3://{BUCKET}/cv_keras_cifar10/jobs/{best}/output/model.tar.gz"]
 
 
@@ -264,7 +264,7 @@ def test_ctrl_c_asks_whether_the_job_is_to_stop(launched: Launched, client: Clie
     wanted = f"ctrl-c-{answer}-{client.name.replace('_', '-')}"
     arguments = client.arguments("train", wait=True, name=wanted, hyperparameter="model=waits")
     terminal = Terminal(arguments, ROOT, launched.environment())
-    terminal.wait_for("algo-1  waiting")
+    terminal.wait_for("algo-1  waiting" if client.prints_log else "-- Training: ")
     job = accepted(terminal.output)
     terminal.type("\x03")
     terminal.wait_for(f"Stop {job}, too? [y/N] ")
@@ -285,7 +285,7 @@ def test_ctrl_c_asks_whether_a_tuning_job_is_to_stop(launched: Launched, client:
     job = f"c-{client.name.replace('_', '-')}"
     arguments = client.arguments("tune", wait=True, name=job, hyperparameter="model=waits")
     terminal = Terminal(arguments, ROOT, launched.environment())
-    terminal.wait_for("  InProgress" if client.name != "aws_cli" else "\tInProgress")
+    terminal.wait_for("  InProgress" if client.prints_log else '"InProgress":2')
     terminal.type("\x03")
     terminal.wait_for(f"Stop {job}, too? [y/N] ")
     terminal.type("y\n")
@@ -313,11 +313,11 @@ def test_following_outlives_a_lost_network(launched: Launched, client: Client) -
         wanted = f"lost-{client.name.replace('_', '-')}"
         arguments = client.arguments("train", wait=True, name=wanted, hyperparameter="model=waits")
         terminal = Terminal(arguments, ROOT, launched.environment(AWS_ENDPOINT_URL=relay.url))
-        terminal.wait_for("algo-1  waiting")
+        terminal.wait_for("algo-1  waiting" if client.prints_log else "-- Training: ")
         relay.gone.set()
         terminal.wait_for("-- AWS does not answer; the job goes on, and so does looking")
         launched.client("sagemaker").stop_training_job(TrainingJobName=accepted(terminal.output))
         relay.gone.clear()
         terminal.wait_for("-- Stopped")
         assert terminal.end() == 1
-    assert terminal.output.count("algo-1  waiting") == 1
+    assert terminal.output.count("algo-1  waiting") == client.prints_log

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from launch import experiments
-from launch.experiments import Run, shown, table
+from launch.experiments import Run, build_table, format_table
 from tests.launch.conftest import CLIENTS, Client, Launched, there
 
 pytestmark = pytest.mark.timeout(300)
@@ -21,6 +21,8 @@ def test_the_runs_of_a_job_are_part_of_its_trial(launched: Launched, client: Cli
     assert launched.run(begins_so).returncode == 0
     done = launched.run(client.arguments(command, wait=True, name=name, experiment="all-clients"))
     assert done.returncode == 0, (done.stdout, done.stderr)
+    if found := re.search(r"afterwards: python -m (.*)", done.stdout):
+        assert launched.run([CLIENTS[0].command[0], "-m", *found[1].split()]).returncode == 0
     sagemaker = launched.client("sagemaker")
     assert sagemaker.describe_trial(TrialName=name)["ExperimentName"] == "all-clients"
     parts = sagemaker.list_trial_components(TrialName=name, MaxResults=100)["TrialComponentSummaries"]
@@ -70,14 +72,15 @@ def run(name: str, accuracy: float | None, **parameters: float | str) -> Run:
 
 
 def test_the_table_has_the_best_first_and_only_what_differs() -> None:
-    rows = table([run("a", 0.5, lr=0.1, epochs=3.0), run("b", None, lr=0.2, epochs=3.0), run("c", 0.75, epochs=3.0)])
+    runs = [run("a", 0.5, lr=0.1, epochs=3.0), run("b", None, lr=0.2, epochs=3.0), run("c", 0.75, epochs=3.0)]
+    rows = build_table(runs)
     assert rows == [
         ["run", "status", "seconds", "validation:accuracy", "lr"],
         ["c", "Completed", "12", "0.7500", ""],
         ["a", "Completed", "12", "0.5000", "0.1"],
         ["b", "Completed", "12", "", "0.2"],
     ]
-    assert len({len(line.rstrip()) for line in shown(rows[:2])}) <= 2
+    assert len({len(line.rstrip()) for line in format_table(rows[:2])}) <= 2
     assert run("a", 0.5).best("validation:loss") is None
 
 
@@ -95,4 +98,4 @@ def test_a_component_becomes_a_run() -> None:
         "Parameters": {"a": {"NumberValue": 2.0}, "b": {"StringValue": '"x"'}},
         "Metrics": [{"MetricName": "m", "Last": 1.0}],
     }  # fmt: skip
-    assert experiments._run(item) == Run("job", "", 60.0, {"a": 2.0, "b": "x"}, {"m": item["Metrics"][0]})
+    assert experiments._to_run(item) == Run("job", "", 60.0, {"a": 2.0, "b": "x"}, {"m": item["Metrics"][0]})

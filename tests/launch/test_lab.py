@@ -78,8 +78,8 @@ def test_it_is_kept_without_outputs() -> None:
 def test_a_job_without_a_model(served: Served, tmp_path: Path) -> None:
     program = (
         "from launch import results\nfrom pathlib import Path\nimport sys\n"
-        "from launch.core.errors import LaunchError, explained\n"
-        "try: results.fetch_model('none', Path(sys.argv[1]))\nexcept Exception as error: print(explained(error))\n"
+        "from launch.core.errors import LaunchError, user_message\n"
+        "try: results.fetch_model('none', Path(sys.argv[1]))\nexcept Exception as error: print(user_message(error))\n"
     )
     environment = {**os.environ, **served.exports}
     done = subprocess.run(
@@ -100,7 +100,7 @@ def test_metrics_are_read_from_lines() -> None:
         "something else",
         "epoch=2 step=4 train:loss=9.9e-05 train:accuracy=0.5 validation:loss=1.0 validation:accuracy=0.75 images/s=10",
     ]
-    found = results.found_in(lines)
+    found = results.parse_metrics(lines)
     assert found["train:loss"] == [1.5, 9.9e-05]
     assert found["validation:accuracy"] == [0.5, 0.75]
     assert found["images/s"] == [9.0, 10.0]

@@ -1,0 +1,63 @@
+"""What a job leaves, in a few lines: why it failed, its metrics, what is billed, where its model is.
+
+Standard library only. `python -m launch.core.summary DESCRIPTION.json [BEST.json]` prints it of saved descriptions, for
+the AWS CLI, and exits with 0 if the job completed.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def summarize_training(description: Mapping[str, Any]) -> Iterator[str]:
+    """Lines about a DescribeTrainingJob answer."""
+    if reason := description.get("FailureReason"):
+        yield f"{description['TrainingJobName']} has failed: {reason}"
+    yield from _results(description)
+
+
+def summarize_tuning(description: Mapping[str, Any], best: Mapping[str, Any] | None) -> Iterator[str]:
+    """Lines about a DescribeHyperParameterTuningJob answer; `best`: DescribeTrainingJob's of its best training job."""
+    reason = description.get("FailureReason")
+    yield f"-- {description['HyperParameterTuningJobStatus']}" + (f": {reason}" if reason else "")
+    if best:
+        yield f"best                 {best['TrainingJobName']}"
+        for name, value in sorted(description["BestTrainingJob"]["TunedHyperParameters"].items()):
+            yield f"{name:<20} {value}"
+        yield from _results(best)
+
+
+def _results(description: Mapping[str, Any]) -> Iterator[str]:
+    for metric in description.get("FinalMetricDataList", []):
+        yield f"{metric['MetricName']:<20} {metric['Value']:.6g}"
+    if "BillableTimeInSeconds" in description:
+        resources = description["ResourceConfig"]
+        yield (
+            f"billed               {description['BillableTimeInSeconds']} s of {resources['InstanceCount']} × "
+            f"{resources['InstanceType']}"
+        )
+    if model := description.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
+        yield f"model                {model}"
+
+
+def exit_code(description: Mapping[str, Any]) -> int:
+    """0 if the job completed."""
+    status = description.get("TrainingJobStatus") or description["HyperParameterTuningJobStatus"]
+    return 0 if status == "Completed" else 1
+
+
+def main() -> int:
+    """Print the summary; the exit code."""
+    description, *best = (json.loads(Path(path).read_text()) for path in sys.argv[1:])
+    if "TrainingJobStatus" in description:
+        lines = summarize_training(description)
+    else:
+        lines = summarize_tuning(description, best[0] if best else None)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return exit_code(description)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
