@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from dataset import manifest, shards
@@ -13,7 +13,7 @@ from dataset.manifest import Manifest, Shard
 from dataset.shards import Indices
 from dataset.sources import Source
 from dataset.sources.cifar10 import Cifar10, is_cifar10
-from dataset.sources.download import Limits, Remote, fetch
+from dataset.sources.download import TIMEOUT, Remote, fetch
 from dataset.sources.pictures import pictures
 from dataset.sources.stores import open_store
 from dataset.sources.synthetic import Synthetic
@@ -36,7 +36,7 @@ class Request:
     validation_shards: int | None = None
     image_size: int | None = None
     seed: int | None = None
-    limits: Limits = field(default_factory=Limits)
+    timeout: float = TIMEOUT  # seconds, of the network
 
 
 def prepare(request: Request) -> Manifest:
@@ -99,7 +99,7 @@ def _locate(request: Request) -> tuple[Path | None, str | None]:
     if request.source not in ("auto", "cifar10"):
         return Path(os.path.expanduser(request.source)), None  # noqa: PTH111 -- Path's raises where there is no such user
     try:
-        return fetch(request.archive, request.cache, request.limits), None
+        return fetch(request.archive, request.cache, request.timeout), None
     except DownloadError as error:
         if request.source == "auto":
             return None, _announce_stand_in(error)

@@ -22,7 +22,7 @@ from PIL import Image
 import dataset.prepare
 from dataset.prepare import Request, prepare
 from dataset.sources.cifar10 import ARCHIVE
-from dataset.sources.download import Limits, Remote
+from dataset.sources.download import Remote
 from dataset.sources.synthetic import Synthetic
 from tests.support.missing import missing
 
@@ -221,7 +221,7 @@ def test_the_real_pictures(command: Command, cifar10_images: Path, tmp_path: Pat
 
 
 def request(tmp_path: Path, archive: Remote, **options: Any) -> Request:
-    defaults = {"source": "auto", "out": tmp_path / "data", "cache": tmp_path / "cache", "limits": Limits(connect=1)}
+    defaults = {"source": "auto", "out": tmp_path / "data", "cache": tmp_path / "cache", "timeout": 1}
     return Request(**{**defaults, "archive": archive, **options})
 
 

@@ -1,4 +1,4 @@
-"""A real HTTP server that serves one file and breaks off, forgets or refuses as told."""
+"""A real HTTP server that serves one file, and breaks off, refuses or falls silent as a test says."""
 
 import threading
 from collections.abc import Iterator
@@ -10,17 +10,14 @@ import pytest
 
 @dataclass
 class Behaviour:
-    """What the server has and does. `seen`: the Range header of every request, None where there was none."""
+    """What the server has and does, and how many requests it has seen."""
 
     content: bytes = b""
-    tag: str | None = '"v1"'
-    ranges: bool = True
-    break_after: list[int] = field(
-        default_factory=list
-    )  # bytes of the next answers' bodies, after which they break off
+    break_after: list[int] = field(default_factory=list)  # bytes of the next answers, after which they break off
     status: int | None = None
     silent: threading.Event | None = None  # answers nothing until set
-    seen: list[str | None] = field(default_factory=list)
+    silent_after: threading.Event | None = None  # what breaks off is silent until set
+    requests: int = 0
     url: str = ""
 
 
@@ -34,7 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         behaviour = self.server.behaviour
         self.close_connection = True
-        behaviour.seen.append(self.headers["Range"])
+        behaviour.requests += 1
         if behaviour.silent:
             behaviour.silent.wait(60)
         elif behaviour.status:
@@ -43,29 +40,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(behaviour)
 
     def _file(self, behaviour: Behaviour) -> None:
-        start = self._start(behaviour)
-        total = len(behaviour.content)
-        if start and start >= total:
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{total}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.send_header("Content-Length", str(total - start))
-        if behaviour.tag:
-            self.send_header("ETag", behaviour.tag)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(behaviour.content)))
         self.end_headers()
-        end = start + behaviour.break_after.pop(0) if behaviour.break_after else total
-        self.wfile.write(behaviour.content[start:end])
-
-    def _start(self, behaviour: Behaviour) -> int:
-        unchanged = self.headers["If-Range"] in (None, behaviour.tag)
-        if not behaviour.ranges or not unchanged or not self.headers["Range"]:
-            return 0
-        return int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        end = behaviour.break_after.pop(0) if behaviour.break_after else None
+        self.wfile.write(behaviour.content[:end])
+        if behaviour.silent_after:
+            behaviour.silent_after.wait(60)
 
 
 class _Server(ThreadingHTTPServer):
@@ -85,8 +66,9 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[Behaviour]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server.behaviour
-    if server.behaviour.silent:
-        server.behaviour.silent.set()
+    for silent in (server.behaviour.silent, server.behaviour.silent_after):
+        if silent:
+            silent.set()
     server.shutdown()
     thread.join()
     server.server_close()
