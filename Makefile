@@ -47,7 +47,7 @@ pytest = failed=; \
 FUZZ_SECONDS ?= 67
 KILLS ?= 50
 
-.PHONY: help train test check build serve tune bench lint env lab sdk-v2 sdk-v3 docs lock clean
+.PHONY: help train test check build serve tune bench lint types env lab sdk-v2 sdk-v3 docs lock clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -82,6 +82,9 @@ lint: $(VENV)/.has-dev ## ruff, and shellcheck if it is there
 	$(RUN) -m ruff format --check
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not there: left out" >&2; fi
 
+types: $(ENV) ## mypy
+	$(RUN) -m mypy
+
 env: $(ENV) ## the environment .venv, for everything on this machine
 
 lab: $(LAB) ## the environment .venv, for launch/lab/lab.ipynb
@@ -97,7 +100,7 @@ lock: ## lock what the image installs, with hashes
 	container/lock.sh
 
 clean: ## remove what these commands made, but not data and jobs
-	rm -rf $(VENV) .venv-sdk-v2 .venv-sdk-v3 .venv-lock .coverage .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .venv-sdk-v2 .venv-sdk-v3 .venv-lock .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 COMMA := ,
 

@@ -3,6 +3,7 @@
 import http.client
 import re
 import threading
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -16,7 +17,7 @@ _S3 = {
 _OF_A_CONNECTION = {"connection", "content-length", "transfer-encoding"}
 
 
-def action(method: str, path: str, headers: http.client.HTTPMessage, body: bytes) -> str:
+def action(method: str, path: str, headers: Message, body: bytes) -> str:
     """What a policy has to allow for this request: `s3:GetObject`."""
     scope = _SCOPE.search(headers.get("Authorization", ""))
     assert scope, (method, path)
