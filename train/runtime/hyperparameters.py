@@ -72,9 +72,14 @@ class Hyperparameters:
         0, "side in pixels of a square hidden at a random place of each training picture; 0: none", low=0
     )
     weight_average: float = _define(
-        0.0, "momentum of an average of the weights, which takes their place at the end; 0: none", low=0, high=0.99999
+        0.0,
+        "momentum of the exponential moving average (EMA) of the weights that the model gets at the end; 0: none",
+        low=0,
+        high=0.99999,
     )
-    mirror: bool = _define(False, "the model asks itself twice, about the picture and its mirror image")
+    mirror: bool = _define(
+        False, "test-time augmentation (TTA): the mean of the logits of the picture and its mirror image"
+    )
     shuffle_buffer: int = _define(10_000, "pictures held for shuffling: 31 MB of 32×32×3", low=1)
     patience: int = _define(
         0, "stop after so many epochs without a better validation accuracy and keep the best; 0: never", low=0
