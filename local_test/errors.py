@@ -2,7 +2,7 @@
 
 
 class LocalTestError(Exception):
-    """Something is wrong that the caller can mend. `code` is the service's exception name."""
+    """A failure that the caller can mend. `code` is the service's exception name."""
 
     code = "ValidationException"
 
@@ -28,7 +28,7 @@ class RunnerError(LocalTestError):
 
 
 class DataError(LocalTestError):
-    """An object can't be read, or changed in a way that would feed something else than it was."""
+    """An object can't be read, or has changed since the job was created."""
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: somebody asked for it

@@ -161,7 +161,7 @@ class ObjectStore:
         write_whole(path, lambda file: file.writelines(self.chunks(item)))
 
     def put(self, source: Path, uri: str) -> None:
-        """The file under that very URI, replacing what is there. Whole or not at all, in a folder too."""
+        """Copies the file to that exact URI, replacing what is there. Whole or not at all, in a folder too."""
         target = local_path(uri)
         try:
             if target is not None:

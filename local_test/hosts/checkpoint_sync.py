@@ -17,8 +17,8 @@ _Signature = tuple[int, int, int]  # size, time of change, inode: another file u
 class CheckpointSync:
     """Keeps `uri` equal to what `folder` holds, in a thread of its own between `start` and `stop`.
 
-    A file is copied once it has stayed the same from one look to the next: one that is just being written is left for
-    later. `on_problem` hears of a copy that failed meanwhile; it is tried again, and `stop` raises if it still fails.
+    A file is copied once it has not changed from one look to the next, so that none is copied while it is written.
+    `on_problem` gets the error of a copy that failed; it is tried again, and `stop` raises if it still fails.
     """
 
     def __init__(
@@ -85,6 +85,6 @@ class CheckpointSync:
 
 
 def _is_partial(name: str) -> bool:
-    """A copy that was cut short by the end of this machine's power: see files.write_whole."""
+    """A copy that was cut short by the end of this machine's power: see atomic_files.write_whole."""
     last = PurePosixPath(name).name
     return last.startswith(".") and last.endswith(".part")

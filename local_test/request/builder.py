@@ -23,7 +23,7 @@ _NAME_LIMIT = 63  # of TrainingJobName
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may say about a job besides its file; empty means what the file says."""
+    """The command line's options of a job; one that is empty leaves what the job file says."""
 
     image: str | None = None
     name: str | None = None

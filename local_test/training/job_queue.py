@@ -39,7 +39,7 @@ class _Entry:
 
 
 class MetricForwarder(Observer):
-    """Tells every metric of one job, with the job's name."""
+    """Passes every metric of one job on, with the job's name."""
 
     def __init__(self, name: str, listeners: Sequence[Callable[[str, Metric], None]]) -> None:
         self._name, self._listeners = name, listeners
@@ -126,7 +126,7 @@ class JobQueue:
             raise ResourceInUse(f"The training job can't be deleted while it is in status {status}: {name}")
         with self._lock:
             thread = self._running.get(name)
-        if thread:  # it has told its end, and is about to return
+        if thread:  # its end is published, and it is about to return
             thread.join(RETURN_SECONDS)
         with self._lock:
             if self._entries.pop(name.lower(), None) is None:
@@ -180,7 +180,7 @@ class JobQueue:
                 on_end(entry.name)
 
     def _end_waiting(self, entry: _Entry) -> None:
-        """A job that is stopped while it waits ends at once: there is nothing it needs a slot for."""
+        """Ends a job that is stopped while it waits, at once: it needs no slot for that."""
         with suppress(ValueError):
             self._waiting.remove(entry)
             self._start(entry)
@@ -188,7 +188,7 @@ class JobQueue:
     # The end
 
     def close(self) -> list[str]:
-        """Stop everything, as the service would; the names of those that still have to end. `wait` for them."""
+        """Stops all jobs as the service would; the names of those that still have to end. `wait` for them."""
         with self._lock:
             self._closed = True
             entries = [entry for entry in self._entries.values() if entry.job]
@@ -206,7 +206,7 @@ class JobQueue:
                     entry.job.kill()
 
     def wait(self, seconds: float) -> bool:
-        """Whether all jobs are over, which is waited for so long."""
+        """Waits for the end of all jobs, at most so long; whether they have ended."""
         with self._lock:
             threads = list(self._running.values())
         for thread in threads:

@@ -53,14 +53,14 @@ class JobStore:
         return self.jobs / name
 
     def save(self, description: Mapping[str, Any]) -> None:
-        """The description of a job that no TrainingJob looks after any more."""
+        """Writes the description of a job that no TrainingJob runs any more."""
         write_json(self.folder(description["TrainingJobName"]) / "describe.json", description)
 
     def remove(self, name: str) -> None:
         remove(self.folder(name))
 
     def remove_trees(self, name: str) -> None:
-        """What hosts that are gone have left: their /opt/ml."""
+        """Removes the /opt/ml that hosts of an earlier program have left."""
         for tree in self.folder(name).glob("algo-*"):
             shutil.rmtree(tree)
 
@@ -68,7 +68,7 @@ class JobStore:
 def load(folder: Path, operation: str) -> Iterator[dict[str, Any]]:
     """The descriptions below a folder, by the output of the operation that shows them.
 
-    What was being deleted, or was cut off before it was accepted, is removed for good.
+    Removes the folders of jobs that were being deleted, or were never accepted.
     """
     shape = service_model().operation_model(operation).output_shape
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
@@ -80,7 +80,7 @@ def load(folder: Path, operation: str) -> Iterator[dict[str, Any]]:
 
 
 def remove(folder: Path) -> None:
-    """All of it; under another name first, so that no half of it is ever seen as a job."""
+    """Deletes the folder. It is renamed first, so that half of it is never taken for a job."""
     deleted = folder.with_name(f"{_DELETED}{folder.name}")
     folder.rename(deleted)
     shutil.rmtree(deleted)
@@ -103,7 +103,7 @@ def change_tags(folder: Path, change: Callable[[list[Tag]], list[Tag]]) -> list[
 
 
 def parse(value: Any, shape: Shape) -> Any:
-    """What files.write_json wrote, with the times of the shape as datetimes again."""
+    """What atomic_files.write_json wrote, with the times of the shape as datetimes again."""
     if shape.type_name == "timestamp":
         return datetime.fromisoformat(value)
     if shape.type_name == "list":

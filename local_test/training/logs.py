@@ -35,7 +35,7 @@ def clean(line: bytes) -> str:
 
 
 class LogFile:
-    """Lines appended to a file, each on disk's way before the next is taken."""
+    """Lines appended to a file, each handed to the system before the next is taken."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

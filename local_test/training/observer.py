@@ -1,4 +1,4 @@
-"""Who wants to know what a job does: a display, an API, a tuner. Called in the job's threads, several at a time."""
+"""Observers of a job: a display, an API, a tuner. They are called in the job's threads, several at a time."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Observer:
         """A definition has found a value."""
 
     def on_feed(self, fed: FeedProgress) -> None:
-        """A FIFO of the first host was opened, fed some more, or is served."""
+        """A FIFO of the first host was opened, has got more data, or is served."""
 
     def on_note(self, text: str) -> None:
-        """Something the platform has to say, one line."""
+        """A note of the platform's, one line."""

@@ -1,4 +1,4 @@
-"""What a job tells while it runs: its status in describe.json, notes in platform.log, and all of it to observers."""
+"""Publishes what a job does: its status in describe.json, notes in platform.log, all of it to observers."""
 
 import threading
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Running containers and those who want them to end: which signal, when, and what the end then means."""
+"""Watches running containers: which signal they get, when, and what their end means."""
 
 import queue
 import signal
@@ -19,7 +19,7 @@ _OUTPUT_SECONDS = 5.0  # for the last lines of a container that has ended
 
 @dataclass(frozen=True)
 class Stop:
-    """Somebody wants the job to stop: SIGTERM and the grace period, or SIGKILL at once."""
+    """The job is to stop: SIGTERM and the grace period, or SIGKILL at once."""
 
     kill: bool = False
 
@@ -43,7 +43,7 @@ EventQueue = queue.SimpleQueue[Event]  # may be put to from a signal handler
 
 @dataclass(frozen=True)
 class Outcome:
-    """How all have ended, and who wanted it to: nobody ("ended"), "stopped", "interrupted", one of the limits, or
+    """How the containers have ended, and why: by themselves ("ended"), "stopped", "interrupted", one of the limits, or
     `error` ("failed"). `ended` is the first that failed by itself, else the last."""
 
     ended: Ended

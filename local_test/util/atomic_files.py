@@ -34,7 +34,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """What a person has written there; BadRequest, which begins with `what` it is to be, if it can't be read."""
+    """The value of a JSON file. BadRequest if it can't be read; the message begins with `what`."""
     try:
         return json.loads(path.read_text())
     except OSError as error:

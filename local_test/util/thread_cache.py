@@ -1,4 +1,4 @@
-"""What is slow to make and then never changes."""
+"""A cache for threads, of values that are slow to make and never change."""
 
 import threading
 from collections.abc import Callable
@@ -10,8 +10,8 @@ T = TypeVar("T")
 
 
 def cached_once(make: Callable[P, T]) -> Callable[P, T]:
-    """Each result is made a single time, by the first thread that asks; with functools.cache alone, all that ask
-    meanwhile make it too, and every one of them waits for all."""
+    """Caches each result of `make`. Only the first thread that asks makes it, the others wait; with functools.cache
+    alone, all that ask meanwhile would make it, too."""
     cached, lock = cache(make), threading.Lock()
 
     @wraps(make)
