@@ -56,7 +56,7 @@ train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 	$(RUN) -m dataset prepare
 	$(RUN) -m local_test train --runner $(RUNNER) --hyperparameter epochs=3
 
-test: $(ENV) lint $(if $(ENGINE),build) ## what a change needs: style, walls, types, and every quick test
+test: $(ENV) lint types $(if $(ENGINE),build) ## what a change needs: style, walls, types, and every quick test
 	@$(call pytest,not slow,--cov --cov-report=)
 
 check: $(ENV) $(SDKS) $(if $(ENGINE),build) ## all other tests: SageMaker's SDKs, the notebook, long fuzzing, kills
