@@ -100,7 +100,7 @@ lock: ## lock what the image installs, with hashes
 	container/lock.sh
 
 clean: ## remove what these commands made, but not data and jobs
-	rm -rf $(VENV) .venv-sdk-v2 .venv-sdk-v3 .venv-lock .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .venv-sdk-v2 .venv-sdk-v3 .venv-lock .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
 COMMA := ,
 

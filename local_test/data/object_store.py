@@ -61,7 +61,8 @@ class ObjectStore:
 
     def __init__(self, new_client: Callable[[], Any] = new_s3_client, in_process: InProcess | None = None) -> None:
         self._new_client, self._in_process = new_client, in_process
-        self._client, self._lock = None, threading.Lock()
+        self._client: Any = None
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         with self._lock:
