@@ -57,7 +57,7 @@ def _page(history: History, evaluation: Evaluation, classes: tuple[str, ...], fa
 <p>The model saw none of these pictures in training. Loss {evaluation.loss:.4f}. Epochs: {len(history)}.</p>
 <section class="charts">{charts}</section>
 <p class="key"><span class="train">training</span> <span class="validation">validation</span></p>
-<h2>What was taken for what</h2>
+<h2>Confusion matrix</h2>
 <p>A row is what the picture shows, a column what the model said; numbers are pictures. The diagonal is right.</p>
 <div class="wide">{_confusion(evaluation, classes)}</div>
 <h2>The most confidently wrong</h2>
