@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
@@ -21,13 +21,14 @@ from local_test.api.dispatch import Api
 from local_test.api.iam import simulate
 from local_test.api.json_protocol import Answer
 from local_test.errors import BadRequest
+from local_test.server.access import AccessControl, KnownHosts, Wsgi
+from local_test.server.mocked_services import mocked_services
 from local_test.util.arns import DEFAULT_REGION
 
 _TARGET = "SageMaker."  # X-Amz-Target: SageMaker.CreateTrainingJob
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 
 Environ = dict[str, Any]
-Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 class Router:
@@ -37,7 +38,7 @@ class Router:
 
     def __init__(self, api: Api, metrics: Api, s3_url: str | None = None, moto: Wsgi | None = None) -> None:
         self._api, self._metrics, self._s3_url = api, metrics, s3_url
-        self._moto: Wsgi = moto or DomainDispatcherApplication(create_backend_app)
+        self._moto: Wsgi = moto or mocked_services()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         answer = self._answer(environ)
@@ -90,8 +91,9 @@ class HttpServer:
 
     def __init__(self, host: str, port: int, application: Wsgi) -> None:
         with _listen(host, port) as listener:
+            guarded = AccessControl(application, _known_hosts(host))
             self._server = make_server(
-                host, port, application, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
+                host, port, guarded, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
             )
         self.host, self.port = host, self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="server", daemon=True)
@@ -110,6 +112,12 @@ class HttpServer:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
+
+
+def _known_hosts(host: str) -> KnownHosts:
+    """The address that is listened at; where that is every address of this machine, its name and all addresses."""
+    everywhere = host in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
+    return KnownHosts(frozenset({socket.gethostname().lower() if everywhere else host.lower()}), everywhere)
 
 
 def _listen(host: str, port: int) -> socket.socket:

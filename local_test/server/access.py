@@ -1,0 +1,99 @@
+"""Who may ask: rules that every request meets before its body is read.
+
+A browser runs pages of strangers beside a server on the same machine. Three things tell such a page's request from a
+client's: the header `Origin`, the header `Sec-Fetch-Site`, and, where the page's own name was pointed at this machine
+(DNS rebinding), the header `Host`. No client of AWS sends the first two, and each sends the address it was given.
+"""
+
+import ipaddress
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+# names that always lead to this machine: `*.localhost` by RFC 6761, the others by Docker Desktop inside containers
+_OWN_NAMES = ("localhost", "host.docker.internal", "gateway.docker.internal")
+_OWN_SITES = (None, "same-origin", "none")
+
+
+@dataclass(frozen=True)
+class KnownHosts:
+    """The names and addresses under which clients reach the server, besides the loopback ones.
+
+    `any_address`: whether every IP address is one, for a server that listens at all of a machine's. An address can't be
+    pointed anywhere else, as a name can.
+    """
+
+    names: frozenset[str] = frozenset()
+    any_address: bool = False
+
+    def include(self, host: str) -> bool:
+        """Whether a `Host` header, with or without its port, is this server's."""
+        name = _host_name(host)
+        if name is None:
+            return False
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:  # below a name lie the buckets of virtual-hosted S3 addresses
+            return any(name == own or name.endswith(f".{own}") for own in (*_OWN_NAMES, *self.names))
+        return address.is_loopback or self.any_address or name in self.names
+
+
+class AccessControl:
+    """WSGI middleware in front of the whole application: refuses requests that no client of this server sends, and
+    takes every permission for pages of other origins (CORS) out of the answers.
+    """
+
+    def __init__(self, application: Wsgi, hosts: KnownHosts) -> None:
+        self._application, self._hosts = application, hosts
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if reason := self._find_reason(environ):
+            return _refuse(reason, start_response)
+
+        def start_without_cors(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            own = [(name, value) for name, value in headers if not name.lower().startswith("access-control-")]
+            return start_response(status, own, *rest)
+
+        return self._application(environ, start_without_cors)
+
+    def _find_reason(self, environ: Environ) -> str | None:
+        """Why the request is refused; None: it is not."""
+        host = environ.get("HTTP_HOST", "")
+        if not self._hosts.include(host):
+            return f"The header Host names another server. Received: {host[:200]!r}. Use the address that serve printed"
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is not None and origin != f"{environ['wsgi.url_scheme']}://{host}":
+            return f"Pages of other origins have no access. Received: Origin {origin[:200]!r}"
+        site = environ.get("HTTP_SEC_FETCH_SITE")
+        if site not in _OWN_SITES:
+            return f"Pages of other sites have no access. Received: Sec-Fetch-Site {site[:200]!r}"
+        return None
+
+
+def _host_name(host: str) -> str | None:
+    """In small letters, without port and final dot; None if it is not a host's name."""
+    try:
+        parts = urlsplit(f"//{host}")
+        if parts.username is not None or parts.path or parts.query or parts.fragment:
+            return None
+        return (parts.hostname or "").rstrip(".") or None
+    except ValueError:
+        return None
+
+
+def _refuse(message: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """403 in the form of SageMaker's errors. The connection ends with it: what is left of the body is never read."""
+    body = json.dumps({"__type": "AccessDeniedException", "message": message}).encode()
+    headers = [
+        ("Content-Type", "application/x-amz-json-1.1"),
+        ("Content-Length", str(len(body))),
+        ("x-amzn-ErrorType", "AccessDeniedException"),
+        ("Connection", "close"),
+    ]
+    start_response("403 FORBIDDEN", headers)
+    return [body]

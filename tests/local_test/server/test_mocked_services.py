@@ -1,0 +1,52 @@
+"""Which of moto's services are open: none that runs code on this machine."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import moto
+import pytest
+from botocore.exceptions import ClientError
+from moto.backends import list_of_moto_modules
+
+from local_test.server.mocked_services import REFUSED
+from tests.support.served import Served
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("batch", "describe_job_queues"), ("lambda", "list_functions"), ("codebuild", "list_projects"),
+        ("stepfunctions", "list_state_machines"), ("cloudformation", "list_stacks"),
+        ("codepipeline", "list_pipelines"), ("servicecatalog", "list_portfolios"),
+    ],
+)  # fmt: skip
+def test_a_service_that_runs_code_is_refused_by_name(served: Served, service: str, operation: str) -> None:
+    refused = r"AccessDenied.*does not offer \w+: it would run code on this machine"
+    with pytest.raises(ClientError, match=refused) as error:
+        getattr(served.client(service), operation)()
+    assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def test_services_that_only_store_are_open(served: Served) -> None:
+    assert served.client("secretsmanager").list_secrets()["SecretList"] == []
+    assert served.client("ssm").describe_parameters()["Parameters"] == []
+    assert served.client("sns").list_topics()["Topics"] == []
+
+
+def test_all_of_motos_services_that_start_containers_are_refused() -> None:
+    """Held against the installed moto: a new one must be looked at."""
+    root = Path(moto.__file__).parent
+    starting = {
+        path.relative_to(root).parts[0]
+        for path in root.rglob("*.py")
+        if re.search(r"docker_utilities|^\s*(import|from) docker\b", path.read_text(), flags=re.MULTILINE)
+    }
+    assert starting - {"utilities"} <= REFUSED
+    assert set(list_of_moto_modules()) >= REFUSED
