@@ -146,7 +146,7 @@ class TrainingJob:
         """Started again, from its checkpoints, after an interruption; and after a failure of the platform's as often as
         RetryStrategy allows."""
         retries, number = self._request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0), 0
-        with closing(MetricRecorder(self._job.metrics, self.folder / "metrics.csv")) as metrics:
+        with closing(MetricRecorder(self._job.metrics, self.folder / "metrics.csv", self._publisher.note)) as metrics:
             while True:
                 number += 1
                 try:

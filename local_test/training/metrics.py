@@ -2,16 +2,20 @@
 
 import csv
 import math
-import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import regex
+
 from local_test.errors import BadRequest
 from local_test.util.numbers import number
 
+# Some regexes need time that grows with the square of a line's length, or doubles with each letter of it.
+MATCH_SECONDS = 0.1  # for one regex on one line; a usual one needs 0.00001
+_MAX_TIMEOUTS = 10  # after which a definition is not looked for any more
 COLUMNS = ("timestamp", "metric", "value", "index")
 
 
@@ -25,22 +29,53 @@ class Metric:
     index: int
 
 
+class _Pattern:
+    """A definition's regex, which has a limited time for a line, and is given up after a number of lines."""
+
+    def __init__(self, name: str, compiled: regex.Pattern[str]) -> None:
+        self.name, self._compiled, self._timeouts = name, compiled, 0
+
+    def search(self, line: str, warn: Callable[[str], object]) -> str | None:
+        """The first group of the first match."""
+        if self._timeouts == _MAX_TIMEOUTS:
+            return None
+        try:
+            match = self._compiled.search(line, timeout=MATCH_SECONDS, concurrent=True)
+        except TimeoutError:
+            self._count_timeout(line, warn)
+            return None
+        return match[1] if match else None
+
+    def _count_timeout(self, line: str, warn: Callable[[str], object]) -> None:
+        self._timeouts += 1
+        what = f"MetricDefinitions: the regex of {self.name} takes more than {MATCH_SECONDS} s on a line"
+        if self._timeouts == 1:
+            warn(
+                f"{what} of {len(line)} characters, which is passed over. Avoid .* between two groups, and repetitions "
+                "of repetitions"
+            )
+        if self._timeouts == _MAX_TIMEOUTS:
+            warn(f"{what}, {_MAX_TIMEOUTS} times by now. It is not looked for any more")
+
+
 class MetricReader:
     """Finds the values in lines, and remembers the last of each name: the service's FinalMetricDataList."""
 
     def __init__(self, definitions: Sequence[Mapping[str, str]]) -> None:
-        self._patterns = [(item["Name"], _compile(item["Name"], item["Regex"])) for item in definitions]
+        self._patterns = [_Pattern(item["Name"], _compile(item["Name"], item["Regex"])) for item in definitions]
         self._counts: dict[str, int] = {}
         self.final: dict[str, Metric] = {}
 
-    def read(self, line: str, now: datetime) -> list[Metric]:
-        """The metrics of one line; a group that is not a number is not a metric."""
+    def read(self, line: str, now: datetime, warn: Callable[[str], object] = lambda _: None) -> list[Metric]:
+        """The metrics of one line; a group that is not a number is not a metric.
+
+        `warn` gets a sentence when a regex takes too long for the first time, and when it is given up.
+        """
         found = []
-        for name, pattern in self._patterns:
-            match = pattern.search(line)
-            value = number(match[1]) if match else None
+        for pattern in self._patterns:
+            value = number(pattern.search(line, warn))
             if value is not None:
-                found.append(self._next(name, value, now))
+                found.append(self._next(pattern.name, value, now))
         return found
 
     def _next(self, name: str, value: float, now: datetime) -> Metric:
@@ -72,13 +107,13 @@ class MetricFile:
 class MetricRecorder:
     """Reads the lines of all hosts and writes what it finds to metrics.csv. Safe for threads."""
 
-    def __init__(self, reader: MetricReader, path: Path) -> None:
-        self._reader, self._file, self._lock = reader, MetricFile(path), threading.Lock()
+    def __init__(self, reader: MetricReader, path: Path, warn: Callable[[str], object] = lambda _: None) -> None:
+        self._reader, self._warn, self._file, self._lock = reader, warn, MetricFile(path), threading.Lock()
 
     def record(self, line: str, now: datetime) -> list[Metric]:
         """The metrics of one line."""
         with self._lock:
-            metrics = self._reader.read(line, now)
+            metrics = self._reader.read(line, now, self._warn)
             self._file.write(metrics)
         return metrics
 
@@ -86,11 +121,11 @@ class MetricRecorder:
         self._file.close()
 
 
-def _compile(name: str, regex: str) -> re.Pattern[str]:
+def _compile(name: str, text: str) -> regex.Pattern[str]:
     try:
-        pattern = re.compile(regex)
-    except re.error as error:
-        raise BadRequest(f"MetricDefinitions: the regex of {name} is not one: {error}. Received: {regex}") from None
+        pattern = regex.compile(text)
+    except regex.error as error:
+        raise BadRequest(f"MetricDefinitions: the regex of {name} is not one: {error}. Received: {text}") from None
     if not pattern.groups:
-        raise BadRequest(f"MetricDefinitions: the regex of {name} has no group for the value. Received: {regex}")
+        raise BadRequest(f"MetricDefinitions: the regex of {name} has no group for the value. Received: {text}")
     return pattern

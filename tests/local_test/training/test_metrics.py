@@ -58,3 +58,28 @@ def test_an_optional_group_that_did_not_match_is_no_metric() -> None:
 def test_a_regex_that_cannot_work_is_refused(regex: str, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         MetricReader([{"Name": "loss", "Regex": regex}])
+
+
+@pytest.mark.parametrize(
+    ("regex", "line"),
+    [
+        (r"((?:a|a)+)+$", "a" * 40 + "b"),
+        (r"loss=([0-9.]+).*?accuracy=([0-9.]+)", "loss=1.0 " * 7000),
+    ],
+)
+def test_a_regex_without_end_costs_no_more_than_its_share(regex: str, line: str) -> None:
+    problems: list[str] = []
+    reader = MetricReader([{"Name": "slow", "Regex": regex}, *DEFINITIONS])
+    for _ in range(12):
+        assert reader.read(line, NOW, problems.append) == []
+    assert [problem.partition(" on a line")[0] for problem in problems] == [
+        "MetricDefinitions: the regex of slow takes more than 0.1 s"
+    ] * 2
+    assert problems[1].endswith("10 times by now. It is not looked for any more")
+    assert [metric.name for metric in reader.read("train:loss=1.5", NOW)] == ["train:loss"]
+
+
+def test_other_lines_of_a_slow_regex_are_still_read() -> None:
+    reader = MetricReader([{"Name": "both", "Regex": r"loss=([0-9.]+).*?accuracy=([0-9.]+)"}])
+    assert reader.read("loss=1.0 " * 7000, NOW) == []
+    assert [metric.value for metric in reader.read("loss=0.5 accuracy=0.25", NOW)] == [0.5]
