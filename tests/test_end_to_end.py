@@ -14,51 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
-IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
+from tests.support.end_to_end import IMAGE, ROOT, job, prepare_zoo, run
+
 pytestmark = pytest.mark.timeout(300)
 
 
-def run(*words: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=250, **options
-    )
-
-
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """Shards of 20×20 pictures of three kinds, made by the project's own command."""
-    folder = tmp_path_factory.mktemp("pictures")
-    generator = np.random.default_rng(0)
-    for split, count in (("train", 200), ("validation", 40)):
-        for label, name in enumerate(("dark", "light", "striped")):
-            (folder / "zoo" / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 60, (20, 20, 3))
-                pixels += 180 if label == 1 else 0
-                pixels[::2] += 150 if label == 2 else 0
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / "zoo" / split / name / f"{number}.png")
-    out = folder / "data"
-    prepared = run("dataset", "prepare", "--source", str(folder / "zoo"), "--out", str(out), "--shards", "4")
-    assert prepared.returncode == 0, prepared.stderr
-    return out
-
-
-def channels(data: Path) -> list[str]:
-    words = ["dataset=" + str(data / "dataset.json")]
-    words += [f"{name}={data / name}" for name in ("train", "validation")]
-    return [word for channel in words for word in ("--channel", channel)]
-
-
-def hyperparameters(**values: str) -> list[str]:
-    return [word for name, value in values.items() for word in ("--hyperparameter", f"{name}={value}")]
-
-
-def job(data: Path, out: Path, runner: str, *more: str) -> list[str]:
-    return [
-        "local_test", "train", "--runner", runner, "--image", IMAGE, "--out", str(out), "--name", "end-to-end",
-        *channels(data), *hyperparameters(model="tutorial", epochs="2", **{"batch-size": "32"}), *more,
-    ]  # fmt: skip
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_zoo(tmp_path_factory.mktemp("pictures"))
 
 
 def check_artifacts(folder: Path, pictures: Path, scratch: Path) -> dict:

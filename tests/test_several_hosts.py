@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_end_to_end import ROOT, data, job, run  # noqa: F401 - a fixture
+from tests.support.end_to_end import ROOT, job, prepare_zoo, run
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
 
-def of_hosts(data: Path, out: Path, hosts: int, batch: int, **more: str) -> list[str]:  # noqa: F811
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_zoo(tmp_path_factory.mktemp("pictures"))
+
+
+def of_hosts(data: Path, out: Path, hosts: int, batch: int, **more: str) -> list[str]:
     hyperparameters = {"batch-size": str(batch), "optimizer": "sgd", "learning-rate": "0.003", **more}
     words = [word for name, value in hyperparameters.items() for word in ("--hyperparameter", f"{name}={value}")]
     return job(data, out, "docker", "--instance-count", str(hosts), *words)
@@ -31,7 +36,7 @@ def weights(log: Path) -> list[str]:
     return [line.split()[-1] for line in log.read_text().splitlines() if "weights of all hosts: " in line]
 
 
-def test_two_containers_train_as_one_with_twice_the_batch(data, tmp_path, docker_engine):  # noqa: F811
+def test_two_containers_train_as_one_with_twice_the_batch(data, tmp_path, docker_engine):
     for hosts in (1, 2):
         done = run(*of_hosts(data, tmp_path / str(hosts), hosts, 64 // hosts))
         assert done.returncode == 0, done.stdout + done.stderr
@@ -46,7 +51,7 @@ def test_two_containers_train_as_one_with_twice_the_batch(data, tmp_path, docker
         assert json.load(archive.extractfile("evaluation.json"))["examples"] == 120
 
 
-def test_a_killed_container_fails_the_job_with_its_name(data, tmp_path, docker_engine):  # noqa: F811
+def test_a_killed_container_fails_the_job_with_its_name(data, tmp_path, docker_engine):
     words = of_hosts(data, tmp_path, 2, 16, epochs="100000")
     process = subprocess.Popen(
         [sys.executable, "-m", *words], cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

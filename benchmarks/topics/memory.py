@@ -27,14 +27,15 @@ from train.modeling.builtin import build_model, build_optimizer
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.hyperparameters import RECIPES, Hyperparameters
 from train.trainer import job
-from train.trainer.checkpoint import Progress
-from train.trainer.trainer import Loop
+from train.trainer.progress import Progress
+from train.trainer.train_step import TrainStep
+from train.trainer.trainer import Trainer
 hparams = Hyperparameters(**{"model": "tutorial", **RECIPES["tutorial"]})
 info = ImageDatasetInfo((32, 32, 3), hparams.class_names)
-loop = Loop(build_model(hparams, info), build_optimizer(hparams))
+trainer = Trainer(TrainStep(build_model(hparams, info), build_optimizer(hparams)))
 size = hparams.batch_size
 batch = tf.constant(np.zeros((size, *info.shape), np.uint8)), tf.constant(np.zeros(size, np.int64))
-loop.train_epoch([batch], Progress(step=1))
+trainer.train_epoch([batch], Progress(step=1))
 """
 
 

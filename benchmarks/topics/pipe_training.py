@@ -17,8 +17,9 @@ from train.modeling.builtin import build_model, build_optimizer
 from train.records.channels import FifoSource, FileSource
 from train.runtime.environment import Channel
 from train.runtime.hyperparameters import Hyperparameters
-from train.trainer.checkpoint import Progress
-from train.trainer.trainer import Loop
+from train.trainer.progress import Progress
+from train.trainer.train_step import TrainStep
+from train.trainer.trainer import Trainer
 
 
 def main() -> None:
@@ -27,14 +28,14 @@ def main() -> None:
     hparams = Hyperparameters(model=arguments.model, batch_size=arguments.batch_size)
     info, examples = prepared(arguments.data)
     keras.utils.set_random_seed(0)
-    loop = Loop(build_model(hparams, info), build_optimizer(hparams))
+    trainer = Trainer(TrainStep(build_model(hparams, info), build_optimizer(hparams)))
     progress = Progress(step=1)  # not the first step: nothing to announce
 
     def seconds(batches: Callable[[], Iterable[TensorBatch]]) -> Callable[[], float]:
         def epoch() -> float:
-            progress.seconds, progress.seen = 0.0, 0
-            loop.train_epoch(batches(), progress)
-            assert progress.seen == examples
+            progress.seconds, progress.examples_seen = 0.0, 0
+            trainer.train_epoch(batches(), progress)
+            assert progress.examples_seen == examples
             return progress.seconds
 
         return epoch
@@ -51,7 +52,7 @@ def main() -> None:
                 )
             ),
         }
-        loop.train_epoch(in_memory[:20], Progress(step=1))  # compilation is neither's
+        trainer.train_epoch(in_memory[:20], Progress(step=1))  # compilation is neither's
         figures = measure.rounds(candidates, arguments.rounds)
     rows = [
         [name, measure.spread(taken, ".1f"), measure.spread(measure.ratios(taken, figures["in memory"]), ".3f")]

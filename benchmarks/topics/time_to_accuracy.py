@@ -28,9 +28,10 @@ from train.records.channels import FileSource
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 from train.runtime.hyperparameters import Hyperparameters, parse
-from train.trainer.checkpoint import Progress
-from train.trainer.schedules import schedule, sizes
-from train.trainer.trainer import Loop
+from train.trainer.progress import Progress
+from train.trainer.schedules import make_lr_schedule, make_size_schedule
+from train.trainer.train_step import TrainStep
+from train.trainer.trainer import Trainer
 
 # of fast: a schedule ends where its accuracy is wanted
 LAYOUTS = {
@@ -58,7 +59,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         for name, hyperparameters, target in trained:
             hparams = parse({**hyperparameters, "seed": str(seed)})
-            with contextlib.redirect_stdout(sys.stderr):  # the loop tells of its first step; here stand the tables
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is for the table
                 figures[name].append(until(hparams, info, arguments.data, target))
     base = [seconds for seconds, _, _ in figures[f"lab, {LAB:.0%}"]]
     rows = []
@@ -83,23 +84,26 @@ def until(hparams: Hyperparameters, info: ImageDatasetInfo, data: Path, target: 
     inf if it never is.
     """
     keras.utils.set_random_seed(hparams.seed)
-    net = build_model(hparams, info)
-    asked = flip_tta(net) if hparams.mirror else net
+    model = build_model(hparams, info)
     examples = info.train_examples or hparams.train_examples
-    size = sizes(hparams, examples, info.shape)
-    loop = Loop(
-        net, build_optimizer(hparams), change=make_augmentation(hparams), smoothing=hparams.label_smoothing,
-        rate=schedule(hparams, examples), size=size, asked=asked, seed=hparams.seed,
+    size = make_size_schedule(hparams, examples, info.shape)
+    train_step = TrainStep(
+        model, build_optimizer(hparams), augment=make_augmentation(hparams), label_smoothing=hparams.label_smoothing,
+        seed=hparams.seed,
+    )  # fmt: skip
+    trainer = Trainer(
+        train_step, lr_schedule=make_lr_schedule(hparams, examples), size_schedule=size,
+        eval_model=flip_tta(model) if hparams.mirror else model,
     )  # fmt: skip
     training, validation = (FileSource(Channel(name, "File", data)) for name in ("train", "validation"))
     began = time.perf_counter()
-    loop.compile(map(size, every_step(hparams, examples)) if size else ())
+    trainer.compile(map(size, every_step(hparams, examples)) if size else ())
     compiling = time.perf_counter() - began
     progress, seconds, accuracy = Progress(), 0.0, 0.0
     for _ in range(hparams.epochs):
         began = time.perf_counter()
-        loop.train_epoch(batches(training, info, hparams, progress.epoch), progress)
-        _, accuracy = loop.evaluate(pipeline.for_validation(validation, info, hparams.batch_size))
+        trainer.train_epoch(batches(training, info, hparams, progress.epoch), progress)
+        _, accuracy = trainer.evaluate(pipeline.for_validation(validation, info, hparams.batch_size))
         seconds += time.perf_counter() - began
         progress.epoch += 1
         progress.step_in_epoch = 0

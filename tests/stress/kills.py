@@ -15,10 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.opt_ml import job_folder
+from tests.support.feeder import Feeder
 from tests.support.shards import channel_bytes, examples, serialized, write_shard
-from tests.support.streams import Feeder
-from tests.train.trainer.test_job import Job, weights
+from tests.support.train_jobs import TrainJob, job_folder, read_weights
 
 HYPERPARAMETERS = {"shuffle-buffer": "200", "augment": "true", "checkpoint-every": "3"}
 SECONDS = (0.0, 3.0)  # a kill comes so long after the program's first line
@@ -52,7 +51,7 @@ def _compare(folder: Path, kills: int, epochs: int, moments: random.Random) -> i
         print(f"kill {number}: checkpoint {''.join(newest) or 'none'}", flush=True)
         state = _kept(root, folder / "state")
     last = _run(folder / "last", hyperparameters, data, state, None)
-    ours, theirs = weights(last.root), weights(quiet.root)
+    ours, theirs = read_weights(last.root), read_weights(quiet.root)
     different = [name for name in theirs if ours[name].tobytes() != theirs[name].tobytes()]
     print(
         f"{kills} kills, {resumed} runs resumed; {len(theirs)} variables, different: {', '.join(different) or 'none'}"
@@ -69,13 +68,13 @@ def _shards(folder: Path) -> dict[str, bytes]:
     return {name: channel_bytes(folder, name) for name in ("train", "validation")}
 
 
-def _run(root: Path, hyperparameters: dict, data: dict[str, bytes], state: Path | None, kill: float | None) -> Job:
+def _run(root: Path, hyperparameters: dict, data: dict[str, bytes], state: Path | None, kill: float | None) -> TrainJob:
     """A run that has ended, or was killed `kill` seconds after it began to print."""
     job_folder(root, "Pipe", hyperparameters)
     if state is not None and state.exists():
         shutil.copytree(state, root / "checkpoints")
     feeders = [Feeder(root / "input/data", name, lambda _turn, name=name: data[name]) for name in data]
-    job = Job(root)
+    job = TrainJob(root)
     try:
         if kill is None:
             if job.wait(900):

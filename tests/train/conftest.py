@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the training program: shards, FIFOs with a writer, a disk that is soon full."""
+"""Shards, FIFOs, jobs and a small disk for the tests of the training program."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.feeder import Feeder
 from tests.support.missing import missing
 from tests.support.shards import examples, serialized, write_shard
-from tests.support.streams import Feeder
+from tests.support.train_jobs import TrainJob
 
 
 @pytest.fixture
@@ -37,6 +38,20 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for part in range(parts):
             write_shard(folder / name / f"{name}-{part:05d}.tfrecord", records[part::parts])
     return folder
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., TrainJob]]:
+    """start(root, **environment) starts the training program on an /opt/ml tree; it is killed at the end."""
+    jobs: list[TrainJob] = []
+
+    def begin(root: Path, **environment: str) -> TrainJob:
+        jobs.append(TrainJob(root, **environment))
+        return jobs[-1]
+
+    yield begin
+    for job in jobs:
+        job.kill()
 
 
 @pytest.fixture

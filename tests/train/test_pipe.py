@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.opt_ml import job_folder
-from tests.support.records import dmlc, part
 from tests.support.shards import CLASSES, SHAPE, channel_bytes, examples, write_shard
-from tests.train.trainer.test_job import Job, start  # noqa: F401 - a fixture
+from tests.support.train_jobs import TrainJob, job_folder
+from tests.train.records.test_recordio import dmlc, part
 from train import pipe
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +138,7 @@ def test_wrong_arguments(tmp_path, arguments, message):
 
 
 @pytest.mark.timeout(180)
-def test_the_example_script_trains_in_script_mode(tmp_path, shards, feed, start):  # noqa: F811
+def test_the_example_script_trains_in_script_mode(tmp_path, shards, feed, start):
     root = job_folder(tmp_path, "Pipe", {}, ["train", "validation", "dataset"])
     code, description = root / "code", root / "input/data/dataset"
     code.mkdir()
@@ -154,7 +153,7 @@ def test_the_example_script_trains_in_script_mode(tmp_path, shards, feed, start)
     (root / "input/config/resourceconfig.json").write_text('{"current_host":"localhost","hosts":["localhost"]}')
     for channel in ("train", "validation"):
         feed(root / "input/data", channel, channel_bytes(shards, channel))
-    job: Job = start(root)
+    job: TrainJob = start(root)
     assert job.wait() == 0, "\n".join(job.lines[-15:])
     epochs = [line for line in job.lines if line.startswith("epoch=")]
     assert [line.split()[0] for line in epochs] == ["epoch=1", "epoch=2"]

@@ -4,9 +4,11 @@ The variables are plain ones, kept by each host; only gradients and sums travel,
 an export or an evaluation knows nothing of other hosts.
 """
 
+import hashlib
+import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +20,8 @@ from train.errors import TrainingError
 from train.input_pipeline.host_sharding import row_slice
 
 Tensors = tuple[Any, ...]  # tensors, or tuples of them
+
+_log = logging.getLogger(__name__)
 
 _SUM = tf.distribute.ReduceOp.SUM
 _COMMUNICATION = tf.distribute.experimental.CommunicationImplementation
@@ -81,6 +85,19 @@ def all_reduce_sum(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     vector = tf.distribute.get_replica_context().all_reduce(_SUM, vector)
     parts = tf.split(vector, [tensor.shape.num_elements() for tensor in tensors])
     return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def check_replicas_in_sync(cluster: Cluster, variables: Mapping[str, keras.Variable]) -> None:
+    """TrainingError if the hosts' variables differ: one would train another model, and nobody would see it."""
+    if len(cluster.hosts) == 1:
+        return
+    digest = hashlib.sha256()
+    for name, variable in sorted(variables.items(), key=lambda item: item[0]):
+        digest.update(name.encode() + variable.value.numpy().tobytes())
+    digests = cluster.all_gather(digest.hexdigest())
+    if len(set(digests)) > 1:
+        raise TrainingError(f"The hosts' weights differ. Received: {', '.join(digests)}. Expected: the same.")
+    _log.info("weights of all hosts: sha256 %s", digests[0])
 
 
 def _multi_worker_strategy(cluster: Cluster) -> tf.distribute.Strategy:

@@ -14,7 +14,7 @@ from train.runtime.dataset_info import ImageDatasetInfo
 VERSION = "1"  # TensorFlow Serving takes numbered folders; SageMaker's TensorFlow endpoints do too
 
 
-def export(model: keras.Model, info: ImageDatasetInfo, folder: Path) -> None:
+def export_model(model: keras.Model, info: ImageDatasetInfo, folder: Path) -> None:
     """Write `folder`/1 (SavedModel), model.keras and classes.json, each whole or not at all.
 
     The SavedModel's `serving_default` takes `image`, uint8 (n, height, width, channels), and returns `probabilities`
@@ -28,7 +28,7 @@ def export(model: keras.Model, info: ImageDatasetInfo, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _saved_model(whole, info, folder)
         partial = folder / ".partial-model.keras"
-        whole.save(partial.with_suffix(".keras"))
+        whole.save(partial)
         partial.replace(folder / "model.keras")
         write_text(folder / "classes.json", json.dumps(list(info.classes)))
     except (OSError, tf.errors.ResourceExhaustedError) as error:

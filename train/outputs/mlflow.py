@@ -42,7 +42,7 @@ class MlflowRun:
         self._run = ""
         self._tell(lambda server: self._begin(server, variables, hyperparameters))
 
-    def epoch(self, metrics: EpochMetrics) -> None:
+    def on_epoch_end(self, metrics: EpochMetrics) -> None:
         """An epoch's metrics."""
         now = _now()
         values = [
@@ -51,16 +51,19 @@ class MlflowRun:
         ]
         self._tell(lambda server: server.post("runs/log-batch", run_id=self._run, metrics=values))
 
-    def stop(self) -> None:
+    def on_stop(self) -> None:
         """The job was stopped: one that goes on from its checkpoint is RUNNING again."""
-        self.end("KILLED")
+        self._finish("KILLED")
 
-    def fail(self) -> None:
+    def on_failure(self) -> None:
         """The job has failed."""
-        self.end("FAILED")
+        self._finish("FAILED")
 
-    def end(self, status: str = "FINISHED") -> None:
-        """The run is complete, or over for another reason."""
+    def on_end(self) -> None:
+        """The job is complete."""
+        self._finish("FINISHED")
+
+    def _finish(self, status: str) -> None:
         if self._server:
             self._server.seconds = _LAST_SECONDS
         self._tell(lambda server: server.post("runs/update", run_id=self._run, status=status, end_time=_now()))

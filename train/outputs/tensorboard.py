@@ -38,7 +38,7 @@ class EventWriter:
         named.update(dict(hyperparameters))
         self._session("start", _START_INFO, named.SerializeToString() + _START_TIME + struct.pack("<d", time.time()))
 
-    def epoch(self, metrics: EpochMetrics) -> None:
+    def on_epoch_end(self, metrics: EpochMetrics) -> None:
         """An epoch's metrics, on disk when this returns."""
         metadata = _metadata("scalars")
         metadata.data_class = (
@@ -51,14 +51,14 @@ class EventWriter:
                 tf.summary.write(tag, value, step=metrics.epoch, metadata=metadata)
         self._writer.flush()
 
-    def stop(self) -> None:
+    def on_stop(self) -> None:
         """The run may go on another time: it has no end yet."""
 
-    def fail(self) -> None:
+    def on_failure(self) -> None:
         """The job has failed."""
         self._end(_FAILURE)
 
-    def end(self) -> None:
+    def on_end(self) -> None:
         """The run is complete."""
         self._end(_SUCCESS)
 

@@ -27,7 +27,7 @@ _PLAIN = {
     "augment": False,
 }
 RECIPES: Mapping[str, Mapping[str, Any]] = {"fast": {}, "tutorial": _PLAIN, "lab": _PLAIN}
-OWN_MODEL = ".py"  # ends the name of a file that builds one
+CUSTOM_MODEL = ".py"  # ends the name of a file that builds one
 
 
 def _define(
@@ -55,7 +55,7 @@ class Hyperparameters:
         "muon", "fewest epochs to a good accuracy on few cores", one_of=("sgd", "adam", "rmsprop", "muon")
     )
     model: str = _define(
-        "fast", "the highest accuracy for the time on few cores", one_of=tuple(RECIPES), or_file=OWN_MODEL
+        "fast", "the highest accuracy for the time on few cores", one_of=tuple(RECIPES), or_file=CUSTOM_MODEL
     )
     seed: int = _define(0, "of weights, shuffling, dropout and augmentation", low=0)
     schedule: str = _define(

@@ -4,11 +4,9 @@ A checkpoint is one `.npz`: the variables of model and optimizer by name, and `p
 the folder to S3 as it changes; a file appears there under its final name only once it is complete.
 """
 
-import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +15,9 @@ import numpy as np
 
 from train.errors import TrainingError
 from train.runtime.atomic_files import PARTIAL, write_whole
+from train.trainer.progress import Progress
 
 _KEPT = 2  # the newest, and the one before it in case the newest is damaged on its way through S3
-
-
-@dataclass
-class Progress:
-    """How far a job has come. Sums are over the pictures of the epoch so far."""
-
-    epoch: int = 0  # epochs finished
-    step_in_epoch: int = 0  # steps done in the epoch under way
-    step: int = 0  # steps since the job began
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    seconds: float = 0.0  # spent in the training part of the epoch under way
-    waited: float = 0.0  # of these, for input
-    history: list[dict[str, float]] = field(default_factory=list)
-    order: dict[str, int] = field(default_factory=dict)  # the settings that decide the order of pictures
 
 
 class CheckpointManager:
@@ -48,7 +31,7 @@ class CheckpointManager:
         path = self._folder / f"checkpoint-{progress.epoch:05d}-{progress.step_in_epoch:07d}.npz"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            text = np.array(json.dumps(vars(progress)))
+            text = np.array(progress.to_json())
             write_whole(path, lambda file: np.savez(file, allow_pickle=False, progress=text, **variables))
             _sync(self._folder)
         except OSError as error:
@@ -65,7 +48,7 @@ class CheckpointManager:
             try:
                 with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
-                return path, Progress(**json.loads(str(arrays.pop("progress")))), arrays
+                return path, Progress.from_json(str(arrays.pop("progress"))), arrays
             except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
                 damaged.append(f"{path.name} ({error})")
         if damaged:

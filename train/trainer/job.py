@@ -1,124 +1,97 @@
-"""The built-in job, read in one go: settings → datasets → model → loop → export → report."""
+"""The built-in job: hyperparameters → datasets → model → trainer → export → report."""
 
-import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 
 import keras
-import numpy as np
 
 from train.distributed.rendezvous import Cluster, rendezvous, synchronize_stop
-from train.distributed.replicas import Replicas
+from train.distributed.replicas import Replicas, check_replicas_in_sync
 from train.errors import StopRequested, TrainingError
-from train.input_pipeline import pipeline
-from train.input_pipeline.host_sharding import host_shard
 from train.modeling.augmentation import make_augmentation
 from train.modeling.builtin import build_model, build_optimizer, flip_tta
 from train.modeling.custom import find_model_file
-from train.outputs import evaluation, export
-from train.outputs import mlflow as mlflow_run
+from train.outputs import evaluation, mlflow
+from train.outputs.callback import Callback
+from train.outputs.export import export_model
 from train.outputs.html_report import write_report
 from train.outputs.metric_lines import EpochMetrics, print_metrics
 from train.outputs.mlflow import MlflowRun
 from train.outputs.tensorboard import EventWriter
-from train.records.channels import open_channel
 from train.runtime import hardware
 from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info
 from train.runtime.environment import Environment
-from train.runtime.hyperparameters import OWN_MODEL, Hyperparameters, parse
-from train.trainer.checkpoint import CheckpointManager, Progress, check_order, named_variables, restore, to_arrays
-from train.trainer.schedules import schedule, sizes
-from train.trainer.trainer import Loop
+from train.runtime.hyperparameters import CUSTOM_MODEL, Hyperparameters, parse
+from train.trainer.checkpoint import CheckpointManager, check_order, named_variables, restore, to_arrays
+from train.trainer.datasets import Datasets
+from train.trainer.early_stopping import EarlyStopping
+from train.trainer.progress import Progress
+from train.trainer.schedules import make_lr_schedule, make_size_schedule
+from train.trainer.train_step import TrainStep
+from train.trainer.trainer import Trainer
 
 _log = logging.getLogger(__name__)
 
-_SLOW_INPUT = 0.2  # share of an epoch waited for input from which it is worth a sentence
-_BEST = "best/"  # prefix of the best epoch's weights in a checkpoint
+_SLOW_INPUT = 0.2  # share of an epoch's time from which waiting for input is worth a log line
 
 
 def run(environment: Environment, stop: threading.Event) -> None:
     """Train as the environment says. StopRequested after a stop, with everything saved; TrainingError if it can't."""
     hparams = parse(environment.hyperparameters)
     hardware.limit_threads()
-    _log.info("%s", " ".join(f"{name}={value}" for name, value in hardware.describe(environment).items()))
-    pictures = read_dataset_info(environment, hparams)
+    _log_values(hardware.describe(environment))
+    info = read_dataset_info(environment, hparams)
     with rendezvous(environment, hparams.hosts_timeout, stop) as cluster:
-        job = _Job(environment, hparams, pictures, cluster, stop)
-        with job.failure_told():
+        job = Job(environment, hparams, info, cluster, stop)
+        with job.report_failure():
             try:
                 job.resume()
-                while not job.finished():
-                    job.epoch()
+                while not job.is_finished():
+                    job.run_epoch()
                 job.finish()
             except StopRequested:
                 job.save_stopped()
                 raise
 
 
-class _Job:
-    """One host's training job: what it reads, what it trains, how far it is. The first host writes for all."""
+class Job:
+    """One host's training job. The first host writes checkpoints, model and report for all."""
 
     def __init__(
         self,
         environment: Environment,
         hparams: Hyperparameters,
-        pictures: ImageDatasetInfo,
+        info: ImageDatasetInfo,
         cluster: Cluster,
         stop: threading.Event,
     ) -> None:
-        self._cluster, self._first = cluster, cluster.index == 0
-        self._environment, self._hparams, self._pictures = environment, hparams, pictures
-        self._train, self._validation = (
-            open_channel(environment.channel(name), hparams.fifo_timeout, stop) for name in ("train", "validation")
-        )
-        self._shares = {
-            name: host_shard(channel, cluster.index, len(cluster.hosts))
-            for name, channel in environment.channels.items()
-        }
-        replicas = Replicas(cluster)  # before anything touches a device
-        keras.utils.set_random_seed(hparams.seed)
-        own = find_model_file(hparams.model, environment) if hparams.model.endswith(OWN_MODEL) else None
-        self._model, self._optimizer = build_model(hparams, pictures, own), build_optimizer(hparams)
-        self._asked = flip_tta(self._model) if hparams.mirror else self._model
-        examples = (pictures.train_examples or hparams.train_examples) / len(cluster.hosts)
-        self._loop = Loop(
-            self._model, self._optimizer, change=make_augmentation(hparams), smoothing=hparams.label_smoothing,
-            rate=schedule(hparams, examples), size=sizes(hparams, examples, pictures.shape), asked=self._asked,
-            seed=hparams.seed, stop=stop, cluster=cluster, replicas=replicas,
-        )  # fmt: skip
-        self._checkpoints = CheckpointManager(environment.checkpoints)
+        self._environment, self._hparams, self._info, self._cluster = environment, hparams, info, cluster
+        self._is_first = cluster.index == 0
+        self._datasets = Datasets(environment, hparams, info, cluster, stop)
+        self._trainer = _build_trainer(environment, hparams, info, cluster, stop)
+        self._model, self._optimizer = self._trainer.model, self._trainer.optimizer
         self._variables = named_variables(self._model, self._optimizer)
-        named = {name.replace("_", "-"): value for name, value in asdict(hparams).items()}
-        order = {
-            "seed": hparams.seed,
-            "batch-size": hparams.batch_size,
-            "shuffle-buffer": hparams.shuffle_buffer,
-            "InstanceCount": len(cluster.hosts),
-        }
-        self._progress = Progress(order=order)
-        self._runs: list[EventWriter | MlflowRun] = []  # who else is told of the job's epochs and its end
-        if environment.tensorboard and self._first:
-            self._runs.append(EventWriter(environment.tensorboard, named))
-        if environment.variables.get(mlflow_run.URI) and self._first:
-            self._runs.append(MlflowRun(environment.variables, named))
-        self._best: dict[str, np.ndarray] = {}
-        _log.info("model=%s parameters=%d", hparams.model, self._model.count_params())
-        _log.info("%s", " ".join(f"{name}={value}" for name, value in asdict(hparams).items()))
+        self._early_stopping = EarlyStopping(self._model, hparams.patience)
+        self._checkpoints = CheckpointManager(environment.checkpoints)
+        self._progress = Progress(order=_data_order(hparams, cluster))
+        self._callbacks = _make_callbacks(environment, hparams) if self._is_first else []
+        _log_values({"model": hparams.model, "parameters": self._model.count_params()})
+        _log_values(asdict(hparams))
 
     @contextmanager
-    def failure_told(self) -> Iterator[None]:
-        """A run that is watched elsewhere must not look as if it still went on."""
+    def report_failure(self) -> Iterator[None]:
+        """Tell the callbacks of a failure: elsewhere the run must not look as if it still went on."""
         try:
             yield
         except StopRequested:
             raise
         except Exception:
-            for run in self._runs:
-                run.fail()
+            for callback in self._callbacks:
+                callback.on_failure()
             raise
 
     def resume(self) -> None:
@@ -127,141 +100,144 @@ class _Job:
         names = self._cluster.all_gather(newest and newest[0].name)
         if len(set(names)) > 1:
             raise TrainingError(
-                f"The hosts have different checkpoints. Received: {', '.join(map(str, names))}. Expected: the first "
-                "host's on all, as the service restores them."
+                f"The hosts have different checkpoints. Received: {', '.join(map(str, names))}. Expected: the same."
             )
         if newest is None:
             return
         path, progress, arrays = newest
         if progress.step_in_epoch:
             check_order(progress.order, self._progress.order, path)
-        self._best = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
+        self._early_stopping.load(arrays)
         restore(self._variables, arrays, path)
         progress.order = self._progress.order
         self._progress = progress
         _log.info("Resumed from %s: epoch %d, step %d of it", path, progress.epoch + 1, progress.step_in_epoch)
 
-    def finished(self) -> bool:
-        """Whether the last epoch is done, or `patience` has run out."""
-        if self._progress.epoch >= self._hparams.epochs:
-            return True
-        history, patience = self._progress.history, self._hparams.patience
-        return bool(patience and history) and len(history) - _best_epoch(history) >= patience
+    def is_finished(self) -> bool:
+        """Whether the last epoch is done, or early stopping ends the training."""
+        done = self._progress.epoch >= self._hparams.epochs
+        return done or self._early_stopping.is_exhausted(self._progress.history)
 
-    def epoch(self) -> None:
-        """One epoch, or what is left of it: train, validate, report, save."""
+    def run_epoch(self) -> None:
+        """One epoch, or what is left of it: train, validate, save, report."""
         progress = self._progress
-        batches = pipeline.for_training(
-            self._train, self._pictures, self._hparams.batch_size, self._hparams.shuffle_buffer,
-            self._hparams.seed, progress.epoch, self._hparams.crc, self._shares["train"],
-        )  # fmt: skip
-        every = self._hparams.checkpoint_every
-        self._loop.train_epoch(batches.skip(progress.step_in_epoch), progress, every, self._save)
-        if not progress.seen:
+        batches = self._datasets.train(progress.epoch).skip(progress.step_in_epoch)
+        self._trainer.train_epoch(batches, progress, self._hparams.checkpoint_every, self._save)
+        if not progress.examples_seen:
             raise TrainingError("The epoch had no picture left to train on. Are the channel's objects still the same?")
         if self._hparams.weight_average and progress.epoch + 1 == self._hparams.epochs:
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
-        loss, accuracy = self._loop.evaluate(self._validation_batches())
-        progress.epoch += 1
-        result = EpochMetrics(
-            epoch=progress.epoch,
-            step=progress.step,
-            train_loss=progress.loss_sum / progress.seen,
-            train_accuracy=progress.correct / progress.seen,
-            validation_loss=loss,
-            validation_accuracy=accuracy,
-            images_per_second=progress.seen / max(progress.seconds, 1e-9),
-            input_wait=progress.waited / max(progress.seconds, 1e-9),
-        )
-        progress.history.append(asdict(result))
-        progress.step_in_epoch = progress.correct = progress.seen = 0
-        progress.loss_sum = progress.seconds = progress.waited = 0.0
-        self._keep_best()
-        self._same_weights()
-        self._save()  # before the line: whoever reads it may rely on the epoch
-        if self._first:
-            print_metrics(result)
-        for run in self._runs:
-            run.epoch(result)
-        if result.input_wait > _SLOW_INPUT:
-            _log.info(
-                "Input is the bottleneck: %.0f %% of the training time of epoch %d was spent waiting for it. "
-                "An instance with more network bandwidth or cores helps, or FastFile mode for data read many times.",
-                100 * result.input_wait, result.epoch,
-            )  # fmt: skip
+        metrics = progress.finish_epoch(*self._trainer.evaluate(self._datasets.validation()))
+        self._early_stopping.on_epoch_end(progress.history)
+        check_replicas_in_sync(self._cluster, self._variables)
+        self._save()  # before the metric line: whoever reads that may rely on the checkpoint
+        if self._is_first:
+            print_metrics(metrics)
+        for callback in self._callbacks:
+            callback.on_epoch_end(metrics)
+        _warn_of_slow_input(metrics)
 
     def finish(self) -> None:
-        """Export the model and what it can do."""
-        for name, weights in self._best.items():
-            self._variables[name.removeprefix(_BEST)].assign(weights)
-        if self._first:
-            export.export(self._asked, self._pictures, self._environment.model)
-        with synchronize_stop(self._cluster):
-            predictions = self._loop.predict(self._validation_batches())
-            part = evaluation.evaluate(predictions, len(self._pictures.classes))
-        parts = self._cluster.all_gather(part.pack()) if len(self._cluster.hosts) > 1 else []
-        if not self._first:
+        """Export the model, evaluate it and write the report."""
+        self._early_stopping.restore_best()
+        self._export()
+        result = self._evaluate()
+        if not self._is_first:
             return
-        result = evaluation.merge(parts) if parts else part
-        folder = self._environment.output_data
-        page = write_report(folder, self._progress.history, result, self._pictures.classes, self._facts())
-        for run in self._runs:
-            run.end()
+        folder, history = self._environment.output_data, self._progress.history
+        page = write_report(folder, history, result, self._info.classes, self._describe())
+        for callback in self._callbacks:
+            callback.on_end()
         _log.info("validation accuracy %.4f over %d pictures; report %s", result.accuracy, result.examples, page)
 
     def save_stopped(self) -> None:
-        """After a stop: the checkpoint of this step, and the model as it is once an epoch is done."""
+        """After a stop: the checkpoint of this exact step, and the model if an epoch is done."""
         began = time.monotonic()
         self._save()
-        if self._progress.history and self._first:
-            export.export(self._asked, self._pictures, self._environment.model)
-        for run in self._runs:
-            run.stop()
+        if self._progress.history:
+            self._export()
+        for callback in self._callbacks:
+            callback.on_stop()
         _log.info(
             "Stopped in epoch %d after step %d, saved in %.1f s. Run with the same checkpoints to go on from here.",
             self._progress.epoch + 1, self._progress.step, time.monotonic() - began,
         )  # fmt: skip
 
-    def _validation_batches(self) -> pipeline.PrefetchedBatches:
-        return pipeline.for_validation(
-            self._validation, self._pictures, self._hparams.batch_size, self._hparams.crc, self._shares["validation"]
-        )
-
-    def _keep_best(self) -> None:
-        history = self._progress.history
-        if self._hparams.patience and _best_epoch(history) == len(history):
-            weights = {f"model/{variable.path}": variable for variable in self._model.weights}
-            self._best = {f"{_BEST}{name}": array for name, array in to_arrays(weights).items()}
-
-    def _same_weights(self) -> None:
-        """A host whose weights differ trains another model: that must not go on unseen."""
-        if len(self._cluster.hosts) == 1:
-            return
-        digest = hashlib.sha256()
-        for name, array in sorted(to_arrays(self._variables).items()):
-            digest.update(name.encode() + array.tobytes())
-        digests = self._cluster.all_gather(digest.hexdigest())
-        if len(set(digests)) > 1:
-            raise TrainingError(f"The hosts' weights differ. Received: {', '.join(digests)}. Expected: the same.")
-        _log.info("weights of all hosts: sha256 %s", digests[0])
-
     def _save(self) -> None:
-        if self._first:
-            self._checkpoints.save(self._progress, to_arrays(self._variables) | self._best)
+        if self._is_first:
+            self._checkpoints.save(self._progress, to_arrays(self._variables) | self._early_stopping.arrays)
 
-    def _facts(self) -> dict[str, str]:
-        hparams = {name.replace("_", "-"): str(value) for name, value in asdict(self._hparams).items()}
-        hparams |= {
-            "classes": ", ".join(self._pictures.classes),
-            "image-shape": "×".join(map(str, self._pictures.shape)),
-        }
-        return {
-            "parameters": f"{self._model.count_params():,}",
-            **hparams,
-            **hardware.describe(self._environment),
-        }
+    def _export(self) -> None:
+        if self._is_first:
+            export_model(self._trainer.eval_model, self._info, self._environment.model)
+
+    def _evaluate(self) -> evaluation.Evaluation:
+        """Of the validation images of all hosts."""
+        with synchronize_stop(self._cluster):
+            result = evaluation.evaluate(self._trainer.predict(self._datasets.validation()), len(self._info.classes))
+        if len(self._cluster.hosts) == 1:
+            return result
+        return evaluation.merge(self._cluster.all_gather(result.pack()))
+
+    def _describe(self) -> dict[str, str]:
+        """The report's table."""
+        settings = {name: str(value) for name, value in _by_public_name(self._hparams).items()}
+        settings["classes"] = ", ".join(self._info.classes)
+        settings["image-shape"] = "×".join(map(str, self._info.shape))
+        return {"parameters": f"{self._model.count_params():,}", **settings, **hardware.describe(self._environment)}
 
 
-def _best_epoch(history: list[dict[str, float]]) -> int:
-    """The first epoch, from 1, with the highest validation accuracy."""
-    return 1 + int(np.argmax([row["validation_accuracy"] for row in history]))
+def _build_trainer(
+    environment: Environment, hparams: Hyperparameters, info: ImageDatasetInfo, cluster: Cluster, stop: threading.Event
+) -> Trainer:
+    replicas = Replicas(cluster)  # before anything touches a device
+    keras.utils.set_random_seed(hparams.seed)
+    file = find_model_file(hparams.model, environment) if hparams.model.endswith(CUSTOM_MODEL) else None
+    model, optimizer = build_model(hparams, info, file), build_optimizer(hparams)
+    eval_model = flip_tta(model) if hparams.mirror else model
+    examples = (info.train_examples or hparams.train_examples) / len(cluster.hosts)
+    train_step = TrainStep(
+        model, optimizer, augment=make_augmentation(hparams), label_smoothing=hparams.label_smoothing,
+        seed=hparams.seed, replicas=replicas,
+    )  # fmt: skip
+    return Trainer(
+        train_step, lr_schedule=make_lr_schedule(hparams, examples),
+        size_schedule=make_size_schedule(hparams, examples, info.shape), eval_model=eval_model, stop=stop,
+        cluster=cluster,
+    )  # fmt: skip
+
+
+def _make_callbacks(environment: Environment, hparams: Hyperparameters) -> list[Callback]:
+    callbacks: list[Callback] = []
+    if environment.tensorboard:
+        callbacks.append(EventWriter(environment.tensorboard, _by_public_name(hparams)))
+    if environment.variables.get(mlflow.URI):
+        callbacks.append(MlflowRun(environment.variables, _by_public_name(hparams)))
+    return callbacks
+
+
+def _data_order(hparams: Hyperparameters, cluster: Cluster) -> dict[str, int]:
+    """What the order of images depends on."""
+    return {
+        "seed": hparams.seed,
+        "batch-size": hparams.batch_size,
+        "shuffle-buffer": hparams.shuffle_buffer,
+        "InstanceCount": len(cluster.hosts),
+    }
+
+
+def _by_public_name(hparams: Hyperparameters) -> dict[str, bool | float | str]:
+    return {name.replace("_", "-"): value for name, value in asdict(hparams).items()}
+
+
+def _warn_of_slow_input(metrics: EpochMetrics) -> None:
+    if metrics.input_wait > _SLOW_INPUT:
+        _log.info(
+            "Input is the bottleneck: %.0f %% of the training time of epoch %d was spent waiting for it. "
+            "An instance with more network bandwidth or cores helps, or FastFile mode for data read many times.",
+            100 * metrics.input_wait, metrics.epoch,
+        )  # fmt: skip
+
+
+def _log_values(values: Mapping[str, object]) -> None:
+    _log.info("%s", " ".join(f"{name}={value}" for name, value in values.items()))

@@ -6,43 +6,43 @@ import math
 from collections.abc import Callable
 
 from train.runtime.hyperparameters import Hyperparameters
-from train.trainer.checkpoint import Progress
+from train.trainer.progress import Progress
 
 WARM_UP = 0.15  # of the training
 FULL_SIZE = 0.9  # of the training: from then on pictures have their own size
 GROWTHS = 3  # of the pictures until then: each size is compiled for itself
 SIDE_STEP, SMALLEST = 4, 16  # pixels: sides are multiples of the one, and not made smaller than the other
 
-Schedule = Callable[[Progress], float]
-Sizes = Callable[[Progress], tuple[int, int]]  # height, width in pixels
+LrSchedule = Callable[[Progress], float]
+SizeSchedule = Callable[[Progress], tuple[int, int]]  # height, width in pixels
 
 
-def schedule(hparams: Hyperparameters, examples: float) -> Schedule:
+def make_lr_schedule(hparams: Hyperparameters, examples: float) -> LrSchedule:
     """Progress before a step → its learning rate. `examples` of an epoch: what the first one is laid out for.
 
     The later epochs are laid out for as many steps as those before them had.
     """
     if hparams.schedule == "constant":
         return lambda _: hparams.learning_rate
-    done = _done(hparams, examples)
+    done = _make_fraction_done(hparams, examples)
     return lambda progress: hparams.learning_rate * one_cycle(done(progress))
 
 
-def sizes(hparams: Hyperparameters, examples: float, shape: tuple[int, ...]) -> Sizes | None:
+def make_size_schedule(hparams: Hyperparameters, examples: float, shape: tuple[int, ...]) -> SizeSchedule | None:
     """Progress before a step → the size it is trained at, of pictures of `shape`; None: always their own."""
     if hparams.initial_scale == 1:
         return None
-    done = _done(hparams, examples)
+    done = _make_fraction_done(hparams, examples)
 
     def size(progress: Progress) -> tuple[int, int]:
-        scale = growing(hparams.initial_scale, done(progress))
+        scale = image_scale(hparams.initial_scale, done(progress))
         height, width = (_side(side, scale) for side in shape[:2])
         return height, width
 
     return size
 
 
-def _done(hparams: Hyperparameters, examples: float) -> Callable[[Progress], float]:
+def _make_fraction_done(hparams: Hyperparameters, examples: float) -> Callable[[Progress], float]:
     """Progress before a step → the share of the training that is done in its middle."""
     expected = math.ceil(examples / hparams.batch_size)
 
@@ -59,7 +59,7 @@ def one_cycle(done: float) -> float:
     return max(0.0, min(done / WARM_UP, (1 - done) / (1 - WARM_UP)))
 
 
-def growing(initial: float, done: float) -> float:
+def image_scale(initial: float, done: float) -> float:
     """Scale of the pictures' sides when the share `done` of the training is done: small for long, at the end 1."""
     growths = int(GROWTHS * min(1.0, done / FULL_SIZE) ** 2 + 1e-9)
     return 1 - (1 - initial) * (GROWTHS - growths) / GROWTHS  # exactly 1 at the end

@@ -9,24 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.opt_ml import job_folder
+from tests.support.hosts import free_addresses
 from tests.support.shards import channel_bytes
-from tests.train.distributed.test_rendezvous import free_addresses
-from tests.train.trainer.test_job import ROOT, Job, weights
+from tests.support.train_jobs import ROOT, TrainJob, job_folder, read_weights
 from train.distributed.rendezvous import ADDRESSES
 
 pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
-def start_hosts(tmp_path) -> Iterator[Callable[..., list[Job]]]:
+def start_hosts(tmp_path) -> Iterator[Callable[..., list[TrainJob]]]:
     """start_hosts(name, count, hyperparameters, …): a job's hosts, not yet fed in Pipe mode."""
-    jobs: list[Job] = []
+    jobs: list[TrainJob] = []
 
     def begin(
         name: str, count: int, hyperparameters: dict[str, str], mode: str = "Pipe",
         sharded: bool = False, prepare: Callable[[Path, int], None] = lambda *_: None, present: int | None = None,
-    ) -> list[Job]:  # fmt: skip
+    ) -> list[TrainJob]:  # fmt: skip
         hosts = tuple(f"algo-{number}" for number in range(1, count + 1))
         given = {ADDRESSES: free_addresses(hosts)}
         begun = []
@@ -41,7 +40,7 @@ def start_hosts(tmp_path) -> Iterator[Callable[..., list[Job]]]:
                     json.dumps({key: one | {"S3DistributionType": "ShardedByS3Key"} for key, one in inputs.items()})
                 )
             prepare(root, index)
-            begun.append(Job(root, **given))
+            begun.append(TrainJob(root, **given))
         jobs.extend(begun)
         return begun
 
@@ -51,7 +50,7 @@ def start_hosts(tmp_path) -> Iterator[Callable[..., list[Job]]]:
         job.wait()
 
 
-def losses(job: Job) -> list[float]:
+def losses(job: TrainJob) -> list[float]:
     return [float(row[name]) for row in job.history for name in ("train_loss", "validation_loss")]
 
 
@@ -86,7 +85,7 @@ def test_two_hosts_train_as_one_with_twice_the_batch(shards, feed, start_hosts, 
 
     assert losses(first) == pytest.approx(losses(one), rel=2e-3)
     assert [row["step"] for row in first.history] == [row["step"] for row in one.history] == ["10", "20"]
-    ours, theirs = weights(first.root), weights(one.root)
+    ours, theirs = read_weights(first.root), read_weights(one.root)
     for name, array in ours.items():
         np.testing.assert_allclose(array, theirs[name], rtol=0.02, atol=2e-3, err_msg=name)
     said = [[line for line in job.lines if "weights of all hosts: " in line] for job in (first, second)]
@@ -144,8 +143,8 @@ def test_a_stop_of_one_host_stops_all_and_they_go_on_where_they_were(shards, fee
     resumed = start_hosts("resumed", 2, common, "File", prepare=again)
     whole = start_hosts("whole", 2, common, "File", prepare=whole_channels(shards))
     assert [job.wait() for job in resumed + whole] == [0] * 4, resumed[0].lines
-    for name, array in weights(whole[0].root).items():
-        np.testing.assert_array_equal(array, weights(resumed[0].root)[name], err_msg=name)
+    for name, array in read_weights(whole[0].root).items():
+        np.testing.assert_array_equal(array, read_weights(resumed[0].root)[name], err_msg=name)
 
 
 @pytest.mark.parametrize("killed", [0, 1])

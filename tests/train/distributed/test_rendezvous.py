@@ -15,22 +15,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.opt_ml import job_folder
+from tests.support.hosts import free_addresses
+from tests.support.train_jobs import job_folder
 from train.distributed.rendezvous import ADDRESSES, PORT, Address, Cluster, addresses, rendezvous
 from train.errors import StopRequested, TrainingError
 from train.runtime import environment
 
 pytestmark = pytest.mark.timeout(120)
 ROOT = Path(__file__).parents[3]
-
-
-def free_addresses(hosts: tuple[str, ...]) -> str:
-    """For TRAIN_HOST_ADDRESSES."""
-    servers = [socket.create_server(("127.0.0.1", 0)) for _ in hosts]
-    ports = [server.getsockname()[1] for server in servers]
-    for server in servers:
-        server.close()
-    return ",".join(f"{host}=127.0.0.1:{port}" for host, port in zip(hosts, ports, strict=True))
 
 
 def reached(address: Address) -> socket.socket:

@@ -17,40 +17,40 @@ TRAIN_ON_TWO = """
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-    from tests.train.trainer.test_trainer import batches, make
-    from train.trainer.checkpoint import Progress, to_arrays, named_variables
+    from tests.support.training import make_batches, make_trainer
+    from train.trainer.checkpoint import to_arrays, named_variables
+    from train.trainer.progress import Progress
     from train.distributed.rendezvous import SingleHost
     from train.distributed.replicas import Replicas
 
     # made once: TensorFlow numbers the exchanges of each strategy from the same start
     single, double = (Replicas(SingleHost(threading.Event()), devices) for devices in (["CPU:0"], ["CPU:0", "CPU:1"]))
 
-    def trained(replicas, penalty=0, small=0, **given):
-        loop, progress = make(**given), Progress()
-        if small:
-            loop._size = lambda progress: (8, 8) if progress.step < small else loop._shape[:2]
+    def train(replicas, penalty=0, small=0, **changes):
+        size_schedule = (lambda progress: (8, 8) if progress.step < small else (18, 18)) if small else None
+        trainer = make_trainer(replicas=replicas, size_schedule=size_schedule, **changes)
         if penalty:
-            loop.model.get_layer("conv1").kernel.regularizer = keras.regularizers.L2(penalty)
-        loop._replicas = replicas
-        loop.train_epoch(batches(96) + batches(1) + batches(5), progress)
-        return loop, progress
+            trainer.model.get_layer("conv1").kernel.regularizer = keras.regularizers.L2(penalty)
+        progress = Progress()
+        trainer.train_epoch(make_batches(96) + make_batches(1) + make_batches(5), progress)
+        return trainer, progress
 
     results = {}
-    for name, given in {
+    for name, changes in {
         "tutorial": {"optimizer": "sgd"},
         "penalised": {"optimizer": "sgd", "penalty": 10},
         "fast": {"model": "fast", "augment": False, "weight_average": 0.9, "learning_rate": 0.01},
         "sized": {"model": "fast", "augment": False, "learning_rate": 0.01, "small": 2},
     }.items():
-        (one, counted), (two, shared) = trained(single, **given), trained(double, **given)
-        ours, theirs = (to_arrays(named_variables(loop.model, loop.optimizer)) for loop in (one, two))
+        (one, counted), (two, shared) = train(single, **changes), train(double, **changes)
+        ours, theirs = (to_arrays(named_variables(trainer.model, trainer.optimizer)) for trainer in (one, two))
         results[name] = {
-            "devices": two._replicas.count,
-            "counts": [[c.step, c.seen, c.correct] for c in (counted, shared)],
+            "devices": double.count,
+            "counts": [[c.step, c.examples_seen, c.correct] for c in (counted, shared)],
             "losses": [c.loss_sum for c in (counted, shared)],
             "difference": max(float(np.abs(ours[key] - theirs[key]).max()) for key in ours if ours[key].size),
         }
-    loop, progress = trained(double, model="lab", augment=True)  # random numbers on each device
+    trainer, progress = train(double, model="lab", augment=True)  # random numbers on each device
     results["lab"] = {"finite": bool(np.isfinite(progress.loss_sum))}
     print(json.dumps(results))
 """

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.opt_ml import job_folder
-from tests.support.records import part
-from tests.support.shards import CLASSES, SHAPE, examples, picture_file
-from tests.support.streams import ChunkedStream
-from tests.train.trainer.test_job import start  # noqa: F401 - a fixture
+from tests.support.shards import CLASSES, SHAPE, examples
+from tests.support.train_jobs import job_folder
+from tests.train.input_pipeline.test_image_decoder import file_of
+from tests.train.records.test_recordio import part
+from tests.train.records.test_tfrecord import Trickle
 from train import pipe
 from train.errors import DataError, TrainingError
 from train.input_pipeline.augmented_manifest import read_manifest_lines
@@ -67,7 +67,7 @@ def test_names_may_be_given_and_must_be_known(tmp_path, feed):
     assert [b["y"].tolist() for b in pipe.manifest("train", attributes=["x", "y"], root=root)] == [[b"b"]]
 
 
-def test_the_built_in_job_takes_pictures_with_labels(tmp_path, feed, start):  # noqa: F811
+def test_the_built_in_job_takes_pictures_with_labels(tmp_path, feed, start):
     """PNG files and labels as numbers, in quotes or not, or as names: in the order of the attributes."""
     root = job_folder(tmp_path / "ml", "Pipe", {"epochs": "2", "learning-rate": "0.01"})
     for channel, count, seed, order in (("train", 300, 1, 1), ("validation", 60, 2, -1)):

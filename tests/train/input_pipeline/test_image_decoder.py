@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.support.opt_ml import job_folder
-from tests.support.shards import CLASSES, SHAPE, channel_bytes, examples, picture_file, write_shard
-from tests.train.trainer.test_job import start  # noqa: F401 - a fixture
+from tests.support.shards import CLASSES, SHAPE, channel_bytes, examples, write_shard
+from tests.support.train_jobs import job_folder
 from train.errors import DataError
 from train.input_pipeline import pipeline
 from train.input_pipeline.image_decoder import image_format, is_complete
@@ -146,7 +145,7 @@ def test_how_files_are_told_from_pixels():
     assert not is_complete(b"")
 
 
-def test_a_job_trains_from_png_as_from_pixels(tmp_path, shards, feed, start):  # noqa: F811
+def test_a_job_trains_from_png_as_from_pixels(tmp_path, shards, feed, start):
     hyperparameters = {"epochs": "2", "learning-rate": "0.01", "shuffle-buffer": "100"}
     accuracies = []
     for name in ("png", "raw"):

@@ -1,19 +1,17 @@
 """A model that comes with the job as a file: what it may be, and what is said of one that can't be trained."""
 
-import json
 import os
 import re
 import shutil
 import signal
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.opt_ml import job_folder
+from tests.support.custom_models import MODEL, custom_model_folder, write_model
 from tests.support.shards import CLASSES, SHAPE, channel_bytes
-from tests.train.trainer.test_job import start, weights, without_speed  # noqa: F401 - a fixture
+from tests.support.train_jobs import job_folder, read_weights, without_speed
 from train.errors import TrainingError
 from train.modeling.custom import build_custom_model, find_model_file
 from train.runtime import environment
@@ -21,24 +19,6 @@ from train.runtime.dataset_info import ImageDatasetInfo
 
 pytestmark = pytest.mark.timeout(200)
 PICTURES = ImageDatasetInfo(SHAPE, CLASSES)
-MODEL = """
-import keras
-from keras import layers
-
-def build(shape, classes):
-    pictures = keras.Input(shape, dtype="uint8")
-    x = layers.Rescaling(1 / 255)(pictures)
-    x = layers.Conv2D(8, 3, strides=2, use_bias=False)(x)
-    x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.8)(x))
-    x = layers.Dropout(0.1)(layers.Flatten()(x))
-    return keras.Model(pictures, layers.Dense(len(classes))(x), name="mine")
-"""
-
-
-def written(folder: Path, text: str, name: str = "model.py") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(textwrap.dedent(text))
-    return folder / name
 
 
 def sequential(first: str, *layers: str) -> str:
@@ -51,14 +31,14 @@ def sequential(first: str, *layers: str) -> str:
 
 
 def test_a_model_from_pictures_to_logits(tmp_path: Path) -> None:
-    model = build_custom_model(written(tmp_path, MODEL), PICTURES)
+    model = build_custom_model(write_model(tmp_path, MODEL), PICTURES)
     assert model(np.zeros((2, *SHAPE), np.uint8)).shape == (2, len(CLASSES))
 
 
 def test_files_beside_it_can_be_imported(tmp_path: Path) -> None:
-    written(tmp_path, "WIDTH = 5", "widths_of_this_test.py")
+    write_model(tmp_path, "WIDTH = 5", "widths_of_this_test.py")
     text = MODEL.replace("import keras\n", "import keras\nfrom widths_of_this_test import WIDTH\n", 1)
-    model = build_custom_model(written(tmp_path, text.replace("Conv2D(8", "Conv2D(WIDTH")), PICTURES)
+    model = build_custom_model(write_model(tmp_path, text.replace("Conv2D(8", "Conv2D(WIDTH")), PICTURES)
     assert model.layers[2].filters == 5
 
 
@@ -138,7 +118,7 @@ def test_files_beside_it_can_be_imported(tmp_path: Path) -> None:
     ],
 )
 def test_what_can_not_be_trained_is_one_line(tmp_path: Path, text: str, message: str) -> None:
-    path = written(tmp_path, text)
+    path = write_model(tmp_path, text)
     with pytest.raises(TrainingError) as raised:
         build_custom_model(path, PICTURES)
     said = str(raised.value)
@@ -153,10 +133,10 @@ def test_where_it_is_looked_for(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"there is no .*/input/data/code/model\.py\. Received: nothing\."):
         find_model_file("model.py", here)
     folder = root / "input/data/code"
-    written(folder, "", "other.py")
+    write_model(folder, "", "other.py")
     with pytest.raises(TrainingError, match=r"Received: other\.py\."):
         find_model_file("model.py", here)
-    written(folder, MODEL)
+    write_model(folder, MODEL)
     assert find_model_file("model.py", here) == folder / "model.py"
     assert find_model_file(str(folder / "other.py"), here) == folder / "other.py"
 
@@ -170,19 +150,9 @@ def test_the_channel_that_brings_it(tmp_path: Path, mode: str, channels: list[st
         find_model_file("model.py", here)
 
 
-def with_code(root: Path, text: str, **hyperparameters: str) -> Path:
-    """A job over FIFOs, its model in channel `code`."""
-    job_folder(root, "Pipe", {"model": "model.py", "epochs": "2", "shuffle-buffer": "50", **hyperparameters})
-    inputs = root / "input/config/inputdataconfig.json"
-    channels = json.loads(inputs.read_text()) | {"code": {"TrainingInputMode": "File"}}
-    inputs.write_text(json.dumps(channels))
-    written(root / "input/data/code", text)
-    return root
-
-
-def test_a_job_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, shards, feed, start) -> None:  # noqa: F811
+def test_a_job_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, shards, feed, start) -> None:
     data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
-    quiet, stopped = (with_code(tmp_path / name, MODEL) for name in ("quiet", "stopped"))
+    quiet, stopped = (custom_model_folder(tmp_path / name, MODEL) for name in ("quiet", "stopped"))
     for channel, content in data.items():
         feed(quiet / "input/data", channel, content)
     feed(stopped / "input/data", "validation", data["validation"])
@@ -194,7 +164,7 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, shar
         job.process.send_signal(signal.SIGTERM)
         assert job.wait(60) == 0, job.lines
 
-    resumed = with_code(tmp_path / "resumed", MODEL)
+    resumed = custom_model_folder(tmp_path / "resumed", MODEL)
     shutil.copytree(stopped / "checkpoints", resumed / "checkpoints")
     for channel, content in data.items():
         feed(resumed / "input/data", channel, content)
@@ -202,18 +172,18 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, shar
     assert (again.wait(), whole.wait()) == (0, 0), again.lines + whole.lines
     assert any("Resumed from" in line for line in again.lines)
     assert without_speed(again.history) == without_speed(whole.history)
-    for name, array in weights(quiet).items():
-        np.testing.assert_array_equal(array, weights(resumed)[name], err_msg=name)
+    for name, array in read_weights(quiet).items():
+        np.testing.assert_array_equal(array, read_weights(resumed)[name], err_msg=name)
 
-    other = with_code(tmp_path / "other", MODEL.replace("Conv2D(8", "Conv2D(9"))
+    other = custom_model_folder(tmp_path / "other", MODEL.replace("Conv2D(8", "Conv2D(9"))
     shutil.copytree(stopped / "checkpoints", other / "checkpoints")
     refused = start(other)
     assert refused.wait() == 1, refused.lines
     assert re.search(r"is of another model or optimizer\. Received: model/\S+ \(.*8", refused.failure), refused.failure
 
 
-def test_a_model_with_a_mistake_fails_the_job_in_one_line(tmp_path: Path, start) -> None:  # noqa: F811
-    root = with_code(tmp_path, MODEL.replace("layers.Rescaling(1 / 255)", "layers.Rescale()"))
+def test_a_model_with_a_mistake_fails_the_job_in_one_line(tmp_path: Path, start) -> None:
+    root = custom_model_folder(tmp_path, MODEL.replace("layers.Rescaling(1 / 255)", "layers.Rescale()"))
     job = start(root)
     assert job.wait() == 1, job.lines
     assert job.failure == (

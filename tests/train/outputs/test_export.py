@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.support.shards import CLASSES, SHAPE, examples
 from train.errors import TrainingError
 from train.modeling.builtin import build_model
-from train.outputs import export
+from train.outputs.export import export_model
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.hyperparameters import Hyperparameters
 
@@ -21,7 +21,7 @@ PICTURES = ImageDatasetInfo(SHAPE, CLASSES)
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     built = build_model(Hyperparameters(), PICTURES)
-    export.export(built, PICTURES, folder)
+    export_model(built, PICTURES, folder)
     return built, folder
 
 
@@ -63,7 +63,7 @@ def test_nothing_else_is_left(exported):
 def test_a_second_export_replaces_the_first(exported, tmp_path):
     built, _ = exported
     for _ in range(2):
-        export.export(built, PICTURES, tmp_path)
+        export_model(built, PICTURES, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "classes.json", "model.keras"]
 
 
@@ -71,6 +71,6 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_model(exported, small_disk):
     built, _ = exported
     (small_disk / "filler").write_bytes(b"x" * 900_000)
     with pytest.raises(TrainingError, match="The model can't be written to"):
-        export.export(built, PICTURES, small_disk)
+        export_model(built, PICTURES, small_disk)
     assert not (small_disk / "1").exists()
     assert not (small_disk / "model.keras").exists()

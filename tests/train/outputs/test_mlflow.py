@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.metrics import HYPERPARAMETERS, make_metrics
 from tests.support.missing import missing
-from tests.train.outputs.test_tensorboard import HYPERPARAMETERS, metrics
-from tests.train.trainer.test_job import job_folder, start  # noqa: F401 - a fixture
+from tests.support.train_jobs import job_folder
 from train.outputs.mlflow import EXPERIMENT, RUN, URI, MlflowRun
 from train.runtime import environment
 
@@ -81,13 +81,13 @@ def runs(server: str, experiment: str) -> list[dict]:
 def test_a_run_has_parameters_metrics_and_its_status(server: str) -> None:
     variables = {URI: server, EXPERIMENT: "mine", RUN: "job-1"}
     run = MlflowRun(variables, HYPERPARAMETERS)
-    run.epoch(metrics(1))
+    run.on_epoch_end(make_metrics(1))
     assert [found["info"]["status"] for found in runs(server, "mine")] == ["RUNNING"]
-    run.end("KILLED")
+    run.on_stop()
     assert [found["info"]["status"] for found in runs(server, "mine")] == ["KILLED"]
     again = MlflowRun(variables, HYPERPARAMETERS)  # goes on from its checkpoint
-    again.epoch(metrics(2))
-    again.end()
+    again.on_epoch_end(make_metrics(2))
+    again.on_end()
     (found,) = runs(server, "mine")
     assert (found["info"]["run_name"], found["info"]["status"]) == ("job-1", "FINISHED")
     assert found["info"]["end_time"] >= found["info"]["start_time"]
@@ -97,7 +97,7 @@ def test_a_run_has_parameters_metrics_and_its_status(server: str) -> None:
     assert last["validation/accuracy"] == (0.5, 2)
     assert last["train/loss"] == (1.0, 2)
     other = MlflowRun({**variables, RUN: "job-2"}, HYPERPARAMETERS)
-    other.end()
+    other.on_end()
     assert len(runs(server, "mine")) == 2
 
 
@@ -143,8 +143,8 @@ def test_a_server_of_sagemakers_is_asked_with_a_signature(recorder, monkeypatch:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     endpoint = f"http://127.0.0.1:{recorder.server_address[1]}"
     run = MlflowRun({URI: ARN, "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": endpoint, RUN: "job"}, HYPERPARAMETERS)
-    run.epoch(metrics(1))
-    run.end()
+    run.on_epoch_end(make_metrics(1))
+    run.on_end()
     assert [operation for operation, _ in recorder.seen] == [
         "experiments/get-by-name", "experiments/create", "runs/search", "runs/create", "runs/log-batch",
         "runs/log-batch", "runs/update",
@@ -172,8 +172,8 @@ def test_the_training_goes_on_without_it(recorder, caplog, uri, answer, message)
     address = uri or f"http://127.0.0.1:{recorder.server_address[1]}"
     with caplog.at_level(logging.WARNING):
         run = MlflowRun({URI: address}, HYPERPARAMETERS)
-        run.epoch(metrics(1))
-        run.end()
+        run.on_epoch_end(make_metrics(1))
+        run.on_end()
     (record,) = caplog.records  # said once
     assert f"Received: MLFLOW_TRACKING_URI={address}. The training goes on without it." in record.getMessage()
     assert record.levelname == "WARNING"
@@ -187,7 +187,7 @@ def test_the_environment_brings_its_variables(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(200)
-def test_a_whole_job_tells_its_epochs_and_its_end(recorder, tmp_path: Path, shards, start) -> None:  # noqa: F811
+def test_a_whole_job_tells_its_epochs_and_its_end(recorder, tmp_path: Path, shards, start) -> None:
     root = job_folder(tmp_path, "File", {"epochs": "2", "learning-rate": "0.02"})
     for channel in ("train", "validation"):
         (root / "input/data" / channel).symlink_to(shards / channel)
@@ -200,7 +200,7 @@ def test_a_whole_job_tells_its_epochs_and_its_end(recorder, tmp_path: Path, shar
 
 
 @pytest.mark.timeout(200)
-def test_a_job_that_fails_tells_it(recorder, tmp_path: Path, shards, start) -> None:  # noqa: F811
+def test_a_job_that_fails_tells_it(recorder, tmp_path: Path, shards, start) -> None:
     root = job_folder(tmp_path, "File", {"epochs": "2", "learning-rate": "0.02"})
     (root / "input/data/train").symlink_to(shards / "train")
     (root / "input/data/validation").mkdir()

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.opt_ml import job_folder
-from tests.train.modeling.test_custom import MODEL, written
-from tests.train.trainer.test_job import start  # noqa: F401 - a fixture
+from tests.support.custom_models import MODEL, write_model
+from tests.support.train_jobs import job_folder
 
 pytestmark = pytest.mark.timeout(200)
 # python -I of an empty folder; an import of the training program would fail
@@ -45,14 +44,14 @@ print("right", right)
 def test_the_exported_model_has_the_reported_accuracy(
     tmp_path: Path,
     shards: Path,
-    start,  # noqa: F811
+    start,
     hyperparameters: dict[str, str],
 ) -> None:
     channels = ["train", "validation", "code"]
     root = job_folder(tmp_path / "job", "File", {"epochs": "2", "shuffle-buffer": "50", **hyperparameters}, channels)
     for channel in ("train", "validation"):
         (root / "input/data" / channel).symlink_to(shards / channel)
-    written(root / "input/data/code", MODEL)
+    write_model(root / "input/data/code", MODEL)
     job = start(root)
     assert job.wait() == 0, job.lines
     evaluation = json.loads((root / "output/data/evaluation.json").read_text())

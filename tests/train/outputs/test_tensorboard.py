@@ -1,16 +1,20 @@
 """The events, as TensorBoard itself reads them."""
 
+from importlib.util import find_spec
+
 import pytest
 import tensorflow as tf
 
-from train.outputs.metric_lines import EpochMetrics
+from tests.support.metrics import HYPERPARAMETERS, make_metrics
+from tests.support.missing import missing
 from train.outputs.tensorboard import EventWriter
 
-HYPERPARAMETERS = {"learning-rate": 0.01, "optimizer": "adam", "augment": True, "epochs": 3, "classes": "a," * 200}
 
-
-def metrics(epoch: int) -> EpochMetrics:
-    return EpochMetrics(epoch, 10 * epoch, 2.0 / epoch, 0.3 * epoch, 2.5 / epoch, 0.25 * epoch, 1234.5, 0.125)
+@pytest.fixture(autouse=True)
+def tensorboard() -> None:
+    """Its reader of events."""
+    if not find_spec("tensorboard"):
+        missing("no tensorboard")
 
 
 def accumulated(folder):
@@ -24,10 +28,10 @@ def accumulated(folder):
 def test_every_metric_has_a_value_an_epoch(tmp_path):
     events = EventWriter(tmp_path, HYPERPARAMETERS)
     for epoch in (1, 2):
-        events.epoch(metrics(epoch))
+        events.on_epoch_end(make_metrics(epoch))
         found = accumulated(tmp_path)  # on disk although the run goes on
         assert [event.step for event in found.Tensors("validation/accuracy")] == list(range(1, epoch + 1))
-    events.end()
+    events.on_end()
     found = accumulated(tmp_path)
     values = [float(tf.make_ndarray(event.tensor_proto)) for event in found.Tensors("validation/accuracy")]
     assert values == [0.25, 0.5]
@@ -40,9 +44,9 @@ def test_the_hparams_page_has_the_hyperparameters_and_how_it_ended(tmp_path, out
     from tensorboard.plugins.hparams import api_pb2, metadata
 
     events = EventWriter(tmp_path, HYPERPARAMETERS)
-    events.epoch(metrics(1))
+    events.on_epoch_end(make_metrics(1))
     if outcome:
-        (events.end if outcome == "SUCCESS" else events.fail)()
+        (events.on_end if outcome == "SUCCESS" else events.on_failure)()
     found = accumulated(tmp_path)
     content = found.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
     start = metadata.parse_session_start_info_plugin_data(content)
@@ -58,8 +62,8 @@ def test_the_hparams_page_has_the_hyperparameters_and_how_it_ended(tmp_path, out
 
 
 def test_a_job_that_goes_on_adds_to_the_events(tmp_path):
-    EventWriter(tmp_path, HYPERPARAMETERS).epoch(metrics(1))
+    EventWriter(tmp_path, HYPERPARAMETERS).on_epoch_end(make_metrics(1))
     events = EventWriter(tmp_path, HYPERPARAMETERS)
-    events.epoch(metrics(2))
-    events.end()
+    events.on_epoch_end(make_metrics(2))
+    events.on_end()
     assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from train.errors import TrainingError
-from train.trainer.checkpoint import CheckpointManager, Progress, check_order, named_variables, restore, to_arrays
+from train.trainer.checkpoint import CheckpointManager, check_order, named_variables, restore, to_arrays
+from train.trainer.progress import Progress
 
 
 def small_model(units: int = 3) -> tuple[keras.Model, keras.optimizers.Optimizer]:
@@ -38,6 +39,15 @@ def test_everything_comes_back(tmp_path):
     assert others.keys() == variables.keys()
     for name, array in to_arrays(others).items():
         np.testing.assert_array_equal(array, saved[name])
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path):
+    """Its counters had other names."""
+    text = '{"epoch": 1, "step_in_epoch": 2, "step": 12, "correct": 3, "seen": 8, "seconds": 1.5, "waited": 0.5}'
+    np.savez(tmp_path / "checkpoint-00001-0000002.npz", progress=np.array(text), x=np.zeros(2))
+    _, progress, arrays = CheckpointManager(tmp_path).newest()
+    assert progress == Progress(1, 2, 12, correct=3, examples_seen=8, seconds=1.5, input_wait_seconds=0.5)
+    assert list(arrays) == ["x"]
 
 
 def test_random_state_statistics_and_momenta_are_part_of_it():
@@ -115,7 +125,8 @@ def test_a_full_disk_leaves_the_one_before(small_disk):
 WRITER = """
     import sys, numpy as np
     from pathlib import Path
-    from train.trainer.checkpoint import CheckpointManager, Progress
+    from train.trainer.checkpoint import CheckpointManager
+    from train.trainer.progress import Progress
     checkpoints = CheckpointManager(Path(sys.argv[1]))
     for epoch in range(1, 10_000):
         checkpoints.save(Progress(epoch), {"x": np.full(400_000, epoch)})

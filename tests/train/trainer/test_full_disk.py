@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.custom_models import MODEL, custom_model_folder
 from tests.support.shards import channel_bytes
-from tests.train.modeling.test_custom import MODEL, with_code
-from tests.train.trainer.test_job import start, weights, without_speed  # noqa: F401 - a fixture
+from tests.support.train_jobs import read_weights, without_speed
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -30,10 +30,10 @@ def test_a_checkpoint_that_has_no_room_loses_the_epoch_alone(
     small_disk: Path,
     shards: Path,
     feed,
-    start,  # noqa: F811
+    start,
 ) -> None:
     data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
-    root = with_code(tmp_path / "full", MODEL)
+    root = custom_model_folder(tmp_path / "full", MODEL)
     (root / "checkpoints").symlink_to(small_disk)
     for number in range(2):
         os.mkfifo(root / f"input/data/train_{number}")
@@ -49,7 +49,7 @@ def test_a_checkpoint_that_has_no_room_loses_the_epoch_alone(
     assert [path.name for path in small_disk.glob("checkpoint-*")] == ["checkpoint-00001-0000000.npz"]
     filler.unlink()
 
-    again, whole = with_code(tmp_path / "again", MODEL), with_code(tmp_path / "whole", MODEL)
+    again, whole = custom_model_folder(tmp_path / "again", MODEL), custom_model_folder(tmp_path / "whole", MODEL)
     shutil.copytree(small_disk, again / "checkpoints")
     for folder in (again, whole):
         for channel, content in data.items():
@@ -58,5 +58,5 @@ def test_a_checkpoint_that_has_no_room_loses_the_epoch_alone(
     assert [job.wait() for job in jobs] == [0, 0], jobs[0].lines
     assert [line.split()[0] for line in jobs[0].lines if line.startswith("epoch=")] == ["epoch=2"]
     assert without_speed(jobs[0].history) == without_speed(jobs[1].history)
-    for name, array in weights(whole).items():
-        np.testing.assert_array_equal(array, weights(again)[name], err_msg=name)
+    for name, array in read_weights(whole).items():
+        np.testing.assert_array_equal(array, read_weights(again)[name], err_msg=name)

@@ -1,98 +1,24 @@
 """Whole jobs: the toolkit's own `train` command in a process, fed through real FIFOs."""
 
 import contextlib
-import csv
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.opt_ml import job_folder
 from tests.support.shards import channel_bytes, write_shard
-from train.trainer.checkpoint import CheckpointManager
+from tests.support.train_jobs import ROOT, TrainJob, job_folder, read_weights, without_speed
 
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.timeout(180)
-
-
-class Job:
-    """A started job. Its lines are collected as they come."""
-
-    def __init__(self, root: Path, **environment: str) -> None:
-        self.root = root
-        self.lines: list[str] = []
-        command = [str(Path(sys.executable).with_name("train"))]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER_", "AWS_"))}
-        known = {
-            "SAGEMAKER_BASE_DIR": str(root), "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main",
-            "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
-        }  # fmt: skip
-        self.process = subprocess.Popen(
-            command, env=inherited | known | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-        self.process.stdout.close()
-
-    def wait(self, seconds: float = 120) -> int:
-        code = self.process.wait(seconds)
-        self._reader.join(10)
-        return code
-
-    def until(self, text: str, seconds: float = 60) -> None:
-        """Wait for a line with `text`."""
-        deadline = time.monotonic() + seconds
-        while not any(text in line for line in self.lines):
-            assert self.process.poll() is None, self.lines
-            assert time.monotonic() < deadline, self.lines
-            time.sleep(0.02)
-
-    @property
-    def failure(self) -> str | None:
-        path = self.root / "output/failure"
-        return path.read_text() if path.exists() else None
-
-    @property
-    def history(self) -> list[dict[str, str]]:
-        return list(csv.DictReader((self.root / "output/data/history.csv").read_text().splitlines()))
-
-
-@pytest.fixture
-def start() -> Iterator[type[Job]]:
-    jobs: list[Job] = []
-
-    def begin(root: Path, **environment: str) -> Job:
-        jobs.append(Job(root, **environment))
-        return jobs[-1]
-
-    yield begin
-    for job in jobs:
-        job.process.kill()
-        job.process.wait()
-
-
-def weights(root: Path) -> dict[str, np.ndarray]:
-    return CheckpointManager(root / "checkpoints").newest()[2]
-
-
-def without_speed(history: list[dict[str, str]]) -> list[dict[str, str]]:
-    timed = ("images_per_second", "input_wait")
-    return [{name: value for name, value in row.items() if name not in timed} for row in history]
 
 
 def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, shards, feed, start):
@@ -123,8 +49,8 @@ def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, sha
     filed = start(files)
     assert filed.wait() == 0, filed.lines
     assert without_speed(filed.history) == without_speed(piped.history)
-    for name, array in weights(files).items():
-        np.testing.assert_array_equal(array, weights(pipe)[name], err_msg=name)
+    for name, array in read_weights(files).items():
+        np.testing.assert_array_equal(array, read_weights(pipe)[name], err_msg=name)
 
 
 def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(tmp_path, shards, feed, start):
@@ -164,8 +90,8 @@ def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(t
     assert again.wait() == 0, again.lines
     assert [line.split()[0] for line in again.lines if line.startswith("epoch=")] == ["epoch=2", "epoch=3"]
     assert without_speed(again.history) == without_speed(whole.history)
-    for name, array in weights(quiet).items():
-        np.testing.assert_array_equal(array, weights(resumed)[name], err_msg=name)
+    for name, array in read_weights(quiet).items():
+        np.testing.assert_array_equal(array, read_weights(resumed)[name], err_msg=name)
 
 
 @pytest.mark.parametrize("number_of_signal", [signal.SIGKILL, signal.SIGTERM])
@@ -178,7 +104,7 @@ def test_ended_at_random_moments_it_ends_as_if_never_ended(tmp_path, shards, fee
     hyperparameters["initial-scale"] = "0.65"  # 16 pixels, then 18
     data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
 
-    def begin(name: str, checkpoints: Path | None = None) -> Job:
+    def begin(name: str, checkpoints: Path | None = None) -> TrainJob:
         root = job_folder(tmp_path / name, "Pipe", hyperparameters)
         if checkpoints is not None and checkpoints.exists():
             shutil.copytree(checkpoints, root / "checkpoints")
@@ -202,8 +128,8 @@ def test_ended_at_random_moments_it_ends_as_if_never_ended(tmp_path, shards, fee
     last = begin("last", state)
     assert (last.wait(), whole.wait()) == (0, 0), last.lines
     assert without_speed(last.history) == without_speed(whole.history)
-    for name, array in weights(whole.root).items():
-        np.testing.assert_array_equal(array, weights(last.root)[name], err_msg=name)
+    for name, array in read_weights(whole.root).items():
+        np.testing.assert_array_equal(array, read_weights(last.root)[name], err_msg=name)
 
 
 def test_stopped_while_it_evaluates_it_ends_and_goes_on_from_there(tmp_path, shards, feed, start):

@@ -3,8 +3,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from train.runtime.hyperparameters import Hyperparameters
-from train.trainer.checkpoint import Progress
-from train.trainer.schedules import FULL_SIZE, SIDE_STEP, SMALLEST, WARM_UP, growing, one_cycle, schedule, sizes
+from train.trainer.progress import Progress
+from train.trainer.schedules import (
+    FULL_SIZE,
+    SIDE_STEP,
+    SMALLEST,
+    WARM_UP,
+    image_scale,
+    make_lr_schedule,
+    make_size_schedule,
+    one_cycle,
+)
 
 
 def all_steps(epochs: int, steps: int) -> list[Progress]:
@@ -17,7 +26,7 @@ def all_steps(epochs: int, steps: int) -> list[Progress]:
 
 
 def rates(hparams: Hyperparameters, examples: int, steps: int) -> list[float]:
-    return [schedule(hparams, examples)(progress) for progress in all_steps(hparams.epochs, steps)]
+    return [make_lr_schedule(hparams, examples)(progress) for progress in all_steps(hparams.epochs, steps)]
 
 
 def test_a_constant_rate_is_the_same_at_every_step():
@@ -53,7 +62,7 @@ def test_the_ends_and_the_top():
 @given(st.integers(1, 5), st.integers(5, 40), st.floats(0.1, 0.99), st.tuples(st.integers(1, 70), st.integers(1, 70)))
 def test_pictures_grow_to_their_own_size_and_keep_it(epochs, steps, initial, shape):
     hparams = Hyperparameters(epochs=epochs, batch_size=10, initial_scale=initial)
-    found = [sizes(hparams, 10 * steps, (*shape, 3))(progress) for progress in all_steps(epochs, steps)]
+    found = [make_size_schedule(hparams, 10 * steps, (*shape, 3))(progress) for progress in all_steps(epochs, steps)]
     full = found[-(int((1 - FULL_SIZE) * len(found)) or 1) :]
     assert set(full) == {shape}
     for axis, own in enumerate(shape):
@@ -64,12 +73,12 @@ def test_pictures_grow_to_their_own_size_and_keep_it(epochs, steps, initial, sha
 
 def test_the_sizes_of_pictures_of_32_pixels():
     hparams = Hyperparameters(epochs=10, batch_size=10, initial_scale=0.625)
-    size = sizes(hparams, 100, (32, 48, 3))
+    size = make_size_schedule(hparams, 100, (32, 48, 3))
     found = [size(progress) for progress in all_steps(10, 10)]
     assert sorted(set(found)) == [(20, 28), (24, 36), (28, 40), (32, 48)]
     assert [found.count(one) for one in sorted(set(found))] == [52, 21, 17, 10]
-    assert sizes(Hyperparameters(), 100, (32, 32, 3)) is None
+    assert make_size_schedule(Hyperparameters(), 100, (32, 32, 3)) is None
 
 
 def test_the_ends_of_growing():
-    assert [growing(0.5, done) for done in (0, FULL_SIZE / 2, FULL_SIZE, 1)] == [0.5, 0.5, 1, 1]
+    assert [image_scale(0.5, done) for done in (0, FULL_SIZE / 2, FULL_SIZE, 1)] == [0.5, 0.5, 1, 1]

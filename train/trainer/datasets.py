@@ -1,0 +1,42 @@
+"""The channels `train` and `validation` of a job, as batches."""
+
+import threading
+
+from train.distributed.rendezvous import Cluster
+from train.input_pipeline import pipeline
+from train.input_pipeline.host_sharding import share
+from train.records import channels as fifo
+from train.runtime.dataset_info import ImageDatasetInfo
+from train.runtime.environment import Environment
+from train.runtime.hyperparameters import Hyperparameters
+
+
+class Datasets:
+    """This host's part of both channels. Every pass over a channel in Pipe mode opens its next FIFO."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        hparams: Hyperparameters,
+        info: ImageDatasetInfo,
+        cluster: Cluster,
+        stop: threading.Event,
+    ) -> None:
+        self._hparams, self._info = hparams, info
+        channels = [environment.channel(name) for name in ("train", "validation")]
+        self._train, self._validation = (fifo.source(channel, hparams.fifo_timeout, stop) for channel in channels)
+        self._shards = [share(channel, cluster.index, len(cluster.hosts)) for channel in channels]
+
+    def train(self, epoch: int) -> pipeline.Batches:
+        """Shuffled batches of an epoch, from 0: the same for the same epoch and seed."""
+        hparams = self._hparams
+        return pipeline.for_training(
+            self._train, self._info, hparams.batch_size, hparams.shuffle_buffer, hparams.seed, epoch, hparams.crc,
+            self._shards[0],
+        )  # fmt: skip
+
+    def validation(self) -> pipeline.Batches:
+        """Batches in the order of the records."""
+        return pipeline.for_validation(
+            self._validation, self._info, self._hparams.batch_size, self._hparams.crc, self._shards[1]
+        )

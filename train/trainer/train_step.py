@@ -1,0 +1,211 @@
+"""One training step, compiled: augment, forward, backward, optimizer. The counters of an epoch are beside it."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+import keras
+import tensorflow as tf
+
+from train.distributed.rendezvous import SingleHost
+from train.distributed.replicas import Replicas, all_reduce_sum
+from train.errors import TrainingError
+from train.modeling.augmentation import Augmentation, no_augmentation
+from train.modeling.resizing import resize_images, resize_input
+from train.trainer.progress import Progress
+
+Size = tuple[int, int]  # height, width in pixels
+EvalStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+class TrainStep:
+    """Trains `model` in place, a batch a call. It is compiled once for each size of images."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        augment: Augmentation = no_augmentation,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        replicas: Replicas | None = None,
+    ) -> None:
+        """`replicas` are the devices of all hosts that share a step; None: one device."""
+        self.model, self.optimizer = model, optimizer
+        self.image_shape = tuple(model.inputs[0].shape[1:])
+        self.compiled: dict[Size, Callable[..., None]] = {}
+        self._augment, self._label_smoothing, self._seed = augment, label_smoothing, seed
+        self._replicas = replicas or Replicas(SingleHost(threading.Event()), ())
+        optimizer.build(model.trainable_variables)
+        self._step = tf.Variable(0, dtype=tf.int64)
+        self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
+        self._correct = tf.Variable(0, dtype=tf.int64)
+        self._bad_step = tf.Variable(-1, dtype=tf.int64)  # the first whose loss was not finite
+
+    def __call__(self, images: tf.Tensor, labels: tf.Tensor, total: int, size: Size | None = None) -> None:
+        """One step on images (n, height, width, channels) uint8 and labels (n,) int64 of this host.
+
+        `total` is the number of images on all hosts; the step trains at `size` (None: at the images' own).
+        """
+        step = self._compile(size or self.image_shape[:2])
+        if self._replicas.count == 1:
+            step(images, labels)
+        else:
+            step(*_padded(images, labels, self._replicas.here), float(total))
+
+    def compile(self, sizes: Iterable[Size] = ()) -> None:
+        """Compile for `sizes` (none: the images' own) now, not at the first step of each."""
+        for size in set(sizes) or {self.image_shape[:2]}:
+            self._compile(size).get_concrete_function()
+
+    def load_counters(self, progress: Progress) -> None:
+        """Go on counting where `progress` is."""
+        self._step.assign(progress.step)
+        self._loss_sum.assign(progress.loss_sum)
+        self._correct.assign(progress.correct)
+
+    def store_counters(self, progress: Progress) -> None:
+        """Write what was counted into `progress`."""
+        progress.loss_sum, progress.correct = float(self._loss_sum), int(self._correct)
+
+    def check_finite(self) -> None:
+        """TrainingError that names the first step whose loss was not finite."""
+        bad = int(self._bad_step)
+        if bad >= 0:
+            raise TrainingError(
+                f"The loss is not finite since step {bad}. Received: nan or inf. A smaller learning-rate, or "
+                "precision float32, is the usual cure."
+            )
+
+    def _compile(self, size: Size) -> Callable[..., None]:
+        if size not in self.compiled:
+            model = self.model if size == self.image_shape[:2] else resize_input(self.model, size)
+            step, signature = self._train, _signature(self.model)
+            if self._replicas.count > 1:
+                step = self._train_replicated
+                signature += [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
+            self.compiled[size] = tf.function(functools.partial(step, model), input_signature=signature)
+        return self.compiled[size]
+
+    def _train(self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor) -> None:
+        """`model` is self.model, or the same layers at another size."""
+        images = self._augment(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]))
+        with tf.GradientTape() as tape:
+            logits = model(resize_images(model, images), training=True)
+            losses = _cross_entropy(labels, logits)  # what is reported: comparable with validation's
+            loss = _add_penalties(tf.reduce_mean(_smooth(losses, logits, self._label_smoothing)), model.losses)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self.model.trainable_variables)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        correct = tf.math.count_nonzero(tf.argmax(logits, axis=1) == labels)
+        self._count(tf.reduce_sum(tf.cast(losses, tf.float64)), correct, loss)
+
+    def _train_replicated(
+        self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, total: tf.Tensor
+    ) -> None:
+        """The same step on several devices: the loss is the mean over the `total` images of all of them."""
+        with self._replicas.sync_batch_norm(self.model):
+            step = functools.partial(self._replica_step, model)
+            results = self._replicas.run(step, images, labels, weights, total)
+        *gradients, loss, loss_sum, correct, states = results
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        for variable, state in zip(self.model.non_trainable_variables, states, strict=True):
+            variable.assign(state)
+        self._count(tf.cast(loss_sum, tf.float64), tf.cast(tf.round(correct), tf.int64), loss)
+
+    def _replica_step(
+        self,
+        model: keras.Model,
+        number: tf.Tensor,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        total: tf.Tensor,
+    ) -> tuple:
+        """On device `number`: (*gradients, loss, sum of losses, correct) over all devices, and the layers' states."""
+        number = tf.cast(number, tf.int64)
+        self._replicas.set_weights(weights)
+        images = self._augment(images, tf.stack([self._seed + number * 2**33, self._step]))
+        trainable = [variable.value for variable in self.model.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits, states, penalties = model.stateless_call(
+                trainable, self._per_replica_state(number), resize_images(model, images),
+                training=True, return_losses=True,
+            )  # fmt: skip
+            losses = _cross_entropy(labels, logits)
+            loss = tf.reduce_sum(weights * _smooth(losses, logits, self._label_smoothing)) / total
+            loss = _add_penalties(loss, [penalty / self._replicas.count for penalty in penalties])
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, trainable)
+        correct = tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32)
+        sums = [loss, tf.reduce_sum(weights * losses), tf.reduce_sum(weights * correct)]
+        return *all_reduce_sum([*gradients, *sums]), self._per_replica_state(number, states)
+
+    def _per_replica_state(self, number: tf.Tensor, states: list[tf.Tensor] | None = None) -> list[tf.Tensor]:
+        """The layers' non-trainable values for device `number`: each device draws its own random numbers.
+
+        With `states`, the other way round: from the device's values to those that all devices share.
+        """
+        sign = 1 if states is None else -1
+        variables = self.model.non_trainable_variables
+        values = states or [variable.value for variable in variables]
+        return [
+            value + sign * tf.stack([tf.cast(number, value.dtype), 0])
+            if variable.name == "seed_generator_state"
+            else value
+            for variable, value in zip(variables, values, strict=True)
+        ]
+
+    def _count(self, loss_sum: tf.Tensor, correct: tf.Tensor, loss: tf.Tensor) -> None:
+        self._step.assign_add(1)
+        self._loss_sum.assign_add(loss_sum)
+        self._correct.assign_add(correct)
+        first_bad = tf.logical_and(self._bad_step < 0, tf.logical_not(tf.math.is_finite(loss)))
+        self._bad_step.assign(tf.where(first_bad, self._step, self._bad_step))
+
+
+def make_eval_step(model: keras.Model) -> EvalStep:
+    """Compiled: images and labels → logits (n, classes) and cross-entropies (n,) float32."""
+
+    def evaluate(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = model(images, training=False)
+        return logits, _cross_entropy(labels, logits)
+
+    return tf.function(evaluate, input_signature=_signature(model))
+
+
+def _signature(model: keras.Model) -> list[tf.TensorSpec]:
+    return [tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.uint8), tf.TensorSpec((None,), tf.int64)]
+
+
+def _padded(images: tf.Tensor, labels: tf.Tensor, devices: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The batch and its weights (n,) float32, with an image of weight 0 for each device that would have none.
+
+    TensorFlow's kernels don't all take an empty batch.
+    """
+    count = int(labels.shape[0])
+    missing = max(0, devices - count)
+    weights = tf.constant([1.0] * count + [0.0] * missing)
+    if not missing:
+        return images, labels, weights
+    images = tf.concat([images, tf.zeros((missing, *images.shape[1:]), images.dtype)], 0)
+    return images, tf.concat([labels, tf.zeros(missing, labels.dtype)], 0), weights
+
+
+def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """(n,) float32."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))
+
+
+def _add_penalties(loss: tf.Tensor, penalties: Sequence[tf.Tensor]) -> tf.Tensor:
+    """What is minimised: the loss, and what the layers' regularizers add to it."""
+    return tf.add_n([loss, *(tf.cast(penalty, loss.dtype) for penalty in penalties)])
+
+
+def _smooth(losses: tf.Tensor, logits: tf.Tensor, share: float) -> tf.Tensor:
+    """(n,): the cross-entropy against labels of which `share` is spread over all classes."""
+    if not share:
+        return losses
+    spread = -tf.reduce_mean(tf.nn.log_softmax(tf.cast(logits, tf.float32)), axis=1)
+    return (1 - share) * losses + share * spread
