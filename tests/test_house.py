@@ -10,20 +10,6 @@ from docs.generate import LAYERS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("dataset", "train", "local_test", "launch")
-# to become empty
-STILL_IMPORTING = {
-    "tests/sagemaker_tensorflow/conftest.py",
-    "tests/stress/kills.py",
-    "tests/test_several_hosts.py",
-    "tests/train/distributed/test_multi_host.py",
-    "tests/train/input_pipeline/test_augmented_manifest.py",
-    "tests/train/input_pipeline/test_image_decoder.py",
-    "tests/train/modeling/test_custom.py",
-    "tests/train/outputs/test_mlflow.py",
-    "tests/train/outputs/test_serving.py",
-    "tests/train/test_pipe.py",
-    "tests/train/trainer/test_full_disk.py",
-}
 MOST_FILES = 12  # modules a folder
 EXAMPLE = ROOT / "launch/examples/script_mode.py"
 
@@ -76,7 +62,7 @@ def test_no_test_imports_another_test():
         for name in modules(path)
         if name.startswith("tests.") and re.search(r"\.test_\w+", name)
     }
-    assert wrong <= STILL_IMPORTING
+    assert wrong == set()
 
 
 @pytest.mark.parametrize("package", PACKAGES)

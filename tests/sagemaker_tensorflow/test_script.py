@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.opt_ml import job_folder
 from tests.support.shards import SIZE, channel_bytes
-from tests.support.train_jobs import job_folder
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(180)

@@ -15,9 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.feeder import Feeder
+from tests.support.opt_ml import job_folder
 from tests.support.shards import channel_bytes, examples, serialized, write_shard
-from tests.support.train_jobs import TrainJob, job_folder, read_weights
+from tests.support.streams import Feeder
+from tests.support.train_jobs import TrainJob, read_weights
 
 HYPERPARAMETERS = {"shuffle-buffer": "200", "augment": "true", "checkpoint-every": "3"}
 SECONDS = (0.0, 3.0)  # a kill comes so long after the program's first line

@@ -4,7 +4,7 @@ import json
 import textwrap
 from pathlib import Path
 
-from tests.support.train_jobs import job_folder
+from tests.support.opt_ml import job_folder
 
 MODEL = """
 import keras

@@ -1,9 +1,11 @@
-"""Small pictures as TFRecord shards."""
+"""Small shards of pictures for the tests of the training program."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 SIZE = 18  # pixels: the smallest picture that the tutorial model takes
 SHAPE = (SIZE, SIZE, 3)
@@ -18,6 +20,12 @@ def examples(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     images += np.where(labels == 1, 180, 0)[:, None, None, None]
     images[labels == 2, ::2] += 150
     return images.astype(np.uint8), labels
+
+
+def picture_file(image: np.ndarray, name: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, name)
+    return buffer.getvalue()
 
 
 def serialized(image: np.ndarray, label: int, **extra: bytes) -> bytes:

@@ -1,18 +1,14 @@
-"""Jobs of the training program: the /opt/ml tree that the platform makes, and the toolkit's command on it."""
+"""Jobs of the training program: the toolkit's own `train` command in a process."""
 
 import csv
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
-from tests.support.shards import CLASSES, SHAPE
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,21 +61,6 @@ class TrainJob:
     @property
     def history(self) -> list[dict[str, str]]:
         return list(csv.DictReader((self.root / "output/data/history.csv").read_text().splitlines()))
-
-
-def job_folder(root: Path, mode: str, hyperparameters: dict[str, str], channels: Sequence[str] = ()) -> Path:
-    """An /opt/ml tree as the platform lays it out, without data."""
-    config = root / "input/config"
-    config.mkdir(parents=True)
-    (root / "input/data").mkdir()
-    names = channels or ("train", "validation")
-    inputs = {name: {"TrainingInputMode": mode, "RecordWrapperType": "None"} for name in names}
-    known = {"classes": ",".join(CLASSES), "image-shape": ",".join(map(str, SHAPE)), "batch-size": "32"}
-    known["model"] = "tutorial"  # learns from a few pictures
-    (config / "inputdataconfig.json").write_text(json.dumps(inputs))
-    (config / "hyperparameters.json").write_text(json.dumps(known | hyperparameters))
-    (config / "resourceconfig.json").write_text('{"current_host":"algo-1","hosts":["algo-1"]}')
-    return root
 
 
 def read_weights(root: Path) -> dict[str, np.ndarray]:

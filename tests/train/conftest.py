@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.feeder import Feeder
 from tests.support.missing import missing
 from tests.support.shards import examples, serialized, write_shard
+from tests.support.streams import Feeder
 from tests.support.train_jobs import TrainJob
 
 

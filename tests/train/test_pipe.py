@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.opt_ml import job_folder
+from tests.support.records import dmlc, part
 from tests.support.shards import CLASSES, SHAPE, channel_bytes, examples, write_shard
-from tests.support.train_jobs import TrainJob, job_folder
-from tests.train.records.test_recordio import dmlc, part
+from tests.support.train_jobs import TrainJob
 from train import pipe
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.opt_ml import job_folder
 from tests.support.shards import channel_bytes, write_shard
-from tests.support.train_jobs import job_folder
 from train import pipe
 from train.errors import DataError
 

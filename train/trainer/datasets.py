@@ -4,8 +4,8 @@ import threading
 
 from train.distributed.rendezvous import Cluster
 from train.input_pipeline import pipeline
-from train.input_pipeline.host_sharding import share
-from train.records import channels as fifo
+from train.input_pipeline.host_sharding import host_shard
+from train.records.channels import open_channel
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Environment
 from train.runtime.hyperparameters import Hyperparameters
@@ -24,10 +24,10 @@ class Datasets:
     ) -> None:
         self._hparams, self._info = hparams, info
         channels = [environment.channel(name) for name in ("train", "validation")]
-        self._train, self._validation = (fifo.source(channel, hparams.fifo_timeout, stop) for channel in channels)
-        self._shards = [share(channel, cluster.index, len(cluster.hosts)) for channel in channels]
+        self._train, self._validation = (open_channel(channel, hparams.fifo_timeout, stop) for channel in channels)
+        self._shards = [host_shard(channel, cluster.index, len(cluster.hosts)) for channel in channels]
 
-    def train(self, epoch: int) -> pipeline.Batches:
+    def train(self, epoch: int) -> pipeline.PrefetchedBatches:
         """Shuffled batches of an epoch, from 0: the same for the same epoch and seed."""
         hparams = self._hparams
         return pipeline.for_training(
@@ -35,7 +35,7 @@ class Datasets:
             self._shards[0],
         )  # fmt: skip
 
-    def validation(self) -> pipeline.Batches:
+    def validation(self) -> pipeline.PrefetchedBatches:
         """Batches in the order of the records."""
         return pipeline.for_validation(
             self._validation, self._info, self._hparams.batch_size, self._hparams.crc, self._shards[1]

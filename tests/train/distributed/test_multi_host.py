@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tests.support.hosts import free_addresses
+from tests.support.opt_ml import job_folder
 from tests.support.shards import channel_bytes
-from tests.support.train_jobs import ROOT, TrainJob, job_folder, read_weights
+from tests.support.train_jobs import ROOT, TrainJob, read_weights
 from train.distributed.rendezvous import ADDRESSES
 
 pytestmark = pytest.mark.timeout(240)

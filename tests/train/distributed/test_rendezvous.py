@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.hosts import free_addresses
-from tests.support.train_jobs import job_folder
+from tests.support.opt_ml import job_folder
 from train.distributed.rendezvous import ADDRESSES, PORT, Address, Cluster, addresses, rendezvous
 from train.errors import StopRequested, TrainingError
 from train.runtime import environment

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.shards import CLASSES, SHAPE, examples
-from tests.support.train_jobs import job_folder
-from tests.train.input_pipeline.test_image_decoder import file_of
-from tests.train.records.test_recordio import part
-from tests.train.records.test_tfrecord import Trickle
+from tests.support.opt_ml import job_folder
+from tests.support.records import part
+from tests.support.shards import CLASSES, SHAPE, examples, picture_file
+from tests.support.streams import ChunkedStream
 from train import pipe
 from train.errors import DataError, TrainingError
 from train.input_pipeline.augmented_manifest import read_manifest_lines

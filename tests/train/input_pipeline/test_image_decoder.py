@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.support.shards import CLASSES, SHAPE, channel_bytes, examples, write_shard
-from tests.support.train_jobs import job_folder
+from tests.support.opt_ml import job_folder
+from tests.support.shards import CLASSES, SHAPE, channel_bytes, examples, picture_file, write_shard
 from train.errors import DataError
 from train.input_pipeline import pipeline
 from train.input_pipeline.image_decoder import image_format, is_complete

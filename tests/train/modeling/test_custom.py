@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tests.support.custom_models import MODEL, custom_model_folder, write_model
+from tests.support.opt_ml import job_folder
 from tests.support.shards import CLASSES, SHAPE, channel_bytes
-from tests.support.train_jobs import job_folder, read_weights, without_speed
+from tests.support.train_jobs import read_weights, without_speed
 from train.errors import TrainingError
 from train.modeling.custom import build_custom_model, find_model_file
 from train.runtime import environment

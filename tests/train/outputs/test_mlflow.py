@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.metrics import HYPERPARAMETERS, make_metrics
 from tests.support.missing import missing
-from tests.support.train_jobs import job_folder
+from tests.support.opt_ml import job_folder
 from train.outputs.mlflow import EXPERIMENT, RUN, URI, MlflowRun
 from train.runtime import environment
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.custom_models import MODEL, write_model
-from tests.support.train_jobs import job_folder
+from tests.support.opt_ml import job_folder
 
 pytestmark = pytest.mark.timeout(200)
 # python -I of an empty folder; an import of the training program would fail

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.feeder import Feeder
+from tests.support.streams import Feeder
 from train.errors import DataError, StopRequested
 from train.records.channels import FifoSource, FileSource, open_channel
 from train.runtime.environment import Channel

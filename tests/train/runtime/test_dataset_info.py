@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.support.train_jobs import job_folder
+from tests.support.opt_ml import job_folder
 from train.errors import DataError
 from train.runtime import environment
 from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info

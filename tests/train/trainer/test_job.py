@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.opt_ml import job_folder
 from tests.support.shards import channel_bytes, write_shard
-from tests.support.train_jobs import ROOT, TrainJob, job_folder, read_weights, without_speed
+from tests.support.train_jobs import ROOT, TrainJob, read_weights, without_speed
 
 pytestmark = pytest.mark.timeout(180)
 
