@@ -36,11 +36,11 @@ def run(topic: str, data: Path | None, page: Path | None) -> bool:
     )
     print(done.stdout, flush=True)
     if page and not done.returncode:
-        page.write_text(replaced(page.read_text(), topic, done.stdout))
+        page.write_text(replace_tables(page.read_text(), topic, done.stdout))
     return not done.returncode
 
 
-def replaced(text: str, topic: str, tables: str) -> str:
+def replace_tables(text: str, topic: str, tables: str) -> str:
     """The text with the tables between the topic's marks, if it has them."""
     marks = rf"(<!-- {topic} -->\n).*?(<!-- /{topic} -->)"
     slim = re.sub(r" +\|", " |", re.sub(r"-{3,}", "---", tables.strip())).replace("### ", "**", 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from train.runtime.dataset_info import ImageDatasetInfo
 
 
-def prepared(folder: Path) -> tuple[ImageDatasetInfo, int]:
+def read_dataset_info(folder: Path) -> tuple[ImageDatasetInfo, int]:
     """What is in `folder` and how many pictures its train channel has."""
     path = folder / "dataset.json"
     if not path.exists():

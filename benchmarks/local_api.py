@@ -12,19 +12,19 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from benchmarks import measure
+from benchmarks.measure import ROOT
 
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
 BUCKET = "bench"
 
 
 @contextlib.contextmanager
-def served(root: Path) -> Iterator[Callable[[str], Any]]:
+def run_server(root: Path) -> Iterator[Callable[[str], Any]]:
     """A server that runs containers and keeps its jobs in `root`. Gives boto3 clients by service, each a new one: no
     request is sent twice."""
     options = ["--runner", "docker", "--port", "0", "--root", str(root)]
     command = [sys.executable, "-m", "local_test", "serve", *options]
-    server = subprocess.Popen(command, cwd=measure.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     making = threading.Lock()  # boto3 reads its models from disk, which is not what is measured
 
     def client(service: str) -> Any:
@@ -48,7 +48,7 @@ def served(root: Path) -> Iterator[Callable[[str], Any]]:
         server.wait(180)
 
 
-def job(name: str, shell: str, mode: str = "File", **members: Any) -> dict[str, Any]:
+def build_job(name: str, shell: str, mode: str = "File", **members: Any) -> dict[str, Any]:
     """A CreateTrainingJob request whose container runs a line of shell; `members` come on top."""
     return {
         "TrainingJobName": name,

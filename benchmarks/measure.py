@@ -17,14 +17,14 @@ from train.records.channels import FifoSource
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def rounds(candidates: Mapping[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
+def run_rounds(candidates: Mapping[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
     """`count` figures of each candidate, taken in turns, so that a slow minute meets all of them."""
     figures: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(count):
         for name, measure in candidates.items():
-            show(f"round {number + 1} of {count}: {name}")
+            show_progress(f"round {number + 1} of {count}: {name}")
             figures[name].append(measure())
-    show("")
+    show_progress("")
     return figures
 
 
@@ -33,12 +33,12 @@ def ratios(figures: Sequence[float], baseline: Sequence[float]) -> list[float]:
     return [figure / base for figure, base in zip(figures, baseline, strict=True)]
 
 
-def spread(figures: Sequence[float], form: str = ",.0f") -> str:
+def format_spread(figures: Sequence[float], form: str = ",.0f") -> str:
     """`median (lowest–highest)`."""
     return f"{statistics.median(figures):{form}} ({min(figures):{form}}–{max(figures):{form}})"
 
 
-def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a Markdown table."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     print(f"\n### {title}\n")
@@ -47,7 +47,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     sys.stdout.flush()
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """What the figures were taken on."""
     cpu = next(
         (
@@ -60,14 +60,14 @@ def machine() -> str:
     return f"{len(os.sched_getaffinity(0))} cores, {cpu}, Python {platform.python_version()}"
 
 
-def show(text: str) -> None:
+def show_progress(text: str) -> None:
     """A line of progress on a terminal, nothing in a log."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def fed(objects: Path, repeats: int = 1, channel: str = "train") -> Iterator[Path]:
+def feed_fifos(objects: Path, repeats: int = 1, channel: str = "train") -> Iterator[Path]:
     """A folder in which a process of its own feeds `<channel>_0`, `<channel>_1`, … with all `objects`."""
     with tempfile.TemporaryDirectory() as folder:
         names = [str(path) for path in sorted(objects.iterdir())]
@@ -80,7 +80,7 @@ def fed(objects: Path, repeats: int = 1, channel: str = "train") -> Iterator[Pat
             writer.wait(30)
 
 
-def emptied(source: FifoSource) -> float:
+def time_drain(source: FifoSource) -> float:
     """Seconds to empty the next FIFO: what no reader can be faster than."""
     began, buffer = time.perf_counter(), memoryview(bytearray(1 << 20))
     for stream in source.streams():
@@ -89,7 +89,7 @@ def emptied(source: FifoSource) -> float:
     return time.perf_counter() - began
 
 
-def passed(batches: Iterable[tuple[Any, Any]], examples: int) -> float:
+def time_pass(batches: Iterable[tuple[Any, Any]], examples: int) -> float:
     """Seconds for a whole pass of so many examples."""
     began = time.perf_counter()
     seen = sum(labels.numpy().size for _, labels in batches)

@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from benchmarks.__main__ import TOPICS, replaced
+from benchmarks.__main__ import TOPICS, replace_tables
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/benchmarks.md").read_text()
@@ -20,7 +20,7 @@ def test_every_mark_is_a_topic_with_a_table_in_it():
 
 
 def head(topic: str) -> list[str]:
-    """What the topic's benchmark prints above its table's columns: the second argument of `measure.table`."""
+    """What the topic's benchmark prints above its table's columns: the second argument of `print_table`."""
     tree = ast.parse((ROOT / f"benchmarks/topics/{topic}.py").read_text())
     names = {
         node.targets[0].id: node.value
@@ -28,7 +28,7 @@ def head(topic: str) -> list[str]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    (call,) = (call for call in calls if ast.unparse(call.func) == "measure.table")
+    (call,) = (call for call in calls if ast.unparse(call.func) == "print_table")
     given = call.args[1]
     columns = names[given.id] if isinstance(given, ast.Name) else given
     return [node.value for node in ast.walk(columns) if isinstance(node, ast.Constant)]
@@ -44,10 +44,10 @@ def test_each_tables_head_is_printed_by_its_benchmark():
 def test_tables_take_the_place_of_those_before():
     page = "before\n<!-- reader -->\nold\n<!-- /reader -->\nafter\n<!-- jpeg -->\n<!-- /jpeg -->\n"
     tables = "\n### Title; median of 3\n\n| path     | value |\n| -------- | ----- |\n| a        | 1     |\n"
-    written = replaced(page, "reader", tables)
+    written = replace_tables(page, "reader", tables)
     assert written.startswith(
         "before\n<!-- reader -->\n\n**Title; median of 3**\n\n| path | value |\n| --- | --- |\n| a | 1 |\n"
     )
     assert written.endswith("\n\n<!-- /reader -->\nafter\n<!-- jpeg -->\n<!-- /jpeg -->\n")
-    assert replaced(written, "reader", tables) == written
-    assert replaced(page, "scaling", tables) == page
+    assert replace_tables(written, "reader", tables) == written
+    assert replace_tables(page, "scaling", tables) == page

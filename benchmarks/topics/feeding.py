@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import measure
-from benchmarks.local_api import BUCKET, job, served
+from benchmarks.local_api import BUCKET, build_job, run_server
+from benchmarks.measure import ROOT, describe_machine, format_spread, print_table, ratios, run_rounds, time_drain
 from train.records.channels import FifoSource
 from train.runtime.environment import Channel
 
@@ -21,7 +21,7 @@ REPEATS = 4  # passes a figure: one is over in a tenth of a second
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     shards = (arguments.data / "train").absolute()
@@ -29,28 +29,28 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sources = {
-            CAT: stack.enter_context(by_cat(scratch, shards)),
-            "feeder, files": stack.enter_context(by_feeder(scratch, shards)),
-            "local API, objects of its own S3": stack.enter_context(by_api(scratch, shards)),
+            CAT: stack.enter_context(feed_by_cat(scratch, shards)),
+            "feeder, files": stack.enter_context(feed_by_feeder(scratch, shards)),
+            "local API, objects of its own S3": stack.enter_context(feed_by_api(scratch, shards)),
         }
 
         def rate(source: FifoSource) -> Callable[[], float]:
-            return lambda: size * REPEATS / sum(measure.emptied(source) for _ in range(REPEATS))
+            return lambda: size * REPEATS / sum(time_drain(source) for _ in range(REPEATS))
 
         candidates = {name: rate(source) for name, source in sources.items()}
         for warm in candidates.values():
             warm()
-        figures = measure.rounds(candidates, arguments.rounds)
+        figures = run_rounds(candidates, arguments.rounds)
     rows = [
-        [name, measure.spread(taken), measure.spread(measure.ratios(figures[CAT], taken), ".2f")]
+        [name, format_spread(taken), format_spread(ratios(figures[CAT], taken), ".2f")]
         for name, taken in figures.items()
     ]
-    title = f"Feeding {size:.0f} MB in Pipe mode; median of {arguments.rounds} (range); {measure.machine()}"
-    measure.table(title, ["writer", "MB/s", "time, of cat's"], rows)
+    title = f"Feeding {size:.0f} MB in Pipe mode; median of {arguments.rounds} (range); {describe_machine()}"
+    print_table(title, ["writer", "MB/s", "time, of cat's"], rows)
 
 
 @contextlib.contextmanager
-def by_cat(scratch: Path, shards: Path) -> Iterator[FifoSource]:
+def feed_by_cat(scratch: Path, shards: Path) -> Iterator[FifoSource]:
     """FIFOs that a shell makes and `cat` fills."""
     folder = scratch / "cat"
     folder.mkdir()
@@ -64,12 +64,12 @@ def by_cat(scratch: Path, shards: Path) -> Iterator[FifoSource]:
 
 
 @contextlib.contextmanager
-def by_feeder(scratch: Path, shards: Path) -> Iterator[FifoSource]:
+def feed_by_feeder(scratch: Path, shards: Path) -> Iterator[FifoSource]:
     """FIFOs of `python -m local_test feed`, which feeds as a job's own feeder does."""
     folder = scratch / "feeder"
     folder.mkdir()
     command = [sys.executable, "-m", "local_test", "feed", str(shards), str(folder / "train")]
-    writer = subprocess.Popen(command, cwd=measure.ROOT, stderr=subprocess.DEVNULL)
+    writer = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         yield FifoSource(Channel("train", "Pipe", folder))
     finally:
@@ -78,15 +78,15 @@ def by_feeder(scratch: Path, shards: Path) -> Iterator[FifoSource]:
 
 
 @contextlib.contextmanager
-def by_api(scratch: Path, shards: Path) -> Iterator[FifoSource]:
+def feed_by_api(scratch: Path, shards: Path) -> Iterator[FifoSource]:
     """FIFOs of a job that the local API runs, whose container sleeps: they are read here in its place."""
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/train/"}
     channels = [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}]
-    with served(scratch / "api") as client:
+    with run_server(scratch / "api") as client:
         s3 = client("s3")
         for path in sorted(shards.iterdir()):
             s3.upload_file(str(path), BUCKET, f"train/{path.name}")
-        sleeping = job("sleeping", "trap 'exit' TERM; sleep 3600 & wait", "Pipe", InputDataConfig=channels)
+        sleeping = build_job("sleeping", "trap 'exit' TERM; sleep 3600 & wait", "Pipe", InputDataConfig=channels)
         client("sagemaker").create_training_job(**sleeping)
         yield FifoSource(Channel("train", "Pipe", scratch / "api/training/sleeping/algo-1/opt/ml/input/data"))
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import measure
-from benchmarks.data import prepared
+from benchmarks.data import read_dataset_info
+from benchmarks.measure import ROOT, describe_machine, format_spread, print_table, ratios, run_rounds
 
 LIMIT_S = 1200
 EPOCHS = 3  # the first includes the graph's compilation and does not count
@@ -26,8 +26,8 @@ EPOCHS = 3  # the first includes the graph's compilation and does not count
 
 def main() -> None:
     """Print the table."""
-    arguments = parser().parse_args()
-    prepared(arguments.data)
+    arguments = build_parser().parse_args()
+    read_dataset_info(arguments.data)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         sys.exit(f"two cores are needed. Received: {len(cores)}")
@@ -38,16 +38,16 @@ def main() -> None:
         f"{count} host{'s' * (count > 1)}": lambda count=count: job(arguments, objects, cores[:count])
         for count in (1, 2)
     }
-    speeds = measure.rounds(candidates, arguments.rounds)
+    speeds = run_rounds(candidates, arguments.rounds)
     rows = [
-        [name, measure.spread(figures), measure.spread(measure.ratios(figures, speeds["1 host"]), ".2f")]
+        [name, format_spread(figures), format_spread(ratios(figures, speeds["1 host"]), ".2f")]
         for name, figures in speeds.items()
     ]
     title = (
         f"Hosts of a core each, model {arguments.model}, batch {arguments.batch_size} a host, weights of both equal; "
-        f"median of {arguments.rounds} (range); {measure.machine()}"
+        f"median of {arguments.rounds} (range); {describe_machine()}"
     )
-    measure.table(title, ["", "images/s", "of one host"], rows)
+    print_table(title, ["", "images/s", "of one host"], rows)
 
 
 def job(arguments: argparse.Namespace, objects: list[Path], cores: list[int]) -> float:
@@ -81,7 +81,7 @@ def host(
         for channel, paths in (("train", objects), ("validation", validation)):
             files = [path for one in paths for path in (sorted(one.iterdir()) if one.is_dir() else [one])]
             command = [sys.executable, "-m", "benchmarks.writer", str(root / "input/data"), channel, "1"]
-            writer = subprocess.Popen([*command, *map(str, files)], cwd=measure.ROOT)
+            writer = subprocess.Popen([*command, *map(str, files)], cwd=ROOT)
             stack.callback(writer.wait)
             stack.callback(writer.terminate)
         inputs = {
@@ -94,7 +94,7 @@ def host(
         _write(root / "input/config/resourceconfig.json", {"current_host": hosts[index], "hosts": hosts})
         program = {
             "SAGEMAKER_BASE_DIR": str(root), "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main",
-            "PYTHONPATH": str(measure.ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "TRAIN_HOST_ADDRESSES": _addresses(hosts),
+            "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "TRAIN_HOST_ADDRESSES": _addresses(hosts),
         }  # fmt: skip
         command = ["taskset", "--cpu-list", str(core), str(Path(sys.executable).with_name("train"))]
         log = stack.enter_context((folder / f"{hosts[index]}.log").open("wb"))
@@ -126,15 +126,15 @@ def _write(path: Path, value: object) -> None:
     path.write_text(json.dumps(value))
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
-    made.add_argument("--model", default="fast", choices=("fast", "tutorial", "lab"))
-    made.add_argument("--batch-size", type=int, default=128)
-    made.add_argument("--objects", type=int, default=4, help="shards of the train channel (default: 4)")
-    made.add_argument("--rounds", type=int, default=3)
-    return made
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
+    parser.add_argument("--model", default="fast", choices=("fast", "tutorial", "lab"))
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--objects", type=int, default=4, help="shards of the train channel (default: 4)")
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 
-from benchmarks import measure
+from benchmarks.measure import ROOT, describe_machine, format_spread, print_table, ratios, run_rounds
 from dataset import tfrecord
 
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
@@ -45,7 +45,7 @@ NAIVE = Image("cv-keras-cifar10:naive", "first step")
 
 def build() -> None:
     """Both images; unchanged ones come from the engine's cache."""
-    run(measure.ROOT / "container/build.sh")
+    run(ROOT / "container/build.sh")
     base = output("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{BASE_LABEL}"}}}}', OURS.name)
     run(
         "docker",
@@ -55,7 +55,7 @@ def build() -> None:
         f"BASE={base}",
         "--tag",
         NAIVE.name,
-        measure.ROOT / "benchmarks/naive",
+        ROOT / "benchmarks/naive",
     )
 
 
@@ -75,13 +75,13 @@ def seconds_to_first_step(image: Image, optml: Path) -> float:
         limit.start()
         assert process.stdout
         try:
-            return marked(image, process.stdout, began)
+            return time_to_mark(image, process.stdout, began)
         finally:
             limit.cancel()
             remove(name)
 
 
-def marked(image: Image, lines: Iterable[bytes], began: float) -> float:
+def time_to_mark(image: Image, lines: Iterable[bytes], began: float) -> float:
     """Seconds from `began` to the marked line; exits with what was printed if it never comes."""
     printed = []
     for line in lines:
@@ -141,32 +141,32 @@ def output(*command: str) -> str:
 
 def main() -> None:
     """Print the table."""
-    arguments = parser().parse_args()
+    arguments = build_parser().parse_args()
     build()
     with optml_tree() as optml:
         starts = {image.name: (lambda image=image: seconds_to_first_step(image, optml)) for image in (OURS, NAIVE)}
-        measure.rounds(starts, 1)  # reads the images from disk: does not count
-        seconds = measure.rounds(starts, arguments.rounds)
+        run_rounds(starts, 1)  # reads the images from disk: does not count
+        seconds = run_rounds(starts, arguments.rounds)
     ours, naive = seconds[OURS.name], seconds[NAIVE.name]
     sizes = size(OURS) / 1e6, size(NAIVE) / 1e6
     rows = [
         ["size, MB", f"{sizes[0]:,.0f}", f"{sizes[1]:,.0f}", f"{sizes[0] / sizes[1]:.2f}"],
         [
             "start to first step, s",
-            measure.spread(ours, ".2f"),
-            measure.spread(naive, ".2f"),
-            measure.spread(measure.ratios(ours, naive), ".2f"),
+            format_spread(ours, ".2f"),
+            format_spread(naive, ".2f"),
+            format_spread(ratios(ours, naive), ".2f"),
         ],
     ]
-    title = f"Image; median of {arguments.rounds} starts (range); {measure.machine()}"
-    measure.table(title, ["", "this image", "naive image", "ratio"], rows)
+    title = f"Image; median of {arguments.rounds} starts (range); {describe_machine()}"
+    print_table(title, ["", "this image", "naive image", "ratio"], rows)
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--rounds", type=int, default=7, metavar="N", help="pairs that count (default: 7)")
-    return made
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="pairs that count (default: 7)")
+    return parser
 
 
 if __name__ == "__main__":

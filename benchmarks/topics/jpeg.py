@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageFilter
 
-from benchmarks import measure
+from benchmarks.measure import describe_machine, feed_fifos, format_spread, print_table, ratios, run_rounds, time_pass
 from dataset.shards import write
 from train.input_pipeline import pipeline
 from train.records.channels import FifoSource
@@ -34,31 +34,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "train"
         folder.mkdir()
-        shard = write(folder / "train-00000.tfrecord", made())
-        with measure.fed(folder, REPEATS) as fifos:
+        shard = write(folder / "train-00000.tfrecord", generate_examples())
+        with feed_fifos(folder, REPEATS) as fifos:
             source = FifoSource(Channel("train", "Pipe", fifos))
             candidates: dict[str, Callable[[], float]] = {
-                "File mode, TFRecordDataset, decode_jpeg": lambda: examples / measure.passed(files(folder), examples),
+                "File mode, TFRecordDataset, decode_jpeg": lambda: examples / time_pass(files(folder), examples),
                 "this reader, Pipe mode": lambda: (
-                    examples / measure.passed(pipeline.for_training(source, pictures, BATCH, 500, 0, 0), examples)
+                    examples / time_pass(pipeline.for_training(source, pictures, BATCH, 500, 0, 0), examples)
                 ),
             }
             for warm in candidates.values():
                 warm()
-            figures = measure.rounds(candidates, rounds)
+            figures = run_rounds(candidates, rounds)
     base = next(iter(figures.values()))
-    rows = [
-        [name, measure.spread(taken), measure.spread(measure.ratios(taken, base), ".2f")]
-        for name, taken in figures.items()
-    ]
+    rows = [[name, format_spread(taken), format_spread(ratios(taken, base), ".2f")] for name, taken in figures.items()]
     title = (
         f"JPEG {SIDE}×{SIDE}, {shard.bytes / shard.examples / 1000:.0f} KB each, batch {BATCH}; median of {rounds} "
-        f"(range); {measure.machine()}"
+        f"(range); {describe_machine()}"
     )
-    measure.table(title, ["path", "pictures/s", "of File mode"], rows)
+    print_table(title, ["path", "pictures/s", "of File mode"], rows)
 
 
-def made() -> Iterator[tuple[bytes, int]]:
+def generate_examples() -> Iterator[tuple[bytes, int]]:
     """Pictures with shapes at several scales, as soft as photographs are."""
     generator = np.random.default_rng(0)
     for number in range(COUNT):

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure
-from benchmarks.local_api import job, served
+from benchmarks.local_api import build_job, run_server
+from benchmarks.measure import describe_machine, print_table
 
 JOBS, CLIENTS = 50, 20
 OVER = ("Completed", "Failed", "Stopped")
@@ -17,12 +17,12 @@ OVER = ("Completed", "Failed", "Stopped")
 def main() -> None:
     """Print the table."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    with tempfile.TemporaryDirectory() as scratch, served(Path(scratch, "api")) as client:
+    with tempfile.TemporaryDirectory() as scratch, run_server(Path(scratch, "api")) as client:
         names = [f"load-{number}" for number in range(JOBS)]
         clients = {name: client("sagemaker") for name in names}
         watching = [client("sagemaker") for _ in range(CLIENTS)]
         began = time.perf_counter()
-        created = asked(lambda name: clients[name].create_training_job(**job(name, "echo done")), names)
+        created = time_calls(lambda name: clients[name].create_training_job(**build_job(name, "echo done")), names)
         described: list[float] = []
         watchers = [threading.Thread(target=watch, args=(sagemaker, names, described)) for sagemaker in watching]
         for watcher in watchers:
@@ -33,8 +33,8 @@ def main() -> None:
         found = client("sagemaker").list_training_jobs(StatusEquals="Completed", MaxResults=100)
         completed = len(found["TrainingJobSummaries"])
     rows = [row("CreateTrainingJob", created), row("DescribeTrainingJob", described)]
-    title = f"{JOBS} jobs at once, {CLIENTS} clients; {completed} completed in {seconds:.0f} s; {measure.machine()}"
-    measure.table(title, ["operation", "answers", "median s", "99 % within s", "longest s"], rows)
+    title = f"{JOBS} jobs at once, {CLIENTS} clients; {completed} completed in {seconds:.0f} s; {describe_machine()}"
+    print_table(title, ["operation", "answers", "median s", "99 % within s", "longest s"], rows)
 
 
 def row(name: str, taken: list[float]) -> list[str]:
@@ -44,7 +44,7 @@ def row(name: str, taken: list[float]) -> list[str]:
     return [name, str(len(ordered)), *(f"{seconds:.3f}" for seconds in places)]
 
 
-def asked(call: Any, names: list[str]) -> list[float]:
+def time_calls(call: Any, names: list[str]) -> list[float]:
     """Seconds of a call for each name, all at once."""
     taken: list[float] = []
 

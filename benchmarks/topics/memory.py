@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from benchmarks import measure
-from benchmarks.data import prepared
+from benchmarks.data import read_dataset_info
+from benchmarks.measure import ROOT, describe_machine, feed_fifos, format_spread, print_table, ratios, run_rounds
 
 ALONE = """
 import sys
@@ -41,24 +41,23 @@ trainer.train_epoch([batch], Progress(step=1))
 
 def main() -> None:
     """Print the table."""
-    arguments = parser().parse_args()
-    _, examples = prepared(arguments.data)
+    arguments = build_parser().parse_args()
+    _, examples = read_dataset_info(arguments.data)
     candidates: dict[str, Callable[[], float]] = {"import, model, one step": alone}
     for times in arguments.times:
         candidates[f"job, {examples * times:,} pictures"] = partial(job, arguments.data, times)
-    peaks = measure.rounds(candidates, arguments.rounds)
+    peaks = run_rounds(candidates, arguments.rounds)
     base = peaks["import, model, one step"]
     rows = [
-        [name, measure.spread(figures), measure.spread(measure.ratios(figures, base), ".2f")]
-        for name, figures in peaks.items()
+        [name, format_spread(figures), format_spread(ratios(figures, base), ".2f")] for name, figures in peaks.items()
     ]
-    title = f"Peak memory of a tutorial job in Pipe mode; median of {arguments.rounds} (range); {measure.machine()}"
-    measure.table(title, ["", "MB", "ratio"], rows)
+    title = f"Peak memory of a tutorial job in Pipe mode; median of {arguments.rounds} (range); {describe_machine()}"
+    print_table(title, ["", "MB", "ratio"], rows)
 
 
 def alone() -> float:
     """MB."""
-    return _peak([sys.executable, "-c", ALONE, str(measure.ROOT)], dict(os.environ))
+    return _peak([sys.executable, "-c", ALONE, str(ROOT)], dict(os.environ))
 
 
 def job(data: Path, times: int) -> float:
@@ -68,7 +67,7 @@ def job(data: Path, times: int) -> float:
         (root / "input/config").mkdir(parents=True)
         (root / "input/data").mkdir()
         for channel, repeats in (("train", times), ("validation", 1)):
-            fifos = stack.enter_context(measure.fed(data / channel, repeats, channel))
+            fifos = stack.enter_context(feed_fifos(data / channel, repeats, channel))
             for number in range(2):  # one to train on, two to validate on
                 (root / f"input/data/{channel}_{number}").symlink_to(fifos / f"{channel}_{number}")
         inputs = {channel: {"TrainingInputMode": "Pipe"} for channel in ("train", "validation")}
@@ -77,7 +76,7 @@ def job(data: Path, times: int) -> float:
         _write(root / "input/config/resourceconfig.json", {"current_host": "algo-1", "hosts": ["algo-1"]})
         program = {"SAGEMAKER_BASE_DIR": folder, "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main"}
         command = [str(Path(sys.executable).with_name("train"))]
-        return _peak(command, os.environ | program | {"PYTHONPATH": str(measure.ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"})
+        return _peak(command, os.environ | program | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"})
 
 
 def _peak(command: list[str], environment: dict[str, str]) -> float:
@@ -100,13 +99,15 @@ def _write(path: Path, value: object) -> None:
     path.write_text(json.dumps(value))
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
-    made.add_argument("--rounds", type=int, default=3)
-    made.add_argument("--times", type=int, nargs="+", default=[1, 4], help="the data so many times over (default: 1 4)")
-    return made
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--times", type=int, nargs="+", default=[1, 4], help="the data so many times over (default: 1 4)"
+    )
+    return parser
 
 
 if __name__ == "__main__":

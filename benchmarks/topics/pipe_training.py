@@ -9,8 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 
-from benchmarks import measure
-from benchmarks.data import prepared
+from benchmarks.data import read_dataset_info
+from benchmarks.measure import ROOT, describe_machine, feed_fifos, format_spread, print_table, ratios, run_rounds
 from train.input_pipeline import pipeline
 from train.input_pipeline.pipeline import TensorBatch
 from train.modeling.builtin import build_model, build_optimizer
@@ -24,9 +24,9 @@ from train.trainer.trainer import Trainer
 
 def main() -> None:
     """Print the table."""
-    arguments = parser().parse_args()
+    arguments = build_parser().parse_args()
     hparams = Hyperparameters(model=arguments.model, batch_size=arguments.batch_size)
-    info, examples = prepared(arguments.data)
+    info, examples = read_dataset_info(arguments.data)
     keras.utils.set_random_seed(0)
     trainer = Trainer(TrainStep(build_model(hparams, info), build_optimizer(hparams)))
     progress = Progress(step=1)  # not the first step: nothing to announce
@@ -40,7 +40,7 @@ def main() -> None:
 
         return epoch
 
-    with measure.fed(arguments.data / "train") as folder:
+    with feed_fifos(arguments.data / "train") as folder:
         fifos = FifoSource(Channel("train", "Pipe", folder))
         files = FileSource(Channel("train", "File", arguments.data))
         in_memory = list(pipeline.for_training(files, info, hparams.batch_size, hparams.shuffle_buffer, 0, 0))
@@ -53,26 +53,26 @@ def main() -> None:
             ),
         }
         trainer.train_epoch(in_memory[:20], Progress(step=1))  # compilation is neither's
-        figures = measure.rounds(candidates, arguments.rounds)
+        figures = run_rounds(candidates, arguments.rounds)
     rows = [
-        [name, measure.spread(taken, ".1f"), measure.spread(measure.ratios(taken, figures["in memory"]), ".3f")]
+        [name, format_spread(taken, ".1f"), format_spread(ratios(taken, figures["in memory"]), ".3f")]
         for name, taken in figures.items()
     ]
     title = (
         f"Training {hparams.model}, {examples:,} pictures, batch {hparams.batch_size}; "
-        f"median of {arguments.rounds} epochs (range); {measure.machine()}"
+        f"median of {arguments.rounds} epochs (range); {describe_machine()}"
     )
-    measure.table(title, ["input", "seconds an epoch", "of in-memory"], rows)
+    print_table(title, ["input", "seconds an epoch", "of in-memory"], rows)
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
-    made.add_argument("--model", default="tutorial", choices=("tutorial", "lab"))
-    made.add_argument("--batch-size", type=int, default=128)
-    made.add_argument("--rounds", type=int, default=15)
-    return made
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
+    parser.add_argument("--model", default="tutorial", choices=("tutorial", "lab"))
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=15)
+    return parser
 
 
 if __name__ == "__main__":

@@ -15,8 +15,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 
-from benchmarks import measure
-from benchmarks.data import prepared
+from benchmarks.data import read_dataset_info
+from benchmarks.measure import (
+    ROOT,
+    describe_machine,
+    feed_fifos,
+    format_spread,
+    print_table,
+    ratios,
+    run_rounds,
+    time_drain,
+    time_pass,
+)
 from train.input_pipeline import pipeline
 from train.records.channels import FifoSource
 from train.records.tfrecord import Crc
@@ -32,30 +42,30 @@ CHECKS: tuple[tuple[int, Crc], ...] = ((128, "full"), (256, "full"), (256, "head
 
 def main() -> None:
     """Print the table."""
-    arguments = parser().parse_args()
-    pictures, examples = prepared(arguments.data)
+    arguments = build_parser().parse_args()
+    pictures, examples = read_dataset_info(arguments.data)
     many = examples * REPEATS
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(measure.fed(arguments.data / "train", REPEATS))
+        folder = stack.enter_context(feed_fifos(arguments.data / "train", REPEATS))
         source = FifoSource(Channel("train", "Pipe", folder))
 
         def ours(size: int, crc: Crc) -> Callable[[], float]:
             order = size, SHUFFLED, 0, 0
-            return lambda: many / measure.passed(pipeline.for_training(source, pictures, *order, crc), many)
+            return lambda: many / time_pass(pipeline.for_training(source, pictures, *order, crc), many)
 
-        candidates = {EMPTIED: lambda: many / measure.emptied(source)}
+        candidates = {EMPTIED: lambda: many / time_drain(source)}
         for size, crc in CHECKS:
             candidates[f"this reader, batch {size}, CRC {crc}"] = ours(size, crc)
         candidates["File mode, TFRecordDataset, batch 256"] = lambda: (
-            examples / measure.passed(files(arguments.data), examples)
+            examples / time_pass(files(arguments.data), examples)
         )
         if arguments.peer_python:
             candidates |= stack.enter_context(official(arguments.peer_python, arguments.data))
-        measure.emptied(source)  # the files into the page cache
-        figures = measure.rounds(candidates, arguments.rounds)
+        time_drain(source)  # the files into the page cache
+        figures = run_rounds(candidates, arguments.rounds)
     rows = [row(name, taken, figures) for name, taken in figures.items()]
-    title = f"FIFO reader, {pictures.shape} uint8; median of {arguments.rounds} (range); {measure.machine()}"
-    measure.table(
+    title = f"FIFO reader, {pictures.shape} uint8; median of {arguments.rounds} (range); {describe_machine()}"
+    print_table(
         title,
         ["path", "pictures/s", "of the FIFO's rate", *(["times the official best"] if arguments.peer_python else [])],
         rows,
@@ -64,8 +74,8 @@ def main() -> None:
 
 def row(name: str, taken: list[float], figures: dict[str, list[float]]) -> list[str]:
     """Figures, share of the emptied FIFO's rate, and how many times the official reader's best."""
-    cells = [name, measure.spread(taken), measure.spread(measure.ratios(taken, figures[EMPTIED]), ".2f")]
-    return [*cells, measure.spread(measure.ratios(taken, figures[BEST]), ".1f")] if BEST in figures else cells
+    cells = [name, format_spread(taken), format_spread(ratios(taken, figures[EMPTIED]), ".2f")]
+    return [*cells, format_spread(ratios(taken, figures[BEST]), ".1f")] if BEST in figures else cells
 
 
 def files(data: Path) -> tf.data.Dataset:
@@ -83,7 +93,7 @@ def files(data: Path) -> tf.data.Dataset:
 @contextlib.contextmanager
 def official(python: str, data: Path) -> Iterator[dict[str, Callable[[], float]]]:
     """Passes of the official reader, in a process that stays, over FIFOs of its own."""
-    with measure.fed(data / "train") as folder:
+    with feed_fifos(data / "train") as folder:
         command = [python, str(Path(__file__).parents[1] / "peer.py"), str(folder)]
         peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
@@ -104,13 +114,15 @@ def official(python: str, data: Path) -> Iterator[dict[str, Callable[[], float]]
             peer.communicate(timeout=60)
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
-    made.add_argument("--rounds", type=int, default=7)
-    made.add_argument("--peer-python", default=os.environ.get("PEER_PYTHON"), help="interpreter with the official one")
-    return made
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--peer-python", default=os.environ.get("PEER_PYTHON"), help="interpreter with the official one"
+    )
+    return parser
 
 
 if __name__ == "__main__":

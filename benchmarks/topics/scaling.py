@@ -13,7 +13,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from benchmarks import measure
+from benchmarks.measure import (
+    describe_machine,
+    feed_fifos,
+    format_spread,
+    print_table,
+    ratios,
+    run_rounds,
+    time_drain,
+    time_pass,
+)
 from dataset.shards import write
 from train.input_pipeline import pipeline
 from train.records.channels import FifoSource
@@ -27,7 +36,7 @@ BATCH, BUFFER_BYTES = 256, 30_000_000
 CLASSES = tuple("0123456789")
 
 
-class Measured:
+class RecordSize:
     """One record size: shards of it, and passes over them."""
 
     def __init__(self, shape: tuple[int, int, int], scratch: Path, stack: ExitStack) -> None:
@@ -41,19 +50,19 @@ class Measured:
         repeats = max(1, PASS_BYTES // (count * self.pictures.bytes))
         self.examples = count * repeats
         self.sources = [
-            FifoSource(Channel("train", "Pipe", stack.enter_context(measure.fed(folder, repeats)))) for _ in range(2)
+            FifoSource(Channel("train", "Pipe", stack.enter_context(feed_fifos(folder, repeats)))) for _ in range(2)
         ]
 
-    def emptied(self) -> float:
+    def drain(self) -> float:
         """Megabytes of pictures a second."""
-        return self._megabytes(1) / measure.emptied(self.sources[0])
+        return self._megabytes(1) / time_drain(self.sources[0])
 
     def read(self, crc: Crc, channels: int = 1) -> Callable[[], float]:
         """The same for shuffled batches of one channel, or of both at once."""
         buffer = max(BATCH, BUFFER_BYTES // self.pictures.bytes)
 
         def one(source: FifoSource) -> None:
-            measure.passed(pipeline.for_training(source, self.pictures, BATCH, buffer, 0, 0, crc), self.examples)
+            time_pass(pipeline.for_training(source, self.pictures, BATCH, buffer, 0, 0, crc), self.examples)
 
         def run() -> float:
             threads = [threading.Thread(target=one, args=(source,)) for source in self.sources[:channels]]
@@ -79,21 +88,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name, shape in SIZES.items():
             with ExitStack() as stack:
-                measured = Measured(shape, Path(scratch), stack)
+                size = RecordSize(shape, Path(scratch), stack)
                 candidates = {
-                    "FIFO, only emptied": measured.emptied,
-                    "CRC full": measured.read("full"),
-                    "CRC header": measured.read("header"),
-                    "CRC full, two channels at once": measured.read("full", 2),
+                    "FIFO, only emptied": size.drain,
+                    "CRC full": size.read("full"),
+                    "CRC header": size.read("header"),
+                    "CRC full, two channels at once": size.read("full", 2),
                 }
-                figures = measure.rounds(candidates, rounds)
+                figures = run_rounds(candidates, rounds)
             base = figures["FIFO, only emptied"]
             for path, taken in figures.items():
-                per_second = [megabytes * 1e6 / measured.pictures.bytes for megabytes in taken]
-                ratio = measure.spread(measure.ratios(taken, base), ".2f")
-                rows.append([name, path, measure.spread(per_second), measure.spread(taken), ratio])
-    title = f"Record sizes, batch {BATCH}; median of {rounds} (range); {measure.machine()}"
-    measure.table(title, ["record", "path", "records/s", "MB/s", "of the FIFO's rate"], rows)
+                per_second = [megabytes * 1e6 / size.pictures.bytes for megabytes in taken]
+                ratio = format_spread(ratios(taken, base), ".2f")
+                rows.append([name, path, format_spread(per_second), format_spread(taken), ratio])
+    title = f"Record sizes, batch {BATCH}; median of {rounds} (range); {describe_machine()}"
+    print_table(title, ["record", "path", "records/s", "MB/s", "of the FIFO's rate"], rows)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure
-from benchmarks.local_api import IMAGE, job, served
+from benchmarks.local_api import IMAGE, build_job, run_server
+from benchmarks.measure import ROOT, describe_machine, format_spread, print_table, run_rounds
 
-SDK = measure.ROOT / ".venv-sdk-v3/bin/python"
+SDK = ROOT / ".venv-sdk-v3/bin/python"
 TELL = 'python3 -c "import time; print(\\"running at\\", repr(time.time()), flush=True)"'
 DOCKER = "docker run"
 LOCAL_MODE = """
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory() as scratch, served(Path(scratch, "api")) as client:
+    with tempfile.TemporaryDirectory() as scratch, run_server(Path(scratch, "api")) as client:
         sagemaker, folder = client("sagemaker"), Path(scratch, "api/training")
         candidates: dict[str, Callable[[], float]] = {
             DOCKER: plain,
@@ -50,16 +50,16 @@ def main() -> None:
             candidates["SDK v3, local mode"] = lambda: local_mode(Path(scratch))
         for warm in candidates.values():
             warm()
-        figures = measure.rounds(candidates, rounds)
+        figures = run_rounds(candidates, rounds)
     rows = []
     for name, taken in figures.items():
         above = [one - base for one, base in zip(taken, figures[DOCKER], strict=True)]
-        rows.append([name, measure.spread(taken, ".2f"), measure.spread(above, ".2f")])
-    title = f"Start of a container; median of {rounds} (range); {measure.machine()}"
-    measure.table(title, ["way", "seconds", "seconds above docker run"], rows)
+        rows.append([name, format_spread(taken, ".2f"), format_spread(above, ".2f")])
+    title = f"Start of a container; median of {rounds} (range); {describe_machine()}"
+    print_table(title, ["way", "seconds", "seconds above docker run"], rows)
 
 
-def told(output: str) -> float:
+def parse_start(output: str) -> float:
     """When the container ran, in epoch seconds."""
     return float(re.findall(r"running at ([\d.]+)", output)[-1])
 
@@ -70,17 +70,17 @@ def plain() -> float:
     done = subprocess.run(
         ["docker", "run", "--rm", IMAGE, "sh", "-c", TELL], capture_output=True, text=True, check=True
     )
-    return told(done.stdout) - began
+    return parse_start(done.stdout) - began
 
 
 def by_api(sagemaker: Any, folder: Path) -> float:
     """Seconds from the answer to CreateTrainingJob."""
     name = f"starting-{time.monotonic_ns()}"
-    sagemaker.create_training_job(**job(name, TELL))
+    sagemaker.create_training_job(**build_job(name, TELL))
     accepted = time.time()
     while sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "InProgress":
         time.sleep(0.05)
-    return told((folder / name / "logs/algo-1.log").read_text()) - accepted
+    return parse_start((folder / name / "logs/algo-1.log").read_text()) - accepted
 
 
 def local_mode(scratch: Path) -> float:
@@ -97,7 +97,7 @@ def local_mode(scratch: Path) -> float:
         [str(SDK), "-c", LOCAL_MODE, IMAGE, str(folder), TELL], env=environment, capture_output=True, text=True
     )
     output = done.stdout + done.stderr
-    return told(output) - float(re.findall(r"asked at ([\d.]+)", output)[0])
+    return parse_start(output) - float(re.findall(r"asked at ([\d.]+)", output)[0])
 
 
 if __name__ == "__main__":

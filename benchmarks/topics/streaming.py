@@ -6,8 +6,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from benchmarks import measure
-from benchmarks.data import prepared
+from benchmarks.data import read_dataset_info
+from benchmarks.measure import ROOT, describe_machine, feed_fifos, print_table
 from train.input_pipeline import pipeline
 from train.records.channels import FifoSource
 from train.runtime.environment import Channel
@@ -24,13 +24,13 @@ def resident() -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
     parser.add_argument("--gigabytes", type=float, default=5, help="to stream through one FIFO (default: 5)")
     arguments = parser.parse_args()
-    pictures, examples = prepared(arguments.data)
+    pictures, examples = read_dataset_info(arguments.data)
     repeats = max(20, round(arguments.gigabytes * 1e9 / (examples * pictures.bytes)))
     seen, early, most = 0, 0.0, 0.0
-    with measure.fed(arguments.data / "train", repeats) as folder:
+    with feed_fifos(arguments.data / "train", repeats) as folder:
         source = FifoSource(Channel("train", "Pipe", folder))
         for number, (_, labels) in enumerate(pipeline.for_training(source, pictures, BATCH, SHUFFLED, 0, 0)):
             seen += labels.numpy().size
@@ -39,8 +39,8 @@ def main() -> None:
                 early = early if seen > 0.05 * repeats * examples else most
     assert seen == repeats * examples
     row = [f"{seen * pictures.bytes / 1e9:.1f}", f"{early:,.0f}", f"{most:,.0f}", f"{most / early:.2f}"]
-    title = f"Memory while streaming, {SHUFFLED:,} pictures shuffled; {measure.machine()}"
-    measure.table(title, ["GB streamed", "MB resident after 5 %", "MB at most", "ratio"], [row])
+    title = f"Memory while streaming, {SHUFFLED:,} pictures shuffled; {describe_machine()}"
+    print_table(title, ["GB streamed", "MB resident after 5 %", "MB at most", "ratio"], [row])
 
 
 if __name__ == "__main__":

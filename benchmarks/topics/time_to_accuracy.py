@@ -18,8 +18,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 
-from benchmarks import measure
-from benchmarks.data import prepared
+from benchmarks.data import read_dataset_info
+from benchmarks.measure import ROOT, describe_machine, format_spread, print_table, ratios
 from train.input_pipeline import pipeline
 from train.input_pipeline.pipeline import TensorBatch
 from train.modeling.augmentation import make_augmentation
@@ -45,11 +45,11 @@ LAB, LAB_EPOCHS = 0.70, 12
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=measure.ROOT / "data", help="prepared shards (default: data)")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--targets", type=float, nargs="*", default=list(LAYOUTS), help="accuracies (default: all)")
     arguments = parser.parse_args()
-    info, _ = prepared(arguments.data)
+    info, _ = read_dataset_info(arguments.data)
     names = [f"fast, {target:.0%}" for target in arguments.targets]
     trained = [
         (f"lab, {LAB:.0%}", {"model": "lab", "epochs": str(LAB_EPOCHS)}, LAB),
@@ -60,7 +60,7 @@ def main() -> None:
         for name, hyperparameters, target in trained:
             hparams = parse({**hyperparameters, "seed": str(seed)})
             with contextlib.redirect_stdout(sys.stderr):  # stdout is for the table
-                figures[name].append(until(hparams, info, arguments.data, target))
+                figures[name].append(train_until(hparams, info, arguments.data, target))
     base = [seconds for seconds, _, _ in figures[f"lab, {LAB:.0%}"]]
     rows = []
     for name, hyperparameters, _ in trained:
@@ -68,17 +68,19 @@ def main() -> None:
         rows.append([
             name,
             " ".join(f"{key}={value}" for key, value in hyperparameters.items()),
-            measure.spread(seconds, ".0f"),
-            measure.spread(measure.ratios(seconds, base), ".3f"),
-            measure.spread(accuracies, ".1%"),
-            measure.spread(compiling, ".1f"),
+            format_spread(seconds, ".0f"),
+            format_spread(ratios(seconds, base), ".3f"),
+            format_spread(accuracies, ".1%"),
+            format_spread(compiling, ".1f"),
         ])  # fmt: skip
-    title = f"Time to an accuracy, validation included; median of {arguments.seeds} seeds (range); {measure.machine()}"
+    title = f"Time to an accuracy, validation included; median of {arguments.seeds} seeds (range); {describe_machine()}"
     head = ["model, accuracy", "hyperparameters", "seconds", "of lab's", "accuracy then", "compiling, s"]
-    measure.table(title, head, rows)
+    print_table(title, head, rows)
 
 
-def until(hparams: Hyperparameters, info: ImageDatasetInfo, data: Path, target: float) -> tuple[float, float, float]:
+def train_until(
+    hparams: Hyperparameters, info: ImageDatasetInfo, data: Path, target: float
+) -> tuple[float, float, float]:
     """Seconds of epochs and validations until the accuracy is there, what it then is, and seconds of compiling before.
 
     inf if it never is.
