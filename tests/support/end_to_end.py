@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
 
 
-def run(*words: str, **options) -> subprocess.CompletedProcess:
+def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=250, **options
     )

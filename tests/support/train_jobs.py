@@ -32,6 +32,7 @@ class TrainJob:
         self._reader.start()
 
     def _read(self) -> None:
+        assert self.process.stdout
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
         self.process.stdout.close()
@@ -67,7 +68,9 @@ def read_weights(root: Path) -> dict[str, np.ndarray]:
     """The variables in the newest checkpoint."""
     from train.trainer.checkpoint import CheckpointManager  # here, since it imports TensorFlow
 
-    return CheckpointManager(root / "checkpoints").newest()[2]
+    newest = CheckpointManager(root / "checkpoints").newest()
+    assert newest
+    return newest[2]
 
 
 def without_speed(history: list[dict[str, str]]) -> list[dict[str, str]]:

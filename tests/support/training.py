@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,7 +30,7 @@ def make_trainer(
     size_schedule: SizeSchedule | None = None,
     stop: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
-    **changes: object,
+    **changes: Any,
 ) -> Trainer:
     """`changes` are hyperparameters; model tutorial unless they name another. Weights are drawn by `weight_seed`."""
     recipe = RECIPES[changes.get("model", "tutorial")]

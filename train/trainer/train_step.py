@@ -3,6 +3,7 @@
 import functools
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
@@ -15,7 +16,14 @@ from train.modeling.resizing import resize_images, resize_input
 from train.trainer.progress import Progress
 
 Size = tuple[int, int]  # height, width in pixels
-EvalStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+class CompiledStep(Protocol):
+    """A tf.function with an input signature."""
+
+    def __call__(self, *tensors: tf.Tensor) -> Any: ...
+
+    def get_concrete_function(self) -> object: ...
 
 
 class TrainStep:
@@ -34,7 +42,7 @@ class TrainStep:
         """`replicas` are the devices of all hosts that share a step; None: one device."""
         self.model, self.optimizer = model, optimizer
         self.image_shape = tuple(model.inputs[0].shape[1:])
-        self.compiled: dict[Size, Callable[..., None]] = {}
+        self.compiled: dict[Size, CompiledStep] = {}
         self._augment, self._label_smoothing, self._seed = augment, label_smoothing, seed
         self._replicas = replicas or Replicas(SingleHost(threading.Event()), ())
         optimizer.build(model.trainable_variables)
@@ -78,10 +86,11 @@ class TrainStep:
                 "precision float32, is the usual cure."
             )
 
-    def _compile(self, size: Size) -> Callable[..., None]:
+    def _compile(self, size: Size) -> CompiledStep:
         if size not in self.compiled:
             model = self.model if size == self.image_shape[:2] else resize_input(self.model, size)
-            step, signature = self._train, _signature(self.model)
+            step: Callable[..., None] = self._train
+            signature = _signature(self.model)
             if self._replicas.count > 1:
                 step = self._train_replicated
                 signature += [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
@@ -122,7 +131,7 @@ class TrainStep:
         labels: tf.Tensor,
         weights: tf.Tensor,
         total: tf.Tensor,
-    ) -> tuple:
+    ) -> tuple[Any, ...]:
         """On device `number`: (*gradients, loss, sum of losses, correct) over all devices, and the layers' states."""
         number = tf.cast(number, tf.int64)
         self._replicas.set_weights(weights)
@@ -165,7 +174,7 @@ class TrainStep:
         self._bad_step.assign(tf.where(first_bad, self._step, self._bad_step))
 
 
-def make_eval_step(model: keras.Model) -> EvalStep:
+def make_eval_step(model: keras.Model) -> CompiledStep:
     """Compiled: images and labels → logits (n, classes) and cross-entropies (n,) float32."""
 
     def evaluate(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
