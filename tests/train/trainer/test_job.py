@@ -1,21 +1,26 @@
 """Whole jobs: the toolkit's own `train` command in a process, fed through real FIFOs."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import tarfile
+import termios
 import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 from tests.support.opt_ml import job_folder
+from tests.support.served import until
 from tests.support.shards import channel_bytes, write_shard
 from tests.support.train_jobs import ROOT, TrainJob, read_weights, without_speed
 
@@ -54,6 +59,10 @@ def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, sha
         np.testing.assert_array_equal(array, read_weights(pipe)[name], err_msg=name)
 
 
+def unread_bytes(fifo: BinaryIO) -> int:
+    return struct.unpack("i", fcntl.ioctl(fifo, termios.FIONREAD, struct.pack("i", 0)))[0]
+
+
 def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(tmp_path, shards, feed, start):
     hyperparameters = {"epochs": "3", "shuffle-buffer": "50", "model": "lab", "augment": "true"}
     data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
@@ -73,7 +82,7 @@ def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(t
     with (stopped / "input/data/train_1").open("wb", buffering=0) as fifo:
         fifo.write(data["train"][: len(data["train"]) * 2 // 3])
         job.until("epoch=1 ")
-        time.sleep(1.5)  # for the steps of epoch 2 that the data allows; any number of them must do
+        until(lambda: not unread_bytes(fifo))  # any number of the steps that the data allows must do
         began = time.monotonic()
         job.process.send_signal(signal.SIGTERM)
         assert job.wait(60) == 0, job.lines
