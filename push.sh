@@ -157,7 +157,7 @@ make_repository() {
 }
 
 # "digest image-ID" of what has the tag in the repository; nothing if nothing has.
-pushed() {
+find_pushed() {
   call ecr batch-get-image --registry-id "$account" --repository-name "$repository" --image-ids "imageTag=$tag" \
     --output json >"$work/pushed" || return
   python3 - "$work/pushed" <<'PYTHON'
@@ -229,7 +229,7 @@ main() {
     return
   fi
   local there result
-  there=$(pushed)
+  there=$(find_pushed)
   # what a commit's own tag names is that commit's image: there is nothing to build
   if [[ -z $there || -z $own_tag ]]; then
     [[ -n $image ]] || build

@@ -14,7 +14,7 @@ die() {
 }
 
 # Lines "kind name version", as the image itself knows them.
-listed() {
+list_packages() {
   docker run --rm --network none --entrypoint sh "$1" -c '
     dpkg-query --show --showformat="deb \${Package} \${Version}\n" 2>/dev/null
     python3 -c "
@@ -28,7 +28,7 @@ main() {
   [[ ${1:-} != -h && ${1:-} != --help ]] || { usage && return; }
   [[ -n ${1:-} ]] || die "which image? Received: nothing. container/sbom.sh --help says more."
   docker image inspect "$1" >/dev/null 2>&1 || die "there is no such image on this machine. Received: $1."
-  listed "$1" | sort -u | python3 -c '
+  list_packages "$1" | sort -u | python3 -c '
 import json, sys, urllib.parse as u
 name, components = sys.argv[1], []
 for kind, package, version in map(str.split, sys.stdin):

@@ -28,7 +28,7 @@ words() { tr '\t' '\n' | { grep -vx None || true; } | { grep . || true; }; }
 
 bucket="" repository=cv-keras-cifar10 yes=""
 
-confirmed() {
+confirm() {
   local answer=""
   [[ -z $yes ]] || return 0
   read -r -p "$1 [y/N] " answer || true
@@ -47,7 +47,7 @@ stop_jobs() {
     done | { grep -E "^(cv-keras-)?cifar10-" || true; } | sort -u >"$work/jobs"
     [[ -s $work/jobs ]] || continue
     cat "$work/jobs"
-    confirmed "Stop these $(wc -l <"$work/jobs") $kind jobs?" || continue
+    confirm "Stop these $(wc -l <"$work/jobs") $kind jobs?" || continue
     while read -r name; do
       # a training job of a tuning job may have ended with it
       call sagemaker "stop-$kind-job" "--$option-name" "$name" || true
@@ -59,7 +59,7 @@ remove_objects() {
   local count
   count=$(call s3api list-objects-v2 --bucket "$bucket" --prefix "$PREFIX/" --query 'Contents[].Key' | words | wc -l)
   ((count)) || { echo "s3://$bucket/$PREFIX/ is empty" && return; }
-  confirmed "Remove $count objects under s3://$bucket/$PREFIX/: data, models, checkpoints?" || return 0
+  confirm "Remove $count objects under s3://$bucket/$PREFIX/: data, models, checkpoints?" || return 0
   call s3 rm --recursive --only-show-errors "s3://$bucket/$PREFIX/"
   echo "removed $count objects"
 }
@@ -71,7 +71,7 @@ remove_logs() {
       --query 'logStreams[].logStreamName' 2>/dev/null | words || true
   done >"$work/streams"
   [[ -s $work/streams ]] || { echo "there are no log streams of these jobs" && return; }
-  confirmed "Remove $(wc -l <"$work/streams") log streams in $GROUP?" || return 0
+  confirm "Remove $(wc -l <"$work/streams") log streams in $GROUP?" || return 0
   while read -r stream; do
     call logs delete-log-stream --log-group-name "$GROUP" --log-stream-name "$stream"
   done <"$work/streams"
@@ -85,7 +85,7 @@ remove_repository() {
     echo "there is no repository $repository"
     return
   }
-  confirmed "Remove the repository $repository with $count image tags?" || return 0
+  confirm "Remove the repository $repository with $count image tags?" || return 0
   call ecr delete-repository --repository-name "$repository" --force >/dev/null
   echo "removed the repository $repository"
 }

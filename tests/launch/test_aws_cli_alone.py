@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from launch.core.request import Options, build_training_job
-from tests.launch.conftest import BUCKET, PREFIX, Launched
-from tests.support.pictures import prepared
+from tests.support.clients import BUCKET, PREFIX, LaunchServer
+from tests.support.pictures import prepare_shards
 from tests.support.served import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -18,19 +18,19 @@ IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
 
 
 @pytest.fixture
-def served(tmp_path: Path, docker_engine: Any) -> Iterator[Launched]:
-    with Launched(tmp_path, "--runner", "docker", own=False) as server:
+def served(tmp_path: Path, docker_engine: Any) -> Iterator[LaunchServer]:
+    with LaunchServer(tmp_path, "--runner", "docker", own=False) as server:
         yield server
         assert "Traceback" not in server.end()
 
 
-def test_the_aws_cli_alone_trains_the_image(served: Launched, tmp_path: Path) -> None:
+def test_the_aws_cli_alone_trains_the_image(served: LaunchServer, tmp_path: Path) -> None:
     def aws(*words: str) -> str:
         done = served.run(["aws", *words])
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    data = prepared(tmp_path / "real", 80, 20)
+    data = prepare_shards(tmp_path / "real", 80, 20)
     aws("s3", "rm", "--recursive", f"s3://{BUCKET}/{PREFIX}/data/")
     aws("s3", "cp", "--recursive", "--only-show-errors", str(data), f"s3://{BUCKET}/{PREFIX}/data/")
     given = {"model": "tutorial", "epochs": "2", "batch-size": "32"}

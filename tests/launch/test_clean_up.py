@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.conftest import BUCKET, CLIENTS, PREFIX, Launched
+from tests.support.clients import BUCKET, CLIENTS, PREFIX, LaunchServer
 from tests.support.served import ROOT, ended, until
 from tests.support.terminal import Terminal
 
@@ -16,9 +16,9 @@ GROUP = "/aws/sagemaker/TrainingJobs"
 
 
 @pytest.fixture
-def used(tmp_path: Path) -> Iterator[Launched]:
+def used(tmp_path: Path) -> Iterator[LaunchServer]:
     """A service in which there is something of everything, and something of somebody else's."""
-    with Launched(tmp_path) as server:
+    with LaunchServer(tmp_path) as server:
         s3 = server.client("s3")
         s3.put_object(Bucket=BUCKET, Key="somebody/elses", Body=b"x")
         ecr = server.client("ecr")
@@ -34,7 +34,7 @@ def used(tmp_path: Path) -> Iterator[Launched]:
         assert "Traceback" not in server.end()
 
 
-def left(server: Launched) -> dict[str, Any]:
+def left(server: LaunchServer) -> dict[str, Any]:
     """Keys, log streams, repositories."""
     contents = server.client("s3").list_objects_v2(Bucket=BUCKET).get("Contents", [])
     streams = server.client("logs").describe_log_streams(logGroupName=GROUP)["logStreams"]
@@ -47,7 +47,7 @@ def left(server: Launched) -> dict[str, Any]:
     }
 
 
-def test_everything_goes_if_all_is_agreed_to(used: Launched) -> None:
+def test_everything_goes_if_all_is_agreed_to(used: LaunchServer) -> None:
     done = used.run(["bash", SCRIPT, "--bucket", BUCKET, "--yes"])
     assert done.returncode == 0, done.stderr
     job = ended(used.client("sagemaker"), "cv-keras-cifar10-2")
@@ -63,7 +63,7 @@ def test_everything_goes_if_all_is_agreed_to(used: Launched) -> None:
     assert "there is no repository cv-keras-cifar10" in again.stdout
 
 
-def test_nothing_goes_if_nothing_is_agreed_to(used: Launched) -> None:
+def test_nothing_goes_if_nothing_is_agreed_to(used: LaunchServer) -> None:
     before = left(used)
     terminal = Terminal(["bash", SCRIPT, "--bucket", BUCKET], ROOT, used.environment())
     for question in ("Stop these 1 training jobs?", "Remove ", "log streams in", "Remove the repository"):
@@ -76,7 +76,7 @@ def test_nothing_goes_if_nothing_is_agreed_to(used: Launched) -> None:
     used.client("sagemaker").stop_training_job(TrainingJobName="cv-keras-cifar10-2")
 
 
-def test_where_nobody_can_be_asked(launched: Launched) -> None:
+def test_where_nobody_can_be_asked(launched: LaunchServer) -> None:
     done = launched.run(["bash", SCRIPT, "--bucket", BUCKET])
     assert done.returncode == 1
     assert "nobody can be asked here. Give --yes" in done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.conftest import BUCKET, CLIENTS, QUICK, Client, Launched, there
+from tests.support.clients import BUCKET, CLIENTS, QUICK, Client, LaunchServer, require_client
 from tests.support.relay import Relay
 from tests.support.served import ROOT, until
 from tests.support.terminal import Terminal
@@ -17,17 +17,17 @@ from tests.support.terminal import Terminal
 pytestmark = pytest.mark.timeout(400)
 
 
-def accepted(output: str) -> str:
+def find_accepted(output: str) -> str:
     """The name of the job that was started."""
     found = re.search(r"^-- (\S+) was accepted$", output, re.MULTILINE)
     assert found, output
     return found[1]
 
 
-def test_a_training_job_is_followed_to_its_result(launched: Launched, client: Client) -> None:
+def test_a_training_job_is_followed_to_its_result(launched: LaunchServer, client: Client) -> None:
     done = launched.run(client.arguments("train", wait=True, spot=True, name=f"one-{client.name.replace('_', '-')}"))
     assert done.returncode == 0, (done.stdout, done.stderr)
-    name = accepted(done.stdout)
+    name = find_accepted(done.stdout)
     model = f"s3://{BUCKET}/cv_keras_cifar10/jobs/{name}/output/model.tar.gz"
     lines = done.stdout.splitlines()
     assert sum(line.startswith("algo-1  epoch=1 step=10 train:loss=1.5") for line in lines) == client.prints_log
@@ -39,11 +39,11 @@ def test_a_training_job_is_followed_to_its_result(launched: Launched, client: Cl
     assert head["ContentLength"] > 0
 
 
-def test_a_tuning_job_is_followed_to_its_best(launched: Launched, client: Client) -> None:
+def test_a_tuning_job_is_followed_to_its_best(launched: LaunchServer, client: Client) -> None:
     name = f"six-{client.name.replace('_', '-')}"
     done = launched.run(client.arguments("tune", wait=True, name=name))
     assert done.returncode == 0, (done.stdout, done.stderr)
-    assert accepted(done.stdout) == name
+    assert find_accepted(done.stdout) == name
     job = launched.client("sagemaker").describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     assert job["TrainingJobStatusCounters"]["Completed"] == 6
     best = job["BestTrainingJob"]["TrainingJobName"]
@@ -54,7 +54,7 @@ def test_a_tuning_job_is_followed_to_its_best(launched: Launched, client: Client
     assert lines[-1].split() == ["model", f"s3://{BUCKET}/cv_keras_cifar10/jobs/{best}/output/model.tar.gz"]
 
 
-def test_a_failed_job_is_told_with_its_reason(launched: Launched, client: Client) -> None:
+def test_a_failed_job_is_told_with_its_reason(launched: LaunchServer, client: Client) -> None:
     name = f"bad-{client.name.replace('_', '-')}"
     done = launched.run(client.arguments("train", wait=True, name=name, hyperparameter="model=fails"))
     assert done.returncode == 1
@@ -108,16 +108,16 @@ def test_what_a_client_adds_is_in_the_docs() -> None:
 @pytest.mark.parametrize("clients", [QUICK, pytest.param(CLIENTS, marks=pytest.mark.slow)], ids=["quick", "all"])
 @pytest.mark.parametrize("spot", [False, True])
 @pytest.mark.parametrize("command", ["train", "tune"])
-def test_all_clients_send_the_same(launched: Launched, clients: list[Client], command: str, spot: bool) -> None:
+def test_all_clients_send_the_same(launched: LaunchServer, clients: list[Client], command: str, spot: bool) -> None:
     folder = launched.root / ("training" if command == "train" else "tuning")
     sent: dict[str, Any] = {}
     for client in clients:
-        there(client)
+        require_client(client)
         name = f"same-{len(clients)}-{command}-{spot}-{client.name}".lower().replace("_", "-")
         options = {"name": name, "spot": spot, "instance_type": "ml.m5.xlarge", "hyperparameter": "epochs=2"}
         done = launched.run(client.arguments(command, **options))
         assert done.returncode == 0, done.stderr
-        request = json.loads((folder / accepted(done.stdout) / "request.json").read_text())
+        request = json.loads((folder / find_accepted(done.stdout) / "request.json").read_text())
         sent[client.name] = normal(request, client.name, name)
     expected = sent["boto3_client"]
     assert [name for name, request in sent.items() if request != expected] == []
@@ -176,7 +176,7 @@ ERRORS: dict[str, tuple[dict[str, str], dict[str, str | None], str]] = {
 
 
 @pytest.fixture(scope="session")
-def places(launched: Launched) -> None:
+def places(launched: LaunchServer) -> None:
     """Buckets and a role that are wrong in one way each."""
     launched.client("s3").create_bucket(Bucket="empty-bucket")
     europe = launched.client("s3", "eu-west-1")
@@ -188,7 +188,7 @@ def places(launched: Launched) -> None:
 
 @pytest.mark.usefixtures("places")
 @pytest.mark.parametrize("error", ERRORS)
-def test_an_error_is_one_line_that_says_what_to_do(launched: Launched, client: Client, error: str) -> None:
+def test_an_error_is_one_line_that_says_what_to_do(launched: LaunchServer, client: Client, error: str) -> None:
     options, environment, message = ERRORS[error]
     done = launched.run(client.arguments("train", **options), HOME=os.devnull, **environment)
     assert done.returncode == 1, (done.stdout, done.stderr)
@@ -198,7 +198,7 @@ def test_an_error_is_one_line_that_says_what_to_do(launched: Launched, client: C
     assert "accepted" not in done.stdout
 
 
-def test_what_the_command_line_lacks_is_said(launched: Launched, client: Client) -> None:
+def test_what_the_command_line_lacks_is_said(launched: LaunchServer, client: Client) -> None:
     done = launched.run(client.arguments("train", image=""))
     assert done.returncode == 2
     assert "the following arguments are required: --image" in done.stderr
@@ -220,7 +220,9 @@ def test_what_the_command_line_lacks_is_said(launched: Launched, client: Client)
         ("tune", '{"HyperParameterTuningJobName": "a", "TrainingJobDefinitions": []}', "--job must hold one Training"),
     ],
 )
-def test_a_job_file_that_can_not_be_used(launched: Launched, client: Client, tmp_path: Path, command, text, message):
+def test_a_job_file_that_can_not_be_used(
+    launched: LaunchServer, client: Client, tmp_path: Path, command, text, message
+):
     path = tmp_path / "job.json"
     if text is not None:
         path.write_text(text)
@@ -229,7 +231,7 @@ def test_a_job_file_that_can_not_be_used(launched: Launched, client: Client, tmp
     assert done.stderr.strip().splitlines()[-1].startswith(message.format(path=path))
 
 
-def test_a_job_file_of_ones_own_is_sent(launched: Launched, client: Client, tmp_path: Path) -> None:
+def test_a_job_file_of_ones_own_is_sent(launched: LaunchServer, client: Client, tmp_path: Path) -> None:
     """Its channels are looked at before, those that no command of the project fills as well."""
     job = json.loads((ROOT / "launch/examples/training_job.json").read_text())
     (tmp_path / "job.json").write_text(json.dumps(job))
@@ -249,7 +251,7 @@ def test_a_job_file_of_ones_own_is_sent(launched: Launched, client: Client, tmp_
     done = launched.run(arguments)
     s3.delete_object(Bucket=BUCKET, Key=f"{prefix}/code/own_model.py")
     assert done.returncode == 0, (done.stdout, done.stderr)
-    described = launched.client("sagemaker").describe_training_job(TrainingJobName=accepted(done.stdout))
+    described = launched.client("sagemaker").describe_training_job(TrainingJobName=find_accepted(done.stdout))
     assert described["HyperParameters"]["model"].strip('"') == "own_model.py"
     assert [channel["ChannelName"] for channel in described["InputDataConfig"]] == [
         channel["ChannelName"] for channel in job["InputDataConfig"]
@@ -260,12 +262,12 @@ def test_a_job_file_of_ones_own_is_sent(launched: Launched, client: Client, tmp_
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])
-def test_ctrl_c_asks_whether_the_job_is_to_stop(launched: Launched, client: Client, answer: str) -> None:
+def test_ctrl_c_asks_whether_the_job_is_to_stop(launched: LaunchServer, client: Client, answer: str) -> None:
     wanted = f"ctrl-c-{answer}-{client.name.replace('_', '-')}"
     arguments = client.arguments("train", wait=True, name=wanted, hyperparameter="model=waits")
     terminal = Terminal(arguments, ROOT, launched.environment())
     terminal.wait_for("algo-1  waiting" if client.prints_log else "-- Training: ")
-    job = accepted(terminal.output)
+    job = find_accepted(terminal.output)
     terminal.type("\x03")
     terminal.wait_for(f"Stop {job}, too? [y/N] ")
     terminal.type(f"{answer}\n")
@@ -281,7 +283,7 @@ def test_ctrl_c_asks_whether_the_job_is_to_stop(launched: Launched, client: Clie
     until(lambda: sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "Stopped")
 
 
-def test_ctrl_c_asks_whether_a_tuning_job_is_to_stop(launched: Launched, client: Client) -> None:
+def test_ctrl_c_asks_whether_a_tuning_job_is_to_stop(launched: LaunchServer, client: Client) -> None:
     job = f"c-{client.name.replace('_', '-')}"
     arguments = client.arguments("tune", wait=True, name=job, hyperparameter="model=waits")
     terminal = Terminal(arguments, ROOT, launched.environment())
@@ -293,7 +295,7 @@ def test_ctrl_c_asks_whether_a_tuning_job_is_to_stop(launched: Launched, client:
     assert terminal.end() == 1
 
 
-def test_ctrl_c_before_there_is_a_job_is_one_line(launched: Launched, client: Client) -> None:
+def test_ctrl_c_before_there_is_a_job_is_one_line(launched: LaunchServer, client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(120)
         environment = launched.environment(AWS_ENDPOINT_URL=f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -308,7 +310,7 @@ def test_ctrl_c_before_there_is_a_job_is_one_line(launched: Launched, client: Cl
 # ---- a network that is away for a while
 
 
-def test_following_outlives_a_lost_network(launched: Launched, client: Client) -> None:
+def test_following_outlives_a_lost_network(launched: LaunchServer, client: Client) -> None:
     with Relay(launched.exports["AWS_ENDPOINT_URL"]) as relay:
         wanted = f"lost-{client.name.replace('_', '-')}"
         arguments = client.arguments("train", wait=True, name=wanted, hyperparameter="model=waits")
@@ -316,7 +318,7 @@ def test_following_outlives_a_lost_network(launched: Launched, client: Client) -
         terminal.wait_for("algo-1  waiting" if client.prints_log else "-- Training: ")
         relay.gone.set()
         terminal.wait_for("-- AWS does not answer; the job goes on, and so does looking")
-        launched.client("sagemaker").stop_training_job(TrainingJobName=accepted(terminal.output))
+        launched.client("sagemaker").stop_training_job(TrainingJobName=find_accepted(terminal.output))
         relay.gone.clear()
         terminal.wait_for("-- Stopped")
         assert terminal.end() == 1

@@ -9,15 +9,15 @@ import pytest
 
 from launch import experiments
 from launch.experiments import Run, build_table, format_table
-from tests.launch.conftest import CLIENTS, Client, Launched, there
+from tests.support.clients import CLIENTS, Client, LaunchServer, require_client
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("command", ["train", "tune"])
-def test_the_runs_of_a_job_are_part_of_its_trial(launched: Launched, client: Client, command: str) -> None:
+def test_the_runs_of_a_job_are_part_of_its_trial(launched: LaunchServer, client: Client, command: str) -> None:
     name = f"e-{command}-{client.name.replace('_', '-')}"
-    begins_so = there(CLIENTS[0]).arguments("train", wait=True, name=f"{name}-2")
+    begins_so = require_client(CLIENTS[0]).arguments("train", wait=True, name=f"{name}-2")
     assert launched.run(begins_so).returncode == 0
     done = launched.run(client.arguments(command, wait=True, name=name, experiment="all-clients"))
     assert done.returncode == 0, (done.stdout, done.stderr)
@@ -30,8 +30,8 @@ def test_the_runs_of_a_job_are_part_of_its_trial(launched: Launched, client: Cli
     assert all(part["TrialComponentName"].startswith(name) for part in parts)
 
 
-def test_runs_are_compared(launched: Launched, tmp_path: Path) -> None:
-    client = there(CLIENTS[0])
+def test_runs_are_compared(launched: LaunchServer, tmp_path: Path) -> None:
+    client = require_client(CLIENTS[0])
     for rate in ("0.0001", "0.0009"):
         options: dict[str, Any] = {"name": f"cmp-{rate[-1]}", "experiment": "compared", "wait": True}
         assert (
@@ -51,8 +51,8 @@ def test_runs_are_compared(launched: Launched, tmp_path: Path) -> None:
     assert len(unknown.stderr.strip().splitlines()) == 1
 
 
-def test_a_tuning_job_that_nobody_waited_for(launched: Launched) -> None:
-    client = there(CLIENTS[0])
+def test_a_tuning_job_that_nobody_waited_for(launched: LaunchServer) -> None:
+    client = require_client(CLIENTS[0])
     done = launched.run(client.arguments("tune", name="later", experiment="later-on"))
     found = re.search(r"afterwards: python -m (launch\.experiments .*)", done.stdout)
     assert found, done.stdout

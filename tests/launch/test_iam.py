@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.conftest import BUCKET, Client, Launched
+from tests.support.clients import BUCKET, Client, LaunchServer
 from tests.support.relay import Relay
 from tests.support.served import ROOT
 
@@ -86,7 +86,7 @@ def as_list(value: str | list[str]) -> list[str]:
 
 
 @pytest.mark.timeout(200)
-def test_a_launcher_may_do_all_that_the_client_does(launched: Launched, tmp_path: Path) -> None:
+def test_a_launcher_may_do_all_that_the_client_does(launched: LaunchServer, tmp_path: Path) -> None:
     (tmp_path / "record.py").write_text(RECORD)
     environment = launched.environment(PYTHONPATH=os.fspath(ROOT))
     done = subprocess.run(
@@ -107,7 +107,7 @@ NOT_NEEDED = {"sts:GetCallerIdentity", "iam:SimulatePrincipalPolicy"}
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", ["train", "tune"])
-def test_a_launcher_may_do_all_that_any_client_asks_for(launched: Launched, client: Client, command: str) -> None:
+def test_a_launcher_may_do_all_that_any_client_asks_for(launched: LaunchServer, client: Client, command: str) -> None:
     with Relay(launched.exports["AWS_ENDPOINT_URL"]) as relay:
         arguments = client.arguments(command, wait=True, name=f"iam-{command}-{client.name.replace('_', '-')}")
         done = launched.run(arguments, AWS_ENDPOINT_URL=relay.url)

@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 
 from launch.core import results
 from launch.core.errors import LaunchError
-from tests.support.pictures import drawn
+from tests.support.pictures import draw_pictures
 from tests.support.served import ROOT, Served
 
 NOTEBOOK = ROOT / "launch/lab/lab.ipynb"
@@ -21,7 +21,7 @@ NOTEBOOK = ROOT / "launch/lab/lab.ipynb"
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of pictures of two kinds."""
-    return drawn(tmp_path_factory.mktemp("pictures") / "zoo", 120, 30)
+    return draw_pictures(tmp_path_factory.mktemp("pictures") / "zoo", 120, 30)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_it_is_kept_without_outputs() -> None:
 
 def test_a_job_without_a_model(served: Served, tmp_path: Path) -> None:
     program = (
-        "from launch import results\nfrom pathlib import Path\nimport sys\n"
+        "from launch.core import results\nfrom pathlib import Path\nimport sys\n"
         "from launch.core.errors import LaunchError, user_message\n"
         "try: results.fetch_model('none', Path(sys.argv[1]))\nexcept Exception as error: print(user_message(error))\n"
     )

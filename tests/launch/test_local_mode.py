@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.launch.conftest import sdk
+from tests.support.clients import sdk_python
 from tests.support.missing import missing
-from tests.support.pictures import prepared
+from tests.support.pictures import prepare_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(400)]
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
@@ -51,7 +51,7 @@ trainer.train(channels, wait=True)
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of two kinds of pictures, a folder a channel."""
-    out = prepared(tmp_path_factory.mktemp("local-mode"), 80, 20)
+    out = prepare_shards(tmp_path_factory.mktemp("local-mode"), 80, 20)
     (out / "dataset").mkdir()
     shutil.move(out / "dataset.json", out / "dataset/dataset.json")
     return out
@@ -91,7 +91,7 @@ def nothing_left(engine: Any) -> Iterator[None]:
 def test_an_sdk_trains_the_image_by_itself(
     data: Path, tmp_path: Path, docker_engine: Any, version: str, program: str
 ) -> None:
-    if not Path(sdk(version)).exists():
+    if not Path(sdk_python(version)).exists():
         missing(f"no SageMaker SDK {version}: `make sdk-{version}` makes its environment")
     if not shutil.which("docker-compose"):
         missing("no docker-compose on PATH: Debian's package of that name has it")
@@ -105,7 +105,7 @@ def test_an_sdk_trains_the_image_by_itself(
     }  # fmt: skip
     with nothing_left(docker_engine):
         done = subprocess.run(
-            [sdk(version), str(tmp_path / "program.py"), str(data), str(out)],
+            [sdk_python(version), str(tmp_path / "program.py"), str(data), str(out)],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
     said = done.stdout + done.stderr

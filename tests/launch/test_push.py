@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.launch.conftest import BUCKET, CLIENTS, PREFIX, Client, Launched, there
+from tests.support.clients import BUCKET, CLIENTS, PREFIX, Client, LaunchServer, require_client
 from tests.support.missing import missing
 from tests.support.served import ROOT
 from tests.support.small_image import small_image
@@ -85,9 +85,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory, docker_engine: Any) -> Iterator[Launched]:
+def aws(tmp_path_factory: pytest.TempPathFactory, docker_engine: Any) -> Iterator[LaunchServer]:
     """The local API, running containers."""
-    with Launched(tmp_path_factory.mktemp("aws"), "--runner", "docker", "--parallel", "4", own=False) as server:
+    with LaunchServer(tmp_path_factory.mktemp("aws"), "--runner", "docker", "--parallel", "4", own=False) as server:
         yield server
         assert "Traceback" not in server.end()
 
@@ -118,7 +118,7 @@ Push = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def push(aws: Launched, registry: Registry, docker_engine: Any) -> Iterator[Push]:
+def push(aws: LaunchServer, registry: Registry, docker_engine: Any) -> Iterator[Push]:
     """push.sh, as a person runs it; what it tags is removed again."""
 
     def run(
@@ -136,14 +136,14 @@ def push(aws: Launched, registry: Registry, docker_engine: Any) -> Iterator[Push
                 docker_engine.images.remove(tag, force=True)
 
 
-def told(done: subprocess.CompletedProcess[str]) -> str:
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
     """The last line of a failure, which is the only thing that it says on standard output's behalf."""
     assert done.returncode == 1, (done.stdout, done.stderr)
     assert done.stdout == ""
     return done.stderr.strip().splitlines()[-1]
 
 
-def remember(aws: Launched, registry: Registry, name: str, tag: str) -> None:
+def remember(aws: LaunchServer, registry: Registry, name: str, tag: str) -> None:
     """ECR sees what is pushed to it; here its API is told."""
     manifest = registry.manifest(name, tag)
     digest = f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
@@ -153,7 +153,7 @@ def remember(aws: Launched, registry: Registry, name: str, tag: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.slow
 def test_all_clients_train_and_tune_what_was_pushed(
-    push: Push, aws: Launched, registry: Registry, image: str, docker_engine: Any
+    push: Push, aws: LaunchServer, registry: Registry, image: str, docker_engine: Any
 ) -> None:
     done = push("--image", image, "--tag", "first", "--repository", "pushed/whole")
     assert done.returncode == 0, done.stderr
@@ -167,12 +167,12 @@ def test_all_clients_train_and_tune_what_was_pushed(
     docker_engine.images.pull(pushed)
     try:
         for client in CLIENTS:
-            trained_and_tuned(aws, there(client), pushed)
+            trained_and_tuned(aws, require_client(client), pushed)
     finally:
         docker_engine.images.remove(pushed, force=True)
 
 
-def trained_and_tuned(aws: Launched, client: Client, pushed: str) -> None:
+def trained_and_tuned(aws: LaunchServer, client: Client, pushed: str) -> None:
     s3 = aws.client("s3")
     for command in ("train", "tune"):
         name = f"p-{command}-{client.name.replace('_', '-')}"
@@ -185,7 +185,9 @@ def trained_and_tuned(aws: Launched, client: Client, pushed: str) -> None:
             assert tar.extractfile("bytes").read() == b"10\n"  # two objects of five bytes each, from the FIFO
 
 
-def test_what_is_there_already_is_not_pushed_again(push: Push, aws: Launched, registry: Registry, image: str) -> None:
+def test_what_is_there_already_is_not_pushed_again(
+    push: Push, aws: LaunchServer, registry: Registry, image: str
+) -> None:
     options = ("--image", image, "--tag", "v1", "--repository", "pushed/again")
     first = push(*options)
     assert first.returncode == 0, first.stderr
@@ -196,7 +198,9 @@ def test_what_is_there_already_is_not_pushed_again(push: Push, aws: Launched, re
     assert "pushed/again:v1 is there already" in second.stderr
     assert "pushing" not in second.stderr
     other = push("--image", small_image_of(image), "--tag", "v1", "--repository", "pushed/again")
-    assert re.search("the tag v1 is taken by another image, and tags are immutable.*Give another --tag", told(other))
+    assert re.search(
+        "the tag v1 is taken by another image, and tags are immutable.*Give another --tag", last_line(other)
+    )
 
 
 def small_image_of(image: str) -> str:
@@ -204,7 +208,7 @@ def small_image_of(image: str) -> str:
     return f"local-test-tests:sh-{image.rpartition(':')[2]}"
 
 
-def test_a_dry_run_changes_nothing(push: Push, aws: Launched, image: str) -> None:
+def test_a_dry_run_changes_nothing(push: Push, aws: LaunchServer, image: str) -> None:
     done = push("--image", image, "--tag", "dry", "--repository", "pushed/dry", "--dry-run")
     assert (done.returncode, done.stdout) == (0, "")
     assert "would make the repository pushed/dry" in done.stderr
@@ -233,7 +237,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(900)
 def test_the_image_of_a_commit_is_built_tried_pushed_and_listed(
-    push: Push, aws: Launched, registry: Registry, checkout: Path, tmp_path: Path, docker_engine: Any
+    push: Push, aws: LaunchServer, registry: Registry, checkout: Path, tmp_path: Path, docker_engine: Any
 ) -> None:
     commit = subprocess.run(
         ["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
@@ -258,14 +262,16 @@ def test_the_image_of_a_commit_is_built_tried_pushed_and_listed(
 def test_a_dirty_tree_and_no_tree(push: Push, checkout: Path, tmp_path: Path) -> None:
     (checkout / "new.txt").write_text("x")
     done = push(script=checkout / "push.sh")
-    assert re.search("files are not committed.*Commit them, or give --allow-dirty", told(done))
+    assert re.search("files are not committed.*Commit them, or give --allow-dirty", last_line(done))
     dry = push("--allow-dirty", "--dry-run", script=checkout / "push.sh")
     assert dry.returncode == 0
     assert re.search(r"cv-keras-cifar10:[0-9a-f]{12}-dirty", dry.stderr)
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(ROOT / "push.sh", bare)
-    assert "no git checkout with a commit" in told(push(script=bare / "push.sh", GIT_CEILING_DIRECTORIES=str(tmp_path)))
+    assert "no git checkout with a commit" in last_line(
+        push(script=bare / "push.sh", GIT_CEILING_DIRECTORIES=str(tmp_path))
+    )
 
 
 # ---- failures
@@ -305,7 +311,7 @@ def tools_without(folder: Path, *missing: str) -> str:
 @pytest.mark.parametrize("tool", ["docker", "aws", "python3"])
 def test_a_tool_that_is_not_there(push: Push, image: str, tmp_path: Path, tool: str) -> None:
     done = push("--image", image, "--tag", "x", PATH=tools_without(tmp_path / "bin", tool))
-    assert f"there is no {tool} on PATH. Install it first." in told(done)
+    assert f"there is no {tool} on PATH. Install it first." in last_line(done)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +343,7 @@ def test_a_mistake_is_told_before_anything_is_built(
     push: Push, image: str, arguments: list[str], environment: dict[str, str | None], message: str
 ) -> None:
     given = arguments if "--image" in arguments else ["--image", image, *arguments]
-    assert re.search(message, told(push(*given, HOME=os.devnull, **environment)))
+    assert re.search(message, last_line(push(*given, HOME=os.devnull, **environment)))
 
 
 class Denying(http.server.BaseHTTPRequestHandler):
@@ -369,7 +375,7 @@ def test_what_may_not_be_done_is_told(push: Push, image: str) -> None:
         threading.Thread(target=server.serve_forever).start()
         try:
             url = f"http://127.0.0.1:{server.server_address[1]}"
-            said = told(push("--image", image, "--tag", "x", AWS_ENDPOINT_URL=url))
+            said = last_line(push("--image", image, "--tag", "x", AWS_ENDPOINT_URL=url))
         finally:
             server.shutdown()
     assert re.search(r"access denied: .*DescribeRepositories.*launch/iam/pusher_policy\.json", said)
@@ -377,8 +383,8 @@ def test_what_may_not_be_done_is_told(push: Push, image: str) -> None:
 
 def test_a_registry_that_is_not_there(push: Push, image: str) -> None:
     done = push("--image", image, "--tag", "x", "--repository", "pushed/nowhere", PUSH_REGISTRY="127.0.0.1:9")
-    assert "the registry refuses the login: " in told(done)
-    assert "Received: 127.0.0.1:9" in told(done)
+    assert "the registry refuses the login: " in last_line(done)
+    assert "Received: 127.0.0.1:9" in last_line(done)
 
 
 class CutOff:
@@ -426,7 +432,7 @@ class CutOff:
 def test_a_network_that_goes_in_the_middle_of_a_push(push: Push, registry: Registry, image: str) -> None:
     with CutOff(registry.port, 300_000) as way:
         done = push("--image", image, "--tag", "cut", "--repository", "pushed/cut", PUSH_REGISTRY=way.address)
-    assert re.search("the push failed: .*What has arrived is kept: run the same command again", told(done))
+    assert re.search("the push failed: .*What has arrived is kept: run the same command again", last_line(done))
     again = push("--image", image, "--tag", "cut", "--repository", "pushed/cut")
     assert again.returncode == 0, again.stderr
 
@@ -453,13 +459,13 @@ def test_a_registry_whose_disk_is_full(push: Push, image: str, tmp_path: Path) -
             done = push("--image", image, "--tag", "full", "--repository", "pushed/full", PUSH_REGISTRY=full.address)
         finally:
             full.close()
-    assert re.search("the push failed: .*run the same command again", told(done))
+    assert re.search("the push failed: .*run the same command again", last_line(done))
 
 
 def test_a_disk_of_ours_that_is_full(push: Push, image: str, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         (disk / "fill").write_bytes(b"x" * 65536)
         done = push("--image", image, "--tag", "bill", "--repository", "pushed/bill", "--sbom", str(disk / "sbom.json"))
-    said = told(done)
+    said = last_line(done)
     assert "the bill of materials can't be written. Received: " in said
     assert "The image is pushed: 127.0.0.1:" in said

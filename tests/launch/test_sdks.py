@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.conftest import BUCKET, PREFIX, Launched, sdk
+from tests.support.clients import BUCKET, PREFIX, LaunchServer, sdk_python
 from tests.support.missing import missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -64,11 +64,11 @@ print("TUNED", tuner.latest_tuning_job.refresh().training_job_status_counters.co
 
 
 @pytest.mark.parametrize(("version", "program"), [("v2", V2), ("v3", V3)])
-def test_an_sdk_trains_and_tunes(launched: Launched, tmp_path: Path, version: str, program: str) -> None:
-    if not Path(sdk(version)).exists():
+def test_an_sdk_trains_and_tunes(launched: LaunchServer, tmp_path: Path, version: str, program: str) -> None:
+    if not Path(sdk_python(version)).exists():
         missing(f"no SageMaker SDK {version}: `make sdk-{version}` makes its environment")
     (tmp_path / "program.py").write_text(program)
-    done = launched.run([sdk(version), str(tmp_path / "program.py")], HOME=str(tmp_path))
+    done = launched.run([sdk_python(version), str(tmp_path / "program.py")], HOME=str(tmp_path))
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
     told = dict(
         line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("MODEL ", "ACC", "BEST", "TUN"))
@@ -99,11 +99,11 @@ print("FOUND", frame.iloc[0]["batch-size"], round(frame.iloc[0]["accuracy - Max"
 """
 
 
-def test_runs_of_sdk_v2_are_kept_and_found(launched: Launched, tmp_path: Path) -> None:
-    if not Path(sdk("v2")).exists():
+def test_runs_of_sdk_v2_are_kept_and_found(launched: LaunchServer, tmp_path: Path) -> None:
+    if not Path(sdk_python("v2")).exists():
         missing("no SageMaker SDK v2: `make sdk-v2` makes its environment")
     (tmp_path / "program.py").write_text(RUN)
-    done = launched.run([sdk("v2"), str(tmp_path / "program.py")], HOME=str(tmp_path))
+    done = launched.run([sdk_python("v2"), str(tmp_path / "program.py")], HOME=str(tmp_path))
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
     assert "RUNS ['first']" in done.stdout
     assert "FOUND 128 0.7 1.0" in done.stdout

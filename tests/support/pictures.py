@@ -12,7 +12,7 @@ from tests.support.served import ROOT
 SIDE = 20  # pixels; the tutorial model takes 18 at least
 
 
-def drawn(folder: Path, train: int, validation: int) -> Path:
+def draw_pictures(folder: Path, train: int, validation: int) -> Path:
     """`folder` with so many pictures of each kind: train/<class>/*.png, validation/<class>/*.png."""
     generator = np.random.default_rng(0)
     for split, count in (("train", train), ("validation", validation)):
@@ -24,9 +24,9 @@ def drawn(folder: Path, train: int, validation: int) -> Path:
     return folder
 
 
-def prepared(folder: Path, train: int, validation: int) -> Path:
+def prepare_shards(folder: Path, train: int, validation: int) -> Path:
     """Two train shards of such pictures, and what else `python -m dataset prepare` makes."""
-    source, out = drawn(folder / "pictures", train, validation), folder / "data"
+    source, out = draw_pictures(folder / "pictures", train, validation), folder / "data"
     command = [sys.executable, "-m", "dataset", "prepare", "--source", str(source), "--out", str(out), "--shards", "2"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
     return out
