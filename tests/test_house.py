@@ -57,7 +57,7 @@ def test_a_folder_is_small_enough_to_read():
 def test_no_test_imports_another_test():
     """What several need lies in `tests/support`, or in a folder's conftest.py."""
     wrong = {
-        path.relative_to(ROOT).as_posix()
+        f"{path.relative_to(ROOT)}: {name}"
         for path in (ROOT / "tests").rglob("*.py")
         for name in modules(path)
         if name.startswith("tests.") and re.search(r"\.test_\w+", name)

@@ -72,7 +72,9 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "recipe", ["tutorial", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fast", "own"))]
+)
 def test_two_hosts_train_as_one_with_twice_the_batch(shards, feed, start_hosts, recipe):
     common = {"epochs": "2", "shuffle-buffer": "100", **RECIPES[recipe]}
     (one,) = start_hosts("one", 1, common | {"batch-size": "32"}, "File", prepare=whole_channels(shards))

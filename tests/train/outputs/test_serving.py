@@ -38,7 +38,12 @@ print("right", right)
 
 @pytest.mark.parametrize(
     "hyperparameters",
-    [{"model": "fast", "mirror": "true"}, {"model": "tutorial"}, {"model": "lab"}, {"model": "model.py"}],
+    [
+        {"model": "tutorial"},
+        pytest.param({"model": "fast", "mirror": "true"}, marks=pytest.mark.slow),
+        pytest.param({"model": "lab"}, marks=pytest.mark.slow),
+        pytest.param({"model": "model.py"}, marks=pytest.mark.slow),
+    ],
     ids=lambda given: given["model"],
 )
 def test_the_exported_model_has_the_reported_accuracy(

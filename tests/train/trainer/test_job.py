@@ -104,6 +104,7 @@ def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(t
         np.testing.assert_array_equal(array, read_weights(resumed)[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number_of_signal", [signal.SIGKILL, signal.SIGTERM])
 def test_ended_at_random_moments_it_ends_as_if_never_ended(tmp_path, shards, feed, start, number_of_signal):
     """SIGKILL announces nothing: what is lost is what came after the last checkpoint, and nothing of the result.
