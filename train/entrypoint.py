@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """The user's script if the request names one, else the built-in job.
+    """Run the user's script if the request names one, else the built-in job.
 
     ClientError carries an expected failure: the toolkit writes its one line to /opt/ml/output/failure and exits with 1.
     Any other exception is a bug; the toolkit writes its traceback.
@@ -41,7 +41,7 @@ def main() -> None:
         # The toolkit would write `success` after a return; a stopped job has neither succeeded nor failed.
         raise SystemExit(0) from None
     finally:
-        # Python's own end gives handled signals back to the kernel, which would kill a job that is done or stopping.
+        # When Python exits it restores the default handlers: SIGTERM would then kill a job that is done or stopping.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 

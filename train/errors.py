@@ -10,7 +10,7 @@ class DataError(TrainingError):
 
 
 class NoRecordsError(DataError):
-    """A channel brought nothing. Where hosts share a channel's objects, one may be left without."""
+    """A channel has no record. Where hosts share a channel's objects, one host may get none."""
 
 
 class StopRequested(Exception):  # noqa: N818 - an order of the platform, not an error

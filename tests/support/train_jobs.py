@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,15 @@ class TrainJob:
 
     def until(self, text: str, seconds: float = 60) -> None:
         """Wait for a line with `text`."""
+        self._until(lambda: any(text in line for line in self.lines), seconds)
+
+    def until_there(self, path: str, seconds: float = 60) -> None:
+        """Wait for a file below the root."""
+        self._until((self.root / path).exists, seconds)
+
+    def _until(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while not any(text in line for line in self.lines):
+        while not condition():
             assert self.process.poll() is None, self.lines
             assert time.monotonic() < deadline, self.lines
             time.sleep(0.02)

@@ -1,8 +1,8 @@
-"""The hosts of a job, beside TensorFlow: they find each other, agree before each step, and learn at once who is gone.
+"""Rendezvous of a job's hosts, beside TensorFlow: they connect, agree before each step and notice a lost host at once.
 
-TensorFlow's collective operations wait for a host that does not take part. So the hosts speak first, over a star of TCP
-connections with the first host in the middle: a step is begun only when all have said that they begin it, and a host
-that dies closes its connection, whatever the others are waiting for.
+TensorFlow's collective operations wait forever for a host that is gone. So the hosts agree first, over TCP connections
+of each with the first host: a step begins when all hosts are ready for it. The kernel closes the connection of a host
+that dies, whatever the others are waiting for.
 """
 
 import json
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from train.errors import StopRequested, TrainingError
 from train.runtime.environment import Environment
 
-PORT = 8889  # for the hosts' own words, on the first host; TensorFlow takes the next one, on all
+PORT = 8889  # of the first host; TensorFlow listens at the next one, on all hosts
 ADDRESSES = "TRAIN_HOST_ADDRESSES"  # of the environment: algo-1=127.0.0.1:4001,algo-2=… for hosts on one machine
 _POLL_SECONDS = 0.2  # between two tries to reach the first host
 _KEEPALIVE_SECONDS = 30  # until the kernel gives up a peer whose machine or network is gone
@@ -36,14 +36,14 @@ _log = logging.getLogger(__name__)
 
 
 class Cluster(Protocol):
-    """What the job and its loop see of the other hosts."""
+    """The hosts of a job, as its trainer sees them."""
 
     hosts: tuple[str, ...]
     index: int  # of this host
     workers: tuple[str, ...]  # host:port of each host's TensorFlow
 
     def all_gather(self, value: Any = None) -> list[Any]:
-        """Every host's value (JSON), in the order of hosts; waits until all have given theirs.
+        """Every host's value (JSON), in the order of hosts; waits until all hosts have called it.
 
         StopRequested on all hosts if one of them is to stop; TrainingError if one has failed or is gone.
         """
@@ -51,7 +51,7 @@ class Cluster(Protocol):
 
 
 class SingleHost:
-    """One host: it agrees with itself."""
+    """A job on one host."""
 
     def __init__(self, stop: threading.Event, host: str = "algo-1") -> None:
         self.hosts: tuple[str, ...] = (host,)
@@ -67,7 +67,7 @@ class SingleHost:
 
 @contextmanager
 def synchronize_stop(cluster: Cluster) -> Iterator[None]:
-    """Work between two exchanges: a stop met here is told to the others at the exchange where they wait."""
+    """Around work between two calls of all_gather: a stop inside it stops the hosts that wait in the next one, too."""
     try:
         yield
     except StopRequested:
@@ -77,10 +77,10 @@ def synchronize_stop(cluster: Cluster) -> Iterator[None]:
 
 @contextmanager
 def rendezvous(environment: Environment, limit: float, stop: threading.Event) -> Iterator[Cluster]:
-    """All hosts, once each is there; `limit` in seconds bounds the wait for them.
+    """Connect with all hosts, within `limit` seconds.
 
-    An expected failure inside is told to the other hosts; one that came because a host is gone becomes a TrainingError
-    with its name. At the end the others stay until the first host has finished.
+    An expected failure inside is sent to the other hosts. One that came because a host is gone becomes a TrainingError
+    that names the host. At the end the other hosts wait until the first one has finished.
     """
     if len(environment.hosts) == 1:
         yield SingleHost(stop, environment.host)
@@ -112,10 +112,10 @@ class Address:
     port: int
 
 
-def addresses(hosts: tuple[str, ...], given: str = "") -> dict[str, Address]:
-    """Every host by its name, at PORT, unless `given` as `host=name:port` with commas between."""
-    known = dict(part.split("=", 1) for part in given.split(",") if part)
-    return {host: _address(known.get(host, f"{host}:{PORT}")) for host in hosts}
+def addresses(hosts: tuple[str, ...], overrides: str = "") -> dict[str, Address]:
+    """Each host by its name, at PORT, unless `given` as `host=name:port` with commas between."""
+    by_host = dict(part.split("=", 1) for part in overrides.split(",") if part)
+    return {host: _address(by_host.get(host, f"{host}:{PORT}")) for host in hosts}
 
 
 def _address(text: str) -> Address:
@@ -124,11 +124,11 @@ def _address(text: str) -> Address:
 
 
 class _Peer:
-    """A connection to another host. Its messages arrive on a thread, so that its end is noticed at once."""
+    """A connection to another host. A thread reads its messages, so that its end is noticed at once."""
 
     def __init__(self, host: str, connection: socket.socket) -> None:
         self.host, self.connection = host, connection
-        self.inbox: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()  # None: no more will come
+        self.inbox: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()  # None: the last
         self.left = threading.Event()  # in order, or not
         self._sending = threading.Lock()
         connection.settimeout(None)
@@ -143,7 +143,7 @@ class _Peer:
             connection.setsockopt(level, option, value)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Nothing happens if the connection has ended: whoever listens notices."""
+        """Does nothing if the connection has ended: the thread that reads from it notices."""
         data = json.dumps(message).encode()
         with self._sending, suppress(OSError):
             self.connection.sendall(struct.pack(">I", len(data)) + data)
@@ -155,7 +155,7 @@ class _Peer:
 
 
 class Hosts:
-    """This host among several. The first one gathers what all say and tells it to all."""
+    """This host among several. The first host collects the values of all and sends them to all."""
 
     def __init__(self, host: str, hosts: tuple[str, ...], stop: threading.Event, failure: Path) -> None:
         self.hosts, self.index = hosts, hosts.index(host)
@@ -188,8 +188,8 @@ class Hosts:
             first.send(mine)
             answer = self._receive_from(first)
         else:
-            said = [mine, *(self._receive_from(self._peers[host]) for host in self.hosts[1:])]
-            answer = {"values": [one["value"] for one in said], "stop": any(one["stop"] for one in said)}
+            messages = [mine, *(self._receive_from(self._peers[host]) for host in self.hosts[1:])]
+            answer = {"values": [one["value"] for one in messages], "stop": any(one["stop"] for one in messages)}
             self._send(answer)
         if answer["stop"]:
             self._stop.set()
@@ -197,11 +197,11 @@ class Hosts:
         return answer["values"]
 
     def broadcast_failure(self, failure: str) -> None:
-        """The others why this host fails, unless it fails because of them."""
+        """Send the reason to the other hosts, unless one of them is the reason."""
         self._send({"failed": self._lost or failure})
 
     def shutdown(self) -> None:
-        """Say goodbye; the first host does once its work is done, and the others wait for that."""
+        """Leave in order: the first host once its work is done, the others after it."""
         self._send({"bye": True})
         for peer in self._peers.values():
             peer.left.wait(_KEEPALIVE_SECONDS if self.index == 0 else None)
@@ -209,7 +209,7 @@ class Hosts:
             raise TrainingError(self._lost)
 
     def wait_for_loss(self, seconds: float) -> str:
-        """Which host is lost, or has failed, and how; empty if none is after that time."""
+        """Which host is lost or has failed, and how; empty if none within that time."""
         with self._changed:
             self._changed.wait_for(lambda: self._lost, seconds)
         return self._lost
@@ -231,12 +231,12 @@ class Hosts:
                     self._accept_peer(server.accept()[0])
 
     def _accept_peer(self, connection: socket.socket) -> None:
-        """A host that is expected becomes a peer; nobody else has business here."""
+        """Accept a host that is expected; close any other connection."""
         connection.settimeout(_POLL_SECONDS * 10)
         name = None
         with suppress(OSError, EOFError, ValueError):
-            said = _receive_message(connection)
-            name = said.get("host") if isinstance(said, dict) else None
+            message = _receive_message(connection)
+            name = message.get("host") if isinstance(message, dict) else None
         if name in self.hosts[1:] and name not in self._peers:
             self._peers[name] = _Peer(name, connection)
         else:
@@ -307,7 +307,7 @@ class Hosts:
             peer.inbox.put(message)
 
     def _peer_lost(self, why: str, host: str) -> None:
-        """Everyone learns it. If the main thread does not fail by itself, because it waits in TensorFlow, all ends."""
+        """Inform all hosts. If the main thread waits in TensorFlow and does not fail by itself, end the process."""
         with self._changed:
             if self._lost:
                 return
@@ -347,7 +347,7 @@ def _receive_exactly(connection: socket.socket, count: int) -> bytes:
 
 
 def _free_port(wanted: int) -> int:
-    """That port if nobody has it, else another that is free."""
+    """`wanted` if it is free, else another port."""
     for port in (wanted, 0):
         with suppress(OSError), socket.create_server(("", port)) as server:
             return server.getsockname()[1]

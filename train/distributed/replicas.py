@@ -1,4 +1,4 @@
-"""The devices that share a step: one, the GPUs of a host, or those of all hosts.
+"""Replicas: the devices that share a step — one, the GPUs of a host, or those of all hosts.
 
 The variables are plain ones, kept by each host; only gradients and sums travel, as one vector a step. So a checkpoint,
 an export or an evaluation knows nothing of other hosts.
@@ -28,7 +28,7 @@ _COMMUNICATION = tf.distribute.experimental.CommunicationImplementation
 
 
 class Replicas:
-    """`here` devices of this host among `count` of all hosts. To be made before TensorFlow uses a device."""
+    """`here` devices of this host, `count` of all hosts. Make it before TensorFlow uses a device."""
 
     def __init__(self, cluster: Cluster, devices: Sequence[str] | None = None) -> None:
         """`devices` are this host's, in place of its GPUs; at least one, and on all hosts as many."""
@@ -60,14 +60,14 @@ class Replicas:
         return tf.nest.map_structure(lambda value: self._strategy.experimental_local_results(value)[0], results)
 
     def set_weights(self, weights: tf.Tensor) -> None:
-        """On one device, in `run`: how much each of its pictures counts, (n,) float32."""
+        """Inside `run`, on one device: the weights of its images, (n,) float32."""
         self._counting.weights = weights
 
     @contextmanager
     def sync_batch_norm(self, model: keras.Model) -> Iterator[None]:
-        """Batch normalisation over the pictures of all devices, while `model` is called by `run`.
+        """Normalise batches over the images of all devices while `run` calls `model`.
 
-        One exchange a layer, where Keras' own `synchronized=True` makes three; and pictures of no weight don't count.
+        One all-reduce a layer, where Keras' own `synchronized=True` makes three; images of weight 0 don't count.
         """
         layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
         try:
@@ -80,7 +80,7 @@ class Replicas:
 
 
 def all_reduce_sum(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """float32 tensors, each summed over all devices: one exchange for all of them. Inside of `run`."""
+    """float32 tensors, each summed over all devices by one all-reduce. Only inside `run`."""
     vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
     vector = tf.distribute.get_replica_context().all_reduce(_SUM, vector)
     parts = tf.split(vector, [tensor.shape.num_elements() for tensor in tensors])

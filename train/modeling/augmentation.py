@@ -1,4 +1,4 @@
-"""Changes of training pictures, inside the compiled graph and repeatable: the same seed gives the same pictures."""
+"""Augmentation inside the compiled graph: the same seed gives the same images."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ def no_augmentation(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: A
 
 
 def make_augmentation(hparams: Hyperparameters) -> Augmentation:
-    """What the settings ask for."""
+    """The augmentation that `augment` and `cutout` name."""
     if not (hparams.augment or hparams.cutout):
         return no_augmentation
 
@@ -43,7 +43,7 @@ def flip_and_shift(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def cut_out(images: tf.Tensor, seed: tf.Tensor, side: int) -> tf.Tensor:
-    """A square of `side` pixels, at a place drawn for each picture, grey; cut off where it reaches over the edge."""
+    """Cutout: a grey square of `side` pixels at a random place of each image, clipped at the edges."""
     count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     draws = tf.random.stateless_uniform(
         (2, count), seed + tf.constant([0, 2**32], tf.int64), maxval=2**30, dtype=tf.int32

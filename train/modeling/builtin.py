@@ -13,11 +13,11 @@ from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.hyperparameters import Hyperparameters
 
 
-def build_model(hparams: Hyperparameters, info: ImageDatasetInfo, own: Path | None = None) -> keras.Model:
-    """uint8 (n, height, width, channels) → float32 logits (n, classes). `own`: the file that builds it instead."""
+def build_model(hparams: Hyperparameters, info: ImageDatasetInfo, custom: Path | None = None) -> keras.Model:
+    """uint8 (n, height, width, channels) → float32 logits (n, classes). `custom`: the file that builds it instead."""
     keras.config.set_dtype_policy(hparams.precision)
-    if own:
-        return build_custom_model(own, info)
+    if custom:
+        return build_custom_model(custom, info)
     inputs = keras.Input(info.shape, dtype="uint8", name="image")
     try:
         features = _MODELS[hparams.model](layers.Rescaling(1 / 255, name="scale")(inputs))
@@ -40,12 +40,12 @@ def build_optimizer(hparams: Hyperparameters) -> keras.optimizers.Optimizer:
         "rmsprop": lambda: keras.optimizers.RMSprop(hparams.learning_rate, **average),
         "muon": lambda: Muon(hparams.learning_rate, **average),
     }
-    chosen = makers[hparams.optimizer]()
-    return keras.optimizers.LossScaleOptimizer(chosen) if hparams.precision == "mixed_float16" else chosen
+    optimizer = makers[hparams.optimizer]()
+    return keras.optimizers.LossScaleOptimizer(optimizer) if hparams.precision == "mixed_float16" else optimizer
 
 
 def flip_tta(model: keras.Model) -> keras.Model:
-    """The model asked about each picture and its mirror image: the mean of both logits, for twice the time."""
+    """Test-time augmentation: the mean of the logits for each image and its mirror image, for twice the time."""
     inputs = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
     logits = layers.Average(dtype="float32", name="mean")([model(inputs), model(keras.ops.flip(inputs, axis=2))])
     return keras.Model(inputs, logits, name=f"{model.name}_mirrored")

@@ -1,8 +1,8 @@
-"""A model of the user's own: `build(shape, classes)` of a Python file that comes with the job, in its channel `code`.
+"""A custom model: `build(shape, classes)` in a Python file of the user's, in channel `code` of the job.
 
 `shape` is (height, width, channels) in pixels, `classes` a tuple of names. `build` returns a Keras model from pictures,
-uint8 (n, height, width, channels), to logits (n, number of classes): everything else — reading, the loop, checkpoints,
-hosts, export, report — is the built-in job's.
+uint8 (n, height, width, channels), to logits (n, number of classes). Reading, training, checkpoints, hosts, export and
+report are the built-in job's.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ from train.runtime.environment import Environment
 
 CHANNEL = "code"
 _MODULE = "own_model_of_the_job"
-_LONGEST = 600  # characters of what Keras says: FailureReason has 1024
+_MAX_MESSAGE = 600  # characters of what Keras says: FailureReason has 1024
 _CONTRACT = "build(shape, classes) → a Keras model from uint8 pictures to logits"
 
 
@@ -47,10 +47,10 @@ def find_model_file(name: str, environment: Environment) -> Path:
 def build_custom_model(path: Path, info: ImageDatasetInfo) -> keras.Model:
     """What the file's `build` returns, checked. TrainingError, one line, with the line of the file that failed."""
     module = _run(path, lambda: _load(path))
-    made = getattr(module, "build", None)
-    if not callable(made):
+    build = getattr(module, "build", None)
+    if not callable(build):
         raise _wrong(path, "no function build")
-    model = _run(path, lambda: made(info.shape, info.classes))
+    model = _run(path, lambda: build(info.shape, info.classes))
     _check(model, path, info)
     _run(path, lambda: keras.saving.serialize_keras_object(model))  # not first at the export, when all is trained
     return model
@@ -76,8 +76,8 @@ def _run(path: Path, call: Callable[[], Any]) -> Any:
     except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f", line {frames[-1].lineno}" if frames else ""
-        said = textwrap.shorten(str(error), _LONGEST, placeholder=" …")
-        raise TrainingError(f"{path}{where}: {type(error).__name__}: {said}") from error
+        message = textwrap.shorten(str(error), _MAX_MESSAGE, placeholder=" …")
+        raise TrainingError(f"{path}{where}: {type(error).__name__}: {message}") from error
 
 
 def _check(model: Any, path: Path, info: ImageDatasetInfo) -> None:
@@ -87,15 +87,15 @@ def _check(model: Any, path: Path, info: ImageDatasetInfo) -> None:
         raise _wrong(path, "a model without an input: begin it with keras.Input(shape, dtype='uint8')")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise _wrong(path, f"{len(model.inputs)} inputs and {len(model.outputs)} outputs")
-    (given,), (out,) = model.inputs, model.outputs
-    if given.dtype != "uint8":
-        raise _wrong(path, f"an input of {given.dtype}: begin with keras.Input(shape, dtype='uint8') and a Rescaling")
-    if tuple(given.shape) != (None, *info.shape):
-        raise _wrong(path, f"an input of shape {given.shape} for pictures of {info.shape}")
-    if tuple(out.shape) != (None, len(info.classes)):
-        raise _wrong(path, f"an output of shape {out.shape} for {len(info.classes)} classes")
-    if out.dtype != "float32":
-        raise _wrong(path, f"an output of {out.dtype}: give the last layer dtype='float32', whatever the precision")
+    (image,), (logits,) = model.inputs, model.outputs
+    if image.dtype != "uint8":
+        raise _wrong(path, f"an input of {image.dtype}: begin with keras.Input(shape, dtype='uint8') and a Rescaling")
+    if tuple(image.shape) != (None, *info.shape):
+        raise _wrong(path, f"an input of shape {image.shape} for pictures of {info.shape}")
+    if tuple(logits.shape) != (None, len(info.classes)):
+        raise _wrong(path, f"an output of shape {logits.shape} for {len(info.classes)} classes")
+    if logits.dtype != "float32":
+        raise _wrong(path, f"an output of {logits.dtype}: give the last layer dtype='float32', whatever the precision")
     if _is_softmax(model.layers[-1]):
         raise _wrong(path, "probabilities: leave the softmax out, the export adds it")
     paths = [variable.path for variable in model.variables if variable.name != "seed_generator_state"]

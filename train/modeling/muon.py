@@ -14,8 +14,8 @@ class Muon(keras.optimizers.Muon):
     """
 
     def __init__(self, learning_rate: float = 0.05, adam_lr_ratio: float = 0.06, **options: object) -> None:
-        chosen = {"momentum": 0.9, "ns_steps": 4, "rms_rate": None, "weight_decay": None, "adam_weight_decay": None}
-        super().__init__(learning_rate, adam_lr_ratio=adam_lr_ratio, adam_beta_2=0.99, **{**chosen, **options})
+        defaults = {"momentum": 0.9, "ns_steps": 4, "rms_rate": None, "weight_decay": None, "adam_weight_decay": None}
+        super().__init__(learning_rate, adam_lr_ratio=adam_lr_ratio, adam_beta_2=0.99, **{**defaults, **options})
 
     def _should_use_adamw(self, variable: keras.Variable) -> bool:
         return len(variable.shape) != 4

@@ -1,4 +1,4 @@
-"""A model's layers at pictures of another size: what is trained smaller takes less time, and serves at full size."""
+"""Progressive resizing: a model's layers on images of another size. Smaller ones train in less time."""
 
 import keras
 import tensorflow as tf
@@ -10,14 +10,14 @@ def resize_input(model: keras.Model, size: tuple[int, int]) -> keras.Model:
     """The same layers and variables for uint8 pictures of `size`, (height, width). TrainingError if they allow none."""
     inputs = keras.Input((*size, model.input_shape[-1]), dtype="uint8")
     try:
-        made = keras.models.clone_model(model, inputs, clone_function=lambda layer: layer)
+        resized = keras.models.clone_model(model, inputs, clone_function=lambda layer: layer)
     except ValueError as error:
         raise _unresizable(model, size, str(error).strip().splitlines()[0]) from error
     for kind in ("trainable_variables", "non_trainable_variables"):
-        ours, theirs = ([id(variable) for variable in getattr(one, kind)] for one in (model, made))
-        if ours != theirs:
+        old, new = ([id(variable) for variable in getattr(one, kind)] for one in (model, resized))
+        if old != new:
             raise _unresizable(model, size, "layers that make their variables anew")
-    return made
+    return resized
 
 
 def resize_images(model: keras.Model, images: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The finished model on the validation pictures: accuracy, classes, confusions, the most confidently wrong."""
+"""Evaluation of the finished model: accuracy, precision and recall, confusion matrix, most confident mistakes."""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
@@ -61,7 +61,7 @@ class Evaluation:
         }
 
     def pack(self) -> dict[str, Any]:
-        """As JSON, for another host."""
+        """As JSON values, for `merge` on another host."""
         mistakes = [
             vars(mistake) | {"image": [mistake.image.shape, base64.b64encode(mistake.image.tobytes()).decode()]}
             for mistake in self.mistakes
@@ -70,7 +70,7 @@ class Evaluation:
 
 
 def merge(packed: Sequence[Mapping[str, Any]]) -> Evaluation:
-    """That of all hosts, from the `packed` one of each."""
+    """The evaluation of all hosts, from what `pack` gave on each."""
     confusion = np.sum([np.array(one["confusion"], np.int64) for one in packed], axis=0)
     mistakes = [_unpack(mistake) for one in packed for mistake in one["mistakes"]]
     loss_sum = sum(one["loss_sum"] for one in packed)
@@ -86,8 +86,8 @@ def evaluate(predictions: Iterable[tuple[Any, Any, Any]], classes: int) -> Evalu
         images, labels, probabilities = (np.asarray(part) for part in batch)
         predicted = probabilities.argmax(axis=1)
         np.add.at(confusion, (labels, predicted), 1)
-        given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-        loss_sum -= float(np.log(np.maximum(given, 1e-38)).sum())
+        true_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+        loss_sum -= float(np.log(np.maximum(true_class, 1e-38)).sum())
         mistakes = _add_mistakes(mistakes, images, labels, predicted, probabilities)
     return Evaluation(confusion, loss_sum / max(1, int(confusion.sum())), mistakes)
 

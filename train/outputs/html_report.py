@@ -58,10 +58,10 @@ def _page(history: History, evaluation: Evaluation, classes: tuple[str, ...], fa
 <section class="charts">{charts}</section>
 <p class="key"><span class="train">training</span> <span class="validation">validation</span></p>
 <h2>Confusion matrix</h2>
-<p>A row is what the picture shows, a column what the model said; numbers are pictures. The diagonal is right.</p>
+<p>Rows are true classes, columns predicted ones; numbers are pictures. The diagonal is right.</p>
 <div class="wide">{_confusion(evaluation, classes)}</div>
-<h2>The most confidently wrong</h2>
-<p>Under each picture: what it shows → what the model said, and how sure it was.</p>
+<h2>Most confident mistakes</h2>
+<p>Under each picture: true class → predicted class, and the probability of the prediction.</p>
 <section class="grid">{"".join(_mistake(mistake, classes) for mistake in evaluation.mistakes)}</section>
 <h2>The job</h2><table class="facts">{rows}</table>
 </main></body></html>
@@ -79,9 +79,9 @@ def _chart(history: History, train: str, validation: str) -> str:
         f'<text x="{_LEFT - 6}" y="{up(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>'
         for value in np.linspace(low, high, 5)
     )
-    shown = sorted({int(epoch) for epoch in np.linspace(1, len(history), min(6, len(history)))})
+    ticks_at = sorted({int(epoch) for epoch in np.linspace(1, len(history), min(6, len(history)))})
     epochs = "".join(
-        f'<text x="{across(epoch):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{epoch}</text>' for epoch in shown
+        f'<text x="{across(epoch):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{epoch}</text>' for epoch in ticks_at
     )
     lines = _line(history, train, "train", across, up) + _line(history, validation, "validation", across, up)
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{ticks}{epochs}{lines}</svg>'

@@ -1,4 +1,4 @@
-"""The only place that prints a metric line, and the definitions that read it."""
+"""The metric line of an epoch, and the MetricDefinitions that read it."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 """A job as a run of MLflow, where its environment has MLFLOW_TRACKING_URI: hyperparameters, metrics by epoch, status.
 
 Over MLflow's REST API (version 2.0, which every server since MLflow 1.0 has), so that the image needs no further
-package. A tracking server of SageMaker's is named by its ARN; its address, header and signature are those of
-sagemaker-mlflow 0.5. Training never depends on the server: if it doesn't answer, the log says so, once.
+package. The ARN of a tracking server of SageMaker is an address, too; its address, header and signature are those of
+sagemaker-mlflow 0.5. If the server doesn't answer, one warning is logged and training continues.
 """
 
 import http.client
@@ -35,12 +35,12 @@ _log = logging.getLogger(__name__)
 
 
 class MlflowRun:
-    """The run of this job: a new one, or the one that a job of this name has begun before it was stopped."""
+    """The MLflow run of this job: a new one, or that of a stopped job of the same name."""
 
     def __init__(self, variables: Mapping[str, str], hyperparameters: Mapping[str, bool | float | str]) -> None:
         self._server: _Server | None = _Server(variables)
         self._run = ""
-        self._tell(lambda server: self._begin(server, variables, hyperparameters))
+        self._call(lambda server: self._begin(server, variables, hyperparameters))
 
     def on_epoch_end(self, metrics: EpochMetrics) -> None:
         """An epoch's metrics."""
@@ -49,7 +49,7 @@ class MlflowRun:
             {"key": key, "value": float(getattr(metrics, name)), "timestamp": now, "step": metrics.epoch}
             for key, name in SCALARS.items()
         ]
-        self._tell(lambda server: server.post("runs/log-batch", run_id=self._run, metrics=values))
+        self._call(lambda server: server.post("runs/log-batch", run_id=self._run, metrics=values))
 
     def on_stop(self) -> None:
         """The job was stopped: one that goes on from its checkpoint is RUNNING again."""
@@ -66,25 +66,25 @@ class MlflowRun:
     def _finish(self, status: str) -> None:
         if self._server:
             self._server.seconds = _LAST_SECONDS
-        self._tell(lambda server: server.post("runs/update", run_id=self._run, status=status, end_time=_now()))
+        self._call(lambda server: server.post("runs/update", run_id=self._run, status=status, end_time=_now()))
 
     def _begin(
         self, server: "_Server", variables: Mapping[str, str], hyperparameters: Mapping[str, bool | float | str]
     ) -> None:
-        experiment = server.experiment(variables.get(EXPERIMENT) or _DEFAULT_EXPERIMENT)
+        experiment = server.find_or_create_experiment(variables.get(EXPERIMENT) or _DEFAULT_EXPERIMENT)
         name = variables.get(RUN, "")
-        known = server.run_of(experiment, name) if name else None
-        if known:
-            self._run = known
-            server.post("runs/update", run_id=known, status="RUNNING")
+        run_id = server.find_run(experiment, name) if name else None
+        if run_id:
+            self._run = run_id
+            server.post("runs/update", run_id=run_id, status="RUNNING")
             return
         tags = [{"key": _TAG, "value": name}] if name else []
-        made = server.post("runs/create", experiment_id=experiment, run_name=name, start_time=_now(), tags=tags)
-        self._run = made["run"]["info"]["run_id"]
+        run = server.post("runs/create", experiment_id=experiment, run_name=name, start_time=_now(), tags=tags)
+        self._run = run["run"]["info"]["run_id"]
         values = [{"key": key, "value": str(value)[:_PARAMETER_CHARACTERS]} for key, value in hyperparameters.items()]
         server.post("runs/log-batch", run_id=self._run, params=values)
 
-    def _tell(self, call: Any) -> None:
+    def _call(self, call: Any) -> None:
         if self._server is None:
             return
         try:
@@ -92,7 +92,7 @@ class MlflowRun:
         except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
             _log.warning(
                 "MLflow does not take this job: %s. Received: %s=%s. The training goes on without it.",
-                " ".join(str(error).split()) or type(error).__name__, URI, self._server.named,
+                " ".join(str(error).split()) or type(error).__name__, URI, self._server.uri,
             )  # fmt: skip
             self._server = None
 
@@ -101,26 +101,26 @@ class _Server:
     """A tracking server. Its calls raise OSError or ValueError."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
-        self.named, self.seconds = variables[URI], _SECONDS
-        self._url, self._headers, self._signed = self.named.rstrip("/"), {}, None
-        if self.named.startswith("arn:"):
-            _, _, _, region, _, resource = [*self.named.split(":", 5), *[""] * 6][:6]
+        self.uri, self.seconds = variables[URI], _SECONDS
+        self._url, self._headers, self._signing = self.uri.rstrip("/"), {}, None
+        if self.uri.startswith("arn:"):
+            _, _, _, region, _, resource = [*self.uri.split(":", 5), *[""] * 6][:6]
             url, header, service = _SAGEMAKER.get(resource.partition("/")[0], ("", "", ""))
             self._url = variables.get(_ENDPOINT) or url.format(region=region)
-            self._headers, self._signed = {header: self.named}, (service, region)
+            self._headers, self._signing = {header: self.uri}, (service, region)
 
-    def experiment(self, name: str) -> str:
-        """Its ID; it is made if there is none."""
+    def find_or_create_experiment(self, name: str) -> str:
+        """The ID of the experiment; it is created if there is none."""
         try:
             return self.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"]
-        except _NotThereError:
+        except _NotFoundError:
             return self.post("experiments/create", name=name)["experiment_id"]
 
-    def run_of(self, experiment: str, job: str) -> str | None:
+    def find_run(self, experiment: str, job: str) -> str | None:
         """The ID of the run of a job of that name, if there is one."""
-        asked = f"tags.`{_TAG}` = '{job}'"
-        found = self.post("runs/search", experiment_ids=[experiment], filter=asked, max_results=1)
-        return found["runs"][0]["info"]["run_id"] if found.get("runs") else None
+        query = f"tags.`{_TAG}` = '{job}'"
+        answer = self.post("runs/search", experiment_ids=[experiment], filter=query, max_results=1)
+        return answer["runs"][0]["info"]["run_id"] if answer.get("runs") else None
 
     def get(self, operation: str, **members: str) -> dict[str, Any]:
         return self._answer("GET", f"{operation}?{urllib.parse.urlencode(members)}", None)
@@ -139,13 +139,13 @@ class _Server:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             with error:
-                said = error.read().decode(errors="replace")
-            if error.code == http.HTTPStatus.NOT_FOUND and "RESOURCE_DOES_NOT_EXIST" in said:
-                raise _NotThereError(said) from None
-            raise OSError(f"HTTP {error.code}: {said[:300]}") from None
+                message = error.read().decode(errors="replace")
+            if error.code == http.HTTPStatus.NOT_FOUND and "RESOURCE_DOES_NOT_EXIST" in message:
+                raise _NotFoundError(message) from None
+            raise OSError(f"HTTP {error.code}: {message[:300]}") from None
 
     def _sign(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> dict[str, str]:
-        if not self._signed:
+        if not self._signing:
             return headers
         # only here, since it takes a quarter of a second: the toolkit brings it into the image
         import botocore.session
@@ -156,11 +156,11 @@ class _Server:
         if credentials is None:
             raise ValueError("there are no AWS credentials to sign with")
         request = AWSRequest(method, url, headers, body or b"")
-        SigV4Auth(credentials, *self._signed).add_auth(request)
+        SigV4Auth(credentials, *self._signing).add_auth(request)
         return dict(request.headers)
 
 
-class _NotThereError(ValueError):
+class _NotFoundError(ValueError):
     """The server has no such thing."""
 
 

@@ -29,7 +29,7 @@ _SUCCESS, _FAILURE = b"\x08\x01", b"\x08\x02"  # SessionEndInfo.status = 1
 
 
 class EventWriter:
-    """One run's events in `folder`. A job that goes on where another stopped adds to them."""
+    """Writes a run's events into `folder`. A resumed job adds to them."""
 
     def __init__(self, folder: Path, hyperparameters: Mapping[str, bool | float | str]) -> None:
         self._writer = tf.summary.create_file_writer(str(folder))
@@ -52,7 +52,7 @@ class EventWriter:
         self._writer.flush()
 
     def on_stop(self) -> None:
-        """The run may go on another time: it has no end yet."""
+        """Nothing: a resumed job adds to the same run."""
 
     def on_failure(self) -> None:
         """The job has failed."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-PARTIAL = ".partial-"  # begins the name of what is being written; after a kill such a file is left, and worth nothing
+PARTIAL = ".partial-"  # prefix of files being written; a kill leaves one, which is worth nothing
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:

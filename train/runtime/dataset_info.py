@@ -17,7 +17,7 @@ class ImageDatasetInfo:
 
     shape: tuple[int, int, int]  # height, width, channels
     classes: tuple[str, ...]
-    train_examples: int | None = None
+    train_examples: int | None = None  # None: not known
 
     @property
     def bytes(self) -> int:

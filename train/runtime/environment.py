@@ -1,4 +1,4 @@
-"""What the platform gives a host: channels and their modes, hosts, folders. Read once, from an injected root folder."""
+"""What the platform gives a host: channels and their modes, hosts, folders, below the root folder."""
 
 import json
 import os

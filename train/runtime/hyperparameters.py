@@ -8,7 +8,7 @@ from typing import Any
 
 from train.errors import TrainingError
 
-# Written into every request by the toolkit, the SDKs and the tuning service: theirs, never unknown.
+# The toolkit, the SDKs and the tuning service write these into every request: they are never unknown.
 PLATFORM_PREFIX = "sagemaker_"
 PLATFORM_NAMES = frozenset({"_tuning_objective_metric", "model_dir"})
 
@@ -17,8 +17,7 @@ CIFAR10_CLASSES = (
 )  # fmt: skip
 
 
-# What a model is trained with where the request does not say: fast with the defaults below, the others, and one of the
-# user's own, as is usual.
+# Values where the request gives none: model fast has the defaults below; the others, and custom models, the usual ones.
 _PLAIN = {
     "learning_rate": 1e-3,
     "optimizer": "adam",
@@ -40,13 +39,13 @@ def _define(
     or_file: str = "",
 ) -> Any:
     """`or_file`: the ending of files whose names are values as well."""
-    known = {"reason": reason, "low": low, "high": high, "one_of": one_of, "or_file": or_file}
-    return field(default=default, metadata=known)
+    metadata = {"reason": reason, "low": low, "high": high, "one_of": one_of, "or_file": or_file}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What a job can be told. The hyperparameter is the field's name with `-` for `_`."""
+    """The hyperparameters of the built-in job. Each is named as its field, with `-` for `_`."""
 
     epochs: int = _define(10, "passes over the train channel", low=1)
     batch_size: int = _define(128, "pictures a step: the usual compromise of speed and noise for CIFAR-10", low=1)
@@ -123,12 +122,12 @@ def parse(hyperparameters: Mapping[str, str]) -> Hyperparameters:
     `hyperparameters` maps names to strings as in hyperparameters.json; values may carry JSON quotes (the SDKs add
     them). Raises TrainingError for an unknown name, a value of the wrong type or out of range.
     """
-    known = {_public_name(definition): definition for definition in fields(Hyperparameters)}
-    given = {name: value for name, value in hyperparameters.items() if not is_platform(name)}
-    for name in given:
-        if name not in known:
-            raise _unknown(name, list(known))
-    typed = {known[name].name: _typed(name, value, known[name]) for name, value in given.items()}
+    definitions = {_public_name(definition): definition for definition in fields(Hyperparameters)}
+    values = {name: value for name, value in hyperparameters.items() if not is_platform(name)}
+    for name in values:
+        if name not in definitions:
+            raise _unknown(name, list(definitions))
+    typed = {definitions[name].name: _typed(name, value, definitions[name]) for name, value in values.items()}
     hparams = Hyperparameters(**{**RECIPES.get(typed.get("model", "fast"), _PLAIN), **typed})
     if len(hparams.class_names) < 2:
         raise _wrong("classes", hparams.classes, "two or more names separated by commas")

@@ -1,4 +1,4 @@
-"""SIGTERM, caught from the first moment: before all imports but the standard library's."""
+"""SIGTERM is caught before anything but the standard library is imported."""
 
 import functools
 import logging

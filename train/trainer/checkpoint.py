@@ -42,7 +42,7 @@ class CheckpointManager:
         return path
 
     def newest(self) -> tuple[Path, Progress, dict[str, np.ndarray]] | None:
-        """The newest whole checkpoint, or None. A damaged one is passed over, never half-read."""
+        """The newest readable checkpoint, or None. A damaged one is skipped, never read in part."""
         damaged = []
         for path in reversed(self._all()):
             try:
@@ -96,7 +96,7 @@ def restore(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.nda
 
 
 def check_order(saved: Mapping[str, int], now: Mapping[str, int], path: Path) -> None:
-    """An epoch can be continued in its middle only in the order in which it began."""
+    """TrainingError if the rest of an epoch would come in another order than its beginning."""
     for name in now:
         if saved.get(name) != now[name]:
             raise TrainingError(

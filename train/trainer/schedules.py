@@ -1,6 +1,4 @@
-"""The learning rate and the pictures' size of each step. Both depend on what checkpoints hold: a resumed job goes on
-as it would have.
-"""
+"""Learning rate and image size of each step, from what a checkpoint holds: a resumed job continues as it would have."""
 
 import math
 from collections.abc import Callable
@@ -8,9 +6,9 @@ from collections.abc import Callable
 from train.runtime.hyperparameters import Hyperparameters
 from train.trainer.progress import Progress
 
-WARM_UP = 0.15  # of the training
-FULL_SIZE = 0.9  # of the training: from then on pictures have their own size
-GROWTHS = 3  # of the pictures until then: each size is compiled for itself
+WARM_UP = 0.15  # share of the training
+FULL_SIZE = 0.9  # share of the training after which images have their own size
+GROWTHS = 3  # of the images until then: each size is compiled separately
 SIDE_STEP, SMALLEST = 4, 16  # pixels: sides are multiples of the one, and not made smaller than the other
 
 LrSchedule = Callable[[Progress], float]
@@ -18,9 +16,9 @@ SizeSchedule = Callable[[Progress], tuple[int, int]]  # height, width in pixels
 
 
 def make_lr_schedule(hparams: Hyperparameters, examples: float) -> LrSchedule:
-    """Progress before a step → its learning rate. `examples` of an epoch: what the first one is laid out for.
+    """Progress before a step → its learning rate. `examples` is the expected length of the first epoch.
 
-    The later epochs are laid out for as many steps as those before them had.
+    Later epochs are expected to have as many steps as those before them.
     """
     if hparams.schedule == "constant":
         return lambda _: hparams.learning_rate
