@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset import interrupt
-from dataset.errors import DatasetError, one_line
+from dataset.errors import DatasetError, to_one_line
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return arguments.run(arguments)
     except DatasetError as error:
-        return _end(1, one_line(error))
+        return _end(1, to_one_line(error))
     except interrupt.Interrupted as error:
         return _end(128 + error.signum, f"{error}; {arguments.interrupted}")
 
@@ -74,15 +74,19 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         default=Path("data"),
         help="folder to write, replaced whole if it was written by this command (data)",
     )
-    add("--shards", type=_from_to(1, 99_999), help="files of the train split (16)")
-    add("--validation-shards", type=_from_to(1, 99_999), help="files of the validation split (a quarter of --shards)")
+    add("--shards", type=_int_between(1, 99_999), help="files of the train split (16)")
+    add(
+        "--validation-shards",
+        type=_int_between(1, 99_999),
+        help="files of the validation split (a quarter of --shards)",
+    )
     add(
         "--image-size",
-        type=_from_to(1, 4096),
+        type=_int_between(1, 4096),
         metavar="N",
         help="N×N pixels (the pictures' own if all have one, else 32)",
     )
-    add("--seed", type=_from_to(0, 2**63 - 1), help="of the shuffling, and of synthetic pictures (0)")
+    add("--seed", type=_int_between(0, 2**63 - 1), help="of the shuffling, and of synthetic pictures (0)")
     add("--cache", type=Path, help="folder of the downloaded archive ($XDG_CACHE_HOME/cv-keras-cifar10)")
     add("--mirror", metavar="URL", help="another address of cifar-10-python.tar.gz")
 
@@ -95,7 +99,7 @@ def _add_upload(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, default=Path("data"), help="a prepared folder (data)")
 
 
-def _from_to(least: int, most: int) -> Callable[[str], int]:
+def _int_between(least: int, most: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         value = int(text)
         if not least <= value <= most:

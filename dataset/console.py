@@ -1,4 +1,4 @@
-"""Talk on stderr: lines and progress bars. The result alone goes to stdout."""
+"""Messages and progress bars on stderr; only the result goes to stdout."""
 
 import sys
 from typing import NoReturn
@@ -11,8 +11,8 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
-def bar(total: int, what: str, unit: str, *, initial: int = 0) -> "tqdm[NoReturn]":
-    """A progress bar; in a log, where a line can't be redrawn, it speaks every ten seconds only."""
+def progress_bar(total: int, what: str, unit: str, *, initial: int = 0) -> "tqdm[NoReturn]":
+    """A progress bar; in a log, where a line can't be redrawn, it prints one every ten seconds."""
     return tqdm(
         total=total,
         initial=initial,

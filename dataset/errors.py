@@ -1,4 +1,4 @@
-"""Failures that are expected: each is one line for the user, never a traceback."""
+"""Expected failures: each is one line for the user, never a traceback."""
 
 
 class DatasetError(Exception):
@@ -6,15 +6,15 @@ class DatasetError(Exception):
 
 
 class DownloadError(DatasetError):
-    """The archive could not be had from the network; `auto` goes on without it."""
+    """The archive could not be downloaded; `--source auto` then draws its own pictures."""
 
 
-def one_line(error: BaseException) -> str:
+def to_one_line(error: BaseException) -> str:
     """The error's message with everything unprintable escaped: names in archives may hold any character."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
 
 
-def why(error: BaseException) -> str:
-    """The shortest telling text of an error of the system or of a library."""
+def describe_error(error: BaseException) -> str:
+    """The reason of an error of the system or of a library, without its type."""
     text = getattr(error, "strerror", None) or str(error)
     return text or type(error).__name__

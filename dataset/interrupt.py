@@ -1,4 +1,4 @@
-"""Ctrl-C, `kill` and a closed terminal end a command the same way: an exception that unwinds it."""
+"""Ctrl-C, `kill` and a closed terminal end a command in the same way: by an exception."""
 
 import signal
 from collections.abc import Iterator
@@ -22,21 +22,21 @@ class _State:
 
 
 def install() -> None:
-    """From now on SIGNALS raise Interrupted; one that was ignored when we came (nohup) stays ignored."""
+    """Make SIGNALS raise Interrupted; one that was ignored at the start (nohup) stays ignored."""
     for signum in SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, _raise)
 
 
 def ignore() -> None:
-    """Called once the command is over, so that an impatient second Ctrl-C does not tear up the last line."""
+    """Ignore SIGNALS at the end of the command, so that a second Ctrl-C does not break its last line."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """A few steps that must not be torn apart: a signal that comes meanwhile is raised after them.
+def hold_signals() -> Iterator[None]:
+    """Delays signals during a few steps that belong together: they are raised after them.
 
     A mask would not do: the kernel may hand the signal to another thread, and Python runs its handler in the main
     thread all the same.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset.errors import DatasetError, why
+from dataset.errors import DatasetError, describe_error
 
 FILE = "dataset.json"
 SPLITS = ("train", "validation")
@@ -106,18 +106,18 @@ def read(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise DatasetError(f"no data prepared in {folder}: run `python -m dataset prepare --out {folder}`") from None
     except OSError as error:
-        raise DatasetError(f"{folder / FILE} cannot be read: {why(error)}") from None
+        raise DatasetError(f"{folder / FILE} cannot be read: {describe_error(error)}") from None
     except ValueError as error:
         raise DatasetError(f"{folder / FILE} is not a data set's description: {error}") from None
 
 
-def damage(manifest: Manifest, folder: Path) -> str | None:
+def find_damage(manifest: Manifest, folder: Path) -> str | None:
     """What keeps the folder from being what its manifest says, by names and sizes; None if nothing does."""
     for name, shard in manifest.files():
         try:
             size = (folder / name).stat().st_size
         except OSError as error:
-            return f"{folder / name}: {why(error)}"
+            return f"{folder / name}: {describe_error(error)}"
         if size != shard.bytes:
             return f"{folder / name} has {size:,} bytes, {FILE} says {shard.bytes:,}"
     return None

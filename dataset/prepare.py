@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset import manifest, shards
-from dataset.console import bar, say
-from dataset.errors import DatasetError, DownloadError, one_line
+from dataset.console import progress_bar, say
+from dataset.errors import DatasetError, DownloadError, to_one_line
 from dataset.manifest import Manifest, Shard
 from dataset.shards import Indices
 from dataset.sources import Source
+from dataset.sources.archives import open_store
 from dataset.sources.cifar10 import Cifar10, is_cifar10
 from dataset.sources.download import TIMEOUT, Remote, fetch
-from dataset.sources.pictures import pictures
-from dataset.sources.stores import open_store
+from dataset.sources.pictures import open_pictures
 from dataset.sources.synthetic import Synthetic
 from dataset.staging import Staging, staging
 
@@ -26,7 +26,7 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for; None: not said, so the default, or what is prepared already."""
+    """The options of `prepare`. None: not given, so the default, or what is prepared already."""
 
     source: str
     out: Path
@@ -40,8 +40,8 @@ class Request:
 
 
 def prepare(request: Request) -> Manifest:
-    """Does what was asked and returns what is in `out` now. Raises DatasetError, and leaves `out` as it was."""
-    if request.source == "auto" and (existing := _prepared(request)):
+    """Prepares `out` and returns what is in it. Raises DatasetError, and then leaves `out` as it was."""
+    if request.source == "auto" and (existing := _read_existing(request)):
         return existing
     with staging(request.out) as stage:
         with _open(request, stage.scratch) as source:
@@ -50,12 +50,12 @@ def prepare(request: Request) -> Manifest:
     return described
 
 
-def _prepared(request: Request) -> Manifest | None:
-    """What is in `out` already, if it is whole. Raises DatasetError if it is not what was asked for."""
+def _read_existing(request: Request) -> Manifest | None:
+    """What is in `out` already, if it is whole. Raises DatasetError if other options made it."""
     if not (request.out / manifest.FILE).exists():
         return None
     existing = manifest.read(request.out)
-    if problem := manifest.damage(existing, request.out):
+    if problem := manifest.find_damage(existing, request.out):
         say(f"{request.out} is damaged and will be prepared anew: {problem}")
         return None
     _check_same(existing, request)
@@ -68,16 +68,16 @@ def _prepared(request: Request) -> Manifest | None:
 def _check_same(existing: Manifest, request: Request) -> None:
     size = request.image_size and f"{request.image_size}×{request.image_size}"
     height, width, _ = existing.image_shape
-    asked_and_there = {
+    options = {
         "--shards": (request.shards, len(existing.splits["train"])),
         "--validation-shards": (request.validation_shards, len(existing.splits["validation"])),
         "--seed": (request.seed, existing.seed),
         "--image-size": (size, f"{height}×{width}"),
     }
-    for option, (asked, there) in asked_and_there.items():
-        if asked is not None and asked != there:
+    for option, (wanted, there) in options.items():
+        if wanted is not None and wanted != there:
             raise DatasetError(
-                f"{request.out} is prepared already, with another {option}. Received: {asked}, there: {there}. "
+                f"{request.out} is prepared already, with another {option}. Received: {wanted}, there: {there}. "
                 "Name its --source to prepare it anew, or choose another --out"
             )
 
@@ -114,13 +114,13 @@ def _open_path(path: Path, image_size: int | None, scratch: Path) -> Iterator[So
     if is_cifar10(members):
         yield Cifar10(store, members, image_size)
     else:
-        with pictures(store, members, image_size) as source:
+        with open_pictures(store, members, image_size) as source:
             yield source
 
 
 def _announce_stand_in(error: DownloadError) -> str:
-    """Loud here, and for ever in dataset.json: an accuracy on drawn shapes must not pass for one on CIFAR-10."""
-    note = f"stand-in: drawn shapes, NOT CIFAR-10, because {one_line(error)}"
+    """Warns, here and in dataset.json: nobody may take an accuracy on drawn shapes for one on CIFAR-10."""
+    note = f"stand-in: drawn shapes, NOT CIFAR-10, because {to_one_line(error)}"
     frame = "!" * 100
     say(f"{frame}\nSYNTHETIC {note}\n`--source PATH` takes CIFAR-10, or pictures of your own, from a file\n{frame}")
     return note
@@ -133,7 +133,7 @@ def _write(source: Source, request: Request, stage: Staging) -> Manifest:
         split: shards.deal(source.labels[split], counts[split], (seed, number))
         for number, split in enumerate(manifest.SPLITS)  # a seed for each split, or they would be shuffled alike
     }
-    with bar(sum(map(len, source.labels.values())), "write shards", "picture") as done:
+    with progress_bar(sum(map(len, source.labels.values())), "write shards", "picture") as done:
         splits = {
             split: _write_split(source, split, orders[split], stage.fresh / split, done.update)
             for split in manifest.SPLITS

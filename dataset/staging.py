@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dataset import interrupt, manifest
-from dataset.errors import DatasetError, why
+from dataset.errors import DatasetError, describe_error
 
 
 class Staging:
@@ -44,7 +44,7 @@ class Staging:
         check_replaceable(self.out)  # again: it may have changed in the minutes since
         for folder in (*(entry for entry in self.fresh.iterdir() if entry.is_dir()), self.fresh):
             _sync(folder)
-        with interrupt.held():
+        with interrupt.hold_signals():
             if self.out.exists():
                 self.out.rename(self.replaced)
             try:
@@ -67,12 +67,12 @@ def staging(out: Path) -> Iterator[Staging]:
     check_replaceable(out)
     stage = Staging(out)
     try:
-        with _parents(out.parent), _locked(stage.root):
+        with _parents(out.parent), _hold_lock(stage.root):
             try:
                 stage.begin()
                 yield stage
             finally:
-                with interrupt.held():
+                with interrupt.hold_signals():
                     stage.clear()
     except OSError as error:
         raise DatasetError(_failure(out, error)) from error
@@ -89,12 +89,12 @@ def check_replaceable(out: Path) -> None:
     if not (out / manifest.FILE).is_file():
         raise DatasetError(f"{out} holds files but no {manifest.FILE}: it is not replaced; choose another --out")
     manifest.read(out)
-    for stranger in _strangers(out):
+    for stranger in _find_unknown(out):
         raise DatasetError(f"{stranger} was not written by `prepare`: move it away, or choose another --out")
 
 
-def _strangers(out: Path) -> Iterator[Path]:
-    """Whatever in a prepared folder `prepare` does not write."""
+def _find_unknown(out: Path) -> Iterator[Path]:
+    """What is in a prepared folder although `prepare` does not write it."""
     for entry in sorted(out.iterdir()):
         if entry.name in manifest.SPLITS and entry.is_dir() and not entry.is_symlink():
             yield from (shard for shard in sorted(entry.iterdir()) if not manifest.SHARD_NAME.fullmatch(shard.name))
@@ -104,7 +104,7 @@ def _strangers(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def _parents(folder: Path) -> Iterator[None]:
-    """Makes the folders above the target; takes those that it made away again if the target did not come to be."""
+    """Makes the folders above the target; removes those that it made if the target is not made."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -116,7 +116,7 @@ def _parents(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def _hold_lock(root: Path) -> Iterator[None]:
     """Holds `root` for this process alone and removes it at the end."""
     descriptor = _lock(root)
     try:
@@ -147,7 +147,7 @@ def _lock(root: Path) -> int:
 
 
 def _is(root: Path, descriptor: int) -> bool:
-    """A holder removes `root` while it holds it: then what we have locked is gone, or not what is there now."""
+    """Whether the locked folder is still the one at `root`: a process removes it while it holds the lock."""
     try:
         return root.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
@@ -164,5 +164,6 @@ def _sync(folder: Path) -> None:
 
 def _failure(out: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{out} cannot be written: {why(error)}. Make room there, or choose another --out; nothing was changed"
-    return f"{out} cannot be written: {why(error)} ({error.filename or out})"
+        advice = "Make room there, or choose another --out; nothing was changed"
+        return f"{out} cannot be written: {describe_error(error)}. {advice}"
+    return f"{out} cannot be written: {describe_error(error)} ({error.filename or out})"

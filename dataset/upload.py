@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dataset import manifest
-from dataset.console import bar, say
-from dataset.errors import DatasetError, why
+from dataset.console import progress_bar, say
+from dataset.errors import DatasetError, describe_error
 from dataset.manifest import Manifest
 
 _PARALLEL = 8
@@ -51,10 +51,10 @@ def upload(data: Path, bucket: str, prefix: str) -> str:
     base = "/".join(part for part in (prefix.strip("/"), "data") if part)
     shards = [Item(f"{base}/{name}", data / name, s.bytes, s.sha256) for name, s in described.files()]
     _check(described, data, shards)
-    with _failures_in_a_line(bucket, base):
+    with _one_line_failures(bucket, base):
         client = _client()
-        there = _listed(client, bucket, base)
-        _refuse_strangers(there, shards, bucket, base)
+        there = _list_keys(client, bucket, base)
+        _refuse_unknown(there, shards, bucket, base)
         sent = _send(client, bucket, shards, _description(data, base), there)
     skipped = len(shards) + 1 - sent
     if skipped:
@@ -63,9 +63,12 @@ def upload(data: Path, bucket: str, prefix: str) -> str:
 
 
 def _check(described: Manifest, data: Path, shards: list[Item]) -> None:
-    if problem := manifest.damage(described, data):
+    if problem := manifest.find_damage(described, data):
         raise DatasetError(f"{problem}: run `python -m dataset prepare --out {data}` again")
-    with bar(sum(item.size for item in shards), "check", "B") as done, ThreadPoolExecutor(os.cpu_count()) as threads:
+    with (
+        progress_bar(sum(item.size for item in shards), "check", "B") as done,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
         for item, found in _each(threads, lambda item: _sha256(item.path), shards):
             if found != item.sha256:
                 raise DatasetError(
@@ -79,14 +82,14 @@ def _description(data: Path, base: str) -> Item:
     return Item(f"{base}/{manifest.FILE}", path, path.stat().st_size, _sha256(path))
 
 
-def _listed(client: Any, bucket: str, base: str) -> dict[str, int]:
+def _list_keys(client: Any, bucket: str, base: str) -> dict[str, int]:
     """Keys under the prefix and their sizes."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{base}/")
     return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", ())}
 
 
-def _refuse_strangers(there: Iterable[str], shards: list[Item], bucket: str, base: str) -> None:
-    """A channel takes every object under its prefix: shards of an earlier upload would be trained on too."""
+def _refuse_unknown(there: Iterable[str], shards: list[Item], bucket: str, base: str) -> None:
+    """Raises DatasetError for other objects under the prefix: training would read them, too."""
     channels = tuple(f"{base}/{split}/" for split in manifest.SPLITS)
     strangers = sorted(key for key in set(there) - {item.key for item in shards} if key.startswith(channels))
     if strangers:
@@ -100,7 +103,7 @@ def _send(client: Any, bucket: str, shards: list[Item], description: Item, there
     """How many were not there yet. On a failure or Ctrl-C nothing new is begun."""
     threads = ThreadPoolExecutor(_PARALLEL)
     sent = 0
-    with bar(sum(item.size for item in shards), "upload", "B") as done:
+    with progress_bar(sum(item.size for item in shards), "upload", "B") as done:
         try:
             for item, new in _each(threads, lambda item: _put(client, bucket, item, there), shards):
                 sent += new
@@ -152,7 +155,7 @@ def _boto() -> tuple[Any, Any]:
 
 
 @contextmanager
-def _failures_in_a_line(bucket: str, prefix: str) -> Iterator[None]:
+def _one_line_failures(bucket: str, prefix: str) -> Iterator[None]:
     _boto()
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -167,7 +170,7 @@ def _failures_in_a_line(bucket: str, prefix: str) -> Iterator[None]:
         answer = _ANSWERS.get(code, "S3 refuses: {error}")
         raise DatasetError(answer.format(bucket=bucket, prefix=prefix, error=error)) from error
     except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no address
-        raise DatasetError(f"S3 cannot be used: {why(error)}") from error
+        raise DatasetError(f"S3 cannot be used: {describe_error(error)}") from error
 
 
 def _each(threads: ThreadPoolExecutor, call: Callable[[T], R], items: list[T]) -> Iterator[tuple[T, R]]:
@@ -179,4 +182,4 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {why(error)}") from None
+        raise DatasetError(f"{path} cannot be read: {describe_error(error)}") from None

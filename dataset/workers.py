@@ -68,7 +68,7 @@ class Workers:
         try:
             self._hands[hand][1].send((ticket, task))
         except OSError:
-            raise self._death(hand) from None
+            raise self._describe_death(hand) from None
         return hand, ticket
 
     def _receive(self, hand: int, ticket: int) -> Any:
@@ -77,12 +77,12 @@ class Workers:
             while answered != ticket:  # others are of a map that was left early
                 answered, answer, error = self._hands[hand][1].recv()
         except (EOFError, OSError):
-            raise self._death(hand) from None
+            raise self._describe_death(hand) from None
         if error is not None:
             raise error
         return answer
 
-    def _death(self, hand: int) -> DatasetError:
+    def _describe_death(self, hand: int) -> DatasetError:
         process = self._hands[hand][0]
         process.join(_END_SECONDS)
         return DatasetError(f"a decoding process ended with exit code {process.exitcode}: out of memory?")
@@ -98,12 +98,12 @@ def _start(target: Target, count: int) -> list[tuple[multiprocessing.process.Bas
     resource_tracker.ensure_running()  # would unblock the signals if it were started below
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
-        return [_one(context, target) for _ in range(count)]
+        return [_start_worker(context, target) for _ in range(count)]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _one(context: Any, target: Target) -> tuple[multiprocessing.process.BaseProcess, Connection]:
+def _start_worker(context: Any, target: Target) -> tuple[multiprocessing.process.BaseProcess, Connection]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(target, theirs), daemon=True)
     process.start()

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dataset.errors import DatasetError
+from dataset.sources.archives import Member, Store
 from dataset.sources.decode import pixels
 from dataset.sources.download import Remote
-from dataset.sources.stores import Member, Store
 
 ARCHIVE = Remote(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
@@ -84,7 +84,7 @@ def _batches(members: list[Member]) -> dict[str, Member]:
 def _class_names(store: Store, member: Member) -> tuple[str, ...]:
     names = _unpickle(store, member).get(b"label_names")
     if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
-        raise _unlike(store, member, "label_names")
+        raise _not_a_batch(store, member, "label_names")
     return tuple(name.decode("ascii", "replace") for name in names)
 
 
@@ -93,13 +93,13 @@ def _batch(store: Store, member: Member, classes: int) -> tuple[NDArray[np.uint8
     content = _unpickle(store, member)
     rows, labels = content.get(b"data"), content.get(b"labels")
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != _ROW:
-        raise _unlike(store, member, f"data of uint8 × {_ROW}")
+        raise _not_a_batch(store, member, f"data of uint8 × {_ROW}")
     if not isinstance(labels, list) or len(labels) != len(rows) or not set(labels) <= set(range(classes)):
-        raise _unlike(store, member, f"{len(rows)} labels from 0 to {classes - 1}")
+        raise _not_a_batch(store, member, f"{len(rows)} labels from 0 to {classes - 1}")
     return rows, np.array(labels, np.int64)
 
 
-def _unlike(store: Store, member: Member, expected: str) -> DatasetError:
+def _not_a_batch(store: Store, member: Member, expected: str) -> DatasetError:
     return DatasetError(f"{store.path}: {member.path} is not a batch of CIFAR-10. Expected {expected}")
 
 
@@ -111,7 +111,7 @@ def _unpickle(store: Store, member: Member) -> dict[bytes, Any]:
     except Exception as error:  # a damaged pickle makes the unpickler raise nearly anything
         raise DatasetError(f"{store.path}: {member.path} cannot be read: {error}") from None
     if not isinstance(content, dict):
-        raise _unlike(store, member, "a dictionary")
+        raise _not_a_batch(store, member, "a dictionary")
     return content
 
 

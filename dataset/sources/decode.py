@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dataset.errors import DatasetError, why
-from dataset.sources.stores import Member, Store
+from dataset.errors import DatasetError, describe_error
+from dataset.sources.archives import Member, Store
 
 Size = tuple[int, int]  # height, width
 
@@ -101,7 +101,7 @@ class _Picture:
         if isinstance(error, UnidentifiedImageError):
             start = self._data[:8].hex(" ") or "no bytes"
             return DatasetError(f"{self._name} is not a picture. Received: {len(self._data):,} bytes, {start} …")
-        return DatasetError(f"{self._name} cannot be decoded: {why(error)}")
+        return DatasetError(f"{self._name} cannot be decoded: {describe_error(error)}")
 
 
 def upright_size(image: Image.Image) -> Size:

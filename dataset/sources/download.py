@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dataset.console import bar
-from dataset.errors import DatasetError, DownloadError, why
+from dataset.console import progress_bar
+from dataset.errors import DatasetError, DownloadError, describe_error
 
 TIMEOUT = 10.0  # seconds
 _BLOCK = 1 << 18
@@ -51,7 +51,9 @@ def fetch(remote: Remote, folder: Path, timeout: float = TIMEOUT) -> Path:
                 finally:
                     part.unlink(missing_ok=True)
     except OSError as error:
-        raise DatasetError(f"{folder} cannot be written: {why(error)}; --cache names another folder") from error
+        raise DatasetError(
+            f"{folder} cannot be written: {describe_error(error)}; --cache names another folder"
+        ) from error
     return target
 
 
@@ -71,7 +73,7 @@ def _download(remote: Remote, part: Path, timeout: float) -> None:
     with _network_errors(remote.url):
         answer = _call_within(timeout, lambda: opener.open(request, timeout=timeout))
     total, received, md5 = int(answer.headers.get("Content-Length") or 0), 0, hashlib.md5(usedforsecurity=False)
-    with answer, part.open("wb") as file, bar(total, "download", "B") as progress:
+    with answer, part.open("wb") as file, progress_bar(total, "download", "B") as progress:
         while block := _read(answer, remote.url):
             file.write(block)
             md5.update(block)
@@ -102,9 +104,9 @@ def _network_errors(url: str) -> Iterator[None]:
         error.close()
         reason = f"the server or a proxy answers {error.code} {error.reason}"
     except urllib.error.URLError as error:
-        reason = why(error.reason if isinstance(error.reason, BaseException) else error)
+        reason = describe_error(error.reason if isinstance(error.reason, BaseException) else error)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = why(error)
+        reason = describe_error(error)
     else:
         return
     raise DownloadError(f"{url} cannot be downloaded: {reason}")

@@ -32,7 +32,7 @@ def arrange(paths: Sequence[str], name: str) -> Layout:
     A class is the first folder below the split; pictures may lie deeper. Labels follow the classes' alphabetical order.
     Raises DatasetError if a split is missing, there are fewer than two classes, or a class is in one split only.
     """
-    pictures = {i: tuple(path.split("/")) for i, path in enumerate(paths) if _is_ours(path)}
+    pictures = {i: tuple(path.split("/")) for i, path in enumerate(paths) if _is_picture_path(path)}
     top = _top(pictures.values(), name)
     found = {
         i: parts[len(top) :] for i, parts in pictures.items() if parts[: len(top)] == top and len(parts) > len(top) + 2
@@ -52,7 +52,7 @@ def arrange(paths: Sequence[str], name: str) -> Layout:
     )
 
 
-def _is_ours(path: str) -> bool:
+def _is_picture_path(path: str) -> bool:
     """Not hidden (.DS_Store, ._cat.jpg, .git/…), not macOS' second copy, no way out of the archive, and a picture."""
     parts = path.split("/")
     return is_picture(path) and not any(not part or part.startswith(".") or part == "__MACOSX" for part in parts)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset.console import bar, say
+from dataset.console import progress_bar, say
+from dataset.sources.archives import Member, Store
 from dataset.sources.decode import Decoder, Size, Task
 from dataset.sources.layout import Layout, arrange
-from dataset.sources.stores import Member, Store
 from dataset.workers import Workers, cores
 
 DEFAULT_SIZE = 32  # pixels a side, where pictures differ in size: what CIFAR-10 has
@@ -20,13 +20,13 @@ _FEW = 256  # pictures are decoded sooner than processes start
 
 
 @contextmanager
-def pictures(store: Store, members: list[Member], image_size: int | None) -> Iterator["Pictures"]:
+def open_pictures(store: Store, members: list[Member], image_size: int | None) -> Iterator["Pictures"]:
     """The Source of a store's pictures, with processes that decode while it is open. Raises DatasetError."""
     layout = arrange([member.path for member in members], str(store.path))
-    _tell_ignored(layout.ignored)
+    _report_ignored(layout.ignored)
     count = sum(map(len, layout.files.values()))
     with Workers(Decoder(store, members), cores() if count > _FEW else 0) as workers:
-        size = (image_size, image_size) if image_size else _own_size(workers, layout.files)
+        size = (image_size, image_size) if image_size else _find_size(workers, layout.files)
         yield Pictures(store, layout, workers, size)
 
 
@@ -65,11 +65,11 @@ def _tasks(files: NDArray[np.int64], batch: int, size: Size | None) -> Iterator[
         yield Task(files[start : start + batch].tolist(), size)
 
 
-def _own_size(workers: Workers, files: Mapping[str, NDArray[np.int64]]) -> Size:
+def _find_size(workers: Workers, files: Mapping[str, NDArray[np.int64]]) -> Size:
     """The pictures' size if they all have one, else DEFAULT_SIZE: looks at headers until two differ."""
     everything = np.concatenate(list(files.values()))
     sizes: set[Size] = set()
-    with bar(len(everything), "look at pictures", "picture") as done:
+    with progress_bar(len(everything), "look at pictures", "picture") as done:
         for found in workers.map(_tasks(everything, _BATCH, None)):
             sizes.update(found)
             done.update(len(found))
@@ -81,6 +81,6 @@ def _own_size(workers: Workers, files: Mapping[str, NDArray[np.int64]]) -> Size:
     return DEFAULT_SIZE, DEFAULT_SIZE
 
 
-def _tell_ignored(ignored: tuple[str, ...]) -> None:
+def _report_ignored(ignored: tuple[str, ...]) -> None:
     if ignored:
         say(f"{len(ignored):,} files are no pictures of a class: left out (the first: {ignored[0]!r})")

@@ -61,8 +61,10 @@ def test_damage_names_the_shard(tmp_path: Path) -> None:
     for split in manifest.SPLITS:
         (tmp_path / split).mkdir()
         (tmp_path / split / manifest.shard_name(split, 0, 1)).write_bytes(b"12345")
-    assert manifest.damage(described(), tmp_path) is None
+    assert manifest.find_damage(described(), tmp_path) is None
     (tmp_path / "train/train-00000-of-00001.tfrecord").write_bytes(b"1234")
-    assert "train-00000-of-00001.tfrecord has 4 bytes, dataset.json says 5" in manifest.damage(described(), tmp_path)
+    assert "train-00000-of-00001.tfrecord has 4 bytes, dataset.json says 5" in manifest.find_damage(
+        described(), tmp_path
+    )
     (tmp_path / "train/train-00000-of-00001.tfrecord").unlink()
-    assert "No such file" in manifest.damage(described(), tmp_path)
+    assert "No such file" in manifest.find_damage(described(), tmp_path)

@@ -184,7 +184,7 @@ def test_a_signal_waits_for_held_steps() -> None:
     steps = []
     try:
         with pytest.raises(interrupt.Interrupted, match="SIGTERM"):
-            with interrupt.held():
+            with interrupt.hold_signals():
                 signal.raise_signal(signal.SIGTERM)
                 steps.append("after the signal")
             steps.append("after the held steps")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dataset.errors import DatasetError
+from dataset.sources.archives import open_store
 from dataset.sources.cifar10 import Cifar10, cache_folder, is_cifar10
-from dataset.sources.stores import open_store
 
 NAMES = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]
 PER_BATCH = 20

@@ -11,8 +11,8 @@ from PIL import Image
 
 from dataset.errors import DatasetError
 from dataset.sources import decode
+from dataset.sources.archives import Member
 from dataset.sources.decode import Decoder, Task
-from dataset.sources.stores import Member
 
 
 class OneFile:

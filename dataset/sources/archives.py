@@ -1,4 +1,4 @@
-"""Where pictures lie: a folder, a zip, a tar. All three list their files and read one by one, in any order.
+"""Where pictures are: a folder, a zip, a tar. Each lists its files and reads any of them, in any order.
 
 Nothing is ever unpacked under the name an archive gives it, so a name such as `../../etc/passwd` is only a name.
 """
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from dataset.console import bar
-from dataset.errors import DatasetError, why
+from dataset.console import progress_bar
+from dataset.errors import DatasetError, describe_error
 
 FILE_LIMIT = 256 << 20  # bytes; a "picture" larger than this is a bomb or a mistake
 _BLOCK = 512  # of a tar
@@ -67,7 +67,7 @@ def open_store(path: Path, scratch: Path) -> Store:
     except FileNotFoundError:
         raise DatasetError(f"no such file or folder. Received: --source {path}") from None
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {why(error)}") from None
+        raise DatasetError(f"{path} cannot be read: {describe_error(error)}") from None
     return _archive(path, head, scratch)
 
 
@@ -77,7 +77,7 @@ def _archive(path: Path, head: bytes, scratch: Path) -> Store:
     plain = path
     for magic, opener in _OPENERS.items():
         if head.startswith(magic):
-            plain = _unpacked(path, opener, scratch / "archive.tar")
+            plain = _unpack(path, opener, scratch / "archive.tar")
             head = _head(plain)
     if _is_tar(head):
         return Tar(path, plain)
@@ -115,9 +115,9 @@ class Folder:
     def read(self, member: Member) -> bytes:
         try:
             with (self.path / member.where).open("rb") as file:
-                return _limited(file, f"{self.path / member.path}")
+                return _read_limited(file, f"{self.path / member.path}")
         except OSError as error:
-            raise DatasetError(f"{self.path / member.path} cannot be read: {why(error)}") from None
+            raise DatasetError(f"{self.path / member.path} cannot be read: {describe_error(error)}") from None
 
 
 def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
@@ -125,7 +125,7 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
     seen: set[str] = set()
 
     def unreadable(error: OSError) -> None:
-        raise DatasetError(f"{error.filename} cannot be read: {why(error)}")
+        raise DatasetError(f"{error.filename} cannot be read: {describe_error(error)}")
 
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
         real = os.path.realpath(folder)
@@ -147,28 +147,30 @@ class Zip:
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_file": None}
 
-    def _opened(self) -> zipfile.ZipFile:
+    def _open(self) -> zipfile.ZipFile:
         if self._file is None:
             try:
                 self._file = zipfile.ZipFile(self.path)
             except _DAMAGE as error:
                 # the list of a zip is at its end: without it, the end is missing
-                raise DatasetError(f"{self.path} is truncated or damaged: {why(error)} ({_size(self.path)})") from None
+                raise DatasetError(
+                    f"{self.path} is truncated or damaged: {describe_error(error)} ({_size(self.path)})"
+                ) from None
         return self._file
 
     def members(self) -> list[Member]:
-        infos = enumerate(self._opened().infolist())
+        infos = enumerate(self._open().infolist())
         # archives made on Windows by old programs have backslashes
         members = (Member(i.filename.replace("\\", "/"), n) for n, i in infos if not i.is_dir())
         return sorted(members, key=_by_path)
 
     def read(self, member: Member) -> bytes:
-        archive = self._opened()
+        archive = self._open()
         try:
             with archive.open(archive.infolist()[member.where]) as file:
-                return _limited(file, f"{self.path}: {member.path}")
+                return _read_limited(file, f"{self.path}: {member.path}")
         except _DAMAGE as error:
-            raise DatasetError(f"{self.path}: {member.path} cannot be read: {why(error)}") from None
+            raise DatasetError(f"{self.path}: {member.path} cannot be read: {describe_error(error)}") from None
 
 
 class Tar:
@@ -183,10 +185,10 @@ class Tar:
     def members(self) -> list[Member]:
         try:
             with tarfile.open(self._plain, "r:") as archive:
-                places = dict(_places(archive))
+                places = dict(_find_files(archive))
                 end = archive.offset
         except _DAMAGE as error:
-            raise DatasetError(f"{self.path} is truncated or damaged: {why(error)}") from None
+            raise DatasetError(f"{self.path} is truncated or damaged: {describe_error(error)}") from None
         self._check_end(end)
         return sorted((Member(path, where) for path, where in places.items()), key=_by_path)
 
@@ -207,10 +209,10 @@ class Tar:
             with self._plain.open("rb", buffering=0) as file:
                 return os.pread(file.fileno(), size, offset)
         except OSError as error:
-            raise DatasetError(f"{self.path}: {member.path} cannot be read: {why(error)}") from None
+            raise DatasetError(f"{self.path}: {member.path} cannot be read: {describe_error(error)}") from None
 
 
-def _places(archive: tarfile.TarFile) -> Iterator[tuple[str, tuple[int, int]]]:
+def _find_files(archive: tarfile.TarFile) -> Iterator[tuple[str, tuple[int, int]]]:
     """Path, offset and size of every file; a hard link is the file it names. Later entries replace earlier ones."""
     places: dict[str, tuple[int, int]] = {}
     for info in archive:
@@ -221,12 +223,12 @@ def _places(archive: tarfile.TarFile) -> Iterator[tuple[str, tuple[int, int]]]:
     return iter(places.items())
 
 
-def _unpacked(path: Path, opener: Callable[..., BinaryIO], plain: Path) -> Path:
+def _unpack(path: Path, opener: Callable[..., BinaryIO], plain: Path) -> Path:
     """Decompresses a tar once, because compressed ones can only be read from front to back."""
     with (
         path.open("rb") as raw,
         plain.open("wb") as target,
-        bar(path.stat().st_size, f"unpack {path.name}", "B") as done,
+        progress_bar(path.stat().st_size, f"unpack {path.name}", "B") as done,
         opener(raw) as source,
     ):
         while block := _block(path, source):
@@ -239,10 +241,10 @@ def _block(path: Path, source: BinaryIO) -> bytes:
     try:
         return source.read(_COPY)
     except _DAMAGE as error:
-        raise DatasetError(f"{path} is truncated or damaged: {why(error)} ({_size(path)})") from None
+        raise DatasetError(f"{path} is truncated or damaged: {describe_error(error)} ({_size(path)})") from None
 
 
-def _limited(file: Any, name: str) -> bytes:
+def _read_limited(file: Any, name: str) -> bytes:
     data = file.read(FILE_LIMIT + 1)
     if len(data) > FILE_LIMIT:
         raise DatasetError(f"{name} is too large for a picture: over {FILE_LIMIT:,} bytes")

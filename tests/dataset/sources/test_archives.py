@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dataset.errors import DatasetError
-from dataset.sources import stores
-from dataset.sources.stores import Member, open_store
+from dataset.sources import archives
+from dataset.sources.archives import Member, open_store
 
 FILES = {"train/cat/1.jpg": b"one", "train/dog/2.jpg": b"two" * 1000, "val/ä ö/3.jpg": b"", "README": b"read"}
 
@@ -185,7 +185,7 @@ def test_an_encrypted_zip_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["folder", "a.zip", "a.tar"])
 def test_a_file_too_large_for_a_picture_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "FILE_LIMIT", 100)
+    monkeypatch.setattr(archives, "FILE_LIMIT", 100)
     path = MAKERS[name](tmp_path / name)
     with pytest.raises(DatasetError, match=r"2.jpg is too large for a picture"):
         content(path, tmp_path / "scratch")
