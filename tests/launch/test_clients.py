@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,17 @@ def test_a_failed_job_is_told_with_its_reason(launched: LaunchServer, client: Cl
     done = launched.run(client.arguments("train", wait=True, name=name, hyperparameter="model=fails"))
     assert done.returncode == 1
     assert "has failed: AlgorithmError: it was to fail, exit code: 3" in done.stdout
+
+
+def test_the_aws_clis_client_needs_the_standard_library_alone(launched: LaunchServer, tmp_path: Path) -> None:
+    (client,) = (client for client in CLIENTS if client.name == "aws_cli")
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # without site-packages
+    python.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{launched.environment()['PATH']}"
+    done = launched.run(client.arguments("train", wait=True, name="no-boto3", experiment="no-boto3"), PATH=path)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.stdout.splitlines()[-1].startswith("model ")
 
 
 # ---- the same requests
