@@ -1,4 +1,4 @@
-"""A training script of one's own for script mode: the image runs it instead of the built-in job.
+"""A training script for script mode: the image runs it instead of the built-in job.
 
 Name it in the job's hyperparameters, `sagemaker_program` and `sagemaker_submit_directory`; the SDK's `entry_point` and
 `source_dir` do so. `train.pipe` is in the image: it gives ready batches from the channels, whatever their input mode.
@@ -13,7 +13,7 @@ import keras
 from train import pipe
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     """Hyperparameters arrive as options."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=3)
@@ -39,11 +39,11 @@ def build(shape: tuple[int, int, int], classes: int, learning_rate: float) -> ke
 
 
 def main() -> None:
-    chosen = arguments()
-    train = pipe.pictures("train", chosen.batch_size, shuffle=10_000)
-    validation = pipe.pictures("validation", chosen.batch_size)
-    model = build(train.shape, len(train.classes), chosen.learning_rate)
-    for epoch in range(1, chosen.epochs + 1):
+    options = parse_arguments()
+    train = pipe.pictures("train", options.batch_size, shuffle=10_000)
+    validation = pipe.pictures("validation", options.batch_size)
+    model = build(train.shape, len(train.classes), options.learning_rate)
+    for epoch in range(1, options.epochs + 1):
         model.reset_metrics()
         for images, labels in train:
             fitted = model.train_on_batch(images, labels, return_dict=True)

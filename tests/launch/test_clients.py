@@ -328,10 +328,10 @@ def test_following_outlives_a_lost_network(launched: LaunchServer, client: Clien
         arguments = client.arguments("train", wait=True, name=wanted, hyperparameter="model=waits")
         terminal = Terminal(arguments, ROOT, launched.environment(AWS_ENDPOINT_URL=relay.url))
         terminal.wait_for("algo-1  waiting" if client.prints_log else "-- Training: ")
-        relay.gone.set()
+        relay.offline.set()
         terminal.wait_for("-- AWS does not answer; the job goes on, and so does looking")
         launched.client("sagemaker").stop_training_job(TrainingJobName=find_accepted(terminal.output))
-        relay.gone.clear()
+        relay.offline.clear()
         terminal.wait_for("-- Stopped")
         assert terminal.end() == 1
     assert terminal.output.count("algo-1  waiting") == client.prints_log

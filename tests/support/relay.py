@@ -17,7 +17,7 @@ _S3 = {
 _OF_A_CONNECTION = {"connection", "content-length", "transfer-encoding"}
 
 
-def action(method: str, path: str, headers: Message, body: bytes) -> str:
+def find_action(method: str, path: str, headers: Message, body: bytes) -> str:
     """What a policy has to allow for this request: `s3:GetObject`."""
     scope = _SCOPE.search(headers.get("Authorization", ""))
     assert scope, (method, path)
@@ -35,7 +35,7 @@ class Relay:
 
     def __init__(self, target: str) -> None:
         self.actions: set[str] = set()
-        self.gone = threading.Event()  # set: connections are closed without an answer
+        self.offline = threading.Event()  # set: connections are closed without an answer
         self.refused = threading.Event()  # one was
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(urlsplit(target).netloc))
         self._server.daemon_threads = True
@@ -46,11 +46,11 @@ class Relay:
         class Handler(BaseHTTPRequestHandler):
             def _relay(self) -> None:
                 self.close_connection = True
-                if relay.gone.is_set():
+                if relay.offline.is_set():
                     relay.refused.set()
                     return
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                relay.actions.add(action(self.command, self.path, self.headers, body))
+                relay.actions.add(find_action(self.command, self.path, self.headers, body))
                 connection = http.client.HTTPConnection(target, timeout=60)
                 connection.request(self.command, self.path, body, dict(self.headers))
                 answer = connection.getresponse()
