@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import boto3
 from botocore.config import Config
@@ -161,17 +161,17 @@ class ObjectStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda file: file.writelines(self.chunks(item)))
 
-    def put(self, source: Path, uri: str) -> None:
-        """Copies the file to that exact URI, replacing what is there. Whole or not at all, in a folder too."""
+    def put(self, source: BinaryIO, uri: str) -> None:
+        """Copies the file to that exact URI, replacing what is there. Whole or not at all, in a folder too. `source`
+        may be closed by it."""
         target = local_path(uri)
         try:
             if target is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with source.open("rb") as file:
-                    write_whole(target, lambda whole: shutil.copyfileobj(file, whole, CHUNK_BYTES))
+                write_whole(target, lambda whole: shutil.copyfileobj(source, whole, CHUNK_BYTES))
             else:
                 bucket, key = split_s3(uri)
-                self._s3().upload_file(str(source), bucket, key)
+                self._s3().upload_fileobj(source, bucket, key)
         except (BotoCoreError, ClientError, boto3.exceptions.S3UploadFailedError) as error:
             raise DataError(f"{uri} can't be written: {s3_reason(error)}") from None
 

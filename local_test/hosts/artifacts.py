@@ -1,42 +1,39 @@
 """What a job's hosts leave: /opt/ml/model → model.tar.gz, the contents of /opt/ml/output/data → output.tar.gz."""
 
-import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from local_test.hosts.container_tree import ContainerTree, Entry
 from local_test.util.atomic_files import write_whole
 
 _LEVEL = 6  # gzip's own default
 
 
-def pack(folders: Sequence[Path], archive: Path) -> None:
-    """Everything below the folders, merged, as a gzip'd tar; whole or not at all.
+def pack(trees: Sequence[ContainerTree], archive: Path) -> None:
+    """Everything in the trees, merged, as a gzip'd tar; whole or not at all. Links are kept as links.
 
-    Names are relative to their folder. Of files of one name that of the first folder is taken: the first host leads.
+    Of files of one name that of the first tree is taken: the first host leads. DataError if a tree can't be read.
     """
-    write_whole(archive, lambda file: _write(folders, file))
+    write_whole(archive, lambda file: _write(trees, file))
 
 
-def _write(folders: Sequence[Path], file: BinaryIO) -> None:
-    merged = {name: path for folder in reversed(folders) for name, path in _walk(folder)}
+def _write(trees: Sequence[ContainerTree], file: BinaryIO) -> None:
+    merged = {entry.name: (tree, entry) for tree in reversed(trees) for entry in tree.entries()}
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=_LEVEL) as tar:
-        for name, path in sorted(merged.items()):
-            tar.add(path, arcname=name, recursive=False, filter=_plain)
+        for _, (tree, entry) in sorted(merged.items()):
+            _add(tar, tree, entry)
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(parent, name)
-            yield path.relative_to(folder).as_posix(), path
-
-
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Files, folders and links, without this machine's users; a socket or FIFO is not an artifact."""
-    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
-        return None
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member
+def _add(tar: tarfile.TarFile, tree: ContainerTree, entry: Entry) -> None:
+    """Without this machine's users. A socket, FIFO or device is not an artifact."""
+    member = tarfile.TarInfo(entry.name)
+    member.mode, member.mtime = entry.status.st_mode & 0o7777, int(entry.status.st_mtime)
+    if entry.is_file:
+        member.size = entry.status.st_size
+        with tree.open_file(entry.name) as content:
+            tar.addfile(member, content)
+    elif entry.is_folder or entry.link:
+        member.type, member.linkname = (tarfile.SYMTYPE if entry.link else tarfile.DIRTYPE), entry.link
+        tar.addfile(member)

@@ -4,18 +4,19 @@ Like the service, it copies and never deletes: what the program removes stays wh
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from local_test.data.object_store import ObjectStore, StoredObject, join_uri
 from local_test.errors import DataError
+from local_test.hosts.container_tree import ContainerTree, Entry
 
 _Signature = tuple[int, int, int]  # size, time of change, inode: another file under the name has another
 
 
 class CheckpointSync:
-    """Keeps `uri` equal to what `folder` holds, in a thread of its own between `start` and `stop`.
+    """Keeps `uri` equal to the files of `tree`, in a thread of its own between `start` and `stop`.
 
     A file is copied once it has not changed from one look to the next, so that none is copied while it is written.
     `on_problem` gets the error of a copy that failed; it is tried again, and `stop` raises if it still fails.
@@ -23,16 +24,17 @@ class CheckpointSync:
 
     def __init__(
         self,
-        folder: Path,
+        tree: ContainerTree,
         uri: str,
         storage: ObjectStore,
         on_problem: Callable[[Exception], None],
         seconds: float = 1.0,
     ) -> None:
-        self._folder, self._uri, self._storage = folder, uri, storage
+        self._tree, self._uri, self._storage = tree, uri, storage
         self._on_problem, self._seconds = on_problem, seconds
         self._seen: dict[str, _Signature] = {}
         self._copied: dict[str, _Signature] = {}
+        self._nameless: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="checkpoints", daemon=True)
 
@@ -41,8 +43,8 @@ class CheckpointSync:
         objects = [item for item in self._storage.objects(self._uri) if not _is_partial(item.name)]
         for item in objects:
             check()
-            self._storage.download(item, self._folder / item.name)
-        self._copied = self._read_signatures()
+            self._storage.download(item, self._tree.path / item.name)
+        self._copied = {name: _signature(entry) for name, entry in self._tree.files().items()}
         return objects
 
     def start(self) -> None:
@@ -52,36 +54,40 @@ class CheckpointSync:
         """The last copy. DataError or OSError if it can't be made."""
         self._stopping.set()
         self._thread.join()
-        self._copy(self._read_signatures())
+        self._copy(self._tree.files())
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._seconds):
-            now = self._read_signatures()
-            settled = {name: sign for name, sign in now.items() if self._seen.get(name) == sign}
-            self._seen = now
             try:
+                now = self._tree.files()
+                settled = {name: entry for name, entry in now.items() if self._seen.get(name) == _signature(entry)}
+                self._seen = {name: _signature(entry) for name, entry in now.items()}
                 self._copy(settled, self._stopping)
             except (DataError, OSError) as error:
                 self._on_problem(error)
 
-    def _copy(self, files: dict[str, _Signature], stopping: threading.Event | None = None) -> None:
-        for name, signature in files.items():
+    def _copy(self, files: Mapping[str, Entry], stopping: threading.Event | None = None) -> None:
+        for name, entry in files.items():
             if stopping and stopping.is_set():
                 return
-            if self._copied.get(name) != signature:
-                with suppress(FileNotFoundError):  # removed or renamed since we looked
-                    self._storage.put(self._folder / name, join_uri(self._uri, name))
-                    self._copied[name] = signature
+            if self._copied.get(name) != _signature(entry) and self._has_key(name):
+                with suppress(FileNotFoundError), self._tree.open_file(entry.name) as file:  # it may be gone by now
+                    self._storage.put(file, join_uri(self._uri, name))
+                    self._copied[name] = _signature(entry)
 
-    def _read_signatures(self) -> dict[str, _Signature]:
-        found = {}
-        for path in sorted(self._folder.rglob("*")):
-            with suppress(FileNotFoundError):
-                status = path.stat()
-                if path.is_file():
-                    name = path.relative_to(self._folder).as_posix()
-                    found[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
-        return found
+    def _has_key(self, name: str) -> bool:
+        """Whether the name is text, as an object's key has to be. One that is not is told once, and passed over."""
+        with suppress(UnicodeEncodeError):
+            name.encode()
+            return True
+        if name not in self._nameless:
+            self._nameless.add(name)
+            self._on_problem(DataError(f"Its name is not UTF-8, so it is not copied. Received: {name!a}"))
+        return False
+
+
+def _signature(entry: Entry) -> _Signature:
+    return entry.status.st_size, entry.status.st_mtime_ns, entry.status.st_ino
 
 
 def _is_partial(name: str) -> bool:

@@ -12,6 +12,7 @@ from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import Feeder, FeedProgress
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.hosts.checkpoint_sync import CheckpointSync
+from local_test.hosts.container_tree import ContainerTree
 from local_test.hosts.opt_ml import (
     HostPaths,
     checkpoint_path,
@@ -52,10 +53,9 @@ class Host:
         on_problem: Callable[[Exception], None],
     ) -> tuple[CheckpointSync, int]:
         """(what keeps the checkpoints, files restored). Call it for a request with a CheckpointConfig."""
-        folder = self._folder(checkpoint_path(request) or "")
-        folder.mkdir(parents=True, exist_ok=True)
+        tree = self._make_folder(checkpoint_path(request) or "")
         uri = request["CheckpointConfig"]["S3Uri"]
-        checkpoints = CheckpointSync(folder, uri, storage, on_problem)
+        checkpoints = CheckpointSync(tree, uri, storage, on_problem)
         restored = checkpoints.restore(check)
         write_manifest(self.paths, "checkpoints", uri, restored)
         return checkpoints, len(restored)
@@ -67,14 +67,16 @@ class Host:
 
         To `<S3OutputPath>/<job>/tensorboard-output`: there SDK v2 looks (latest_job_tensorboard_artifacts_path).
         """
-        folder = self._folder(tensorboard_path(request) or "")
-        folder.mkdir(parents=True, exist_ok=True)
+        tree = self._make_folder(tensorboard_path(request) or "")
         uri = join_uri(request["TensorBoardOutputConfig"]["S3OutputPath"], request["TrainingJobName"])
-        return CheckpointSync(folder, join_uri(uri, "tensorboard-output"), storage, on_problem)
+        return CheckpointSync(tree, join_uri(uri, "tensorboard-output"), storage, on_problem)
 
-    def _folder(self, path: str) -> Path:
-        """Where a folder of the container lies on this machine: in /opt/ml, or mounted."""
-        return self.paths.locate(path) or next(here for here, inside in self.spec.mounts.items() if inside == path)
+    def _make_folder(self, path: str) -> ContainerTree:
+        """A folder of the container, before that runs: in /opt/ml, or mounted."""
+        mounted = (ContainerTree(here) for here, inside in self.spec.mounts.items() if inside == path)
+        tree = self.paths.locate(path) or next(mounted)
+        tree.path.mkdir(parents=True, exist_ok=True)
+        return tree
 
     def start_feeders(
         self,
@@ -96,11 +98,8 @@ class Host:
                 feeder.start()
 
     def failure_text(self) -> str:
-        """What the program has written to /opt/ml/output/failure; a link there is not followed."""
-        path = self.paths.failure
-        if path.is_symlink() or not path.is_file():
-            return ""
-        return path.read_bytes()[:_FAILURE_BYTES].decode(errors="replace")
+        """The start of what the program has written to /opt/ml/output/failure."""
+        return ContainerTree(self.paths.base).read_start("output/failure", _FAILURE_BYTES).decode(errors="replace")
 
 
 def make_paths(request: Mapping[str, Any], folder: Path) -> list[HostPaths]:

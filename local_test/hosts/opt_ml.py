@@ -14,6 +14,8 @@ from typing import Any
 
 from local_test.data.channels import Channel
 from local_test.data.object_store import ObjectStore, StoredObject, split_s3
+from local_test.errors import BadRequest
+from local_test.hosts.container_tree import ContainerTree
 from local_test.runners.base import OPT_ML
 
 GROUP = "homogeneousCluster"
@@ -43,46 +45,55 @@ class HostPaths:
     hosts: tuple[str, ...] = ("algo-1",)
 
     @property
-    def model(self) -> Path:
-        return self.base / "model"
+    def model(self) -> ContainerTree:
+        return ContainerTree(self.base, "model")
 
     @property
-    def output_data(self) -> Path:
-        return self.base / "output/data"
-
-    @property
-    def failure(self) -> Path:
-        return self.base / "output/failure"
+    def output_data(self) -> ContainerTree:
+        return ContainerTree(self.base, "output/data")
 
     @property
     def input_data(self) -> Path:
         return self.base / "input/data"
 
-    def locate(self, path: str) -> Path | None:
-        """Where a path of the container lies on this machine, None if it is not below /opt/ml."""
+    def locate(self, path: str) -> ContainerTree | None:
+        """Where a folder of the container lies on this machine, None if it is not below /opt/ml."""
         pure = PurePosixPath(path)
-        return self.base / pure.relative_to(OPT_ML) if pure.is_relative_to(OPT_ML) else None
+        return ContainerTree(self.base, str(pure.relative_to(OPT_ML))) if pure.is_relative_to(OPT_ML) else None
 
 
 def checkpoint_path(request: Mapping[str, Any]) -> str | None:
     """CheckpointConfig.LocalPath with the service's default, None without CheckpointConfig."""
-    config = request.get("CheckpointConfig")
-    return config.get("LocalPath", str(OPT_ML / "checkpoints")) if config else None
+    return _local_path(request, "CheckpointConfig", OPT_ML / "checkpoints")
 
 
 def tensorboard_path(request: Mapping[str, Any]) -> str | None:
     """TensorBoardOutputConfig.LocalPath with the service's default, None without TensorBoardOutputConfig."""
-    config = request.get("TensorBoardOutputConfig")
-    return config.get("LocalPath", str(OPT_ML / "output/tensorboard")) if config else None
+    return _local_path(request, "TensorBoardOutputConfig", OPT_ML / "output/tensorboard")
+
+
+def _local_path(request: Mapping[str, Any], config: str, default: PurePosixPath) -> str | None:
+    """BadRequest for a path that is no folder of the program's own: `..` leads out of /opt/ml on this machine."""
+    if not request.get(config):
+        return None
+    text: str = request[config].get("LocalPath", str(default))
+    path = PurePosixPath(text)
+    own = path.is_absolute() and path not in (PurePosixPath("/"), OPT_ML) and not path.is_relative_to(OPT_ML / "input")
+    if not own or ".." in path.parts or "\0" in text:
+        raise BadRequest(
+            f"{config}.LocalPath must be the absolute path of a folder, without .., outside of {OPT_ML}/input. "
+            f"Received: {text!r}"
+        )
+    return text
 
 
 def make_folders(host: HostPaths, request: Mapping[str, Any]) -> None:
     """The folders of a host, empty."""
-    for path in (host.model, host.output_data, host.input_data, host.base / "input/config", host.base / "code"):
-        path.mkdir(parents=True)
+    for name in ("model", "output/data", "input/data", "input/config", "code"):
+        (host.base / name).mkdir(parents=True)
     for local_path in filter(None, (checkpoint_path(request), tensorboard_path(request))):
         if inside := host.locate(local_path):
-            inside.mkdir(parents=True, exist_ok=True)
+            inside.path.mkdir(parents=True, exist_ok=True)
 
 
 def write_config(

@@ -194,8 +194,11 @@ class TrainingJob:
     def _upload(self) -> None:
         """Both archives, in the job's folder and where OutputDataConfig wants them."""
         paths = [host.paths for host in self.hosts]
-        if not all(path.model.is_dir() for path in paths):  # it has failed before there was a tree
+        if not all(path.base.is_dir() for path in paths):  # it has failed before there was a tree
             return
+        for path in paths:
+            if not path.model.is_folder:
+                self._publisher.note(f"{path.name}: /opt/ml/model is not a folder any more, so nothing of it is kept")
         try:
             pack([path.model for path in paths], self.folder / "model.tar.gz")
             pack([path.output_data for path in paths], self.folder / "output.tar.gz")
@@ -215,7 +218,8 @@ class TrainingJob:
     def _put(self, name: str) -> None:
         uri = self._artifact_uri(name)
         if uri != file_uri(self.folder / name):
-            self._storage.put(self.folder / name, uri)
+            with (self.folder / name).open("rb") as file:
+                self._storage.put(file, uri)
 
     def _remove_trees(self) -> None:
         problems: list[str] = []

@@ -179,9 +179,10 @@ def test_download_and_put_are_whole(bucket: Any, s3: ObjectStore, tmp_path: Path
     root = bucket("a", b"content")
     s3.download(StoredObject(f"{root}/a", "a", 7), tmp_path / "deep/a")
     assert (tmp_path / "deep/a").read_bytes() == b"content"
-    s3.put(tmp_path / "deep/a", f"{root}/b")
+    for uri in (f"{root}/b", file_uri(tmp_path / "put here/b")):
+        with (tmp_path / "deep/a").open("rb") as file:
+            s3.put(file, uri)
     assert b"".join(s3.chunks(StoredObject(f"{root}/b", "b", 7))) == b"content"
-    s3.put(tmp_path / "deep/a", file_uri(tmp_path / "put here/b"))
     assert [path.name for path in (tmp_path / "put here").iterdir()] == ["b"]
 
 

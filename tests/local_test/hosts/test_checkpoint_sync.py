@@ -1,11 +1,14 @@
+import os
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from local_test.data.object_store import ObjectStore
 from local_test.errors import DataError
 from local_test.hosts.checkpoint_sync import CheckpointSync
+from local_test.hosts.container_tree import ContainerTree
 from local_test.util.atomic_files import file_uri
 
 
@@ -18,7 +21,7 @@ class Watched(ObjectStore):
         self.changed = threading.Condition()
         self.broken = False
 
-    def put(self, source: Path, uri: str) -> None:
+    def put(self, source: BinaryIO, uri: str) -> None:
         if self.broken:
             raise DataError("no space")
         super().put(source, uri)
@@ -39,7 +42,7 @@ def here(tmp_path: Path) -> Path:
 
 def sync(here: Path, there: Path, storage: ObjectStore, problems: list[Exception] | None = None) -> CheckpointSync:
     heard = [] if problems is None else problems
-    return CheckpointSync(here, file_uri(there), storage, heard.append, seconds=0.02)
+    return CheckpointSync(ContainerTree(here), file_uri(there), storage, heard.append, seconds=0.02)
 
 
 def test_copied_while_the_job_runs_and_at_its_end(here: Path, tmp_path: Path) -> None:
@@ -87,10 +90,51 @@ def test_a_copy_that_fails_is_told_tried_again_and_fails_at_the_end(here: Path, 
     storage, problems, told = Watched(), [], threading.Event()
     storage.broken = True
     checkpoints = CheckpointSync(
-        here, file_uri(tmp_path / "there"), storage, lambda error: (problems.append(error), told.set()), 0.02
+        ContainerTree(here),
+        file_uri(tmp_path / "there"),
+        storage,
+        lambda error: (problems.append(error), told.set()),
+        0.02,
     )
     checkpoints.start()
     (here / "a").write_text("x")
     assert told.wait(20)
     with pytest.raises(DataError, match="no space"):
         checkpoints.stop()
+
+
+def test_links_lead_nowhere_but_to_files_of_the_folder(here: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the user's")
+    (here / "state").write_text("epoch 3")
+    links = {"latest": "state", "newest": "latest", "out": "../secret", "environ": "/proc/self/environ", "loop": "loop"}
+    for name, target in links.items():
+        (here / name).symlink_to(target)
+    problems: list[Exception] = []
+    checkpoints = sync(here, tmp_path / "there", Watched(), problems)
+    checkpoints.start()
+    checkpoints.stop()
+    assert {path.name: path.read_text() for path in (tmp_path / "there").iterdir()} == {
+        "state": "epoch 3", "latest": "epoch 3", "newest": "epoch 3",
+    }  # fmt: skip
+    assert problems == []
+
+
+def test_a_folder_that_became_a_link_is_not_copied(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/checkpoints").symlink_to("/etc")
+    tree = ContainerTree(tmp_path / "base", "checkpoints")
+    checkpoints = CheckpointSync(tree, file_uri(tmp_path / "there"), Watched(), lambda _: None, 0.02)
+    checkpoints.start()
+    checkpoints.stop()
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_name_that_is_not_text_is_told_once_and_the_others_are_copied(here: Path, tmp_path: Path) -> None:
+    problems: list[Exception] = []
+    (here / os.fsdecode(b"\xff")).write_text("x")
+    (here / "a").write_text("x")
+    checkpoints = sync(here, tmp_path / "there", Watched(), problems)
+    checkpoints.start()
+    checkpoints.stop()
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["a"]
+    assert [str(problem) for problem in problems] == ["Its name is not UTF-8, so it is not copied. Received: '\\udcff'"]
