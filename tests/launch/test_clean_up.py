@@ -10,7 +10,7 @@ from tests.support.clients import BUCKET, CLIENTS, PREFIX, LaunchServer
 from tests.support.served import ROOT, ended, until
 from tests.support.terminal import Terminal
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 SCRIPT = str(ROOT / "launch/clean_up.sh")
 GROUP = "/aws/sagemaker/TrainingJobs"
 

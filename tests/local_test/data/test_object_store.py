@@ -71,6 +71,7 @@ def test_a_prefix_is_every_matching_key_in_order(bucket: Any, s3: ObjectStore) -
     assert [item.name for item in s3.objects(f"{root}/data/train/a")] == ["a"]
 
 
+@pytest.mark.slow
 def test_more_objects_than_a_page(bucket: Any, s3: ObjectStore) -> None:
     for index in range(1005):
         root = bucket(f"many/{index:04d}", b"")

@@ -103,6 +103,7 @@ def test_two_hosts_train_as_one_with_twice_the_batch(shards, feed, start_hosts, 
     assert not list((second.root / "checkpoints").glob("*"))
 
 
+@pytest.mark.slow
 def test_uneven_shards_lose_nothing_and_end_together(shards, start_hosts):
     """Three hosts, two shards of the train channel, one of the validation channel: the last host has nothing."""
 

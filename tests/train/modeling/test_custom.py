@@ -151,6 +151,7 @@ def test_the_channel_that_brings_it(tmp_path: Path, mode: str, channels: list[st
         find_model_file("model.py", here)
 
 
+@pytest.mark.slow
 def test_a_job_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, shards, feed, start) -> None:
     data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
     quiet, stopped = (custom_model_folder(tmp_path / name, MODEL) for name in ("quiet", "stopped"))
