@@ -63,8 +63,8 @@ class AccessControl:
 
     def _find_reason(self, environ: Environ) -> str | None:
         """Why the request is refused; None: it is not."""
-        host = environ.get("HTTP_HOST", "")
-        if not self._hosts.include(host):
+        host = environ.get("HTTP_HOST")  # only a program that speaks HTTP/1.0 leaves it out, never a browser
+        if host is not None and not self._hosts.include(host):
             return f"The header Host names another server. Received: {host[:200]!r}. Use the address that serve printed"
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and origin != f"{environ['wsgi.url_scheme']}://{host}":

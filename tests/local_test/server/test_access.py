@@ -3,6 +3,7 @@
 import http.client
 import json
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -79,6 +80,13 @@ def test_what_a_page_of_another_origin_sends_is_refused(
     assert (status, json.loads(text)["__type"]) == (403, "AccessDeniedException")
     assert not [name for name in answered if name.lower().startswith("access-control-")]
     assert [bucket["Name"] for bucket in served.client("s3").list_buckets()["Buckets"]] == [BUCKET]
+
+
+def test_a_request_without_a_host_is_no_browsers(served: Served) -> None:
+    host, _, port = served.exports["AWS_ENDPOINT_URL"].removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(f"GET /{BUCKET} HTTP/1.0\r\n\r\n".encode())
+        assert connection.makefile("rb").readline().split()[1] == b"200"
 
 
 def test_what_a_client_or_the_servers_own_page_sends_is_answered(served: Served) -> None:
