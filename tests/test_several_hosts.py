@@ -51,6 +51,7 @@ def test_two_containers_train_as_one_with_twice_the_batch(data, tmp_path, docker
         assert json.load(archive.extractfile("evaluation.json"))["examples"] == 120
 
 
+@pytest.mark.slow
 def test_a_killed_container_fails_the_job_with_its_name(data, tmp_path, docker_engine):
     words = of_hosts(data, tmp_path, 2, 16, epochs="100000")
     process = subprocess.Popen(

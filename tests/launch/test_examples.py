@@ -32,7 +32,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "shapes"
 
 
-@pytest.mark.parametrize("runner", ["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.mark.parametrize("runner", ["process", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow])])
 def test_the_examples_model_learns_the_examples_pictures(
     shapes: Path, tmp_path: Path, runner: str, request: pytest.FixtureRequest
 ) -> None:

@@ -429,6 +429,7 @@ class CutOff:
                     to.sendall(data)
 
 
+@pytest.mark.slow
 def test_a_network_that_goes_in_the_middle_of_a_push(push: Push, registry: Registry, image: str) -> None:
     with CutOff(registry.port, 300_000) as way:
         done = push("--image", image, "--tag", "cut", "--repository", "pushed/cut", PUSH_REGISTRY=way.address)
@@ -452,6 +453,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_registry_whose_disk_is_full(push: Push, image: str, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk:
         full = Registry(disk)
