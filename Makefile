@@ -11,6 +11,8 @@
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 export IMAGE ?= cv-keras-cifar10:local
+# tests start hundreds of processes: compiled modules are kept
+unexport PYTHONDONTWRITEBYTECODE
 
 # TensorFlow 2.21 is published for these
 FITS := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'

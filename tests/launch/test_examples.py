@@ -33,6 +33,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("runner", ["process", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow])])
+@pytest.mark.slow
 def test_the_examples_model_learns_the_examples_pictures(
     shapes: Path, tmp_path: Path, runner: str, request: pytest.FixtureRequest
 ) -> None:

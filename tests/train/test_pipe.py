@@ -139,6 +139,7 @@ def test_wrong_arguments(tmp_path, arguments, message):
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.slow
 def test_the_example_script_trains_in_script_mode(tmp_path, shards, feed, start):
     root = job_folder(tmp_path, "Pipe", {}, ["train", "validation", "dataset"])
     code, description = root / "code", root / "input/data/dataset"

@@ -83,6 +83,7 @@ def test_every_object_goes_to_one_host(objects: int, hosts: int, seed: int | Non
     assert len(replicated.order(epoch)) == objects
 
 
+@pytest.mark.no_cover
 def test_10000_objects_and_64_hosts() -> None:
     stored = tuple(StoredObject(f"s3://b/{n}", str(n), 1) for n in range(10_000))
     channel = Channel("c", "Pipe", "s3://b/", stored, "ShardedByS3Key", shuffle_seed=1)
@@ -185,6 +186,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.no_cover
 def test_64_hosts_read_each_of_10_000_objects_once(many: Path, storage: ObjectStore, shuffled: bool) -> None:
     members = {"ShuffleConfig": {"Seed": 3}} if shuffled else {}
     channel = found(storage, many, {"S3DataDistributionType": "ShardedByS3Key"}, **members)

@@ -52,6 +52,7 @@ def test_the_best_of_six() -> None:
     assert [request["HyperParameters"]["lr"] for request in again.requests] == [str(value) for value in values]
 
 
+@pytest.mark.no_cover
 def test_750_jobs_10_in_parallel_each_counted_once() -> None:
     """They end in any order, from other threads, while 5 clients look."""
     backend, rng = FakeBackend(accuracy), random.Random(3)
@@ -226,6 +227,7 @@ def test_a_job_that_a_person_stops_counts_for_nothing() -> None:
     assert description["BestTrainingJob"]["TrainingJobName"].startswith("tune-002-")
 
 
+@pytest.mark.no_cover
 def test_750_jobs_with_early_stopping_each_counted_once() -> None:
     rng = random.Random(5)
 

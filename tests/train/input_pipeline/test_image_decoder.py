@@ -145,6 +145,7 @@ def test_how_files_are_told_from_pixels():
     assert not is_complete(b"")
 
 
+@pytest.mark.slow
 def test_a_job_trains_from_png_as_from_pixels(tmp_path, shards, feed, start):
     hyperparameters = {"epochs": "2", "learning-rate": "0.01", "shuffle-buffer": "100"}
     accuracies = []

@@ -40,12 +40,13 @@ print("right", right)
     "hyperparameters",
     [
         {"model": "tutorial"},
-        pytest.param({"model": "fast", "mirror": "true"}, marks=pytest.mark.slow),
-        pytest.param({"model": "lab"}, marks=pytest.mark.slow),
-        pytest.param({"model": "model.py"}, marks=pytest.mark.slow),
+        {"model": "fast", "mirror": "true"},
+        {"model": "lab"},
+        {"model": "model.py"},
     ],
     ids=lambda given: given["model"],
 )
+@pytest.mark.slow
 def test_the_exported_model_has_the_reported_accuracy(
     tmp_path: Path,
     shards: Path,

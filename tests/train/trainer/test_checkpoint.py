@@ -135,6 +135,7 @@ WRITER = """
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.slow
 def test_killed_at_any_moment_a_whole_one_is_left(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     for kills in range(3):
