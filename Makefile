@@ -61,7 +61,8 @@ train: $(PLATFORM) ## the main job: pictures, FIFOs, training, result
 test: $(ENV) lint types $(if $(ENGINE),build) ## what a change needs: style, walls, types, and every quick test
 	@$(call pytest,not slow,--cov --cov-report=)
 
-check: $(ENV) $(SDKS) $(if $(ENGINE),build) ## all other tests: SageMaker's SDKs, the notebook, long fuzzing, kills
+check: $(ENV) $(if $(ENGINE),build) ## all other tests: SageMaker's SDKs, the notebook, long fuzzing, kills
+	@$(if $(SDKS),$(MAKE) --no-print-directory --jobs 2 $(SDKS))
 	@export FUZZ_SECONDS=$(FUZZ_SECONDS) KILLS=$(KILLS); $(call pytest,slow)
 
 build: ## the training image, as IMAGE
