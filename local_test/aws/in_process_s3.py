@@ -1,13 +1,15 @@
 """The S3 of this same process, read without a request: streaming a job's data then costs no more than `cat`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from moto.s3.models import s3_backends
+from moto.s3.models import FakeKey, s3_backends
 
 from local_test.data.object_store import CHUNK_BYTES
 from local_test.util.arns import ACCOUNT
+
+_META = "x-amz-meta-"
 
 
 class InProcessS3:
@@ -38,12 +40,28 @@ class InProcessS3:
             return [(key.name, key.size) for key in keys]
         return None
 
+    def objects(self, bucket: str) -> list[tuple[str, str, dict[str, str]]]:
+        """(key, content type, metadata) of the newest version of every object, whatever its policy or storage class."""
+        versions = list(_s3().buckets[bucket].keys.items())
+        return [(key.name, *_split_headers(key.metadata)) for _, key in versions if isinstance(key, FakeKey)]
+
+    def buckets(self) -> list[tuple[str, str]]:
+        """(name, region) of every bucket."""
+        return [(bucket.name, bucket.region_name) for bucket in list(_s3().buckets.values())]
+
     def has_bucket(self, bucket: str) -> bool:
         return bucket in _s3().buckets
 
 
 def _s3() -> Any:
     return s3_backends[ACCOUNT]["aws"]
+
+
+def _split_headers(headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """(content type, metadata) of the headers that moto keeps with an object."""
+    kept = {name.lower(): value for name, value in headers.items()}
+    metadata = {name.removeprefix(_META): value for name, value in kept.items() if name.startswith(_META)}
+    return kept.get("content-type", "binary/octet-stream"), metadata
 
 
 def _read(file: BinaryIO) -> Iterator[bytes]:

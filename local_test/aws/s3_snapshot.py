@@ -1,80 +1,121 @@
-"""Keeps what S3 holds on disk, from a server's orderly end to the next start.
+"""What S3 holds, on disk between an orderly end and the next start.
 
-Objects with content type and metadata; not the versions, policies and other settings of buckets.
+Objects with their content type and metadata; versions, policies and other settings of buckets are not kept.
 """
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_test.errors import DataError
+from local_test.util.arns import DEFAULT_REGION
 from local_test.util.atomic_files import write_json
+from local_test.util.console import warn_on_stderr
 
 _INDEX = "index.json"
-_HOME = "us-east-1"  # the one region that a bucket's location does not name
+_OBJECTS = "objects"  # a folder of files with numbers: no name of a bucket or an object becomes a path
 
 
-def save(s3: Any, folder: Path) -> int:
-    """Writes everything in S3 to the folder and replaces what it held, whole or not at all; the number of objects."""
-    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-    for left in (fresh, old):
-        shutil.rmtree(left, ignore_errors=True)
-    fresh.mkdir(parents=True)
+class Store(Protocol):
+    """What is kept: in_process_s3.InProcessS3. No policy and no storage class stands between it and its objects."""
+
+    def buckets(self) -> list[tuple[str, str]]: ...
+
+    def objects(self, bucket: str) -> list[tuple[str, str, dict[str, str]]]: ...
+
+    def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None: ...
+
+
+def save(store: Store, folder: Path, warn: Callable[[str], object] = warn_on_stderr) -> int:
+    """Everything in S3 into the folder, in the place of what it held; the number of objects.
+
+    An object that can't be read is left out, and `warn` is told. DataError, and the folder as it was, if the disk
+    refuses.
+    """
+    fresh, old = _beside(folder, "new"), _beside(folder, "old")
+    _recover(folder)
     try:
-        buckets = [_save_bucket(s3, item["Name"], fresh) for item in s3.list_buckets()["Buckets"]]
-    except (BotoCoreError, ClientError, OSError) as error:
+        for left in (fresh, old):
+            shutil.rmtree(left, ignore_errors=True)
+        (fresh / _OBJECTS).mkdir(parents=True)
+        count = _write(store, fresh, warn)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    except OSError as error:
+        _recover(folder)
         shutil.rmtree(fresh, ignore_errors=True)
         raise DataError(f"S3 could not be kept: {error}") from None
-    write_json(fresh / _INDEX, buckets)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-    return sum(len(bucket["Objects"]) for bucket in buckets)
+    return count
 
 
-def _save_bucket(s3: Any, name: str, folder: Path) -> dict[str, Any]:
-    (folder / name).mkdir()
-    region = s3.get_bucket_location(Bucket=name)["LocationConstraint"] or _HOME
-    objects = [_save_object(s3, name, key, folder / name / str(n)) for n, key in enumerate(_keys(s3, name))]
-    return {"Name": name, "Region": region, "Objects": objects}
+def load(s3: Any, folder: Path, warn: Callable[[str], object] = warn_on_stderr) -> int:
+    """Everything that was saved into an empty S3; the number of objects.
 
-
-def _keys(s3: Any, bucket: str) -> Iterator[str]:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        yield from (item["Key"] for item in page.get("Contents", []))
-
-
-def _save_object(s3: Any, bucket: str, key: str, path: Path) -> dict[str, Any]:
-    head = s3.head_object(Bucket=bucket, Key=key)
-    s3.download_file(bucket, key, str(path))
-    return {"Key": key, "File": path.name, "ContentType": head["ContentType"], "Metadata": head["Metadata"]}
-
-
-def load(s3: Any, folder: Path) -> int:
-    """Uploads a saved folder into an empty S3; the number of objects."""
-    index = folder / _INDEX
-    if not index.exists():
+    A damaged index is put aside, and an object that is not there any more is left out; `warn` is told.
+    """
+    _recover(folder)
+    if not (folder / _INDEX).exists():
         return 0
-    buckets = json.loads(index.read_text())
     try:
-        for bucket in buckets:
-            _load_bucket(s3, bucket, folder / bucket["Name"])
-    except (BotoCoreError, ClientError, OSError) as error:
-        raise DataError(
-            f"What S3 held can't be read again: {error}. Received: {folder}. Take it away to go on"
-        ) from None
-    return sum(len(bucket["Objects"]) for bucket in buckets)
+        buckets = json.loads((folder / _INDEX).read_text())
+        return sum(_load_bucket(s3, bucket, folder, warn) for bucket in buckets)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        aside = _beside(folder, "damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        warn(f"what S3 held can't be read again: {error}. It is kept in {aside}")
+        return 0
 
 
-def _load_bucket(s3: Any, bucket: dict[str, Any], folder: Path) -> None:
-    region = bucket["Region"]
-    place = {} if region == _HOME else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    s3.create_bucket(Bucket=bucket["Name"], **place)
+def _beside(folder: Path, what: str) -> Path:
+    return folder.with_name(f".{folder.name}.{what}")
+
+
+def _recover(folder: Path) -> None:
+    """A save that was killed between its two last steps has left what was there before under another name."""
+    if not folder.exists() and (old := _beside(folder, "old")).exists():
+        old.rename(folder)
+
+
+def _write(store: Store, folder: Path, warn: Callable[[str], object]) -> int:
+    buckets, count = [], 0
+    for name, region in store.buckets():
+        kept = []
+        for key, content_type, metadata in store.objects(name):
+            file = f"{_OBJECTS}/{count}"
+            chunks = store.chunks(name, key)
+            if chunks is None:
+                warn(f"an object can't be read, so it is not kept. Received: s3://{name}/{key}")
+                continue
+            with (folder / file).open("wb") as target:
+                target.writelines(chunks)
+            kept.append({"Key": key, "File": file, "ContentType": content_type, "Metadata": metadata})
+            count += 1
+        buckets.append({"Name": name, "Region": region, "Objects": kept})
+    write_json(folder / _INDEX, buckets)
+    return count
+
+
+def _load_bucket(s3: Any, bucket: dict[str, Any], folder: Path, warn: Callable[[str], object]) -> int:
+    region, name, count = bucket["Region"], bucket["Name"], 0
+    place = {} if region == DEFAULT_REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    s3.create_bucket(Bucket=name, **place)
     for item in bucket["Objects"]:
         extra = {"ContentType": item["ContentType"], "Metadata": item["Metadata"]}
-        s3.upload_file(str(folder / item["File"]), bucket["Name"], item["Key"], ExtraArgs=extra)
+        try:
+            s3.upload_file(str(_find(folder, name, item["File"])), name, item["Key"], ExtraArgs=extra)
+            count += 1
+        except (BotoCoreError, ClientError, OSError) as error:
+            warn(f"an object that S3 held can't be read again: {error}. Received: s3://{name}/{item['Key']}")
+    return count
+
+
+def _find(folder: Path, bucket: str, file: str) -> Path:
+    """An earlier version had a folder for each bucket."""
+    return folder / file if file.startswith(f"{_OBJECTS}/") else folder / bucket / file

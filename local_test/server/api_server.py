@@ -98,7 +98,7 @@ class ApiServer:
     def save(self) -> None:
         """Keeps what S3 holds for the next start. DataError if that fails."""
         if not self._s3_url:
-            s3_snapshot.save(self._clients.get("s3", DEFAULT_REGION), self.platform.store.s3)
+            s3_snapshot.save(InProcessS3(), self.platform.store.s3)
 
     def close(self) -> None:
         """Does not wait for jobs that still run: see Platform."""

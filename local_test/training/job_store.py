@@ -4,6 +4,7 @@ What a job is lies in its folder's describe.json, which a job writes whole at ev
 """
 
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -18,9 +19,13 @@ from botocore.model import Shape
 from local_test.errors import BadRequest
 from local_test.request.validation import service_model
 from local_test.util.atomic_files import write_json
+from local_test.util.console import warn_on_stderr
 
 Tag = Mapping[str, str]
 _DELETED = ".deleted-"  # no job's name begins with a dot
+_DAMAGED = ".damaged-"
+_MARKER = ".local-test"  # says that this program made the root
+_FIRST = {"logs", "request.json", "training_jobs.json"}  # what a job's folder has before it has a describe.json
 
 
 class JobStore:
@@ -31,9 +36,11 @@ class JobStore:
         self.jobs, self.tuning, self.s3 = top / "training", top / "tuning", top / "s3"
         self.experiments = top / "experiments"
         try:
+            _check_own(top)
             self.jobs.mkdir(parents=True, exist_ok=True)
             self.tuning.mkdir(exist_ok=True)
-            self._lock = (root / ".lock").open("w")
+            (top / _MARKER).touch()
+            self._lock = (top / ".lock").open("w")
         except OSError as error:
             raise BadRequest(f"--root can't be used: {error.strerror}. Received: {root}") from None
         try:
@@ -65,18 +72,55 @@ class JobStore:
             shutil.rmtree(tree)
 
 
-def load(folder: Path, operation: str) -> Iterator[dict[str, Any]]:
+def _check_own(root: Path) -> None:
+    """BadRequest for a folder with files of somebody else's: what lies in a root may be removed by a later start.
+
+    An earlier version left no marker, but its lock.
+    """
+    names = {path.name for path in root.iterdir()} if root.exists() else set()
+    made_here = names <= {".lock", "training", "tuning", "experiments", "s3", ".s3.old", ".s3.new"} and ".lock" in names
+    if names and _MARKER not in names and not made_here:
+        raise BadRequest(
+            f"--root must be a new or an empty folder, or one that serve or tune has made. Received: {root}, which has "
+            f"{min(names)}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+        )
+
+
+def load(folder: Path, operation: str, warn: Callable[[str], object] = warn_on_stderr) -> Iterator[dict[str, Any]]:
     """The descriptions below a folder, by the output of the operation that shows them.
 
-    Removes the folders of jobs that were being deleted, or were never accepted.
+    What was being deleted, or was cut off before it was accepted, is removed for good. What can't be read, or names
+    another folder than its own, is put aside under another name, and `warn` is told.
     """
     shape = service_model().operation_model(operation).output_shape
-    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
-        described = path / "describe.json"
-        if path.name.startswith(_DELETED) or not described.exists():
+    for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
+        if path.name.startswith(_DELETED) or _was_cut_off(path):
             shutil.rmtree(path)
-        else:
-            yield parse(json.loads(described.read_text()), shape)
+        elif not path.name.startswith(_DAMAGED):
+            try:
+                description = parse(json.loads((path / "describe.json").read_text()), shape)
+                if path.name not in description.values():
+                    raise ValueError(f"it does not name {path.name}")
+            except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+                put_aside(path, error, warn)
+            else:
+                yield description
+
+
+def _was_cut_off(path: Path) -> bool:
+    """Whether it is what a job's creation leaves that did not come to its end, and nothing else."""
+    return {below.name for below in path.iterdir() if not below.name.endswith(".part")} <= _FIRST
+
+
+def put_aside(path: Path, error: Exception, warn: Callable[[str], object] = warn_on_stderr) -> None:
+    """Under a name that no later start reads."""
+    aside = path.with_name(f"{_DAMAGED}{path.name}")
+    for number in itertools.count(1):
+        if not aside.exists():
+            break
+        aside = path.with_name(f"{_DAMAGED}{path.name}-{number}")
+    path.rename(aside)
+    warn(f"{path} can't be read, so it is left out: {error}. It is kept as {aside}")
 
 
 def remove(folder: Path) -> None:

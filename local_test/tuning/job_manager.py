@@ -11,7 +11,7 @@ from local_test.errors import BadRequest, ResourceInUse
 from local_test.request.validation import service_model
 from local_test.training.job_queue import LEFT, RETURN_SECONDS, JobQueue, NotFound
 from local_test.training.job_status import FINAL_STATUSES
-from local_test.training.job_store import Tag, change_tags, load, parse, remove
+from local_test.training.job_store import Tag, change_tags, load, parse, put_aside, remove
 from local_test.training.metrics import Metric
 from local_test.tuning.html_report import NAME, write_page
 from local_test.tuning.job import TuningJob
@@ -33,7 +33,10 @@ class TuningJobManager:
         jobs.listeners.append(self._on_job_end)
         jobs.metric_listeners.append(self._on_metric)
         for description in load(root, "DescribeHyperParameterTuningJob"):
-            self._restore(description)
+            try:
+                self._restore(description)
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                put_aside(root / description["HyperParameterTuningJobName"], error)
 
     def _restore(self, description: dict[str, Any]) -> None:
         """Takes over a tuning job of an earlier server; one that had not ended then has failed."""

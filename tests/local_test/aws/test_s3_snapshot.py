@@ -1,7 +1,8 @@
 """What S3 holds outlives an orderly end."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,15 +32,79 @@ def test_buckets_and_objects_are_there_again(tmp_path: Path) -> None:
             assert "Traceback" not in served.end()
 
 
-def test_a_snapshot_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
-    class Broken:
-        def list_buckets(self) -> Any:
-            raise OSError("no space left")
+def test_what_s3_itself_would_not_give_is_kept_as_well(tmp_path: Path) -> None:
+    denied = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::one-bucket/*"]}
+    for start in range(2):
+        with Served(tmp_path) as served:
+            s3 = served.client("s3")
+            if start == 0:
+                for name in ("one-bucket", "index.json", "objects"):
+                    s3.create_bucket(Bucket=name)
+                    s3.put_object(Bucket=name, Key="a", Body=name.encode(), StorageClass="GLACIER")
+                s3.put_bucket_policy(Bucket="one-bucket", Policy=json.dumps({"Statement": [denied]}))
+            else:
+                for name in ("one-bucket", "index.json", "objects"):
+                    assert s3.get_object(Bucket=name, Key="a")["Body"].read() == name.encode()
+            assert "can't be" not in served.end()
 
+
+class Objects:
+    """A store of two objects, of which one can't be read."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def buckets(self) -> list[tuple[str, str]]:
+        return [("b", "us-east-1")]
+
+    def objects(self, bucket: str) -> list[tuple[str, str, dict[str, str]]]:  # noqa: ARG002
+        return [("gone", "x/y", {}), ("a", "x/y", {})]
+
+    def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None:  # noqa: ARG002
+        if self.error:
+            raise self.error
+        return iter([b"content"]) if key == "a" else None
+
+
+def test_an_object_that_cannot_be_read_does_not_take_the_others_along(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert snapshot.save(Objects(), tmp_path / "s3", said.append) == 1
+    assert said == ["an object can't be read, so it is not kept. Received: s3://b/gone"]
+    assert (tmp_path / "s3/objects/0").read_bytes() == b"content"
+
+
+def test_a_snapshot_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     folder = tmp_path / "s3"
-    folder.mkdir()
-    (folder / "index.json").write_text("[]")
-    with pytest.raises(DataError, match="S3 could not be kept: no space left"):
-        snapshot.save(Broken(), folder)
+    assert snapshot.save(Objects(), folder, lambda _: None) == 1
+    with pytest.raises(DataError, match=r"S3 could not be kept: .*no space left"):
+        snapshot.save(Objects(OSError("no space left")), folder)
     assert [path.name for path in tmp_path.iterdir()] == ["s3"]
-    assert snapshot.load(Broken(), folder) == 0
+    assert (folder / "objects/0").read_bytes() == b"content"
+
+
+def test_a_save_that_was_killed_between_its_last_steps_is_found_again(tmp_path: Path) -> None:
+    snapshot.save(Objects(), tmp_path / "s3", lambda _: None)
+    (tmp_path / "s3").rename(tmp_path / ".s3.old")
+    (tmp_path / ".s3.new").mkdir()
+    assert snapshot.save(Objects(), tmp_path / "s3", lambda _: None) == 1
+    (tmp_path / "s3").rename(tmp_path / ".s3.old")
+    with pytest.raises(AssertionError):
+        snapshot.load(NoS3(), tmp_path / "s3")
+
+
+class NoS3:
+    """Fails at the first bucket."""
+
+    def create_bucket(self, **members: str) -> None:
+        raise AssertionError(members)
+
+
+@pytest.mark.parametrize("index", ["", "{", '{"a": 1}', '[{"Name": 1}]', "7"])
+def test_a_damaged_index_is_put_aside_and_the_server_starts(tmp_path: Path, index: str) -> None:
+    (tmp_path / "s3").mkdir()
+    (tmp_path / "s3/index.json").write_text(index)
+    said: list[str] = []
+    assert snapshot.load(NoS3(), tmp_path / "s3", said.append) == 0
+    assert len(said) == 1
+    assert "what S3 held can't be read again" in said[0]
+    assert (tmp_path / ".s3.damaged/index.json").read_text() == index

@@ -1,5 +1,6 @@
 """A server that is killed, and the next one: nothing is lost, nothing left running."""
 
+import re
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from local_test.errors import BadRequest
-from local_test.training.job_store import JobStore
+from local_test.training.job_store import JobStore, load
 from tests.support.served import BUCKET, WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(90)
@@ -93,3 +94,72 @@ def test_a_deletion_leaves_nothing(tmp_path: Path) -> None:
     store.remove("job")
     assert list(store.jobs.iterdir()) == []
     store.close()
+
+
+def test_a_folder_of_somebody_elses_is_refused_and_untouched(tmp_path: Path) -> None:
+    (tmp_path / "training/thesis").mkdir(parents=True)
+    (tmp_path / "training/thesis/data.csv").write_text("x")
+    (tmp_path / "notes.txt").write_text("x")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BadRequest, match=r"--root must be a new or an empty folder.*notes.txt and 1 more"):
+        JobStore(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_root_of_an_earlier_version_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    (tmp_path / ".lock").touch()
+    JobStore(tmp_path).close()
+    (tmp_path / "notes.txt").touch()  # from here on the marker says whose it is
+    JobStore(tmp_path).close()
+
+
+def test_only_what_a_jobs_creation_leaves_is_removed(tmp_path: Path) -> None:
+    store = JobStore(tmp_path)
+    for name, file in (("cut-off", "request.json"), ("thesis", "data.csv"), (".deleted-x", "describe.json")):
+        (store.jobs / name).mkdir()
+        (store.jobs / name / file).write_text("{}")
+    (store.jobs / "link").symlink_to(tmp_path)
+    said: list[str] = []
+    assert list(load(store.jobs, "DescribeTrainingJob", said.append)) == []
+    assert sorted(path.name for path in store.jobs.iterdir()) == [".damaged-thesis", "link"]
+    assert (store.jobs / ".damaged-thesis/data.csv").exists()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", '{"TrainingJobName": "../../x"}', '{"TrainingJobName": "a", "CreationTime": 7}', "\0"]
+)
+def test_a_damaged_description_is_put_aside_and_the_others_are_there(tmp_path: Path, text: str) -> None:
+    for name, content in (("a", text), ("b", '{"TrainingJobName": "b"}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "describe.json").write_text(content)
+    for count in range(2):
+        said: list[str] = []
+        assert list(load(tmp_path, "DescribeTrainingJob", said.append)) == [{"TrainingJobName": "b"}]
+        assert len(said) == 1 - count
+    assert (tmp_path / ".damaged-a/describe.json").read_text() == text
+
+
+def test_damaged_files_do_not_keep_a_server_from_starting(tmp_path: Path) -> None:
+    with Served(tmp_path) as first:
+        first.end()
+    damaged = {
+        "training/a/describe.json": "",
+        "tuning/t/describe.json": '{"HyperParameterTuningJobName": "t", "HyperParameterTuningJobStatus": "Completed"}',
+        "tuning/t/training_jobs.json": "{",
+        "experiments/experiment/e/describe.json": "[",
+        "s3/index.json": "{",
+    }
+    for name, text in damaged.items():
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).write_text(text)
+    with Served(tmp_path) as second:
+        sagemaker = second.client("sagemaker")
+        assert sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
+        assert sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"] == []
+        assert second.client("s3").list_buckets()["Buckets"] == []
+        err = second.end()
+    assert "Traceback" not in err
+    for place in ("training/a", "tuning/t", "experiment/e", "S3 held"):
+        assert re.search(rf"{place} can't be read", err), err
