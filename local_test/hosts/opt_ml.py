@@ -3,8 +3,8 @@
 Names, members, their order and the compact JSON are those of files captured from real jobs.
 """
 
+import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,11 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from local_test.data.channels import Channel
-from local_test.data.object_store import ObjectStore, StoredObject, split_s3
+from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject, split_s3
 from local_test.errors import BadRequest
 from local_test.hosts.container_tree import ContainerTree
 from local_test.runners.base import OPT_ML
 
+_FICLONE = 0x40049409  # of linux/fs.h: one file becomes a copy of another that shares its blocks
 GROUP = "homogeneousCluster"
 _ENUMS = {
     "S3Prefix": "S3_PREFIX",
@@ -200,8 +201,8 @@ def _inner(value: Any, name: str = "") -> Any:
 
 def fetch_channel(host: HostPaths, channel: Channel, storage: ObjectStore, check: Callable[[], None]) -> None:
     """File mode: every object below input/data/<channel>/, and <channel>-manifest. `check` is called between objects
-    and raises to end the work. Local files are hard links where the file system allows, copies elsewhere: a symbolic
-    link would lead nowhere in a container.
+    and raises to end the work. Local files are copied, where the file system allows without their blocks: as on the
+    service a program may change what it gets, and the originals stay as they are.
     """
     folder = host.input_data / channel.name
     folder.mkdir()
@@ -223,8 +224,8 @@ def _fetch(item: StoredObject, target: Path, storage: ObjectStore) -> None:
     if not item.path:
         storage.download(item, target)
         return
-    source = item.path.resolve(strict=True)
-    with suppress(OSError):  # another file system, or links are not allowed here
-        os.link(source, target)
-        return
-    shutil.copyfile(source, target)
+    with item.path.open("rb") as source, target.open("xb") as copy:
+        with suppress(OSError):  # a file system that shares blocks until one side writes
+            fcntl.ioctl(copy.fileno(), _FICLONE, source.fileno())
+            return
+        shutil.copyfileobj(source, copy, CHUNK_BYTES)

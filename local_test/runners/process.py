@@ -49,6 +49,10 @@ class ProcessRunner(Runner):
                 "ResourceConfig.InstanceCount above 1 needs a container for each host, whose names resolve there. "
                 f"Received: {len(spec.hosts)}. Use --runner docker"
             )
+        if not spec.network:
+            raise RunnerError(
+                "EnableNetworkIsolation needs a container: a process has this machine's network. Use --runner docker"
+            )
         if spec.mounts:
             raise RunnerError(
                 "A LocalPath must be below /opt/ml where a process runs instead of a container. "

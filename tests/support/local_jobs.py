@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from local_test.runners.base import ContainerSpec, Runner
 from local_test.training.observer import Observer
 from local_test.util.atomic_files import file_uri
 from tests.support.small_image import IMAGE
@@ -40,6 +41,16 @@ class Recorder(Observer):
         with self.changed:
             to.append(item)
             self.changed.notify_all()
+
+
+class AnyRunner(Runner):
+    """Accepts what any runner would."""
+
+    def check(self, spec: ContainerSpec) -> None:
+        pass
+
+    def unmet_limits(self, spec: ContainerSpec) -> list[str]:  # noqa: ARG002 - a Runner
+        return []
 
 
 def request_for(name: str, out: Path, channels: Mapping[str, Path] | None = None, **members: Any) -> dict[str, Any]:

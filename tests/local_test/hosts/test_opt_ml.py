@@ -1,7 +1,6 @@
 """Byte for byte what was captured from real jobs, where it was captured."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -140,19 +139,17 @@ def test_file_mode_puts_objects_into_the_channels_folder(tmp_path: Path, storage
     assert len(manifest) == 6
 
 
-def test_files_are_copied_where_links_are_not_allowed(
-    tmp_path: Path, storage: ObjectStore, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_link(*args: object) -> None:
-        raise OSError(18, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", no_link)
+def test_what_a_program_changes_is_its_own(tmp_path: Path, storage: ObjectStore, data: Path) -> None:
     request = request_for("job", tmp_path, {"train": data})
     host = HostPaths(tmp_path / "ml")
     make_folders(host, request)
     fetch_channel(host, find_channels(request, storage)[0], storage, lambda: None)
-    assert (host.input_data / "train/a").read_bytes() == b"1" * 10
-    assert (host.input_data / "train/a").stat().st_nlink == 1
+    copy = host.input_data / "train/a"
+    assert (copy.read_bytes(), copy.stat().st_nlink) == (b"1" * 10, 1)
+    copy.write_bytes(b"changed")
+    copy.chmod(0o777)
+    assert (data / "a").read_bytes() == b"1" * 10
+    assert (data / "a").stat().st_mode & 0o111 == 0
 
 
 def test_fetching_can_be_ended_between_objects(tmp_path: Path, storage: ObjectStore, data: Path) -> None:

@@ -27,7 +27,7 @@ from local_test.training.job import TrainingJob
 from local_test.training.job_store import read_tags
 from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
-from tests.support.local_jobs import request_for
+from tests.support.local_jobs import AnyRunner, request_for
 
 SOURCE = "InputDataConfig.0.DataSource.S3DataSource"
 AUGMENTED = {
@@ -39,16 +39,6 @@ AUGMENTED = {
 SPOT = {"EnableManagedSpotTraining": True}
 EXPERIMENT = {"ExperimentConfig.ExperimentName": "tests"}
 PAUSE = "signal.alarm(2); signal.pause()"  # longer than the limits
-
-
-class AnyRunner(Runner):
-    """Accepts what any runner would."""
-
-    def check(self, spec: ContainerSpec) -> None:
-        pass
-
-    def unmet_limits(self, spec: ContainerSpec) -> list[str]:  # noqa: ARG002 - a Runner
-        return []
 
 
 class UnsteadyRunner(ProcessRunner):

@@ -21,7 +21,7 @@ from local_test.runners.process import ProcessRunner
 from local_test.training.job import TrainingJob
 from local_test.training.job_status import format_algorithm_error
 from local_test.util.atomic_files import file_uri
-from tests.support.local_jobs import Recorder, request_for
+from tests.support.local_jobs import AnyRunner, Recorder, request_for
 
 Program = Callable[[str], ProcessRunner]
 Run = Callable[..., tuple[dict[str, Any], Recorder, Path]]
@@ -349,7 +349,7 @@ def test_credentials_pass_on_to_the_program_but_not_into_an_isolated_one(program
         "TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:123456789012:training-job/a",
     }
     isolated = request_for("b", tmp_path, EnableNetworkIsolation=True)
-    job = TrainingJob(isolated, tmp_path, runner, ObjectStore(), environ)
+    job = TrainingJob(isolated, tmp_path, AnyRunner(), ObjectStore(), environ)
     assert "AWS_SECRET_ACCESS_KEY" not in job.hosts[0].spec.environment
     assert job.hosts[0].spec.network is False
 
@@ -538,6 +538,13 @@ def test_a_failure_of_the_program_is_not_retried(program: Program, run: Run, tmp
     description, seen, _ = run(program("sys.exit(1)"), request)
     assert description["TrainingJobStatus"] == "Failed"
     assert "Restarting" not in seen.states
+
+
+def test_network_isolation_needs_a_container(program: Program, tmp_path: Path) -> None:
+    request = request_for("job", tmp_path / "jobs", EnableNetworkIsolation=True)
+    with pytest.raises(RunnerError, match="EnableNetworkIsolation needs a container"):
+        TrainingJob(request, tmp_path / "jobs", program(""), ObjectStore(), {})
+    assert not (tmp_path / "jobs").exists()
 
 
 def test_several_hosts_need_containers(program: Program, tmp_path: Path) -> None:
