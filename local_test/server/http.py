@@ -14,18 +14,20 @@ from uuid import uuid4
 from xml.sax.saxutils import escape
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from local_test.api.dispatch import Api
 from local_test.api.iam import simulate
-from local_test.api.json_protocol import Answer
+from local_test.api.json_protocol import Answer, refusal
 from local_test.errors import BadRequest
 from local_test.server.access import AccessControl, KnownHosts, Wsgi
 from local_test.server.mocked_services import mocked_services
 from local_test.util.arns import DEFAULT_REGION
 
 _TARGET = "SageMaker."  # X-Amz-Target: SageMaker.CreateTrainingJob
+_MAX_BODY = 64 << 20  # bytes of an operation; what is stored in S3 is not read here
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 
 Environ = dict[str, Any]
@@ -41,7 +43,12 @@ class Router:
         self._moto: Wsgi = moto or mocked_services()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answer = self._answer(environ)
+        try:
+            answer = self._answer(environ)
+        except RequestEntityTooLarge:
+            answer = refusal("RequestEntityTooLargeException", f"A request has at most {_MAX_BODY} bytes", 413)
+        except ClientDisconnected:  # or sizes of chunks that are none
+            answer = refusal("SerializationException", "The body can't be read")
         if answer is None:
             return self._moto(environ, start_response)
         response = Response(answer.body, answer.status, content_type=answer.content_type)
@@ -74,7 +81,9 @@ def _refuse_s3(url: str) -> Answer:
 
 def _body(environ: Environ) -> bytes:
     """The whole body; moto can read it again."""
-    body = Request(environ).get_data()
+    request = Request(environ)
+    request.max_content_length = _MAX_BODY
+    body = request.get_data()
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
     return body
 

@@ -1,6 +1,8 @@
 """What goes over the wire, byte by byte, without boto3 in between."""
 
 import json
+import re
+import socket
 import urllib.error
 import urllib.request
 from typing import Any
@@ -85,3 +87,39 @@ def test_every_principal_may_do_everything(served: Served) -> None:
 def test_the_local_role_is_there_for_sdks(served: Served) -> None:
     role = served.client("iam").get_role(RoleName="local")["Role"]
     assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"MaxResults": NaN}', "NaN is no number"),
+        (b'{"MaxResults": -Infinity}', "-Infinity is no number"),
+        (b'{"NameContains": "\\ud800"}', "half of a surrogate pair"),
+        (b'{"\\udfff": 1}', "half of a surrogate pair"),
+        (b'{"a":' * 100_000, "nested too deeply|not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[]", "must be a JSON object"),
+    ],
+)
+def test_what_is_no_clients_json_is_a_clients_error(served: Served, body: bytes, why: str) -> None:
+    for operation in ("CreateTrainingJob", "Search"):
+        status, answer, _ = post(served, operation, body)
+        assert (status, answer["__type"]) == (400, "SerializationException")
+        assert re.search(why, answer["message"]), answer
+
+
+def raw(served: Served, *parts: bytes) -> bytes:
+    """The first line that is answered to these bytes."""
+    host, _, port = served.exports["AWS_ENDPOINT_URL"].removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = f"POST / HTTP/1.1\r\nHost: {host}:{port}\r\nX-Amz-Target: SageMaker.ListTrainingJobs\r\n"
+        connection.sendall(head.encode() + b"".join(parts))
+        return connection.makefile("rb").readline().strip()
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(served: Served) -> None:
+    assert raw(served, b"Content-Length: 99999999999\r\n\r\n").split()[1] == b"413"
+
+
+def test_chunks_without_a_size_are_a_clients_error(served: Served) -> None:
+    assert raw(served, b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n").split()[1] == b"400"
