@@ -117,16 +117,18 @@ NO_COMPILER := $(if $(PYTHON),$(shell $(PYTHON) -c 'import os, shutil, sysconfig
 EXTENSION := import importlib.util as u, pathlib, sysconfig as s; \
 	u.find_spec("gethostname") or pathlib.Path(s.get_path("purelib"), "gethostname.py").touch()
 
+$(RUN):
+	@[ -n "$(PYTHON)" ] && $(PYTHON) $(FITS) || \
+		{ echo "no Python that fits. Received: $(or $(PYTHON),none on PATH). Needs 3.11, 3.12 or 3.13: give PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
 # The training program's compiled helper, into the environment. Without a compiler its work is done in NumPy.
-$(VENV)/.has-native: train/records/native.c
+$(VENV)/.has-native: train/records/native.c | $(RUN)
 	$(if $(NO_COMPILER),@echo "no compiler: reading records is slower without train/records/native.c" >&2,$(CC) -O3 -Wall \
 		-Wextra -shared -fPIC $< -o "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/train_native.so")
 	@touch $@
 
-$(VENV)/.has-%: pyproject.toml
-	@[ -n "$(PYTHON)" ] && $(PYTHON) $(FITS) || \
-		{ echo "no Python that fits. Received: $(or $(PYTHON),none on PATH). Needs 3.11, 3.12 or 3.13: give PYTHON=…" >&2; exit 1; }
-	@[ -x $(RUN) ] || $(PYTHON) -m venv $(VENV)
+$(VENV)/.has-%: pyproject.toml | $(RUN)
 	@echo "installing the packages for $(subst $(COMMA),$(COMMA) ,$*) into $(VENV): minutes the first time" >&2
 	$(if $(NO_COMPILER),CC=true LDSHARED=true) $(RUN) -m pip install --quiet --editable '.[$*]'
 	$(if $(findstring train,$*),@$(RUN) -c '$(EXTENSION)')
