@@ -1,6 +1,7 @@
 """What every test may use: a Docker engine, the real pictures. Both optional, and never silently absent in CI."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,13 @@ settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
 CIFAR10_IMAGES = Path(os.environ.get("CIFAR10_IMAGES", ROOT.parent / "shared/data/cifar10-images.zip"))
+
+
+def pytest_configure() -> None:
+    """Signals reach the processes that tests start, also where nohup or a shell's & has them ignored."""
+    for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -205,6 +205,7 @@ def test_synthetic(command: Command, tmp_path: Path, few_shapes: None) -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.slow
 def test_the_real_pictures(command: Command, cifar10_images: Path, tmp_path: Path) -> None:
     started = time.monotonic()
     code, said, _ = command("prepare", "--source", cifar10_images, "--out", tmp_path / "data")

@@ -62,6 +62,7 @@ def test_a_failed_job_is_told_with_its_reason(launched: LaunchServer, client: Cl
     assert "has failed: AlgorithmError: it was to fail, exit code: 3" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_aws_clis_client_needs_the_standard_library_alone(launched: LaunchServer, tmp_path: Path) -> None:
     (client,) = (client for client in CLIENTS if client.name == "aws_cli")
     python = tmp_path / "python3"

@@ -125,6 +125,7 @@ def test_uneven_shards_lose_nothing_and_end_together(shards, start_hosts):
     assert len(digests) == 2  # one an epoch
 
 
+@pytest.mark.slow
 def test_a_stop_of_one_host_stops_all_and_they_go_on_where_they_were(shards, feed, start_hosts):
     common = {"epochs": "3", "batch-size": "16", "shuffle-buffer": "100"}
     data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}

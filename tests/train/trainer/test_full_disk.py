@@ -11,7 +11,7 @@ from tests.support.custom_models import MODEL, custom_model_folder
 from tests.support.shards import channel_bytes
 from tests.support.train_jobs import read_weights, without_speed
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 
 def fill(folder: Path) -> Path:

@@ -69,7 +69,10 @@ def test_a_loss_that_is_not_finite_names_its_step():
 
 @pytest.mark.parametrize(
     "recipe",
-    [{"model": "lab", "augment": True}, {"model": "fast", "epochs": 2, "cutout": 4, "weight_average": 0.9}],
+    [
+        pytest.param({"model": "lab", "augment": True}, marks=pytest.mark.slow),
+        {"model": "fast", "epochs": 2, "cutout": 4, "weight_average": 0.9},
+    ],
     ids=lambda recipe: recipe["model"],
 )
 def test_a_stop_ends_between_two_steps_and_can_be_resumed_exactly(recipe):
