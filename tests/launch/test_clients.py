@@ -118,9 +118,18 @@ def test_what_a_client_adds_is_in_the_docs() -> None:
     assert listed == added
 
 
-@pytest.mark.parametrize("clients", [QUICK, pytest.param(CLIENTS, marks=pytest.mark.slow)], ids=["quick", "all"])
-@pytest.mark.parametrize("spot", [False, True])
-@pytest.mark.parametrize("command", ["train", "tune"])
+@pytest.mark.parametrize(
+    ("command", "spot", "clients"),
+    [
+        ("train", True, QUICK),
+        ("tune", False, QUICK),
+        *(
+            pytest.param(command, spot, CLIENTS, marks=pytest.mark.slow)
+            for command in ("train", "tune")
+            for spot in (False, True)
+        ),
+    ],
+)
 def test_all_clients_send_the_same(launched: LaunchServer, clients: list[Client], command: str, spot: bool) -> None:
     folder = launched.root / ("training" if command == "train" else "tuning")
     sent: dict[str, Any] = {}

@@ -32,7 +32,6 @@ def test_the_original_format_puts_the_magic_back(contents, sizes):
 
 
 @given(contents, sizes, st.integers(1, 50))
-@pytest.mark.no_cover
 def test_plain_parts_are_joined_as_they_are(contents, sizes, most):
     assert read(b"".join(plain(content, most) for content in contents), sizes, "plain") == contents
 

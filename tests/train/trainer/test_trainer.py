@@ -193,6 +193,7 @@ def test_steps_at_two_sizes_train_the_same_weights():
     assert set(small) == set(to_arrays(named_variables(whole.model, whole.optimizer)))  # checkpoints fit both
 
 
+@pytest.mark.slow
 def test_the_weights_are_equal_where_it_goes_on_from_a_checkpoint_between_sizes():
     straight, first, second = (growing(seed=3, augment=True) for _ in range(3))
     data = make_batches(160)
