@@ -16,7 +16,7 @@ from local_test.cli.options import (
     open_runner,
     say_note,
 )
-from local_test.cli.signals import collect_signals
+from local_test.cli.signals import collect_signals, wait_for_signal
 from local_test.errors import RunnerError
 from local_test.runners.image_aliases import read_images
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
         for line in server.exports():
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-        signals.get()
+        wait_for_signal(signals)
         _stop_jobs(server, signals)
         server.save()
 
