@@ -16,9 +16,10 @@ from local_test.cli.options import (
     open_runner,
     say_note,
 )
-from local_test.cli.signals import collect_signals, wait_for_signal
+from local_test.cli.signals import collect_signals
 from local_test.errors import RunnerError
 from local_test.runners.image_aliases import read_images
+from local_test.util.queues import get_before
 
 if TYPE_CHECKING:
     from local_test.server.api_server import ApiServer
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         for line in server.exports():
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-        wait_for_signal(signals)
+        get_before(signals)
         _stop_jobs(server, signals)
         server.save()
 

@@ -4,7 +4,6 @@ import os
 import queue
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -28,13 +27,6 @@ def stop_on_signals(stop: Callable[[], object], kill: Callable[[], object]) -> N
 
     for number in _SIGNALS:
         signal.signal(number, handle)
-
-
-def wait_for_signal(signals: "queue.SimpleQueue[int]") -> int:
-    """The next of the queue. Looks up each second: where another thread got the signal, nothing wakes the main one."""
-    while True:
-        with suppress(queue.Empty):
-            return signals.get(timeout=1)
 
 
 def collect_signals() -> "queue.SimpleQueue[int]":

@@ -12,6 +12,7 @@ from functools import partial
 from local_test.errors import RunnerError
 from local_test.runners.base import Container, Exit
 from local_test.training.logs import Lines
+from local_test.util.queues import get_before
 
 _KILL_SECONDS = 30.0  # a container that outlives SIGKILL that long is the machine's trouble
 _OUTPUT_SECONDS = 5.0  # for the last lines of a container that has ended
@@ -97,7 +98,7 @@ class Supervisor:
     def _next(self, limit: float) -> Event | None:
         """What has happened, None if nothing did before `limit`."""
         with suppress(queue.Empty):
-            return self._events.get(timeout=max(0.0, limit - time.monotonic()))
+            return get_before(self._events, limit)
         return None
 
     def _stop(self, event: Stop, limit: float) -> float:

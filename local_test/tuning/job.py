@@ -5,7 +5,9 @@ simulation needs no clock. Each training job is counted once, when it has ended;
 """
 
 import itertools
+import math
 import queue
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from local_test.training.metrics import Metric
 from local_test.tuning.plan import Definition, read_plan
 from local_test.tuning.state import TuningState
 from local_test.tuning.warm_start import FindTuningJob
+from local_test.util.queues import get_before
 
 _TRIES = 5  # children that may fail before a first success: then the service gives up
 _ADVICE = "For additional details, list the training jobs of the tuning job and see their failures."
@@ -44,14 +47,7 @@ class ObjectiveReported:
 
 # a training job that has ended, by name; a new objective; None: a stop, or the end of the time
 Event = str | ObjectiveReported | None
-
-
-class EventQueue(Protocol):
-    """queue.SimpleQueue is one."""
-
-    def put(self, item: Event, /) -> None: ...
-
-    def get(self, *, timeout: float | None) -> Event: ...
+EventQueue = queue.SimpleQueue[Event]
 
 
 class TuningJob:
@@ -76,7 +72,7 @@ class TuningJob:
         self._state = TuningState(request, arn, self._plan.earlier, backend.describe, now)
         self.name, self.describe, self.children = self._state.name, self._state.describe, self._state.children
         self._backend, self._region, self._now, self._save = backend, region, now, save
-        self._events: EventQueue = events or queue.SimpleQueue[Event]()
+        self._events: EventQueue = events or queue.SimpleQueue()
         self._running: dict[str, Definition] = {}
         self._pruned: set[str] = set()
         self._turns = itertools.cycle(self._plan.definitions)
@@ -117,9 +113,9 @@ class TuningJob:
 
     def _next(self, began: datetime) -> Event:
         limit = self._plan.max_seconds
-        left = None if limit is None or self._stopping else limit - (self._now() - began).total_seconds()
+        left = math.inf if limit is None or self._stopping else limit - (self._now() - began).total_seconds()
         try:
-            return self._events.get(timeout=None if left is None else max(0.0, left))
+            return get_before(self._events, time.monotonic() + left)
         except queue.Empty:
             return None
 
