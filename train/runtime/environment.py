@@ -40,6 +40,7 @@ class Environment:
     checkpoints: Path
     tensorboard: Path | None = None  # where event files are wanted, if they are
     variables: Mapping[str, str] = field(default_factory=dict)  # the container's own
+    instance_type: str = ""
 
     def channel(self, name: str) -> Channel:
         """The channel of that name; TrainingError names those that the job has."""
@@ -69,6 +70,7 @@ def read(root: Path, variables: Mapping[str, str] = os.environ) -> Environment:
         checkpoints=_moved(_json(config / "checkpointconfig.json").get("LocalPath") or OPT_ML / "checkpoints", root),
         tensorboard=_tensorboard(_json(config / "trainingjobconfig.json"), root),
         variables=dict(variables),
+        instance_type=resources.get("current_instance_type", ""),
     )
 
 

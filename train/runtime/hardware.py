@@ -1,14 +1,24 @@
 """What the job runs on: one line at the start of the log, a table at the end of the report."""
 
+import ctypes
 import math
+import mmap
 import os
 import platform
+import re
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from train.errors import TrainingError
 from train.runtime.environment import Environment
+
+# what TensorFlow opens before it uses a GPU (tsl/platform/default/dso_loader.cc)
+_CUDA_LIBRARIES = (
+    "libcuda.so.1", "libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcudnn.so.9", "libcufft.so.11",
+    "libcupti.so.12", "libcusolver.so.11", "libcusparse.so.12",
+)  # fmt: skip
 
 
 def describe(environment: Environment) -> dict[str, str]:
@@ -24,6 +34,58 @@ def describe(environment: Environment) -> dict[str, str]:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
+
+
+def require_gpus(environment: Environment, dev: Path = Path("/dev")) -> None:
+    """TrainingError if the host has GPUs and TensorFlow can't use them: a GPU's price for a processor's work.
+
+    A host has them if NVIDIA's driver shows a device and the job is meant for it: by its instance type, or by an image
+    with CUDA. CUDA_VISIBLE_DEVICES, empty or -1, is CUDA's own way to go without.
+    """
+    devices = sorted(path.name for path in dev.glob("nvidia[0-9]*"))
+    meant = environment.instance_type.startswith(("ml.g", "ml.p")) or tf.test.is_built_with_cuda()
+    hidden = environment.variables.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if not devices or not meant or hidden or tf.config.list_physical_devices("GPU"):
+        return
+    raise TrainingError(
+        f"The host has a GPU, but TensorFlow sees none. Received: {', '.join(f'/dev/{name}' for name in devices)}. "
+        f"{_explain_missing_gpus()} To train without: CUDA_VISIBLE_DEVICES=-1 in the job's environment."
+    )
+
+
+def _explain_missing_gpus() -> str:
+    if not tf.test.is_built_with_cuda():
+        return "This image's TensorFlow is built without CUDA: container/build.sh --gpu makes one with it."
+    missing = find_missing_libraries(Path(tf.sysconfig.get_lib()) / "libtensorflow_framework.so.2")
+    if missing:
+        return f"Can't be opened: {', '.join(missing)}."
+    return "All of CUDA's libraries are there: does the driver fit CUDA 12 (nvidia-smi tells its version)?"
+
+
+def find_missing_libraries(framework: Path) -> list[str]:
+    """CUDA's libraries that are neither on the RUNPATH of TensorFlow's library nor known to the system."""
+    with framework.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = re.search(rb"\$ORIGIN[^\0]*", content)  # the one string of its kind: the RUNPATH
+        paths = found[0].decode().split(":") if found else ()
+    folders = {Path(path.replace("$ORIGIN", str(framework.parent))) for path in paths}
+    return [
+        name for name in _CUDA_LIBRARIES
+        if not any((folder / name).exists() for folder in folders) and not _opens(name)
+    ]  # fmt: skip
+
+
+def _opens(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def share_gpus() -> None:
+    """Take a GPU's memory as it is needed, not all of it at the start; to be called before TensorFlow computes."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def limit_threads() -> None:

@@ -42,7 +42,9 @@ _SLOW_INPUT = 0.2  # share of an epoch's time from which waiting for input is wo
 def run(environment: Environment, stop: threading.Event) -> None:
     """Train as the environment says. StopRequested after a stop, with everything saved; TrainingError if it can't."""
     hparams = parse(environment.hyperparameters)
+    hardware.require_gpus(environment)
     hardware.limit_threads()
+    hardware.share_gpus()
     _log_values(hardware.describe(environment))
     info = read_dataset_info(environment, hparams)
     with rendezvous(environment, hparams.hosts_timeout, stop) as cluster:

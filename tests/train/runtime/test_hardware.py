@@ -1,5 +1,9 @@
+import json
+from dataclasses import replace
+
 import pytest
 
+from train.errors import TrainingError
 from train.runtime import environment, hardware
 
 
@@ -30,3 +34,50 @@ def test_cores_are_those_of_the_control_group(tmp_path, monkeypatch, files, shar
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert hardware.count_cores(tmp_path) == (share or 4)
+
+
+GPU_HOST = {"current_host": "algo-1", "hosts": ["algo-1"], "current_instance_type": "ml.g5.xlarge"}
+
+
+def host_with_gpu(root, **variables):
+    """A GPU instance's environment, and a /dev with one of NVIDIA's devices."""
+    (root / "input/config").mkdir(parents=True)
+    (root / "input/config/resourceconfig.json").write_text(json.dumps(GPU_HOST))
+    (root / "dev").mkdir()
+    (root / "dev/nvidia0").touch()
+    (root / "dev/nvidiactl").touch()
+    return environment.read(root, variables), root / "dev"
+
+
+def test_a_gpu_that_tensorflow_does_not_see_fails_the_job(tmp_path):
+    here, dev = host_with_gpu(tmp_path)
+    with pytest.raises(TrainingError, match=r"Received: /dev/nvidia0\. .*built without CUDA: container/build.sh --gpu"):
+        hardware.require_gpus(here, dev)
+
+
+@pytest.mark.parametrize("value", ["", "-1"])
+def test_a_hidden_gpu_does_not(tmp_path, value):
+    hardware.require_gpus(*host_with_gpu(tmp_path, CUDA_VISIBLE_DEVICES=value))
+
+
+def test_nor_one_that_the_job_did_not_ask_for(tmp_path):
+    here, dev = host_with_gpu(tmp_path)
+    hardware.require_gpus(replace(here, instance_type="ml.m5.xlarge"), dev)
+
+
+def test_nor_a_gpu_job_on_a_machine_without_one(tmp_path):
+    here, dev = host_with_gpu(tmp_path)
+    (dev / "nvidia0").unlink()
+    hardware.require_gpus(here, dev)
+
+
+def test_missing_libraries_are_those_off_the_runpath(tmp_path):
+    framework, cuda = tmp_path / "tensorflow/libframework.so.2", tmp_path / "nvidia"
+    for name in ("cublas/lib/libcublas.so.12", "cublas/lib/libcublasLt.so.12", "cusolver/lib/libcusolver.so.11"):
+        (cuda / name).parent.mkdir(parents=True, exist_ok=True)
+        (cuda / name).touch()
+    framework.parent.mkdir()
+    framework.write_bytes(b"\x7fELF\0libc.so.6\0$ORIGIN/../nvidia/cublas/lib:$ORIGIN/\0rest")
+    found = hardware.find_missing_libraries(framework)
+    assert "libcusolver.so.11" in found
+    assert not {"libcublas.so.12", "libcublasLt.so.12"} & set(found)
