@@ -207,8 +207,9 @@ class OfflineTuner:
 def format_line(child: Mapping[str, Any]) -> str:
     """A training job of a tuning job: name, status, hyperparameters, objective."""
     objective = child.get(_OBJECTIVE)
+    without = "no line with the objective metric" if child["TrainingJobStatus"] == "Completed" else ""
     objective_text = (
-        f"{objective['MetricName']}={objective['Value']:g}" if objective else child.get("FailureReason", "")
+        f"{objective['MetricName']}={objective['Value']:g}" if objective else child.get("FailureReason", without)
     )
     hyperparameters = " ".join(f"{name}={value}" for name, value in child["TunedHyperParameters"].items())
     return f"{child['TrainingJobName']}  {child['TrainingJobStatus']}  {hyperparameters}  {objective_text}".rstrip()

@@ -217,7 +217,7 @@ def _place(item: Range, text: str | None) -> float | None:
 def _ticks(item: Range) -> list[tuple[float, str]]:
     if isinstance(item, Categorical):
         return [((index + 0.5) / len(item.values), _shorten(value)) for index, value in enumerate(item.values)]
-    return [(part, _format(item.value_at(part))) for part in ((0.0, 0.5, 1.0) if item.low < item.high else (0.5,))]
+    return [(part, _format(item.value_at(part))) for part in ((0.0, 0.5, 1.0))]
 
 
 def _scaling(item: Range) -> str:

@@ -19,12 +19,12 @@ from uuid import uuid4
 from local_test.errors import LocalTestError
 from local_test.training.metrics import Metric
 from local_test.tuning.plan import Definition, read_plan
-from local_test.tuning.state import TuningState
+from local_test.tuning.state import TuningState, count_statuses
 from local_test.tuning.warm_start import FindTuningJob
 from local_test.util.queues import get_before
 
 _TRIES = 5  # children that may fail before a first success: then the service gives up
-_ADVICE = "For additional details, list the training jobs of the tuning job and see their failures."
+_ADVICE = "Please take a look at the training job failures to get more details."
 
 
 class TrainingBackend(Protocol):
@@ -178,8 +178,18 @@ class TuningJob:
         ):
             self._stop_all("Completed")
         elif not self._state.has_result and self._state.created - len(self._running) >= _TRIES:
-            self._state.set_failure(f"No training job succeeded after {_TRIES} attempts. {_ADVICE}")
+            self._fail(f"No training job succeeded after {_TRIES} attempts. {_ADVICE}")
             self._stop_all("Failed")
+
+    def _fail(self, reason: str) -> None:
+        """No training job has an objective: `reason`, unless some have completed. All words are the service's."""
+        if count_statuses(self.children())["TrainingJobStatusCounters"]["Completed"]:
+            over = self._state.created - len(self._running)
+            reason = (
+                f"No objective metrics found after running {over} training jobs. Please ensure that the custom "
+                "algorithm is emitting the objective metric as defined by the regular expression provided."
+            )
+        self._state.set_failure(reason)
 
     def _stop_all(self, end: str) -> None:
         """Creates no more training jobs and stops those that run; `end`: the tuning job's last status."""
@@ -197,7 +207,7 @@ class TuningJob:
         if self._state.status == "Stopping":
             self._end = "Stopped"  # even if nothing was left to stop
         if self._end == "Completed" and not self._state.has_result:
-            self._state.set_failure(f"All training jobs failed. {_ADVICE}")
+            self._fail(f"All training jobs failed. {_ADVICE}")
             self._end = "Failed"
         self._state.end(self._end)
         self._save(self.describe(), self.children())

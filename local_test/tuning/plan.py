@@ -13,7 +13,7 @@ from local_test.request.validation import validate
 from local_test.training.job_queue import NotFound
 from local_test.tuning.hyperband import make_pruner
 from local_test.tuning.median_stopping import MedianStoppingRule, Pruner
-from local_test.tuning.samplers import Sampler, grid_size, make_sampler
+from local_test.tuning.samplers import Sampler, make_sampler
 from local_test.tuning.search_space import Range, read_ranges
 from local_test.tuning.warm_start import (
     MOST_JOBS,
@@ -47,7 +47,7 @@ class Definition:
     objective: str
     maximize: bool
     sampler: Sampler
-    size: int  # of its grid
+    combinations: float  # of hyperparameters, infinite with a continuous range
     pruner: Pruner | None = None
 
     def make_request(self, name: str, values: Mapping[str, str]) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _definition(
         objective["MetricName"],
         maximize,
         sampler,
-        grid_size(search_space),
+        math.prod(item.size for item in search_space),
         pruner,
     )
 
@@ -196,15 +196,21 @@ def _resources(definition: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _max_jobs(config: Mapping[str, Any], definitions: Sequence[Definition]) -> int:
     max_jobs = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
+    combinations = sum(definition.combinations for definition in definitions)
     if config["Strategy"] == "Grid":
-        combinations = sum(definition.size for definition in definitions)
         if max_jobs not in (None, combinations):
             raise BadRequest(
                 f"MaxNumberOfTrainingJobs must be the grid's {combinations} or left out. Received: {max_jobs}"
             )
-        max_jobs = combinations
+        max_jobs = int(combinations)
     if max_jobs is None:
         raise BadRequest("ResourceLimits.MaxNumberOfTrainingJobs is missing: only Strategy Grid knows it by itself")
+    if max_jobs > combinations:  # the service's words
+        raise BadRequest(
+            "You don't have enough combinations of hyperparameter ranges. The total number of hyperparameter "
+            f"combinations for the provided ranges [{float(combinations)}] must be equal or greater than the value of "
+            f"MaxNumberOfJobs, [{max_jobs}]. Provide additional ranges."
+        )
     if max_jobs > MOST_JOBS:
         raise BadRequest(f"A tuning job makes at most {MOST_JOBS} training jobs. Received: {max_jobs}")
     return max_jobs

@@ -136,14 +136,6 @@ def _text(item: Range, value: Any) -> str:
     return item.text(1 - value if item.scaling == "ReverseLogarithmic" else value)
 
 
-def grid_size(ranges: Sequence[Range]) -> int:
-    """How many combinations there are."""
-    size = 1
-    for item in ranges:
-        size *= len(item.values) if isinstance(item, Categorical) else 1
-    return size
-
-
 def make_sampler(name: str, ranges: Sequence[Range], seed: int | None) -> Sampler:
     """The sampler of a Strategy. BadRequest if there is none."""
     if name in ("Random", "Hyperband"):  # Hyperband is a pruner

@@ -20,6 +20,11 @@ class Categorical:
     name: str
     values: tuple[str, ...]
 
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        return len(self.values)
+
     def sample(self, rng: random.Random) -> str:
         return rng.choice(self.values)
 
@@ -36,6 +41,11 @@ class Numeric:
     high: float
     scaling: str
     integer: bool
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        return self.high - self.low + 1 if self.integer else math.inf
 
     def sample(self, rng: random.Random) -> str:
         return self.text(self._sample_at(rng.random()))
@@ -59,9 +69,9 @@ class Numeric:
         return _between(self.low, self.high, part)
 
     def fraction_of(self, value: float) -> float:
-        """The fraction (0 to 1) of the range below the value, in its scaling; 0.5 for a range of one value."""
+        """The fraction (0 to 1) of the range below the value, in its scaling."""
         low, high, at = (self._scale(number) for number in (self.low, self.high, value))
-        return (at - low) / (high - low) if low < high else 0.5
+        return (at - low) / (high - low)
 
     def _scale(self, value: float) -> float:
         if self.scaling == "Logarithmic":
@@ -87,10 +97,7 @@ def read_ranges(parameter_ranges: Mapping[str, Any]) -> list[Range]:
     ranges: list[Range] = [
         *(_numeric(item, True) for item in parameter_ranges.get("IntegerParameterRanges", [])),
         *(_numeric(item, False) for item in parameter_ranges.get("ContinuousParameterRanges", [])),
-        *(
-            Categorical(item["Name"], tuple(item["Values"]))
-            for item in parameter_ranges.get("CategoricalParameterRanges", [])
-        ),
+        *(_categorical(item) for item in parameter_ranges.get("CategoricalParameterRanges", [])),
     ]
     if parameter_ranges.get("AutoParameters"):
         raise BadRequest("ParameterRanges.AutoParameters is not supported locally. Name a range instead")
@@ -107,6 +114,13 @@ def _check_names(names: Sequence[str]) -> None:
         raise BadRequest(f"A tuning job needs 1 to {_LIMIT} ranges. Received: {len(names)}")
 
 
+def _categorical(item: Mapping[str, Any]) -> Categorical:
+    name, values = item["Name"], tuple(item["Values"])
+    if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
+        raise BadRequest(f"The values of {name} must be different ones. Received: {', '.join(twice)} more than once")
+    return Categorical(name, values)
+
+
 def _numeric(item: Mapping[str, str], integer: bool) -> Numeric:
     name, scaling = item["Name"], item.get("ScalingType", "Auto")
     try:
@@ -116,8 +130,11 @@ def _numeric(item: Mapping[str, str], integer: bool) -> Numeric:
         raise BadRequest(
             f"The range of {name} needs {kind}. Received: {item['MinValue']}, {item['MaxValue']}"
         ) from None
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise BadRequest(f"The range of {name} must have MinValue <= MaxValue. Received: {low}, {high}")
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):  # the service takes no range of one value
+        raise BadRequest(
+            f"The range of {name} must have MinValue < MaxValue. Received: {low}, {high}. "
+            "A single value belongs into StaticHyperParameters"
+        )
     if scaling == "Logarithmic" and low <= 0:
         raise BadRequest(f"The range of {name} must be above 0 for Logarithmic. Received: MinValue {low}")
     if scaling == "ReverseLogarithmic" and (integer or low < 0 or high >= 1):

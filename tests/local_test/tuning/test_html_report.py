@@ -108,7 +108,6 @@ def test_a_value_is_where_its_scaling_has_it() -> None:
     assert [label for _, label in _ticks(logarithmic)] == ["0.0001", "0.001", "0.01"]
     assert _place(Numeric("x", 0, 10, "Linear", True), "5") == pytest.approx(0.5)
     assert _place(Numeric("x", 0.9, 0.999, "ReverseLogarithmic", False), "0.99") == pytest.approx(0.5)
-    assert _place(Numeric("x", 3, 3, "Linear", True), "3") == 0.5
     assert _place(Categorical("x", ("a", "b")), "b") == 0.75
     for text in (None, "c", ""):
         assert _place(Categorical("x", ("a", "b")), text) is None

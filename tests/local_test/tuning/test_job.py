@@ -126,10 +126,28 @@ def test_five_failures_before_a_success_end_it() -> None:
     description, _ = run_tuning_job(backend, tuning_request(50, 1))
     assert (description["HyperParameterTuningJobStatus"], len(backend.jobs)) == ("Failed", 5)
     assert description["FailureReason"].startswith("No training job succeeded after 5 attempts.")
-    few, _ = run_tuning_job(FakeBackend(lambda _: ("Completed", None)), tuning_request(2, 1))
+    few, _ = run_tuning_job(FakeBackend(lambda _: ("Failed", None)), tuning_request(2, 1))
     assert few["FailureReason"].startswith("All training jobs failed.")
-    assert few["ObjectiveStatusCounters"]["Failed"] == 2
-    assert "BestTrainingJob" not in few
+
+
+@pytest.mark.parametrize(("most", "run"), [(50, 5), (2, 2)])
+def test_an_objective_that_is_never_printed_is_said(most: int, run: int) -> None:
+    backend = FakeBackend(lambda _: ("Completed", None))
+    description, _ = run_tuning_job(backend, tuning_request(most, 1))
+    assert (description["HyperParameterTuningJobStatus"], len(backend.jobs)) == ("Failed", run)
+    assert description["FailureReason"].startswith(f"No objective metrics found after running {run} training jobs.")
+    assert description["ObjectiveStatusCounters"]["Failed"] == run
+    assert "BestTrainingJob" not in description
+
+
+def test_no_more_jobs_than_there_are_combinations() -> None:
+    ranges = {
+        "IntegerParameterRanges": [{"Name": "lr", "MinValue": "1", "MaxValue": "3"}],
+        "CategoricalParameterRanges": [{"Name": "b", "Values": ["x", "y"]}],
+    }
+    assert read_plan(tuning_request(6, ParameterRanges=ranges)).max_jobs == 6
+    with pytest.raises(BadRequest, match=r"provided ranges \[6\.0\] must be .* of MaxNumberOfJobs, \[7\]"):
+        read_plan(tuning_request(7, ParameterRanges=ranges))
 
 
 def test_a_job_that_cannot_be_made_ends_it() -> None:

@@ -106,7 +106,7 @@ def other_image(request: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
-INTEGER = {"IntegerParameterRanges": [{"Name": "lr", "MinValue": "0", "MaxValue": "1"}]}
+INTEGER = {"IntegerParameterRanges": [{"Name": "lr", "MinValue": "0", "MaxValue": "9"}]}
 GRID = {"CategoricalParameterRanges": [{"Name": "lr", "Values": ["0", "1"]}]}
 OBJECTIVE = "HyperParameterTuningJobConfig.HyperParameterTuningJobObjective.Type"
 
