@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import select
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local_test.data.channels import Content
+from local_test.data.fifo import Fifo
 from local_test.errors import Cancelled, DataError
 
 PIPE_BYTES = 1 << 20  # what Linux grants without privileges; a smaller pipe is slower, not wrong
 _REPORT_SECONDS = 0.1
-_FIFO_MODE = 0o644  # the container may run as another user; it only reads
 _NO_SPLICE = (errno.EINVAL, errno.ENOSYS)  # file systems that can't splice say so
 
 
@@ -60,16 +59,21 @@ class Feeder:
         self._on_feed, self._on_error = on_feed, on_error
         self._stopping = threading.Event()
         self._n, self._wake_read, self._wake_write = 0, -1, -1
+        self._folder = -1
+        self._fifos: dict[int, Fifo] = {}  # the one that is served, and the next
         self._thread = threading.Thread(target=self._serve, name=f"feeder-{prefix.name}", daemon=True)
 
     def start(self) -> None:
-        """FIFO 0 exists when this returns. DataError if its place is taken or can't be written."""
+        """FIFO 0 exists when this returns. DataError if its place is taken or can't be written.
+
+        The folder is what the prefix leads to now, before there is a container; from here on its name doesn't count.
+        """
         self._wake_read, self._wake_write = os.pipe()
         try:
             self._make_fifo(0)
-        except OSError as error:
-            self._close_wake()
-            raise DataError(f"can't make the FIFO {self.path(0)}: {error.strerror}") from None
+        except DataError:
+            self._close_all()
+            raise
         self._thread.start()
 
     def stop(self, timeout: float = 10.0) -> None:
@@ -82,12 +86,10 @@ class Feeder:
         deadline = time.monotonic() + timeout
         while self._thread.is_alive() and time.monotonic() < deadline:
             self._release_open()
+        for fifo in list(self._fifos.values()):
+            fifo.remove()
         if not self._thread.is_alive():  # else it hangs in a read of its source, which has a limit of its own
-            self._close_wake()
-        for n in (self._n, self._n + 1):
-            with suppress(FileNotFoundError):
-                if stat.S_ISFIFO(self.path(n).stat().st_mode):  # what stood in its place is not ours to remove
-                    self.path(n).unlink()
+            self._close_all()
 
     @property
     def alive(self) -> bool:
@@ -104,16 +106,20 @@ class Feeder:
 
     def _release_open(self) -> None:
         """Be the reader that a writer waits for in open(2), for a moment."""
-        with suppress(OSError):
-            fd = os.open(self.path(self._n), os.O_RDONLY | os.O_NONBLOCK)
-            try:
-                self._thread.join(0.05)
-            finally:
-                os.close(fd)
-        self._thread.join(0.01)
+        fifo = self._fifos.get(self._n)
+        reader = fifo.open_to_read() if fifo else None
+        try:
+            self._thread.join(0.05)
+        finally:
+            if reader is not None:
+                os.close(reader)
 
-    def _close_wake(self) -> None:
-        fds, self._wake_read, self._wake_write = (self._wake_read, self._wake_write), -1, -1
+    def _close_all(self) -> None:
+        while self._fifos:
+            self._fifos.popitem()[1].close()
+        fds, self._folder, self._wake_read, self._wake_write = (
+            (self._folder, self._wake_read, self._wake_write), -1, -1, -1,
+        )  # fmt: skip
         for fd in fds:
             if fd >= 0:
                 os.close(fd)
@@ -125,11 +131,11 @@ class Feeder:
                 self._n += 1
         except Cancelled:
             pass
-        except OSError as error:  # the FIFO itself is gone: somebody removed the folder
+        except OSError as error:  # the program has taken the permission to write to it
             self._on_error(error)
 
     def _serve_one(self, n: int) -> None:
-        fd = os.open(self.path(n), os.O_WRONLY)  # until a reader comes
+        fd = self._fifos[n].open_to_write()
         try:
             writer = FifoWriter(fd, self._wake_read, self._stopping, lambda total: self._report_progress(n, total))
             try:
@@ -142,7 +148,9 @@ class Feeder:
             self._report_progress(n, writer.total, end)
         finally:
             os.close(fd)
-        self.path(n).unlink(missing_ok=True)
+        fifo = self._fifos.pop(n)
+        fifo.remove()
+        fifo.close()
 
     def _feed(self, writer: "FifoWriter", n: int) -> str:
         if n + 1 != self._epochs:
@@ -159,14 +167,12 @@ class Feeder:
         self._on_feed(FeedProgress(self._prefix.name, n, total, end))
 
     def _make_fifo(self, n: int) -> None:
-        """FIFO n; one that a killed feeder has left is used, since a reader may wait there already."""
-        path = self.path(n)
         try:
-            os.mkfifo(path)
-        except FileExistsError:
-            if not stat.S_ISFIFO(path.stat().st_mode):
-                raise
-        path.chmod(_FIFO_MODE)  # mkfifo's own mode is subject to the umask
+            if self._folder < 0:
+                self._folder = os.open(self._prefix.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._fifos[n] = Fifo(self._folder, self.path(n).name)
+        except OSError as error:
+            raise DataError(f"can't make the FIFO {self.path(n)}: {error.strerror}") from None
 
 
 class FifoWriter:

@@ -2,9 +2,12 @@
 
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -289,3 +292,137 @@ def test_10_000_objects_pass_through_one_fifo(tmp_path: Path, serve: Callable[..
     feeder = serve(lambda _: iter(paths))
     for turn in range(2):
         assert read(feeder.path(turn)) == b"".join(b"%05d" % number for number in range(10_000))
+
+
+# A program owns the folder: what has a FIFO's name may be its own, and lead anywhere.
+
+
+@pytest.fixture
+def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of this machine, outside of the program's folder."""
+    path = tmp_path_factory.mktemp("host") / "secret"
+    path.write_text("mine")
+    path.chmod(0o600)
+    return path
+
+
+def untouched(secret: Path) -> bool:
+    return secret.read_text() == "mine" and secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_in_the_place_of_the_first_fifo_is_not_followed(tmp_path: Path, secret: Path) -> None:
+    (tmp_path / "train_0").symlink_to(secret)
+    feeder = Feeder(tmp_path / "train", lambda _: iter([iter([b"overwritten"])]))
+    with pytest.raises(DataError, match=r"can't make the FIFO .*train_0: something else has its name"):
+        feeder.start()
+    feeder.stop()
+    assert untouched(secret)
+    assert (tmp_path / "train_0").is_symlink()
+
+
+def test_a_link_to_a_fifo_elsewhere_is_not_followed(tmp_path: Path, secret: Path) -> None:
+    os.mkfifo(secret.with_name("fifo"), 0o600)
+    (tmp_path / "train_0").symlink_to(secret.with_name("fifo"))
+    feeder = Feeder(tmp_path / "train", lambda _: iter(()))
+    with pytest.raises(DataError, match="something else has its name"):
+        feeder.start()
+    assert secret.with_name("fifo").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_in_the_place_of_the_next_fifo_is_an_error_and_not_followed(tmp_path: Path, secret: Path) -> None:
+    errors: list[Exception] = []
+    failed = threading.Event()
+    feeder = Feeder(
+        tmp_path / "train",
+        lambda _: iter([iter([b"overwritten"])]),
+        on_error=lambda error: (errors.append(error), failed.set()),  # type: ignore[arg-type,return-value]
+    )
+    (tmp_path / "train_1").symlink_to(secret)
+    feeder.start()
+    with feeder.path(0).open("rb"):
+        assert failed.wait(10)
+    feeder.stop()
+    assert untouched(secret)
+    assert "train_1: something else has its name" in str(errors[0])
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "nothing"])
+def test_a_fifo_that_is_replaced_while_it_waits_for_its_reader(tmp_path: Path, secret: Path, kind: str) -> None:
+    feeder = Feeder(tmp_path / "train", lambda _: iter([iter([b"overwritten"])]))
+    feeder.start()
+    path = feeder.path(0)
+    path.rename(tmp_path / "moved")
+    if kind == "link":
+        path.symlink_to(secret)
+    elif kind == "file":
+        path.write_text("the program's")
+    feeder.stop()
+    assert not feeder.alive
+    assert untouched(secret)
+    if kind == "link":
+        assert path.is_symlink()
+    if kind == "file":
+        assert path.read_text() == "the program's"  # neither written nor removed
+
+
+def test_a_folder_that_is_replaced_by_a_link(tmp_path: Path, secret: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    feeder = Feeder(folder / "train", lambda n: iter([iter([b"%d" % n])]))
+    feeder.start()
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(secret.parent)
+    assert read(tmp_path / "moved/train_0") == b"0"
+    assert read(tmp_path / "moved/train_1") == b"1"
+    feeder.stop()
+    assert [path.name for path in secret.parent.iterdir()] == ["secret"]
+    assert not list((tmp_path / "moved").iterdir())
+
+
+def test_a_fifo_whose_permissions_are_taken_does_not_keep_the_feeder(tmp_path: Path) -> None:
+    feeder = Feeder(tmp_path / "train", lambda _: iter(()))
+    feeder.start()
+    feeder.path(0).chmod(0)
+    feeder.stop()
+    assert not feeder.alive
+
+
+def test_a_hostile_process_that_swaps_names_all_the_time(tmp_path: Path, secret: Path) -> None:
+    """Whatever it hits between two steps of the feeder, nothing outside of its folder is touched, and `stop` ends."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    swap = (
+        "import itertools, os, sys\n"
+        "folder, secret = sys.argv[1:]\n"
+        "print('go', flush=True)\n"
+        "for turn in itertools.count():\n"
+        "    name = f'{folder}/train_{turn % 40}'\n"
+        "    os.symlink(secret, f'{folder}/link')\n"
+        "    os.rename(f'{folder}/link', name)\n"
+        "    if turn % 3 == 0:\n"
+        "        os.unlink(name)\n"
+    )
+    for _ in range(5):
+        errors: list[Exception] = []
+        with subprocess.Popen(
+            [sys.executable, "-I", "-c", swap, str(folder), str(secret)], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout
+            assert process.stdout.readline() == b"go\n"
+            try:
+                for _ in range(100):
+                    feeder = Feeder(
+                        folder / "train", lambda _: iter([iter([b"overwritten"])]), on_error=errors.append, epochs=40
+                    )
+                    with suppress(DataError):
+                        feeder.start()
+                        reader = os.open(f"/proc/self/fd/{feeder._fifos[0]._held}", os.O_RDONLY | os.O_NONBLOCK)
+                        feeder.join(0.001)
+                        os.close(reader)
+                    feeder.stop()
+                    assert not feeder.alive
+            finally:
+                process.kill()
+        assert untouched(secret)
+        assert all("train_" in str(error) for error in errors)
+    assert [path.name for path in secret.parent.iterdir()] == ["secret"]
