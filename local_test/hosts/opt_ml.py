@@ -18,6 +18,8 @@ from local_test.errors import BadRequest
 from local_test.hosts.container_tree import ContainerTree
 from local_test.runners.base import OPT_ML
 
+# as the service's listings show them
+_FOLDERS = ("model", "output/data", "output/metrics/sagemaker", "output/profiler", "input/data", "input/config", "code")
 _FICLONE = 0x40049409  # of linux/fs.h: one file becomes a copy of another that shares its blocks
 GROUP = "homogeneousCluster"
 _ENUMS = {
@@ -35,6 +37,15 @@ _ENUMS = {
 }
 # members of trainingjobconfig.json whose values are written in the inner form
 _INNER = ("S3DataType", "S3DataDistributionType", "CompressionType", "RecordWrapperType")
+# its members' order, as captured, and those whose own members are in the order of their names
+_JOB_CONFIG = (
+    *("EnableInterContainerTrafficEncryption", "EnableNetworkIsolation", "EnableManagedSpotTraining"),
+    *("HyperParameters", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "RoleArn", "Tags", "BaseTags"),
+    *("TrainingJobName", "StoppingCondition", "AlgorithmSpecification", "TrainingJobArn", "DebugHookConfig"),
+    "CheckpointConfig",
+)
+_BY_NAME = ("AlgorithmSpecification", "OutputDataConfig", "ResourceConfig", "StoppingCondition")
+_CHECKPOINTS = OPT_ML / "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class HostPaths:
 
 def checkpoint_path(request: Mapping[str, Any]) -> str | None:
     """CheckpointConfig.LocalPath with the service's default, None without CheckpointConfig."""
-    return _local_path(request, "CheckpointConfig", OPT_ML / "checkpoints")
+    return _local_path(request, "CheckpointConfig", _CHECKPOINTS)
 
 
 def tensorboard_path(request: Mapping[str, Any]) -> str | None:
@@ -90,7 +101,7 @@ def _local_path(request: Mapping[str, Any], config: str, default: PurePosixPath)
 
 def make_folders(host: HostPaths, request: Mapping[str, Any]) -> None:
     """The folders of a host, empty."""
-    for name in ("model", "output/data", "input/data", "input/config", "code"):
+    for name in _FOLDERS:
         (host.base / name).mkdir(parents=True)
     for local_path in filter(None, (checkpoint_path(request), tensorboard_path(request))):
         if inside := host.locate(local_path):
@@ -116,10 +127,14 @@ def config_files(
         "init-config.json": _init_config(host, request, channels, run),
         "metric-definition-regex.json": request["AlgorithmSpecification"].get("MetricDefinitions", []),
         "upstreamoutputdataconfig.json": [],
-        "trainingjobconfig.json": _inner({**request, "TrainingJobArn": arn}),
+        "trainingjobconfig.json": _job_config(request, arn),
     }
-    local_path = checkpoint_path(request)
-    return {**files, "checkpointconfig.json": {"LocalPath": local_path}} if local_path else files
+    if local_path := checkpoint_path(request):
+        files["checkpointconfig.json"] = {"LocalPath": local_path}
+    if local_path := tensorboard_path(request):
+        place = request["TensorBoardOutputConfig"]["S3OutputPath"]
+        files["tensorboardoutputconfig.json"] = {"S3OutputPath": place, "LocalPath": local_path}
+    return files
 
 
 def _compact(value: Any) -> str:
@@ -181,13 +196,48 @@ def _checkpoint_channel(request: Mapping[str, Any]) -> dict[str, Any] | None:
     config = request.get("CheckpointConfig")
     if not config:
         return None
-    channel = Channel("checkpoints", "File", config["S3Uri"], ())
+    channel = _init_channel(Channel("checkpoints", "File", config["S3Uri"], ()))
+    channel["s3DataSource"]["s3DataDistributionType"] = None
     return {
-        "name": channel.name,
-        "channel": _init_channel(channel),
-        "outputPath": checkpoint_path(request),
+        "name": "checkpoints",
+        "channel": {**channel, "compressionType": None, "recordWrapper": None},
+        "outputPath": str(_CHECKPOINTS),  # whatever the LocalPath, which checkpointconfig.json has
         "allowEmpty": True,
     }
+
+
+def _job_config(request: Mapping[str, Any], arn: str) -> Any:
+    """The request with the service's defaults, members in the order of a captured file, those it does not have last."""
+    members = {
+        "EnableInterContainerTrafficEncryption": False,
+        "EnableNetworkIsolation": False,
+        "EnableManagedSpotTraining": False,
+        "HyperParameters": {},
+        **request,
+        "InputDataConfig": [_channel_config(channel) for channel in request.get("InputDataConfig", [])],
+        "OutputDataConfig": {"KmsKeyId": "", **request["OutputDataConfig"]},
+        "TrainingJobArn": arn,
+    }
+    if "Tags" in request:
+        members["BaseTags"] = request["Tags"]
+    if local_path := checkpoint_path(request):
+        members["CheckpointConfig"] = {**request["CheckpointConfig"], "LocalPath": local_path}
+    for name in filter(members.__contains__, _BY_NAME):
+        members[name] = dict(sorted(members[name].items()))
+    return _inner(_order(members, _JOB_CONFIG))
+
+
+def _channel_config(given: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry of InputDataConfig with its defaults."""
+    source = {"S3DataDistributionType": "FullyReplicated"} | given["DataSource"]["S3DataSource"]
+    source = _order(source, ("S3DataType", "S3Uri", "S3DataDistributionType"))
+    channel = {"CompressionType": "None", "RecordWrapperType": "None", **given, "DataSource": {"S3DataSource": source}}
+    return _order(channel, ("ChannelName", "DataSource", "CompressionType", "RecordWrapperType"))
+
+
+def _order(members: Mapping[str, Any], first: Sequence[str]) -> dict[str, Any]:
+    """The members of `first` that are there, in that order, then the others."""
+    return {name: members[name] for name in (*first, *members) if name in members}
 
 
 def _inner(value: Any, name: str = "") -> Any:
@@ -209,7 +259,7 @@ def fetch_channel(host: HostPaths, channel: Channel, storage: ObjectStore, check
     for item in channel.local_objects:
         check()
         _fetch(item, folder / item.name, storage)
-    write_manifest(host, channel.name, channel.uri, channel.local_objects)
+    write_manifest(host, channel.name, channel.uri, channel.objects)  # all hosts' objects, as the service lists them
 
 
 def write_manifest(host: HostPaths, name: str, uri: str, objects: Sequence[StoredObject]) -> None:

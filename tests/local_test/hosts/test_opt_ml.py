@@ -74,17 +74,16 @@ def test_resourceconfig(tmp_path: Path, request_: dict[str, Any]) -> None:
 
 def test_init_config(tmp_path: Path, request_: dict[str, Any]) -> None:
     request_["AlgorithmSpecification"]["TrainingInputMode"] = "File"
-    request_["CheckpointConfig"] = {"S3Uri": "s3://bucket/checkpoints"}
+    request_["CheckpointConfig"] = {"S3Uri": "s3://bucket/checkpoints", "LocalPath": "/state"}  # not in outputPath
     files = config(tmp_path, request_, [channel("data", distribution="ShardedByS3Key")])
-    source = '{"s3DataType":"S3_PREFIX","s3Uri":"s3://bucket/%s","s3DataDistributionType":"%s","attributeNames":null}'
-    tail = '"fileSystemDataSource":null,"compressionType":"NONE","recordWrapper":"NONE","shuffleConfig":null'
-    tail += ',"inputMode":"FILE"'
     assert files["init-config.json"] == (
-        '{"inputMode":"FILE","channels":{"data":{"s3DataSource":'
-        + source % ("input", "SHARDED_BY_S3_KEY")
-        + f',{tail},"sharded":true}}}},"checkpointChannel":{{"name":"checkpoints","channel":{{"s3DataSource":'
-        + source % ("checkpoints", "FULLY_REPLICATED")
-        + f',{tail},"sharded":false}},"outputPath":"/opt/ml/checkpoints","allowEmpty":true}},'
+        '{"inputMode":"FILE","channels":{"data":{"s3DataSource":{"s3DataType":"S3_PREFIX","s3Uri":"s3://bucket/input",'
+        '"s3DataDistributionType":"SHARDED_BY_S3_KEY","attributeNames":null},"fileSystemDataSource":null,'
+        '"compressionType":"NONE","recordWrapper":"NONE","shuffleConfig":null,"inputMode":"FILE","sharded":true}},'
+        '"checkpointChannel":{"name":"checkpoints","channel":{"s3DataSource":{"s3DataType":"S3_PREFIX",'
+        '"s3Uri":"s3://bucket/checkpoints","s3DataDistributionType":null,"attributeNames":null},'
+        '"fileSystemDataSource":null,"compressionType":null,"recordWrapper":null,"shuffleConfig":null,'
+        '"inputMode":"FILE","sharded":false},"outputPath":"/opt/ml/checkpoints","allowEmpty":true},'
         '"hostConfig":{"clusterSize":1,"hostNumber":1},"enableAdditionalPlatformLoggingForCustomer":false,'
         '"jobRunInfo":{"jobRunNumber":1}}'
     )
@@ -96,6 +95,74 @@ def test_checkpointconfig_is_there_with_checkpoints_only(tmp_path: Path, request
     assert config(tmp_path / "b", request_, [])["checkpointconfig.json"] == '{"LocalPath":"/state"}'
     request_["CheckpointConfig"] = {"S3Uri": "s3://b/c"}
     assert config(tmp_path / "c", request_, [])["checkpointconfig.json"] == '{"LocalPath":"/opt/ml/checkpoints"}'
+
+
+def test_tensorboardoutputconfig(tmp_path: Path, request_: dict[str, Any]) -> None:
+    assert "tensorboardoutputconfig.json" not in config(tmp_path / "a", request_, [])
+    request_["TensorBoardOutputConfig"] = {"S3OutputPath": "s3://b/t", "LocalPath": "/opt/ml/output/tensorboard/"}
+    found = config(tmp_path / "b", request_, [])["tensorboardoutputconfig.json"]
+    assert found == '{"S3OutputPath":"s3://b/t","LocalPath":"/opt/ml/output/tensorboard/"}'
+    request_["TensorBoardOutputConfig"] = {"S3OutputPath": "s3://b/t"}
+    found = config(tmp_path / "c", request_, [])["tensorboardoutputconfig.json"]
+    assert found == '{"S3OutputPath":"s3://b/t","LocalPath":"/opt/ml/output/tensorboard"}'
+
+
+def test_trainingjobconfig(tmp_path: Path) -> None:
+    tags = [{"Key": "SimpleSagemakerTask", "Value": "Task1"}]
+    request = {  # as an SDK sends it
+        "AlgorithmSpecification": {"TrainingInputMode": "File", "TrainingImage": "image", "MetricDefinitions": []},
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/Task1"},
+        "TrainingJobName": "Task1-OfVYqRYG",
+        "StoppingCondition": {"MaxRuntimeInSeconds": 900, "MaxWaitTimeInSeconds": 900},
+        "ResourceConfig": {"InstanceCount": 2, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 30},
+        "RoleArn": "arn:aws:iam::667232328135:role/SageMakerIAMRole",
+        "InputDataConfig": [
+            {
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": "s3://bucket/input",
+                        "S3DataDistributionType": "ShardedByS3Key",
+                    }
+                },
+                "ChannelName": "data",
+            }
+        ],
+        "HyperParameters": {"arg1": "5"},
+        "Environment": {"A": "b"},
+        "Tags": tags,
+        "EnableManagedSpotTraining": True,
+        "CheckpointConfig": {"S3Uri": "s3://bucket/state", "LocalPath": "/state"},
+    }
+    assert config(tmp_path, request, [])["trainingjobconfig.json"] == (
+        '{"EnableInterContainerTrafficEncryption":false,"EnableNetworkIsolation":false,'
+        '"EnableManagedSpotTraining":true,"HyperParameters":{"arg1":"5"},"InputDataConfig":[{"ChannelName":"data",'
+        '"DataSource":{"S3DataSource":{"S3DataType":"S3_PREFIX","S3Uri":"s3://bucket/input",'
+        '"S3DataDistributionType":"SHARDED_BY_S3_KEY"}},"CompressionType":"NONE","RecordWrapperType":"NONE"}],'
+        '"OutputDataConfig":{"KmsKeyId":"","S3OutputPath":"s3://bucket/Task1"},'
+        '"ResourceConfig":{"InstanceCount":2,"InstanceType":"ml.m5.large","VolumeSizeInGB":30},'
+        '"RoleArn":"arn:aws:iam::667232328135:role/SageMakerIAMRole",'
+        '"Tags":[{"Key":"SimpleSagemakerTask","Value":"Task1"}],'
+        '"BaseTags":[{"Key":"SimpleSagemakerTask","Value":"Task1"}],"TrainingJobName":"Task1-OfVYqRYG",'
+        '"StoppingCondition":{"MaxRuntimeInSeconds":900,"MaxWaitTimeInSeconds":900},'
+        '"AlgorithmSpecification":{"MetricDefinitions":[],"TrainingImage":"image","TrainingInputMode":"File"},'
+        f'"TrainingJobArn":"{ARN}","CheckpointConfig":{{"S3Uri":"s3://bucket/state","LocalPath":"/state"}},'
+        '"Environment":{"A":"b"}}'  # its place was not captured
+    )
+
+
+def test_the_manifest_of_a_sharded_channel_lists_all_hosts_objects(
+    tmp_path: Path, storage: ObjectStore, data: Path
+) -> None:
+    request = request_for("job", tmp_path, {"train": data})
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
+    (train,) = find_channels(request, storage)
+    host = HostPaths(tmp_path / "ml")
+    make_folders(host, request)
+    fetch_channel(host, train.for_host(1, 2), storage, lambda: None)
+    assert [path.name for path in (host.input_data / "train").iterdir()] == ["b"]
+    manifest = (host.input_data / "train-manifest").read_text().splitlines()
+    assert manifest[1:] == [file_uri(data / name) for name in "abc"]
 
 
 def test_the_other_files(tmp_path: Path, data: Path) -> None:
@@ -111,7 +178,10 @@ def test_folders(tmp_path: Path, request_: dict[str, Any]) -> None:
     request_["CheckpointConfig"] = {"S3Uri": "s3://b/c"}
     make_folders(HostPaths(tmp_path), request_)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
-    assert found == {"model", "output", "output/data", "input", "input/data", "input/config", "code", "checkpoints"}
+    assert found == {
+        *("model", "output", "output/data", "output/metrics", "output/metrics/sagemaker", "output/profiler"),
+        *("input", "input/data", "input/config", "code", "checkpoints"),
+    }
 
 
 def test_file_mode_puts_objects_into_the_channels_folder(tmp_path: Path, storage: ObjectStore, data: Path) -> None:
