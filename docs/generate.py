@@ -14,6 +14,7 @@ from botocore.model import Shape
 
 from local_test.request.support import ACTED_ON, IGNORED, VALUES
 from local_test.request.validation import service_model
+from local_test.server.mocked_operations import STORED
 from train.runtime.hyperparameters import describe
 
 PAGES = Path(__file__).parent
@@ -79,6 +80,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "acted-on": lambda: list_members(ACTED_ON),
         "ignored": lambda: list_members(IGNORED),
         "refused": lambda: "\n".join(f"- `{path}`" for path in find_refused()),
+        "stored": lambda: ", ".join(f"`{operation}`" for operation in sorted(STORED)),
     },
     "architecture.md": {
         "train": lambda: list_folders("train"),

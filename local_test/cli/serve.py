@@ -36,6 +36,11 @@ def add_parser(commands: Commands) -> None:
     add_runner_options(parser)
     add("--images", type=Path, metavar="FILE.json", help="a map from image names in requests to local images")
     add_parallel_option(parser)
+    add(
+        "--allow-mocked",
+        action="store_true",
+        help="let moto answer operations that nothing executes, as if transform jobs, endpoints and the like had run",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,8 +52,9 @@ def run(args: argparse.Namespace) -> None:
     with ExitStack() as stack:
         runner = stack.enter_context(open_runner(args))
         server = ApiServer(
-            args.root, runner, args.host, args.port, args.parallel, read_images(args.images), args.s3_endpoint_url
-        )
+            args.root, runner, args.host, args.port, args.parallel, read_images(args.images), args.s3_endpoint_url,
+            allow_mocked=args.allow_mocked,
+        )  # fmt: skip
         stack.callback(server.close)
         signals = collect_signals()
         if args.host not in LOOPBACK:

@@ -40,7 +40,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 class ApiServer:
     """Serves from `start` to `close`. `slots`: training jobs at a time; `images`: names of requests → local names.
-    `s3_url`: the S3 that data comes from and artifacts go to, instead of one of its own.
+    `s3_url`: the S3 that data comes from and artifacts go to, instead of one of its own. `allow_mocked`: moto answers
+    the operations that nothing executes.
 
     BadRequest, one line, if the address or the folder can't be had.
     """
@@ -54,13 +55,15 @@ class ApiServer:
         slots: int,
         images: Mapping[str, str] | None = None,
         s3_url: str | None = None,
+        *,
+        allow_mocked: bool = False,
     ) -> None:
         self._s3_url = s3_url
         self._credentials = find_credentials() if s3_url else CREDENTIALS
         with ExitStack() as stack:
             aliases = ImageAliases(runner, images or {})
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
-            router = Router(*_build_apis(self.platform), s3_url)
+            router = Router(*_build_apis(self.platform), s3_url, allow_mocked=allow_mocked)
             self._server = stack.enter_context(closing(HttpServer(host, port, router)))
             self._gateway = _listen_at_gateway(runner, self._server, router)
             if self._gateway:

@@ -23,6 +23,7 @@ from local_test.api.iam import simulate
 from local_test.api.json_protocol import Answer, refusal
 from local_test.errors import BadRequest
 from local_test.server.access import AccessControl, KnownHosts, Wsgi
+from local_test.server.mocked_operations import refuse
 from local_test.server.mocked_services import mocked_services
 from local_test.util.arns import DEFAULT_REGION
 
@@ -36,10 +37,18 @@ Environ = dict[str, Any]
 class Router:
     """The WSGI application: answers what this platform keeps, and leaves the rest to moto. `metrics`: the operations of
     SageMaker Metrics, which are addresses. `s3_url`: where S3 is, if it is not moto's; a client that looks for S3 here
-    then gets an error, since no job would ever see what it does there."""
+    then gets an error, since no job would ever see what it does there. `allow_mocked`: see mocked_operations."""
 
-    def __init__(self, api: Api, metrics: Api, s3_url: str | None = None, moto: Wsgi | None = None) -> None:
-        self._api, self._metrics, self._s3_url = api, metrics, s3_url
+    def __init__(
+        self,
+        api: Api,
+        metrics: Api,
+        s3_url: str | None = None,
+        moto: Wsgi | None = None,
+        *,
+        allow_mocked: bool = False,
+    ) -> None:
+        self._api, self._metrics, self._s3_url, self._allow_mocked = api, metrics, s3_url, allow_mocked
         self._moto: Wsgi = moto or mocked_services()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -62,8 +71,10 @@ class Router:
         scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
         operation = target.removeprefix(_TARGET)
         region = scope["region"] if scope else DEFAULT_REGION
-        if target.startswith(_TARGET) and self._api.knows(operation):
-            return self._api.answer(operation, _body(environ), region)
+        if target.startswith(_TARGET):
+            if self._api.knows(operation):
+                return self._api.answer(operation, _body(environ), region)
+            return refuse(operation, allow_mocked=self._allow_mocked)
         address = environ.get("PATH_INFO", "").removeprefix("/")
         if scope and scope["service"] == "sagemaker" and self._metrics.knows(address):
             return self._metrics.answer(address, _body(environ), region)
