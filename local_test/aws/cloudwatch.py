@@ -1,7 +1,6 @@
 """A job's lines and values → CloudWatch Logs and CloudWatch, under the names that the service gives them."""
 
 import math
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,24 +12,32 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_test.aws.clients import Clients
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
+from local_test.util.console import warn_on_stderr
 
 GROUP = NAMESPACE = "/aws/sagemaker/TrainingJobs"
 _SECONDS = 0.5  # between two deliveries
 _EVENTS, _EVENT_BYTES, _BATCH_BYTES = 10_000, 26, 1_048_576  # PutLogEvents: events a call, overhead of each, bytes
 _VALUES = 1000  # PutMetricData: values a call
+_WAITING = 20_000  # lines and values not yet delivered, after which the container's output waits for the delivery
+_KEPT_BYTES = 256 << 20  # of one job, in this process's memory: its files in logs/ go on without a limit
+_RECORD_BYTES = 400  # that a line or a value takes beside its text
 _OVER = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 
 Event = dict[str, Any]
 
 
 class CloudWatch(Observer):
-    """Delivers in its own thread; all lines of a container are delivered before its job is Completed."""
+    """Delivers in its own thread; all lines of a container are delivered before its job is Completed.
+
+    Memory is bounded: a container that prints faster than that waits, and a job's lines above a limit are left out.
+    """
 
     def __init__(self, job: str, region: str, clients: Clients, now: Callable[[], datetime]) -> None:
         self._job, self._region, self._clients, self._now = job, region, clients, now
         self._lock, self._delivery = threading.Lock(), threading.Lock()
         self._lines: dict[str, list[Event]] = {}  # by host
         self._values: list[Event] = []
+        self._waiting, self._kept_bytes = 0, 0
         self._streams: dict[str, str] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._deliver_often, name=f"cloudwatch-{job}", daemon=True)
@@ -50,11 +57,13 @@ class CloudWatch(Observer):
     def on_line(self, line: str, host: str) -> None:
         # CloudWatch takes no empty event
         event = {"timestamp": round(self._now().timestamp() * 1000), "message": line or " "}
-        with self._lock:
-            self._lines.setdefault(host, []).append(event)
+        if self._has_room(len(line)):
+            with self._lock:
+                self._lines.setdefault(host, []).append(event)
+            self._count()
 
     def on_metric(self, metric: Metric) -> None:
-        if not math.isfinite(metric.value):
+        if not math.isfinite(metric.value) or not self._has_room(0):
             return
         value = {
             "MetricName": metric.name,
@@ -64,6 +73,26 @@ class CloudWatch(Observer):
         }
         with self._lock:
             self._values.append(value)
+        self._count()
+
+    def _has_room(self, size: int) -> bool:
+        """Whether the job may keep so many bytes more. It is said once if it may not."""
+        with self._lock:
+            before, self._kept_bytes = self._kept_bytes, self._kept_bytes + size + _RECORD_BYTES
+        if before <= _KEPT_BYTES < self._kept_bytes:
+            self._warn(f"takes no more than {_KEPT_BYTES >> 20} MiB of a job. The rest of its lines is in logs/ alone")
+        return self._kept_bytes <= _KEPT_BYTES
+
+    def _count(self) -> None:
+        """One more waits. Delivers them in this thread, which is the container's output, if they are too many."""
+        with self._lock:
+            self._waiting += 1
+            full = self._waiting >= _WAITING
+        if full:
+            self._deliver()
+
+    def _warn(self, text: str) -> None:
+        warn_on_stderr(f"{self._job}: CloudWatch {text}")
 
     def _deliver_often(self) -> None:
         while not self._over.wait(_SECONDS):
@@ -74,6 +103,7 @@ class CloudWatch(Observer):
             with self._lock:
                 lines, self._lines = self._lines, {}
                 values, self._values = self._values, []
+                self._waiting = 0
             try:
                 for host, events in lines.items():
                     self._put_lines(host, events)
@@ -81,7 +111,7 @@ class CloudWatch(Observer):
                     client = self._clients.get("cloudwatch", self._region)
                     client.put_metric_data(Namespace=NAMESPACE, MetricData=values[start : start + _VALUES])
             except (BotoCoreError, ClientError) as error:
-                sys.stderr.write(f"local_test: {self._job}: CloudWatch takes no more: {error}\n")
+                self._warn(f"takes no more: {error}")
 
     def _put_lines(self, host: str, events: list[Event]) -> None:
         client = self._clients.get("logs", self._region)
@@ -108,3 +138,14 @@ class CloudWatch(Observer):
                 client.create_log_stream(logGroupName=GROUP, logStreamName=name)
             self._streams[host] = name
         return self._streams[host]
+
+
+def delete_logs(clients: Clients, job: str, region: str) -> None:
+    """Frees the memory of a job's log streams. The service keeps them, but not in the memory of a laptop."""
+    client = clients.get("logs", region)
+    try:
+        pages = client.get_paginator("describe_log_streams").paginate(logGroupName=GROUP, logStreamNamePrefix=f"{job}/")
+        for name in [stream["logStreamName"] for page in pages for stream in page["logStreams"]]:
+            client.delete_log_stream(logGroupName=GROUP, logStreamName=name)
+    except client.exceptions.ResourceNotFoundException:  # nothing has printed a line here
+        return

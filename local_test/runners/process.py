@@ -5,9 +5,11 @@ isolation: no read-only inputs, no limits, no network of its own.
 """
 
 import os
+import selectors
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -16,6 +18,8 @@ from local_test.errors import RunnerError
 from local_test.runners.base import STOP_EXIT_CODE, ContainerSpec, Exit, Runner
 
 _READ_BYTES = 1 << 16
+_PIPE_BYTES = 2 << 20  # two pipes; Linux lets an ordinary user make one as large as 1 MiB
+_LOOK_SECONDS = 0.5  # how soon the end is seen where another process keeps the pipes open
 _VMSTAT = Path("/proc/vmstat")
 # the ENV of the image; see container/Dockerfile
 PROGRAM = {
@@ -97,25 +101,36 @@ def _base(environ: bytes) -> Path:
 
 
 class Process:
-    """A process group of its own. Standard output and error arrive in one stream, in the order they were written."""
+    """A process group of its own. Standard output and error are two streams, as a container's: a line of one never ends
+    in the middle of the other's."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self._killed_before = _out_of_memory_kills()
+        self._ended = threading.Event()
         self._process = subprocess.Popen(
             command,
             env=dict(environment),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
         )
 
     def output(self) -> Iterator[tuple[str, bytes]]:
-        assert self._process.stdout
-        with self._process.stdout as pipe:
-            while chunk := os.read(pipe.fileno(), _READ_BYTES):
-                yield "stdout", chunk
+        """What a process that has left the group writes after the end is not waited for."""
+        process = self._process
+        assert process.stdout and process.stderr
+        with process.stdout, process.stderr, selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ, "stdout")
+            selector.register(process.stderr, selectors.EVENT_READ, "stderr")
+            while selector.get_map() and not self._ended.is_set():
+                yield from _read_ready(selector, _LOOK_SECONDS)
+            left = _PIPE_BYTES  # all that can be in a pipe which nobody of the group writes any more
+            while selector.get_map() and left > 0:
+                found = list(_read_ready(selector, 0))
+                yield from found
+                left = left - sum(len(chunk) for _, chunk in found) if found else 0
 
     def signal(self, number: int) -> None:
         """SIGKILL ends the whole group, as the end of a container does; any other reaches its first process alone."""
@@ -130,6 +145,7 @@ class Process:
         except subprocess.TimeoutExpired:
             return None
         self._kill_group()  # children that outlive the program would outlive the container's first process nowhere
+        self._ended.set()
         if code >= 0:
             return Exit(code)
         return Exit(STOP_EXIT_CODE - code, code == -signal.SIGKILL and _out_of_memory_kills() > self._killed_before)
@@ -141,6 +157,16 @@ class Process:
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _read_ready(selector: selectors.BaseSelector, seconds: float) -> Iterator[tuple[str, bytes]]:
+    """What the pipes hold, waiting for it so long; a pipe at its end leaves the selector."""
+    for key, _ in selector.select(seconds):
+        chunk = os.read(key.fd, _READ_BYTES)
+        if chunk:
+            yield key.data, chunk
+        else:
+            selector.unregister(key.fileobj)
 
 
 def _out_of_memory_kills() -> int:

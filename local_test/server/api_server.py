@@ -19,7 +19,7 @@ from local_test.api.training_jobs import TrainingJobsApi
 from local_test.api.tuning_jobs import TuningJobsApi
 from local_test.aws import s3_snapshot
 from local_test.aws.clients import CREDENTIALS, Clients, find_credentials
-from local_test.aws.cloudwatch import CloudWatch
+from local_test.aws.cloudwatch import CloudWatch, delete_logs
 from local_test.aws.in_process_s3 import InProcessS3
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest
@@ -69,6 +69,7 @@ class ApiServer:
             if self._gateway:
                 stack.callback(self._gateway.close)
             self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url)))
+            self.platform.jobs.delete_listeners.append(self._delete_logs)
             self._stack = stack.pop_all()
 
     @property
@@ -106,6 +107,9 @@ class ApiServer:
     def close(self) -> None:
         """Does not wait for jobs that still run: see Platform."""
         self._stack.close()
+
+    def _delete_logs(self, description: Mapping[str, Any]) -> None:
+        delete_logs(self._clients, description["TrainingJobName"], description["TrainingJobArn"].split(":")[3])
 
     def exports(self) -> Iterator[str]:
         """Lines for a shell, so that every client finds this address; without the caller's own credentials."""

@@ -62,6 +62,8 @@ class JobQueue:
         self.listeners: list[Callable[[str], None]] = []  # called with the name of every job that has ended
         # called with a job's name and every value of a metric as it comes
         self.metric_listeners: list[Callable[[str, Metric], None]] = []
+        # called with the description of a job that is deleted
+        self.delete_listeners: list[Callable[[Mapping[str, Any]], None]] = []
         for description in store.load():
             self._restore(description)
 
@@ -132,6 +134,8 @@ class JobQueue:
             if self._entries.pop(name.lower(), None) is None:
                 raise NotFound
         self._store.remove(entry.name)
+        for on_delete in self.delete_listeners:
+            on_delete(entry.status.describe())
 
     def update(self, name: str, changes: Mapping[str, Any]) -> str:
         """The ARN. Only a job that is not over can be changed."""

@@ -1,6 +1,7 @@
 """A container's output: bytes → lines as CloudWatch shows them → a file."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -35,14 +36,15 @@ def clean(line: bytes) -> str:
 
 
 class LogFile:
-    """Lines appended to a file, each handed to the system before the next is taken."""
+    """Lines appended to a file, handed to the system before the next are taken."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+        self._file: TextIO = path.open("a", encoding="utf-8")
 
-    def write(self, line: str) -> None:
-        self._file.write(f"{line}\n")
+    def write(self, lines: Sequence[str]) -> None:
+        self._file.writelines(f"{line}\n" for line in lines)
+        self._file.flush()
 
     def close(self) -> None:
         self._file.close()

@@ -106,11 +106,12 @@ class Run:
                 logs = [stack.enter_context(closing(LogFile(self._job.folder / f"logs/{name}.log"))) for name in names]
                 containers = self._start_containers(stack)
 
-                def on_line(index: int, line: str) -> None:
-                    logs[index].write(line)
-                    self._publisher.line(names[index], line, metrics.record(line, self._publisher.now()))
+                def on_lines(index: int, lines: Sequence[str]) -> None:
+                    logs[index].write(lines)
+                    for line in lines:
+                        self._publisher.line(names[index], line, metrics.record(line, self._publisher.now()))
 
-                with attach(containers, on_line, self.events):
+                with attach(containers, on_lines, self.events, self._publisher.note):
                     return self._supervise(containers, limits())
             except RunnerError as error:
                 raise JobFailed(f"{PLATFORM}: {error}") from None

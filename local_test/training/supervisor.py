@@ -15,7 +15,8 @@ from local_test.training.logs import Lines
 from local_test.util.queues import get_before
 
 _KILL_SECONDS = 30.0  # a container that outlives SIGKILL that long is the machine's trouble
-_OUTPUT_SECONDS = 5.0  # for the last lines of a container that has ended
+_SILENT_SECONDS = 5.0  # without a byte, after which the last lines of a container that has ended are given up
+_LINES = 1000  # handed on at a time, so that progress is seen
 
 
 @dataclass(frozen=True)
@@ -130,41 +131,60 @@ class Supervisor:
 
 
 @contextmanager
-def attach(containers: Sequence[Container], on_line: Callable[[int, str], None], events: EventQueue) -> Iterator[None]:
-    """While inside, the containers' lines go to `on_line` with their index (each in a thread), their ends to `events`.
+def attach(
+    containers: Sequence[Container],
+    on_lines: Callable[[int, Sequence[str]], None],
+    events: EventQueue,
+    warn: Callable[[str], object],
+) -> Iterator[None]:
+    """While inside, the containers' lines go to `on_lines` with their index (each in a thread), their ends to `events`.
 
-    On leaving, the last lines are waited for, but not for ever: a process that left the container's group may keep its
-    output open.
+    On leaving, the last lines are waited for as long as some still arrive. `warn` is told if they end without an end.
+    After an error nothing is waited for: the containers may still run.
     """
-    pumps = [
-        threading.Thread(target=_pump, args=(container, partial(on_line, index), events), daemon=True)
-        for index, container in enumerate(containers)
-    ]
-    ends = [
-        threading.Thread(target=_await_end, args=(container, index, events), daemon=True)
-        for index, container in enumerate(containers)
-    ]
-    for thread in (*pumps, *ends):
-        thread.start()
-    try:
-        yield
-    finally:
-        limit = time.monotonic() + _OUTPUT_SECONDS
-        for thread in pumps:
-            thread.join(max(0.0, limit - time.monotonic()))
+    pumps = [_Pump(container, partial(on_lines, index), events) for index, container in enumerate(containers)]
+    for pump in pumps:
+        pump.start()
+    for index, container in enumerate(containers):
+        threading.Thread(target=_await_end, args=(container, index, events), daemon=True).start()
+    yield
+    for index, pump in enumerate(pumps, 1):
+        if not pump.finish():
+            warn(
+                f"the output of algo-{index} has not ended {_SILENT_SECONDS:g} s after its last line; some may be lost"
+            )
 
 
-def _pump(container: Container, on_line: Callable[[str], None], events: EventQueue) -> None:
-    streams: dict[str, Lines] = {}
-    try:
-        for stream, chunk in container.output():
-            for line in streams.setdefault(stream, Lines()).feed(chunk):
-                on_line(line)
-        for lines in streams.values():
-            for line in lines.end():
-                on_line(line)
-    except (OSError, ValueError) as error:
-        events.put(RunnerError(f"the container's output can't be kept: {error}"))
+class _Pump(threading.Thread):
+    """Takes a container's output apart into lines, as they come."""
+
+    def __init__(self, container: Container, on_lines: Callable[[Sequence[str]], None], events: EventQueue) -> None:
+        super().__init__(daemon=True)
+        self._container, self._on_lines, self._events = container, on_lines, events
+        self._moved = time.monotonic()
+
+    def run(self) -> None:
+        streams: dict[str, Lines] = {}
+        try:
+            for stream, chunk in self._container.output():
+                self._take(streams.setdefault(stream, Lines()).feed(chunk))
+            for lines in streams.values():
+                self._take(lines.end())
+        except (OSError, ValueError) as error:
+            self._events.put(RunnerError(f"the container's output can't be kept: {error}"))
+
+    def finish(self) -> bool:
+        """Waits for the last line while lines arrive; whether it has come."""
+        self._moved = time.monotonic()
+        while self.is_alive() and (left := self._moved + _SILENT_SECONDS - time.monotonic()) > 0:
+            self.join(left)
+        return not self.is_alive()
+
+    def _take(self, lines: Sequence[str]) -> None:
+        for start in range(0, len(lines), _LINES):
+            self._on_lines(lines[start : start + _LINES])
+            self._moved = time.monotonic()
+        self._moved = time.monotonic()  # bytes without an end of line are progress, too
 
 
 def _await_end(container: Container, index: int, events: EventQueue) -> None:

@@ -100,7 +100,10 @@ def test_stop_update_and_delete(served: Served, sagemaker: Any) -> None:
     over = "The request was rejected because the training job is in status Stopped."
     assert refusal_of(sagemaker.stop_training_job, "ValidationException", TrainingJobName="stopped") == over
     assert refusal_of(sagemaker.update_training_job, "ValidationException", **update) == over
+    logs, streams = served.client("logs"), {"logGroupName": GROUP, "logStreamNamePrefix": "stopped/"}
+    assert len(logs.describe_log_streams(**streams)["logStreams"]) == 1
     sagemaker.delete_training_job(TrainingJobName="stopped")
+    assert logs.describe_log_streams(**streams)["logStreams"] == []  # they are in the server's memory
     assert not (served.root / "training/stopped").exists()
     for call in (sagemaker.describe_training_job, sagemaker.stop_training_job, sagemaker.delete_training_job):
         missing = refusal_of(call, "ValidationException", TrainingJobName="stopped")

@@ -315,20 +315,56 @@ def test_an_output_path_that_cannot_be_written_fails_the_job(program: Program, r
     assert description["FailureReason"].startswith("ClientError: Artifact upload failed:")
 
 
-def test_output_of_every_kind_arrives_in_order(program: Program, run: Run, tmp_path: Path) -> None:
+def test_output_of_every_kind_arrives(program: Program, run: Run, tmp_path: Path) -> None:
+    runner = program(r"""os.write(1, b"one\n\ttwo\n"); os.write(1, b"thr"); os.write(1, b"ee\nno newline \xff")""")
+    _, seen, _ = run(runner, request_for("job", tmp_path / "jobs"))
+    assert seen.lines == ["one", "#011two", "three", "no newline �"]
+
+
+def test_a_line_of_one_stream_never_ends_in_the_other(program: Program, run: Run, tmp_path: Path) -> None:
+    """A progress bar has no line end; a value without one is followed by a warning that begins with a digit."""
     runner = program(
         r"""
-        os.write(1, b"one\n"); os.write(2, b"two\tx\n"); os.write(1, b"thr"); os.write(1, b"ee\nno newline \xff")
+        for n in range(3):
+            os.write(2, b"\r50%"); os.write(1, b"loss=%d\n" % n)
+        os.write(1, b"acc=9.5"); os.write(2, b"2026-01-02 a warning\n")
         """
     )
-    _, seen, _ = run(runner, request_for("job", tmp_path / "jobs"))
-    assert seen.lines == ["one", "two#011x", "three", "no newline �"]
+    definitions = [{"Name": "loss", "Regex": "^loss=([0-9]+)$"}, {"Name": "acc", "Regex": "acc=([0-9.]+)"}]
+    request = request_for("job", tmp_path / "jobs")
+    request["AlgorithmSpecification"]["MetricDefinitions"] = definitions
+    description, seen, _ = run(runner, request)
+    assert {"loss=0", "loss=1", "loss=2", "acc=9.5"} < set(seen.lines)
+    assert [(item["MetricName"], item["Value"]) for item in description["FinalMetricDataList"]] == [
+        ("loss", 2.0),
+        ("acc", 9.5),
+    ]
 
 
-def test_a_lot_of_output_is_not_lost(program: Program, run: Run, tmp_path: Path) -> None:
-    _, seen, folder = run(program("print('\\n'.join(map(str, range(100000))))"), request_for("j", tmp_path / "jobs"))
-    assert seen.lines == [str(n) for n in range(100_000)]
+def test_a_lot_of_output_just_before_the_end_is_not_lost(
+    program: Program, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last lines take longer than the platform waits for a silent container."""
+    monkeypatch.setattr("local_test.training.supervisor._SILENT_SECONDS", 0.5)
+    request = request_for("j", tmp_path / "jobs")
+    request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "n", "Regex": "^n=([0-9]+)"}]
+    code = "import os; sys.stdout.write(''.join(f'n={n}\\n' for n in range(100_000))); sys.stdout.flush()"
+    description, seen, folder = run(program(code), request)
+    assert seen.lines == [f"n={n}" for n in range(100_000)]
     assert (folder / "logs/algo-1.log").stat().st_size == sum(len(line) + 1 for line in seen.lines)
+    assert [item["Value"] for item in description["FinalMetricDataList"]] == [99_999]
+
+
+def test_a_process_that_has_left_the_group_keeps_no_job_alive(program: Program, run: Run, tmp_path: Path) -> None:
+    code = """
+        import subprocess
+        print("ready", flush=True)
+        subprocess.Popen(["yes", "x" * 4000], start_new_session=True)
+    """
+    description, seen, _ = run(program(code), request_for("j", tmp_path / "jobs"))
+    assert description["TrainingJobStatus"] == "Completed"
+    assert seen.lines[0] == "ready"
+    assert not [note for note in seen.notes if "may be lost" in note]
 
 
 def test_what_is_ignored_is_noted_once(program: Program, run: Run, tmp_path: Path) -> None:

@@ -39,6 +39,6 @@ def test_output_without_newlines_arrives_in_pieces_and_memory_stays_bounded() ->
 
 def test_a_line_is_on_disk_when_it_was_written(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "logs/algo-1.log")
-    log.write("first")
+    log.write(["first"])
     assert (tmp_path / "logs/algo-1.log").read_text() == "first\n"
     log.close()

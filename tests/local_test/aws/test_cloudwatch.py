@@ -1,0 +1,58 @@
+"""The delivery of lines and values, to moto over HTTP."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pytest
+
+from local_test.aws import cloudwatch
+from local_test.aws.clients import Clients
+from local_test.aws.cloudwatch import GROUP, CloudWatch
+from local_test.server.http import HttpServer
+from local_test.server.mocked_services import mocked_services
+
+REGION = "eu-west-3"
+
+
+@pytest.fixture
+def clients() -> Iterator[Clients]:
+    with closing(HttpServer("127.0.0.1", 0, mocked_services())) as server:
+        server.start()
+        with closing(Clients(server.url)) as found:
+            yield found
+
+
+def deliver(clients: Clients, job: str, lines: int) -> list[str]:
+    """What CloudWatch has of a job that prints so many lines at once and ends."""
+    observer = CloudWatch(job, REGION, clients, lambda: datetime.now(UTC))
+    for n in range(lines):
+        observer.on_line(f"line {n}", "algo-1")
+    observer.on_transition({"SecondaryStatus": "Completed"})
+    logs = clients.get("logs", REGION)
+    (stream,) = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=f"{job}/")["logStreams"]
+    names = {"logGroupName": GROUP, "logStreamName": stream["logStreamName"], "startFromHead": True}
+    return [event["message"] for event in logs.get_log_events(**names)["events"]]
+
+
+def test_a_container_that_prints_faster_than_the_delivery_waits_for_it(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloudwatch, "_WAITING", 100)
+    observer = CloudWatch("fast", REGION, clients, lambda: datetime.now(UTC))
+    for n in range(1050):
+        observer.on_line(f"line {n}", "algo-1")
+        assert sum(map(len, observer._lines.values())) < 100
+    observer.on_transition({"SecondaryStatus": "Completed"})
+    assert deliver(clients, "other", 3) == ["line 0", "line 1", "line 2"]
+
+
+def test_what_one_job_may_keep_in_memory_is_limited(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cloudwatch, "_KEPT_BYTES", 10 * (cloudwatch._RECORD_BYTES + len("line 0")))
+    assert deliver(clients, "long", 50) == [f"line {n}" for n in range(10)]
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "local_test: long: CloudWatch takes no more than 0 MiB of a job. The rest of its lines is in logs/ alone"
+    ]
