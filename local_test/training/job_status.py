@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Self
 
+from local_test.request.defaults import fill_training_job
 from local_test.training.metrics import Metric
 
 # The service's words for each state.
@@ -34,15 +35,14 @@ _STATUS = {
 _FINAL = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 FINAL_STATUSES = ("Completed", "Failed", "Stopped")
 PLATFORM = "InternalServerError"  # begins the FailureReason that RetryStrategy is for: the platform's own fault
-_DEFAULT_MAX_RUNTIME = 86400  # the service's, in seconds
 _FAILURE_CHARACTERS = 1024  # how much of /opt/ml/output/failure the service shows
 
 
 class JobStatus:
     """The description of one job, safe to read from any thread while the job moves on. `now` gives aware datetimes."""
 
-    def __init__(self, description: dict[str, Any], now: Callable[[], datetime]) -> None:
-        self._description, self._now, self._lock = description, now, threading.Lock()
+    def __init__(self, description: Mapping[str, Any], now: Callable[[], datetime]) -> None:
+        self._description, self._now, self._lock = fill_training_job(description), now, threading.Lock()
 
     @classmethod
     def from_request(
@@ -58,17 +58,10 @@ class JobStatus:
             "ModelArtifacts": {"S3ModelArtifacts": ""},
             "TrainingJobStatus": "InProgress",
             "SecondaryStatus": "Starting",
-            "EnableNetworkIsolation": False,
-            "EnableInterContainerTrafficEncryption": False,
-            "EnableManagedSpotTraining": False,
-            **copy.deepcopy(echo),
+            **echo,
             "CreationTime": created,
             "LastModifiedTime": created,
             "SecondaryStatusTransitions": [],
-        }
-        description["StoppingCondition"] = {
-            "MaxRuntimeInSeconds": _DEFAULT_MAX_RUNTIME,
-            **request.get("StoppingCondition", {}),
         }
         status = cls(description, now)
         status.move("Starting")
@@ -115,7 +108,8 @@ class JobStatus:
     def update(self, members: Mapping[str, Any]) -> None:
         """What UpdateTrainingJob changes."""
         with self._lock:
-            self._description.update(copy.deepcopy(dict(members)), LastModifiedTime=self._now())
+            changes = {**members, "LastModifiedTime": self._now()}
+            self._description = fill_training_job({**self._description, **changes})
 
     def set_model(self, model_uri: str) -> None:
         """Where the model is."""

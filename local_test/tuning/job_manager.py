@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from local_test.errors import BadRequest, ResourceInUse
+from local_test.request.defaults import fill_tuning_job
 from local_test.request.validation import service_model
 from local_test.training.job_queue import LEFT, RETURN_SECONDS, JobQueue, NotFound
 from local_test.training.job_status import FINAL_STATUSES
@@ -41,6 +42,7 @@ class TuningJobManager:
     def _restore(self, description: dict[str, Any]) -> None:
         """Takes over a tuning job of an earlier server; one that had not ended then has failed."""
         name = description["HyperParameterTuningJobName"]
+        description = fill_tuning_job(description)
         shape = service_model().operation_model("ListTrainingJobsForHyperParameterTuningJob").output_shape
         children = parse(
             json.loads((self._root / name / "training_jobs.json").read_text()), shape.members["TrainingJobSummaries"]

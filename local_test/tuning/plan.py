@@ -8,6 +8,7 @@ from typing import Any
 
 from local_test.data.object_store import join_uri
 from local_test.errors import BadRequest
+from local_test.request.defaults import resource_config
 from local_test.request.support import check_request
 from local_test.request.validation import validate
 from local_test.training.job_queue import NotFound
@@ -35,7 +36,6 @@ OWN = (
     "DefinitionName", "TuningObjective", "HyperParameterRanges", "StaticHyperParameters",
     "HyperParameterTuningResourceConfig",
 )  # fmt: skip
-_RESOURCES = ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId")
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,9 @@ def _definition(
             raise BadRequest(f"A hyperparameter is static or has a range, not both. Received: {item.name}")
     request = {key: value for key, value in definition.items() if key not in OWN}
     request["HyperParameters"] = {**static, OBJECTIVE: objective["MetricName"]}
-    request |= _resources(definition)
+    if "ResourceConfig" in definition and "HyperParameterTuningResourceConfig" in definition:
+        raise BadRequest("A definition has either ResourceConfig or HyperParameterTuningResourceConfig")
+    request |= resource_config(definition)
     check_request({**request, "TrainingJobName": "checked"})
     sampler = make_sampler(config["Strategy"], search_space, config.get("RandomSeed"))
     maximize = objective["Type"] == "Maximize"
@@ -181,17 +183,6 @@ def _make_pruner(config: Mapping[str, Any], static: Mapping[str, str], ranges: S
     if config.get("StrategyConfig"):
         raise BadRequest(f"StrategyConfig is for Strategy Hyperband only. Received: Strategy {config['Strategy']}")
     return MedianStoppingRule() if config.get("TrainingJobEarlyStoppingType") == "Auto" else None
-
-
-def _resources(definition: Mapping[str, Any]) -> Mapping[str, Any]:
-    """ResourceConfig by HyperParameterTuningResourceConfig; of several instance types the first: here all exist."""
-    resources = definition.get("HyperParameterTuningResourceConfig")
-    if resources is None:
-        return {}
-    if "ResourceConfig" in definition:
-        raise BadRequest("A definition has either ResourceConfig or HyperParameterTuningResourceConfig")
-    first = resources.get("InstanceConfigs", [{}])[0]
-    return {"ResourceConfig": {key: value for key, value in {**resources, **first}.items() if key in _RESOURCES}}
 
 
 def _max_jobs(config: Mapping[str, Any], definitions: Sequence[Definition]) -> int:

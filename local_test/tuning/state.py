@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from local_test.errors import LocalTestError
+from local_test.request.defaults import fill_tuning_job
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM
 from local_test.tuning.plan import Definition
 from local_test.tuning.warm_start import FINAL_OBJECTIVE, OBJECTIVE
@@ -51,7 +52,13 @@ class TuningState:
                 **({"BestTrainingJob": dict(self._children[best])} if best else {}),
                 **self._overall_best(best),
                 **count_statuses(children),
+                "ConsumedResources": {"RuntimeInSeconds": self._runtime()},
             }
+
+    def _runtime(self) -> int:
+        """Seconds of wall clock time, until now or to the end."""
+        end = self._description.get("HyperParameterTuningEndTime") or self._now()
+        return round((end - self._description["CreationTime"]).total_seconds())
 
     def _overall_best(self, best: str | None) -> dict[str, Any]:
         """Of this tuning job and its parents, where they can be compared."""
@@ -151,7 +158,7 @@ def _first_description(request: Mapping[str, Any], arn: str, now: datetime) -> d
         )
         definition.setdefault("StaticHyperParameters", {})[OBJECTIVE] = objective["MetricName"]
     return {
-        **echo,
+        **fill_tuning_job(echo),
         "HyperParameterTuningJobArn": arn,
         "HyperParameterTuningJobStatus": "InProgress",
         "CreationTime": now,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from local_test.errors import BadRequest
+from local_test.request.defaults import fill_tuning_job
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.util.numbers import number
 
@@ -46,7 +47,7 @@ def read_parents(request: Mapping[str, Any], find: FindTuningJob, max_jobs: int)
     if total > MOST_JOBS:
         raise BadRequest(f"A tuning job and its parents make at most {MOST_JOBS} training jobs. Received: {total}")
     for parent, _ in parents:
-        for definition in list_definitions(request):
+        for definition in list_definitions(fill_tuning_job(request)):  # as the parent's description is
             _check(definition, _find_same(definition, parent), config["WarmStartType"] == "IdenticalDataAndAlgorithm")
     return parents
 

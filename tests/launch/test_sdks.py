@@ -63,6 +63,66 @@ print("TUNED", tuner.latest_tuning_job.refresh().training_job_status_counters.co
 """
 
 
+# another program than the one that made the jobs: it knows their names alone
+ATTACH = f"""
+from sagemaker.analytics import HyperparameterTuningJobAnalytics, TrainingJobAnalytics
+from sagemaker.estimator import Estimator
+from sagemaker.inputs import TrainingInput
+from sagemaker.parameter import CategoricalParameter, ContinuousParameter
+from sagemaker.session import Session
+from sagemaker.tuner import HyperparameterTuner
+quiet = {{"SchemaVersion": "1.0", "SageMaker": {{"PythonSDK": {{"Modules": {{"TelemetryOptOut": True}}}}}}}}
+session = Session(default_bucket="{BUCKET}", sagemaker_config=quiet)
+def make():
+    return Estimator("image", "{ROLE}", 1, "ml.m5.large", output_path="{OUT}", input_mode="Pipe",
+                     metric_definitions={METRICS}, sagemaker_session=session)
+data = {{"train": TrainingInput("{DATA}")}}
+make().fit(data, job_name="to-attach", logs=False)
+rates = {{"learning-rate": ContinuousParameter(1e-5, 1e-3)}}
+HyperparameterTuner(make(), "validation:accuracy", rates, {METRICS}, max_jobs=2).fit(
+    data, job_name="tuned-to-attach", wait=True)
+both = HyperparameterTuner.create({{"a": make(), "b": make()}},
+    {{"a": "validation:accuracy", "b": "validation:accuracy"}}, {{"a": rates, "b": rates}},
+    {{"a": {METRICS}, "b": {METRICS}}}, base_tuning_job_name="both", max_jobs=2)
+both.fit({{"a": data, "b": data}}, include_cls_metadata=dict.fromkeys("ab", False), job_name="both-to-attach")
+
+again = Estimator.attach("to-attach", sagemaker_session=session)
+print("ATTACHED", again.image_uri, again.instance_type, again.output_path, again.model_data)
+print("CURVE", len(TrainingJobAnalytics("to-attach", ["validation:accuracy"], session).dataframe()))
+again.fit(data, job_name="attached-and-fit", logs=False)
+tuner = HyperparameterTuner.attach("tuned-to-attach", sagemaker_session=session)
+best = tuner.best_estimator()
+print("BEST", best.latest_training_job.name == tuner.best_training_job(), best.hyperparameters()["learning-rate"] != "")
+print("RANGES", tuner.hyperparameter_ranges()["ContinuousParameterRanges"][0]["Name"])
+table = HyperparameterTuningJobAnalytics("tuned-to-attach", session)
+print("TABLE", len(table.dataframe()), list(table.tuning_ranges))
+both = HyperparameterTuner.attach("both-to-attach", sagemaker_session=session,
+                                  estimator_cls={{name: "sagemaker.estimator.Estimator" for name in "ab"}})
+print("BOTH", sorted(both.estimator_dict), both.best_estimator().latest_training_job.name.startswith("both-to"))
+"""
+
+
+def test_sdk_v2_attaches_to_jobs_and_analyses_them(launched: LaunchServer, tmp_path: Path) -> None:
+    lines = run_sdk(launched, tmp_path, "v2", ATTACH)
+    model = f"{OUT}to-attach/output/model.tar.gz"
+    assert lines["ATTACHED"] == f"image ml.m5.large {OUT} {model}"
+    assert lines["CURVE"] == "1"
+    assert lines["BEST"] == "True True"
+    assert lines["RANGES"] == "learning-rate"
+    assert lines["TABLE"] == "2 ['learning-rate']"
+    assert lines["BOTH"] == "['a', 'b'] True"
+
+
+def run_sdk(launched: LaunchServer, folder: Path, version: str, program: str) -> dict[str, str]:
+    """The first word of each line that the program printed → the rest of it."""
+    if not Path(sdk_python(version)).exists():
+        missing(f"no SageMaker SDK {version}: `make sdk-{version}` makes its environment")
+    (folder / "program.py").write_text(program)
+    done = launched.run([sdk_python(version), str(folder / "program.py")], HOME=str(folder))
+    assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
+    return {line.split(" ", 1)[0]: line.partition(" ")[2] for line in done.stdout.splitlines()}
+
+
 @pytest.mark.parametrize(("version", "program"), [("v2", V2), ("v3", V3)])
 def test_an_sdk_trains_and_tunes(launched: LaunchServer, tmp_path: Path, version: str, program: str) -> None:
     if not Path(sdk_python(version)).exists():

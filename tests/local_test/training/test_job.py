@@ -16,11 +16,11 @@ import pytest
 
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest, ResourceInUse, RunnerError
-from local_test.request.validation import _check, service_model
 from local_test.runners.process import ProcessRunner
 from local_test.training.job import TrainingJob
 from local_test.training.job_status import format_algorithm_error
 from local_test.util.atomic_files import file_uri
+from tests.support.api import check_shape
 from tests.support.local_jobs import AnyRunner, Recorder, request_for
 
 Program = Callable[[str], ProcessRunner]
@@ -101,7 +101,7 @@ def test_the_description_has_the_services_shape_and_words(program: Program, run:
     clock = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=n) for n in range(1000))
     request = request_for("job", tmp_path / "jobs")
     description, _, folder = run(program("sys.exit(3)"), request, now=lambda: next(clock))
-    assert list(_check(description, service_model().operation_model("DescribeTrainingJob").output_shape, "")) == []
+    check_shape("DescribeTrainingJob", description)
     written = json.loads((folder / "describe.json").read_text())
     assert written["SecondaryStatusTransitions"][-1] == {
         "Status": "Failed",
