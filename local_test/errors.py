@@ -18,7 +18,7 @@ class ResourceInUse(LocalTestError):  # noqa: N818
 
 
 class ResourceNotFound(LocalTestError):  # noqa: N818
-    """There is no experiment, trial or component of that name."""
+    """There is no experiment, trial, component or tuning job of that name."""
 
     code = "ResourceNotFound"
 

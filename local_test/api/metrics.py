@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local_test.api.dispatch import Operation
-from local_test.errors import LocalTestError
+from local_test.errors import LocalTestError, ResourceNotFound
 from local_test.experiments.entities import Experiments
 from local_test.experiments.metric_store import MetricPoint
 
@@ -25,7 +25,11 @@ class MetricsApi:
         return {"BatchPutMetrics": self._put, "BatchGetMetrics": self._get}
 
     def _put(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
-        """Keeps finite values; each other value is an error in the answer."""
+        """Keeps finite values. Each other value, and every value of an unknown component, is an error in the answer."""
+        try:
+            store = self._all.metric_store(request["TrialComponentName"])
+        except ResourceNotFound:
+            return {"Errors": [_error(index) for index in range(len(request["MetricData"]))]}
         errors = []
         points = []
         for index, item in enumerate(request["MetricData"]):
@@ -33,8 +37,8 @@ class MetricsApi:
                 time = datetime.fromtimestamp(item["Timestamp"], UTC)
                 points.append(MetricPoint(item["MetricName"], time, float(item["Value"]), item.get("Step")))
             else:
-                errors.append({"Code": "VALIDATION_ERROR", "MetricIndex": index})
-        self._all.metric_store(request["TrialComponentName"]).add(points)
+                errors.append(_error(index))
+        store.add(points)
         return {"Errors": errors}
 
     def _get(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
@@ -57,6 +61,10 @@ class MetricsApi:
             "XAxisValues": places[:_POINTS],
             "MetricValues": [_STATISTICS[query["MetricStat"]](groups[place]) for place in places[:_POINTS]],
         }
+
+
+def _error(index: int) -> Mapping[str, Any]:
+    return {"Code": "VALIDATION_ERROR", "MetricIndex": index}
 
 
 def _place(point: MetricPoint, query: Mapping[str, Any]) -> int | None:

@@ -9,17 +9,19 @@ from typing import Any
 from local_test.errors import BadRequest
 
 _PAGE = 10  # items where MaxResults is not given
-_TIMES = ("CreationTime", "LastModifiedTime")
+# a time → how the limits on it begin, of jobs and of everything else: CreationTimeAfter, CreatedBefore
+_TIMES = {"CreationTime": ("CreationTime", "Created"), "LastModifiedTime": ("LastModifiedTime",)}
 
 Items = Iterable[Mapping[str, Any]]
 
 
 def filter_items(items: Items, request: Mapping[str, Any], name: str, status: str) -> list[Mapping[str, Any]]:
-    """The items that fulfil NameContains, StatusEquals and the four time limits; `name`, `status`: members' names."""
+    """The items that fulfil NameContains, StatusEquals and the time limits; `name`, `status`: members' names."""
 
     def passes(item: Mapping[str, Any]) -> bool:
-        times = all(_between(item[time], request.get(f"{time}After"), request.get(f"{time}Before")) for time in _TIMES)
-        return times and _matches(item, request, name, status)
+        times = ((item[time], word) for time, words in _TIMES.items() for word in words)
+        within = all(_between(time, request.get(f"{word}After"), request.get(f"{word}Before")) for time, word in times)
+        return within and _matches(item, request, name, status)
 
     return [item for item in items if passes(item)]
 

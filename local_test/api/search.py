@@ -6,7 +6,7 @@ from typing import Any
 from local_test.api.dispatch import NotHandled, Operation
 from local_test.api.pagination import page
 from local_test.experiments.entities import Experiments
-from local_test.experiments.search_filter import Entity, matches, sort_key
+from local_test.experiments.search_filter import Entity, check_properties, check_property, matches, sort_key
 from local_test.request.validation import service_model
 from local_test.training.job_queue import JobQueue
 from local_test.tuning.job_manager import TuningJobManager
@@ -36,12 +36,13 @@ class SearchApi:
         if request["Resource"] not in self._kinds:
             raise NotHandled
         member, shape, everything = self._kinds[request["Resource"]]
+        model, sort_by = service_model().shape_for(shape), request.get("SortBy", "LastModifiedTime")
+        check_properties(request.get("SearchExpression", {}), model)
+        check_property(sort_by, model)
         matching = [entity for entity in everything() if matches(entity, request.get("SearchExpression", {}))]
         ordered = {"SortOrder": "Descending", **request}
-        key = sort_key(request.get("SortBy", "LastModifiedTime"), f"{member}Name")
-        on_page, more = page(matching, ordered, key)
-        known = service_model().shape_for(shape).members
-        results = [{member: {name: item for name, item in one.items() if name in known}} for one in on_page]
+        on_page, more = page(matching, ordered, sort_key(sort_by, f"{member}Name"))
+        results = [{member: {name: item for name, item in one.items() if name in model.members}} for one in on_page]
         return {"Results": results, "TotalHits": {"Value": len(matching), "Relation": "EqualTo"}, **more}
 
     def _trials(self) -> Iterator[Entity]:

@@ -43,12 +43,16 @@ class TrainingJobsApi:
         return self._jobs.describe(request["TrainingJobName"])
 
     def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
-        names = ("TrainingJobName", "TrainingJobStatus")
+        """With StatusEquals and MaxResults the page is cut first and then filtered, as the API reference says."""
+        names, status = ("TrainingJobName", "TrainingJobStatus"), request.get("StatusEquals")
+        first = {name: value for name, value in request.items() if name != "StatusEquals"}
         # no job here has a warm pool or a training plan
         matches_none = "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request
-        matching = [] if matches_none else filter_items(self._jobs.all(), request, *names)
+        filters = first if "MaxResults" in request else request
+        matching = [] if matches_none else filter_items(self._jobs.all(), filters, *names)
         on_page, more = page(matching, request, sort_key(request, *names))
-        summaries = [{name: job[name] for name in _SUMMARY if name in job} for job in on_page]
+        shown = [job for job in on_page if status in (None, job["TrainingJobStatus"])]
+        summaries = [{name: job[name] for name in _SUMMARY if name in job} for job in shown]
         return {"TrainingJobSummaries": summaries, **more}
 
     def _stop(self, request: dict[str, Any], region: str) -> None:  # noqa: ARG002

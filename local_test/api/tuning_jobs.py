@@ -43,6 +43,7 @@ class TuningJobsApi:
         return self._tunings.describe(request["HyperParameterTuningJobName"])
 
     def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        request = {"SortBy": "Name", **request}
         matching = filter_items(self._tunings.all(), request, *_NAMES)
         on_page, more = page(matching, request, sort_key(request, *_NAMES))
         return {"HyperParameterTuningJobSummaries": [_summary(job) for job in on_page], **more}

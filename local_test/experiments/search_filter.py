@@ -1,18 +1,48 @@
 """Search expressions: filters on properties by dotted name, nested filters on one item of a list, And and Or.
 
 A property's name is a path through members, keys of maps (which may contain dots) and lists, where any item may match:
- `Parameters.batch-size`, `Tags.Key`, `Parents.TrialName`. `Metrics.<name>.<statistic>` finds a trial component's
-metric, `Metrics.<name>` a training job's.
+ `Parameters.batch-size`, `Parents.TrialName`. `Tags.<key>` is a tag's value, `Metrics.<name>.<statistic>` a trial
+component's metric, `Metrics.<name>` a training job's.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from botocore.model import Shape
+
 from local_test.errors import BadRequest
 
 Entity = Mapping[str, Any]
 _LIMIT = 20  # filters, nested filters and expressions in one, on the service
+
+
+def check_properties(expression: Mapping[str, Any], shape: Shape) -> None:
+    """BadRequest for a property that no entity of this shape can have: it would find nothing, or everything."""
+    for condition in expression.get("Filters", []):
+        check_property(condition["Name"], shape)
+    for condition in expression.get("NestedFilters", []):
+        prefix = condition["NestedPropertyName"]
+        check_property(prefix, shape)
+        for inner in condition["Filters"]:
+            check_property(f"{prefix}.{inner['Name'].removeprefix(f'{prefix}.')}", shape)
+    for inner in expression.get("SubExpressions", []):
+        check_properties(inner, shape)
+
+
+def check_property(name: str, shape: Shape) -> None:
+    metric = name.startswith("Metrics.") and {"Metrics", "FinalMetricDataList"} & set(shape.members)
+    if not metric and not (name.startswith("Tags.") and "Tags" in shape.members) and not _is_known(name, shape):
+        raise BadRequest(f"Unknown property name: {name}. Members of {shape.name}: {', '.join(shape.members)}")
+
+
+def _is_known(name: str, shape: Shape) -> bool:
+    if shape.type_name == "list":
+        return _is_known(name, shape.member)
+    if shape.type_name != "structure":
+        return shape.type_name == "map"
+    inner = [shape.members[key] for key in shape.members if name.startswith(f"{key}.")]
+    return name in shape.members or any(_is_known(name.partition(".")[2], below) for below in inner)
 
 
 def matches(entity: Entity, expression: Mapping[str, Any]) -> bool:
@@ -95,6 +125,9 @@ def values(entity: Any, name: str) -> Iterator[Any]:
     if isinstance(entity, Mapping):
         if name.startswith("Metrics."):
             yield from _metrics(entity, name.removeprefix("Metrics."))
+        if name.startswith("Tags."):
+            yield from (tag["Value"] for tag in entity.get("Tags", []) if tag["Key"] == name.removeprefix("Tags."))
+            return
         for key, value in entity.items():
             if key == name:
                 yield _unwrap(value)

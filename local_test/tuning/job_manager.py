@@ -10,14 +10,14 @@ from typing import Any
 from local_test.errors import BadRequest, ResourceInUse
 from local_test.request.defaults import fill_tuning_job
 from local_test.request.validation import service_model
-from local_test.training.job_queue import LEFT, RETURN_SECONDS, JobQueue, NotFound
+from local_test.training.job_queue import LEFT, RETURN_SECONDS, JobQueue
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.job_store import Tag, change_tags, load, parse, put_aside, remove
 from local_test.training.metrics import Metric
 from local_test.tuning.html_report import NAME, write_page
 from local_test.tuning.job import TuningJob
 from local_test.tuning.state import count_statuses
-from local_test.tuning.warm_start import TuningRecord
+from local_test.tuning.warm_start import TuningJobNotFound, TuningRecord
 from local_test.util.arns import format_arn
 from local_test.util.atomic_files import write_json
 from local_test.util.clock import now_utc
@@ -116,7 +116,7 @@ class TuningJobManager:
             found[1].join(RETURN_SECONDS)
         with self._lock:
             if self._over.pop(name.lower(), None) is None:
-                raise NotFound
+                raise TuningJobNotFound(name)
         remove(self._root / name)
 
     def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
@@ -126,7 +126,7 @@ class TuningJobManager:
                 if key == name.lower():
                     folder = next(path for path in self._root.iterdir() if path.name.lower() == key)
                     return change_tags(folder, change)
-        raise NotFound
+        raise TuningJobNotFound(name)
 
     def _find(self, name: str) -> TuningRecord:
         with self._lock:
@@ -135,7 +135,7 @@ class TuningJobManager:
             return found[0].describe(), found[0].children()
         if over and over[0]["HyperParameterTuningJobName"] == name:
             return over
-        raise NotFound
+        raise TuningJobNotFound(name)
 
     # Running
 

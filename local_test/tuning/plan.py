@@ -11,7 +11,6 @@ from local_test.errors import BadRequest
 from local_test.request.defaults import resource_config
 from local_test.request.support import check_request
 from local_test.request.validation import validate
-from local_test.training.job_queue import NotFound
 from local_test.tuning.hyperband import make_pruner
 from local_test.tuning.median_stopping import MedianStoppingRule, Pruner
 from local_test.tuning.samplers import Sampler, make_sampler
@@ -20,6 +19,7 @@ from local_test.tuning.warm_start import (
     MOST_JOBS,
     OBJECTIVE,
     FindTuningJob,
+    TuningJobNotFound,
     TuningRecord,
     list_definitions,
     list_observations,
@@ -81,8 +81,8 @@ class TuningPlan:
         return any(item.pruner and item.objective == metric for item in self.definitions)
 
 
-def _no_parents(_: str) -> TuningRecord:
-    raise NotFound
+def _no_parents(name: str) -> TuningRecord:
+    raise TuningJobNotFound(name)
 
 
 def read_plan(request: Mapping[str, Any], find: FindTuningJob = _no_parents) -> TuningPlan:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from local_test.errors import BadRequest
+from local_test.errors import BadRequest, ResourceNotFound
 from local_test.request.defaults import fill_tuning_job
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.util.numbers import number
@@ -20,6 +20,13 @@ _CHANGEABLE = (
     "ResourceConfig", "StoppingCondition", "VpcConfig", "EnableManagedSpotTraining", "CheckpointConfig",
 )  # fmt: skip
 _COMPARED_APART = ("TuningObjective", "HyperParameterRanges", "HyperParameterTuningResourceConfig")
+
+
+class TuningJobNotFound(ResourceNotFound):
+    """In the service's words."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Amazon SageMaker can't find a tuning job called {name}. Type another name.")
 
 
 def list_definitions(request: Mapping[str, Any]) -> list[dict[str, Any]]:

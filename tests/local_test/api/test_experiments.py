@@ -197,6 +197,9 @@ def test_lists_are_paged_the_newest_first(sagemaker: Any) -> None:
     mine = [name for name in found if name.startswith("paged-")]
     assert mine == [f"paged-{n}" for n in (4, 3, 2, 1, 0)]
     assert len(found) == len(set(found))
+    times = {"CreatedAfter": datetime(2100, 1, 1, tzinfo=UTC)}
+    for call in (sagemaker.list_experiments, sagemaker.list_trials, sagemaker.list_trial_components):
+        assert [item for key, item in call(**times).items() if key.endswith("Summaries")] == [[]]
     first = sagemaker.list_trial_components(SortBy="Name", SortOrder="Ascending", MaxResults=1)
     assert names(first, "TrialComponent") == [min(found)]
 
@@ -227,7 +230,7 @@ def test_metrics_put_and_got(served: Served, sagemaker: Any) -> None:
     assert got("StdDev", "IterationNumber", "IterationNumber", Start=1) == ([1], [0.5])
     assert got("Max", "IterationNumber", "IterationNumber", End=0) == ([0], [1.0])
     unknown = {"TrialComponentName": "none", "MetricData": data[:1]}
-    assert "does not exist" in refusal_of(metrics.batch_put_metrics, "ResourceNotFound", **unknown)
+    assert metrics.batch_put_metrics(**unknown)["Errors"] == [{"Code": "VALIDATION_ERROR", "MetricIndex": 0}]
 
 
 def shape() -> Any:
@@ -256,6 +259,8 @@ def test_search_over_jobs_and_their_pages(sagemaker: Any) -> None:
     assert sought(SortBy="Metrics.validation:accuracy", SortOrder="Ascending") == ["sought-0", "sought-1", "sought-2"]
     assert sought(("Metrics.validation:accuracy", "GreaterThan", "0.05")) == ["sought-2", "sought-1"]
     assert sought(("HyperParameters.batch-size", "Equals", "64")) == ["sought-0"]
+    assert sought(("Tags.sought", "Equals", "1")) == ["sought-1"]
+    assert sought(("Tags.sought", "NotEquals", "1")) == ["sought-2", "sought-0"]
     assert sought(("TrainingJobStatus", "Equals", "Failed")) == []
     assert sought(("CreationTime", "LessThan", "2020-01-01T00:00:00Z")) == []
     assert "is for numbers" in refusal_of(
@@ -264,6 +269,10 @@ def test_search_over_jobs_and_their_pages(sagemaker: Any) -> None:
         Resource="TrainingJob",
         SearchExpression={"Filters": [{"Name": "TrainingJobStatus", "Operator": "GreaterThan", "Value": "a"}]},
     )
+    unknown = {"Filters": [{"Name": "TrainingJobState", "Operator": "Exists"}]}
+    for members in ({"SearchExpression": unknown}, {"SortBy": "TrainingJobState"}):
+        why = refusal_of(sagemaker.search, "ValidationException", Resource="TrainingJob", **members)
+        assert why.startswith("Unknown property name: TrainingJobState")
     assert sagemaker.search(Resource="Pipeline")["Results"] == []  # moto's
 
 

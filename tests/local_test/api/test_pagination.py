@@ -63,6 +63,8 @@ def item(name: str, second: int, state: str = "Completed") -> dict[str, Any]:
         ({"StatusEquals": "Failed"}, "c"),
         ({"CreationTimeAfter": 2.0}, "c"),
         ({"CreationTimeBefore": 2.0}, "a"),
+        ({"CreatedAfter": 2.0}, "c"),
+        ({"CreatedBefore": 2.5, "CreatedAfter": 1.5}, "b"),
         ({"LastModifiedTimeAfter": 1.5, "LastModifiedTimeBefore": 2.5}, "b"),
     ],
 )

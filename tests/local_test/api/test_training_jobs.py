@@ -160,6 +160,8 @@ def test_a_list_with_filters_order_and_pages(sagemaker: Any) -> None:
     assert listed(SortBy="Name") == sorted(names)
     assert listed(SortBy="Status") == ["listed-1", "listed-2", "listed-3", "listed-5", "listed-4"]
     assert listed(StatusEquals="Failed") == ["listed-4"]
+    assert listed(StatusEquals="Failed", MaxResults=2) == []  # of the first two none has failed
+    assert listed(StatusEquals="Failed", MaxResults=3) == ["listed-4"]
     assert listed(WarmPoolStatusEquals="Available") == []
     now = datetime.now(UTC)
     for prefix in ("CreationTime", "LastModifiedTime"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.api import check_shape
+from tests.support.api import check_shape, refusal_of
 from tests.support.served import BUCKET, WAIT, Served, request, until
 from tests.support.tuning import tuning_request
 
@@ -43,6 +43,11 @@ def over(sagemaker: Any, name: str) -> dict[str, Any]:
     return until(check, 60)
 
 
+def listed_jobs(sagemaker: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+    return found
+
+
 def test_six_jobs_two_in_parallel_and_the_best(served: Served, sagemaker: Any) -> None:
     tags = [{"Key": "k", "Value": "v"}]
     answer = sagemaker.create_hyper_parameter_tuning_job(**tuning("Six", CODE), Tags=tags)
@@ -63,11 +68,17 @@ def test_six_jobs_two_in_parallel_and_the_best(served: Served, sagemaker: Any) -
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == tags
     listed = check_shape("ListHyperParameterTuningJobs", sagemaker.list_hyper_parameter_tuning_jobs(NameContains="Six"))
     assert [job["Strategy"] for job in listed["HyperParameterTuningJobSummaries"]] == ["Random"]
+    sagemaker.create_hyper_parameter_tuning_job(**tuning("Afterwards", CODE))
+    names = [job["HyperParameterTuningJobName"] for job in listed_jobs(sagemaker)]
+    assert names == sorted(names)
+    over(sagemaker, "Afterwards")
     with pytest.raises(ClientError, match="names must be unique"):
         sagemaker.create_hyper_parameter_tuning_job(**tuning("Six", CODE))
     sagemaker.delete_hyper_parameter_tuning_job(HyperParameterTuningJobName="Six")
-    with pytest.raises(ClientError, match="Requested resource not found"):
-        sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="Six")
+    why = refusal_of(
+        sagemaker.describe_hyper_parameter_tuning_job, "ResourceNotFound", HyperParameterTuningJobName="Six"
+    )
+    assert why == "Amazon SageMaker can't find a tuning job called Six. Type another name."
 
 
 def jobs_of(sagemaker: Any, name: str, **members: Any) -> list[dict[str, Any]]:
@@ -110,7 +121,7 @@ def test_warm_start(served: Served, sagemaker: Any) -> None:
     ]
     assert values[0] == max(values)
     config["ParentHyperParameterTuningJobs"][0]["HyperParameterTuningJobName"] = "nobody"
-    with pytest.raises(ClientError, match="Requested resource not found"):
+    with pytest.raises(ClientError, match="can't find a tuning job called"):
         sagemaker.create_hyper_parameter_tuning_job(**tuning("orphan", CODE), WarmStartConfig=config)
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_test.errors import BadRequest
-from local_test.experiments.search_filter import matches, sort_key
+from local_test.experiments.search_filter import check_properties, check_property, matches, sort_key
+from local_test.request.validation import service_model
 
 ENTITY: dict[str, Any] = {
     "TrialComponentName": "part-1",
@@ -44,8 +45,11 @@ def condition(name: str, operator: str | None, value: str | None) -> dict[str, s
         ("Parameters.SageMaker.InstanceCount", "LessThanOrEqualTo", "2.0", True),
         ("Parameters.optimizer", "In", "sgd, adam", True),
         ("Parameters.optimizer", "In", "sgd,rmsprop", False),
-        ("Tags.Key", "Equals", "b", True),
-        ("Tags.Key", "Equals", "c", False),
+        ("Tags.b", "Equals", "2", True),
+        ("Tags.b", "Equals", "1", False),
+        ("Tags.b", "NotEquals", "2", False),
+        ("Tags.c", "NotEquals", "2", True),
+        ("Tags.c", "Exists", None, False),
         ("Parents.ExperimentName", "Equals", "e", True),
         ("Metrics.validation:acc.top.max", "GreaterThan", "0.7", True),
         ("Metrics.validation:acc.top.Last", "GreaterThanOrEqualTo", "0.7", False),
@@ -106,3 +110,29 @@ def test_whatever_a_property_holds_it_can_be_ordered(values: list[Any]) -> None:
     ordered = sorted(entities, key=key)
     assert sorted(map(key, entities)) == [key(entity) for entity in ordered]
     assert len({key(entity) for entity in entities}) == len(entities)
+
+
+@pytest.mark.parametrize(
+    ("shape", "known", "unknown"),
+    [
+        ("TrainingJob", "TrainingJobName", "TrainingJobNam"),
+        ("TrainingJob", "Metrics.validation:accuracy", "Metrics"),
+        ("TrainingJob", "Tags.a.b", "Tag.a"),
+        ("TrainingJob", "HyperParameters.learning.rate", "HyperParameter.learning.rate"),
+        ("TrainingJob", "InputDataConfig.DataSource.S3DataSource.S3Uri", "InputDataConfig.S3Uri"),
+        ("TrialComponent", "Metrics.acc.max", "FinalMetricDataList.MetricName"),
+        ("TrialComponent", "Parameters.batch-size", "TrialComponentName.x"),
+        ("Trial", "TrialComponentSummaries.TrialComponentName", "Components"),
+    ],
+)
+def test_what_no_entity_has_is_refused_as_a_property(shape: str, known: str, unknown: str) -> None:
+    model = service_model().shape_for(shape)
+    check_property(known, model)
+    check_properties({"SubExpressions": [{"Filters": [condition(known, "Exists", None)]}]}, model)
+    for expression in (
+        {"Filters": [condition(unknown, "Exists", None)]},
+        {"NestedFilters": [{"NestedPropertyName": unknown, "Filters": []}]},
+        {"SubExpressions": [{"Filters": [condition(unknown, "Exists", None)]}]},
+    ):
+        with pytest.raises(BadRequest, match=f"Unknown property name: {unknown}"):
+            check_properties(expression, model)

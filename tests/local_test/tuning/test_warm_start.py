@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local_test.errors import BadRequest
+from local_test.errors import BadRequest, LocalTestError
 from local_test.request.validation import _check, service_model
 from local_test.tuning.job import TuningJob
 from local_test.tuning.plan import read_plan
@@ -128,14 +128,14 @@ OBJECTIVE = "HyperParameterTuningJobConfig.HyperParameterTuningJobObjective.Type
         (warm(tuning_request(), parents=tuple("abcdef")), "length less than or equal to 5"),
         (warm(tuning_request(None, Strategy="Grid", ParameterRanges=GRID)), "for the strategies Bayesian and Random"),
         (warm(tuning_request(), parents=("runs",)), "must be over. Received: runs, which is InProgress"),
-        (warm(tuning_request(), parents=("none",)), "Requested resource not found"),
+        (warm(tuning_request(), parents=("none",)), "can't find a tuning job called"),
     ],
 )
 def test_what_is_refused(request_: dict[str, Any], message: str) -> None:
     parent = finished(tuning_request(4))
     known = {"tune": parent, "runs": ({**parent[0], "HyperParameterTuningJobStatus": "InProgress"}, [])}
     no = read_plan.__defaults__[0]  # type: ignore[index]
-    with pytest.raises(BadRequest, match=message):
+    with pytest.raises(LocalTestError, match=message):
         read_plan(request_, lambda name: known[name] if name in known else no(name))
 
 
