@@ -4,12 +4,13 @@ import argparse
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
-from local_test.cli.options import Commands, say
+from local_test.cli.options import Commands, positive, say
 from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import Feeder, FeedProgress
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest, LocalTestError
 from local_test.util.atomic_files import file_uri
+from local_test.util.console import count
 
 
 def add_parser(commands: Commands) -> None:
@@ -20,7 +21,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "prefix", type=Path, metavar="FIFO_PREFIX", help="<prefix>_0, <prefix>_1, … are made and served"
     )
-    add("--epochs", type=int, metavar="N", help="end after N FIFOs (default: at Ctrl-C)")
+    add("--epochs", type=positive, metavar="N", help="end after N FIFOs (default: at Ctrl-C)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -35,7 +36,8 @@ def run(args: argparse.Namespace) -> None:
         with suppress(KeyboardInterrupt), ExitStack() as stack:  # Ctrl-C is the ordinary end
             stack.callback(feeder.stop)
             feeder.start()
-            say(f"{feeder.path(0)}: {len(channel.objects)} objects, {channel.size} bytes an epoch; Ctrl-C ends it")
+            objects = count(len(channel.objects), "object")
+            say(f"{feeder.path(0)}: {objects}, {channel.size} bytes an epoch; Ctrl-C ends it")
             while feeder.alive and not errors:
                 feeder.join(0.2)
     if errors:

@@ -8,6 +8,9 @@ from contextlib import closing
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from docker.errors import DockerException
+from docker.utils import parse_bytes
+
 from local_test.runners.base import Runner
 from local_test.runners.select import CHOICES
 
@@ -17,19 +20,19 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def add_s3_option(parser: argparse.ArgumentParser, default: str) -> None:
     text = f"the S3 of data, artifacts and checkpoints, instead of {default}"
-    parser.add_argument("--s3-endpoint-url", type=_url, metavar="URL", help=text)
+    parser.add_argument("--s3-endpoint-url", type=url, metavar="URL", help=text)
 
 
 def add_runner_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--runner", choices=CHOICES, default="auto", help="auto: containers if a Docker engine answers, else processes")
-    add("--memory", metavar="SIZE", help="limit of each container's memory, such as 8g")
-    add("--shm-size", metavar="SIZE", help="size of each container's /dev/shm, such as 1g")
+    add("--memory", type=_size, metavar="SIZE", help="limit of each container's memory, such as 8g")
+    add("--shm-size", type=_size, metavar="SIZE", help="size of each container's /dev/shm, such as 1g")
 
 
 def add_parallel_option(parser: argparse.ArgumentParser) -> None:
     text = "jobs at a time, others wait (default: one a CPU, at least 2)"
-    parser.add_argument("--parallel", type=int, default=max(2, os.cpu_count() or 1), metavar="N", help=text)
+    parser.add_argument("--parallel", type=positive, default=max(2, os.cpu_count() or 1), metavar="N", help=text)
 
 
 def open_runner(args: argparse.Namespace, note: Callable[[str], None] | None = None) -> closing[Runner]:
@@ -53,7 +56,25 @@ def say_note(text: str) -> None:
     say(f"local_test: {text}")
 
 
-def _url(text: str) -> str:
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a number from 1. Received: {text}")
+    return int(text)
+
+
+def _size(text: str) -> str:
+    """Bytes in Docker's notation."""
+    try:
+        fits = parse_bytes(text) > 0
+    except DockerException:
+        fits = False
+    if not fits:
+        raise argparse.ArgumentTypeError(f"not a size. Received: {text}. Expected: b, k, m or g after a number")
+    return text
+
+
+def url(text: str) -> str:
     """http://host or https://host, with or without a port and a path."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_test.cli.options import Commands, say
+from local_test.cli.options import Commands, say, url
 from local_test.errors import BadRequest, RunnerError
 from local_test.tuning.html_report import NAME, write_page
 
@@ -34,7 +34,9 @@ _OPERATIONS = {"stop": "StopTrainingJob", "interrupt": "InterruptTrainingJob"}
 def add_parser(commands: Commands) -> None:
     for name, text in _COMMANDS.items():
         parser = commands.add_parser(name, help=text)
-        parser.add_argument("--endpoint-url", default=server_url(), metavar="URL", help="default: AWS_ENDPOINT_URL")
+        parser.add_argument(
+            "--endpoint-url", type=url, default=server_url(), metavar="URL", help="default: AWS_ENDPOINT_URL"
+        )
         parser.set_defaults(run=change_job if name in _OPERATIONS else print_jobs)
         if name in _OPERATIONS:
             parser.add_argument("job", metavar="JOB", help="its name")
@@ -67,10 +69,10 @@ def server_url() -> str:
     return os.environ.get("AWS_ENDPOINT_URL") or DEFAULT_URL
 
 
-def call(url: str, operation: str, **request: Any) -> dict[str, Any]:
+def call(address: str, operation: str, **request: Any) -> dict[str, Any]:
     """Calls an operation, unsigned: the local server needs no signature. BadRequest with the server's message."""
     headers = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
-    http_request = urllib.request.Request(url, json.dumps(request).encode(), headers)  # noqa: S310 - a person's own address
+    http_request = urllib.request.Request(address, json.dumps(request).encode(), headers)  # noqa: S310 - a person's own address
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(http_request, timeout=_SECONDS) as answer:
@@ -80,7 +82,7 @@ def call(url: str, operation: str, **request: Any) -> dict[str, Any]:
             raise BadRequest(_message(error)) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise RunnerError(f"No server answers. Received: {url}: {reason}. Run python -m local_test serve") from None
+        raise RunnerError(f"No server answers. Received: {address}: {reason}. Run python -m local_test serve") from None
 
 
 def _message(error: urllib.error.HTTPError) -> str:
@@ -90,11 +92,11 @@ def _message(error: urllib.error.HTTPError) -> str:
         return f"{error.code} {error.reason}"
 
 
-def list_jobs(url: str) -> Iterator[str]:
+def list_jobs(address: str) -> Iterator[str]:
     """One line a job, newest first."""
     more: Mapping[str, str] = {}
     while True:
-        answer = call(url, "ListTrainingJobs", SortOrder="Descending", MaxResults=100, **more)
+        answer = call(address, "ListTrainingJobs", SortOrder="Descending", MaxResults=100, **more)
         for job in answer["TrainingJobSummaries"]:
             created = f"{datetime.fromtimestamp(job['CreationTime']).astimezone():%Y-%m-%d %H:%M:%S}"
             status, state = job["TrainingJobStatus"], job["SecondaryStatus"]
@@ -114,7 +116,8 @@ def find_tuning_job(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         found = pages.paginate(HyperParameterTuningJobName=name)
         return described, [child for page in found for child in page["TrainingJobSummaries"]]
     except ClientError as error:
-        raise BadRequest(f"{error.response['Error'].get('Message') or error}. Received: tuning job {name}") from None
+        message = str(error.response["Error"].get("Message") or error).rstrip(".")
+        raise BadRequest(f"{message}. Received: tuning job {name}") from None
     except (BotoCoreError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise RunnerError(f"SageMaker can't be asked: {reason}. See `aws configure`, or AWS_ENDPOINT_URL") from None

@@ -19,6 +19,7 @@ from local_test.cli.options import (
 from local_test.cli.signals import collect_signals
 from local_test.errors import RunnerError
 from local_test.runners.image_aliases import read_images
+from local_test.util.console import count
 from local_test.util.queues import get_before
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _stop_jobs(server: "ApiServer", signals: "queue.SimpleQueue[int]") -> None:
     """After the first signal: SIGTERM and the grace period. The second signal kills the jobs, the third ends all."""
     names = server.platform.stop()
     if names:
-        say_note(f"stopping {len(names)} jobs: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills them")
+        say_note(f"stopping {count(len(names), 'job')}: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills them")
     while not server.platform.wait(0.2):
         if not signals.empty():
             signals.get()

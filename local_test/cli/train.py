@@ -5,10 +5,18 @@ import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from local_test.cli.options import Commands, add_runner_options, add_s3_option, open_runner, read_environment
+from local_test.cli.options import (
+    Commands,
+    add_runner_options,
+    add_s3_option,
+    open_runner,
+    positive,
+    read_environment,
+)
 from local_test.cli.progress import Display
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
@@ -38,8 +46,8 @@ def add_parser(commands: Commands) -> None:
     add("--channel", action="append", default=[], metavar="NAME=PATH_OR_S3", help="where a channel's data is")
     add("--hyperparameter", action="append", default=[], metavar="K=V")
     add("--env", action="append", default=[], metavar="K=V", help="a variable of the container")
-    add("--instance-count", type=int, metavar="N")
-    add("--max-runtime", type=int, metavar="SECONDS", help="StoppingCondition.MaxRuntimeInSeconds")
+    add("--instance-count", type=positive, metavar="N")
+    add("--max-runtime", type=positive, metavar="SECONDS", help="StoppingCondition.MaxRuntimeInSeconds")
     add("--checkpoints", type=Path, metavar="DIR", help="restored before, kept up to date: the same DIR again resumes")
     add("--name", help="the job's name (default: the request's name with the time added)")
     add("--out", type=Path, default=Path("jobs"), metavar="DIR", help="where jobs are kept (default: jobs)")
@@ -97,8 +105,10 @@ def _print_summary(description: dict[str, Any], folder: Path, say: Callable[[str
         say(f"{metric['MetricName']}: {metric['Value']:g}")
     say(f"TrainingTimeInSeconds: {description.get('TrainingTimeInSeconds', 0)}")
     say(f"Logs, metrics and artifacts: {folder}")
-    if description["ModelArtifacts"]["S3ModelArtifacts"]:
+    if _list_files(folder / "model.tar.gz"):
         say(f"Model: {description['ModelArtifacts']['S3ModelArtifacts']}")
+    elif status == "Completed":
+        say("Model: none, nothing was written to /opt/ml/model")
     if names := _list_files(folder / "output.tar.gz"):
         say(f"Output data: {folder / 'output.tar.gz'}: {', '.join(names)}")
 
@@ -108,5 +118,5 @@ def _list_files(archive: Path) -> list[str]:
     if not archive.exists():
         return []
     with tarfile.open(archive) as tar:
-        names = [member.name for member in tar.getmembers() if member.isfile()]
+        names = list(islice((member.name for member in tar if not member.isdir()), _SHOWN_FILES + 1))
     return [*names[:_SHOWN_FILES], "…"] if len(names) > _SHOWN_FILES else names

@@ -56,7 +56,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> str:
     """Runs the tuning job to its end; its HyperParameterTuningJobStatus."""
-    request = read_job(args.job)
+    request = read_job(args.job, args.command)
     with ExitStack() as stack:
         runner = stack.enter_context(open_runner(args))
         table = Table(sys.stderr) if sys.stderr.isatty() else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from local_test.data.channels import Channel
 from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject, split_s3
-from local_test.errors import BadRequest
+from local_test.errors import BadRequest, DataError
 from local_test.hosts.container_tree import ContainerTree
 from local_test.runners.base import OPT_ML
 
@@ -258,7 +258,13 @@ def fetch_channel(host: HostPaths, channel: Channel, storage: ObjectStore, check
     folder.mkdir()
     for item in channel.local_objects:
         check()
-        _fetch(item, folder / item.name, storage)
+        try:
+            _fetch(item, folder / item.name, storage)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise DataError(
+                f"channel {channel.name}: a file and a folder, or two files, would have the same name. Received: "
+                f"{item.uri}. Expected: no other object called {item.name}, or with that as its folder"
+            ) from None
     write_manifest(host, channel.name, channel.uri, channel.objects)  # all hosts' objects, as the service lists them
 
 

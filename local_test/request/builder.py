@@ -19,6 +19,7 @@ DEFAULT_JOB = Path("launch/training_job.json")
 BASE_NAME = "cv-keras-cifar10"  # of jobs that have no name of their own
 _PLACEHOLDER = re.compile(r"<(image|role|bucket|name)>")
 _NAME_LIMIT = 63  # of TrainingJobName
+_OUTPUTS = ("OutputDataConfig", "TensorBoardOutputConfig", "DebugHookConfig", "ProfilerConfig")
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,17 @@ class Options:
     max_runtime: int | None = None  # seconds
 
 
-def read_job(path: Path) -> dict[str, Any]:
-    """A job file; BadRequest if it isn't there or isn't a JSON object."""
+def read_job(path: Path, command: str = "train") -> dict[str, Any]:
+    """The job file of `train` or `tune`; BadRequest if it isn't there, isn't a JSON object or is the other's."""
     request = read_json(path, "The job file")
     if not isinstance(request, dict):
-        raise BadRequest(
-            f"The job file must hold one CreateTrainingJob request. Received: {path}, a {type(request).__name__}"
-        )
+        operation = "CreateTrainingJob" if command == "train" else "CreateHyperParameterTuningJob"
+        received = f"{path}, a {type(request).__name__}"
+        raise BadRequest(f"The job file must hold one {operation} request. Received: {received}")
+    if command == "train" and "HyperParameterTuningJobConfig" in request:
+        raise BadRequest(f"This is a tuning job: use tune. Received: {path}")
+    if command == "tune" and "AlgorithmSpecification" in request:
+        raise BadRequest(f"This is a training job: use train. Received: {path}")
     return request
 
 
@@ -52,7 +57,7 @@ def build(
     """The request of a local run: `job` with the options laid over it and its placeholders filled in.
 
     `<name>` becomes a name with the time in it, `<image>` and `<role>` local ones; an S3 URI in `<bucket>` becomes the
-    folder where that thing is locally: a channel the prepared data, output and checkpoints the job's own folder.
+    folder where that thing is locally: a channel the prepared data, outputs and checkpoints the job's own folder.
     BadRequest names what is wrong with the job, or can't be filled in.
     """
     request = _fill(copy.deepcopy({"TrainingJobName": "<name>", **job}), options.name or timed_name(BASE_NAME, now))
@@ -163,9 +168,10 @@ def _uri(channel: Mapping[str, Any]) -> str:
 
 
 def _fill_outputs(request: dict[str, Any], out: Path) -> None:
-    output, checkpoints = request["OutputDataConfig"], request.get("CheckpointConfig", {})
-    if "<bucket>" in output["S3OutputPath"]:
-        output["S3OutputPath"] = file_uri(out)
+    checkpoints = request.get("CheckpointConfig", {})
+    for member in _OUTPUTS:
+        if "<bucket>" in request.get(member, {}).get("S3OutputPath", ""):
+            request[member]["S3OutputPath"] = file_uri(out)
     if "<bucket>" in checkpoints.get("S3Uri", ""):
         checkpoints["S3Uri"] = file_uri(out / request["TrainingJobName"] / "checkpoints")
 
@@ -182,11 +188,13 @@ def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
-    """K=V texts as a mapping; BadRequest for one without =."""
-    found = {}
+    """K=V texts as a mapping; BadRequest for one without =, or for a second value of the same name."""
+    found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise BadRequest(f"{option} takes NAME=VALUE. Received: {text}")
+        if name in found:
+            raise BadRequest(f"{option} {name} has one value. Received: {found[name]} and {value}")
         found[name] = value
     return found

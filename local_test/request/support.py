@@ -126,8 +126,8 @@ def check_request(request: Mapping[str, Any]) -> list[str]:
     ignored = check_supported(request)
     for path in ("AlgorithmSpecification.TrainingImage", "ResourceConfig.InstanceType", "ResourceConfig.InstanceCount"):
         outer, inner = path.split(".")
-        if inner not in request.get(outer, {}):
-            raise BadRequest(f"{path} is missing. Received: {json.dumps(request.get(outer, {}))}")
+        if not request.get(outer, {}).get(inner):  # the model allows InstanceCount 0, for requests of instance groups
+            raise BadRequest(f"{path} is missing or 0. Received: {json.dumps(request.get(outer, {}))}")
     _check_waiting(request)
     return ignored
 

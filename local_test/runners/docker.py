@@ -139,7 +139,7 @@ class DockerRunner(Runner):
                 with suppress(*_ENGINE_ERRORS):
                     container.remove(force=True)
             if isinstance(error, _ENGINE_ERRORS):
-                raise RunnerError(f"The container can't be started. Received: {_one_line(error)}") from None
+                raise RunnerError(_explain_start(spec, _one_line(error))) from None
             raise
 
     def remove_orphans(self, folder: Path) -> None:
@@ -270,6 +270,17 @@ class DockerContainer:
             self._exit = _one_line(error)
         finally:
             self._ended.set()
+
+
+def _explain_start(spec: ContainerSpec, reason: str) -> str:
+    """The service starts `docker run IMAGE train`, so an image without ENTRYPOINT needs a program of that name."""
+    program = [*(spec.entrypoint or ()), *spec.arguments][0]
+    if "executable file not found" in reason:
+        return (
+            f"The image has no program called {program} on its PATH. Received: {spec.image}. Add one, or name another "
+            "in AlgorithmSpecification.ContainerEntrypoint"
+        )
+    return f"The container can't be started. Received: {reason}"
 
 
 def _one_line(error: Exception) -> str:

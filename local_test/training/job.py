@@ -29,6 +29,7 @@ from local_test.training.run import JobFailed, Run
 from local_test.training.supervisor import EventQueue, Interrupt, Outcome, Stop
 from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
+from local_test.util.console import count
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL, on the service
 _LAST_STATES = {
@@ -227,4 +228,4 @@ class TrainingJob:
             tree = self.folder / host.paths.name
             shutil.rmtree(tree, onerror=lambda _, path, error: problems.append(f"{path}: {error[1]}"))
             if problems and tree.exists():
-                self._publisher.note(f"{len(problems)} files of the container can't be removed: {problems[0]}")
+                self._publisher.note(f"{count(len(problems), 'file')} of the container can't be removed: {problems[0]}")

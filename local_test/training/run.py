@@ -18,6 +18,7 @@ from local_test.training.logs import LogFile
 from local_test.training.metrics import MetricRecorder
 from local_test.training.publisher import Publisher
 from local_test.training.supervisor import EventQueue, Outcome, Supervisor, attach
+from local_test.util import console
 
 
 class JobFailed(Exception):  # noqa: N818 - the job's end, not an error of this program
@@ -76,7 +77,7 @@ class Run:
                 syncs.append(sync)
             if count:
                 uri = request["CheckpointConfig"]["S3Uri"]
-                self._publisher.note(f"{count} files of checkpoints restored from {uri}")
+                self._publisher.note(f"{console.count(count, 'file')} of checkpoints restored from {uri}")
         if tensorboard_path(request):
             syncs += [host.sync_tensorboard(request, self._storage, self._note_copy_problem) for host in hosts]
         return syncs

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from local_test.cli.main import main
 from local_test.cli.progress import Display
 from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
@@ -60,7 +61,7 @@ def test_a_job_from_the_command_line(folder: Path) -> None:
     assert '"epochs":"1"' in out
     assert "mine: Completed\n" in err
     assert "validation:accuracy: 0.625\n" in err
-    assert f"Model: {file_uri(folder / 'o/mine/model.tar.gz')}" in err
+    assert "Model: none, nothing was written to /opt/ml/model" in err
     assert json.loads((folder / "o/mine/describe.json").read_text())["TrainingJobStatus"] == "Completed"
 
 
@@ -69,6 +70,7 @@ def test_a_failed_job(folder: Path) -> None:
     code, _, err = finish(start(folder, "train", own=True))
     assert code == 1
     assert "FailureReason: AlgorithmError: no records, exit code: 5\n" in err
+    assert "Model: " not in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -91,7 +93,7 @@ def test_ctrl_c_stops_as_the_service_would(folder: Path, number: signal.Signals)
     assert code == 130
     assert "stopping the job: SIGTERM now, SIGKILL in 120 s; Ctrl-C again kills it" in err
     assert "j: Stopped" in err
-    assert (folder / "jobs/j/model.tar.gz").exists()
+    assert f"Model: {file_uri(folder / 'jobs/j/model.tar.gz')}" in err
 
 
 def test_a_second_ctrl_c_kills(folder: Path) -> None:
@@ -158,6 +160,12 @@ def test_other_bad_requests(folder: Path) -> None:
     assert "there is no such file or folder" in error(folder, "train", "--channel", "train=nowhere")
     assert "--channel takes NAME=VALUE" in error(folder, "train", "--channel", "train")
     assert "ResourceConfig.InstanceCount" in error(folder, "train", "--instance-count", "2", "--runner", "process")
+    assert "--channel a has one value. Received: b and c" in error(
+        folder, "train", "--channel", "a=b", "--channel", "a=c"
+    )
+    launch = ROOT / "launch"
+    assert "This is a tuning job: use tune." in error(folder, "train", "--job", str(launch / "tuning_job.json"))
+    assert "This is a training job: use train." in error(folder, "tune", "--job", str(launch / "training_job.json"))
     (folder / "data/train/train-00000.tfrecord").unlink()
     write_program(folder, "")
     code, _, err = finish(start(folder, "train", own=True))
@@ -178,10 +186,21 @@ def test_an_output_folder_that_is_a_file(folder: Path) -> None:
     assert "--out must be a folder" in err
 
 
-def test_usage(folder: Path) -> None:
-    code, _, err = finish(start(folder, "train", "--runner", "podman"))
-    assert code == 2
-    assert "invalid choice: 'podman'" in err
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, expected in (
+        (("train", "--runner", "podman"), "invalid choice: 'podman'"),
+        (("train", "--memory", "8x"), "--memory: not a size. Received: 8x. Expected: b, k, m or g after a number"),
+        (("serve", "--shm-size", "-1"), "--shm-size: not a size. Received: -1."),
+        (("train", "--instance-count", "0"), "--instance-count: not a number from 1. Received: 0"),
+        (("train", "--max-runtime", "1h"), "--max-runtime: not a number from 1. Received: 1h"),
+        (("tune", "--job", "x", "--parallel", "0"), "--parallel: not a number from 1. Received: 0"),
+        (("feed", "data", "x", "--epochs", "-1"), "--epochs: not a number from 1. Received: -1"),
+        (("jobs", "--endpoint-url", "here"), "--endpoint-url: not an address. Received: here."),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 2
+        assert expected in capsys.readouterr().err
 
 
 def test_the_version_of_a_checkout(folder: Path) -> None:
@@ -204,7 +223,7 @@ def test_feed(folder: Path) -> None:
     (folder / "fifos").mkdir()
     process = start(folder, "feed", "data/train", "fifos/train", "--epochs", "2")
     assert process.stderr
-    assert process.stderr.readline().startswith("fifos/train_0: 1 objects, 5000 bytes an epoch")
+    assert process.stderr.readline().startswith("fifos/train_0: 1 object, 5000 bytes an epoch")
     for n in range(2):
         reader = subprocess.run(["cat", f"fifos/train_{n}"], cwd=folder, capture_output=True, timeout=20, check=True)
         assert reader.stdout == b"train" * 1000

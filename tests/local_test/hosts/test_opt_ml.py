@@ -8,7 +8,7 @@ import pytest
 
 from local_test.data.channels import Channel, find_channels
 from local_test.data.object_store import ObjectStore, StoredObject
-from local_test.errors import Cancelled
+from local_test.errors import Cancelled, DataError
 from local_test.hosts.opt_ml import HostPaths, fetch_channel, make_folders, write_config
 from local_test.util.atomic_files import file_uri
 from tests.support.local_jobs import request_for
@@ -220,6 +220,18 @@ def test_what_a_program_changes_is_its_own(tmp_path: Path, storage: ObjectStore,
     copy.chmod(0o777)
     assert (data / "a").read_bytes() == b"1" * 10
     assert (data / "a").stat().st_mode & 0o111 == 0
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("a", "a")])
+def test_names_that_exclude_each_other_are_named(
+    tmp_path: Path, storage: ObjectStore, data: Path, names: tuple[str, str]
+) -> None:
+    host = HostPaths(tmp_path / "ml")
+    host.input_data.mkdir(parents=True)
+    path = next(path for path in data.rglob("*") if path.is_file())
+    items = [StoredObject(file_uri(path), name, path.stat().st_size) for name in names]
+    with pytest.raises(DataError, match=f"^channel x: a file and a folder, or two files, .* called {names[1]},"):
+        fetch_channel(host, Channel("x", "File", file_uri(data), tuple(items)), storage, lambda: None)
 
 
 def test_fetching_can_be_ended_between_objects(tmp_path: Path, storage: ObjectStore, data: Path) -> None:

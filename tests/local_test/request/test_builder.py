@@ -127,6 +127,12 @@ def test_a_channel_without_a_local_place(prepared: Path, tmp_path: Path) -> None
         build(job, Options(), tmp_path, NOW, prepared)
 
 
+def test_outputs_in_a_bucket_become_the_jobs_folder(prepared: Path, tmp_path: Path) -> None:
+    job = {**JOB, "TensorBoardOutputConfig": {"S3OutputPath": "s3://<bucket>/events"}}
+    request = build(job, Options(), tmp_path / "jobs", NOW, prepared)
+    assert request["TensorBoardOutputConfig"] == {"S3OutputPath": file_uri(tmp_path / "jobs")}
+
+
 def test_a_placeholder_that_stays(prepared: Path, tmp_path: Path) -> None:
     job = {**JOB, "Environment": {"BUCKET": "<bucket>"}}
     with pytest.raises(BadRequest, match=r"Environment.BUCKET has a placeholder that has no local value"):

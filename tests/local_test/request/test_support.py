@@ -37,6 +37,10 @@ def with_source(**members: Any) -> dict[str, Any]:
         ),
         ({**REQUEST, "ResourceConfig": {"InstanceCount": 1}}, "ResourceConfig.InstanceType is missing"),
         (
+            {**REQUEST, "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 0, "VolumeSizeInGB": 1}},
+            'ResourceConfig.InstanceCount is missing or 0. Received: .*"InstanceCount": 0',
+        ),
+        (
             {key: REQUEST[key] for key in REQUEST if key != "AlgorithmSpecification"},
             "AlgorithmSpecification is missing",
         ),

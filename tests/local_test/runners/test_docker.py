@@ -153,8 +153,9 @@ def test_a_program_that_is_not_in_the_image(runner: DockerRunner, run: Run, tmp_
     request["AlgorithmSpecification"]["ContainerEntrypoint"] = ["no-such-program"]
     description, *_ = run(runner, request)
     assert description["TrainingJobStatus"] == "Failed"
-    assert "The container can't be started. Received: " in description["FailureReason"]
-    assert "no-such-program" in description["FailureReason"]
+    reason = description["FailureReason"]
+    assert "The image has no program called no-such-program on its PATH." in reason
+    assert reason.endswith("or name another in AlgorithmSpecification.ContainerEntrypoint")
 
 
 def test_out_of_memory(image: str, run: Run, tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ def test_checkpoints_are_restored_kept_and_resumed_from(program: Program, run: R
     _, second, _ = run(runner, request_for("two", tmp_path / "jobs", **members))
     assert (first.lines, second.lines) == (["started at 0"], ["started at 1"])
     assert (tmp_path / "kept/epoch").read_text() == "2"
-    assert any("1 files of checkpoints restored" in note for note in second.notes)
+    assert any("1 file of checkpoints restored" in note for note in second.notes)
 
 
 def test_artifacts_go_where_the_request_wants_them(program: Program, run: Run, tmp_path: Path) -> None:

@@ -156,7 +156,8 @@ def test_the_page_of_a_tuning_job_that_a_server_has_run(tmp_path: Path) -> None:
         assert "<h1>Best acc: 0.5</h1>" in text
         refused = run(tmp_path, "other", **served.exports)
         assert refused.returncode == 2
-        assert refused.stderr.endswith("Received: tuning job other\n")
+        assert refused.stderr.endswith(". Received: tuning job other\n")
+        assert ".." not in refused.stderr
         assert refused.stderr.count("\n") == 1
         nowhere = run(tmp_path, "tune", "--out", "no/report.html", **served.exports)
         expected = "local_test: --out can't be written: No such file or directory. Received: no/report.html\n"
