@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from local_test.data.channels import Channel
@@ -22,7 +22,7 @@ from local_test.hosts.opt_ml import (
     write_config,
     write_manifest,
 )
-from local_test.runners.base import ContainerSpec
+from local_test.runners.base import OPT_ML, ContainerSpec
 
 _FAILURE_BYTES = 4 * 1024  # of which the service shows 1024 characters
 
@@ -112,8 +112,8 @@ def make_paths(request: Mapping[str, Any], folder: Path) -> list[HostPaths]:
 def make_spec(request: Mapping[str, Any], paths: HostPaths, environment: Mapping[str, str]) -> ContainerSpec:
     """The container of a host."""
     algorithm = request["AlgorithmSpecification"]
-    folders = {"checkpoints": checkpoint_path(request), "tensorboard": tensorboard_path(request)}
-    outside = {paths.base.parent / name: path for name, path in folders.items() if path and paths.locate(path) is None}
+    local = {"checkpoints": checkpoint_path(request), "tensorboard": tensorboard_path(request)}
+    outside = {paths.base.parent / name: path for name, path in local.items() if path and paths.locate(path) is None}
     return ContainerSpec(
         job=request["TrainingJobName"],
         host=paths.name,
@@ -122,8 +122,21 @@ def make_spec(request: Mapping[str, Any], paths: HostPaths, environment: Mapping
         environment=environment,
         entrypoint=algorithm.get("ContainerEntrypoint"),
         arguments=algorithm.get("ContainerArguments", () if "ContainerEntrypoint" in algorithm else ("train",)),
+        folders=_mounted_folders([path for path in local.values() if path and paths.locate(path)]),
         mounts=outside,
         network=not request.get("EnableNetworkIsolation", False),
         hosts=paths.hosts,
         instance_type=request["ResourceConfig"]["InstanceType"],
     )
+
+
+def _mounted_folders(local_paths: Sequence[str]) -> list[str]:
+    """The folders below /opt/ml that are the platform's: those of every container, and LocalPaths outside of these.
+
+    One by one, as on the service: what else the image has there, such as /opt/ml/code, is its own.
+    """
+    folders = list(ContainerSpec.folders)
+    for path in (PurePosixPath(text).relative_to(OPT_ML) for text in local_paths):
+        if not any(path.is_relative_to(folder) for folder in folders):
+            folders.append(str(path))
+    return folders

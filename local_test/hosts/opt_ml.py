@@ -91,7 +91,7 @@ def _local_path(request: Mapping[str, Any], config: str, default: PurePosixPath)
     text: str = request[config].get("LocalPath", str(default))
     path = PurePosixPath(text)
     own = path.is_absolute() and path not in (PurePosixPath("/"), OPT_ML) and not path.is_relative_to(OPT_ML / "input")
-    if not own or ".." in path.parts or "\0" in text:
+    if not own or ".." in path.parts or "\0" in text or text.startswith("//"):  # which POSIX keeps apart
         raise BadRequest(
             f"{config}.LocalPath must be the absolute path of a folder, without .., outside of {OPT_ML}/input. "
             f"Received: {text!r}"
@@ -100,7 +100,8 @@ def _local_path(request: Mapping[str, Any], config: str, default: PurePosixPath)
 
 
 def make_folders(host: HostPaths, request: Mapping[str, Any]) -> None:
-    """The folders of a host, empty."""
+    """The folders of a host, empty. Out of reach for other users: a container's root may leave setuid files there."""
+    host.base.parent.mkdir(0o700, parents=True, exist_ok=True)
     for name in _FOLDERS:
         (host.base / name).mkdir(parents=True)
     for local_path in filter(None, (checkpoint_path(request), tensorboard_path(request))):

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-OPT_ML = PurePosixPath("/opt/ml")  # where a container sees ContainerSpec.base
+OPT_ML = PurePosixPath("/opt/ml")  # where a container sees the folders of ContainerSpec.base
 STOP_EXIT_CODE = 128  # plus the signal: how a shell, and a container engine, report a process that a signal ended
 
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """One host's container. `base` is seen as /opt/ml there; `mounts`: further folders, host path → container path."""
+    """One host's container. `folders` below `base` are seen below /opt/ml there, where all else is the image's own;
+    `mounts`: further folders, host path → container path."""
 
     job: str
     host: str
@@ -21,6 +22,7 @@ class ContainerSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     entrypoint: Sequence[str] | None = None
     arguments: Sequence[str] = ("train",)  # `docker run IMAGE train` is how the service starts a container
+    folders: Sequence[str] = ("input", "model", "output")
     mounts: Mapping[Path, str] = field(default_factory=dict)
     network: bool = True
     hosts: Sequence[str] = ("algo-1",)  # all of the job, whose names resolve in each of its containers

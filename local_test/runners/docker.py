@@ -1,12 +1,14 @@
 """Runs the image in a container with the platform's limits, through the engine's API.
 
-Two differences to the service, both so that a job leaves nothing behind that only root could remove: the container runs
-as the calling user (HOME=/tmp where that user is not root), and without any capability. An image must
-therefore write nowhere but below /opt/ml and /tmp, and work as any user.
+A difference to the service, so that a job leaves nothing behind that only root could remove: the container runs as the
+calling user (HOME=/tmp where that user is not root), without capabilities unless that is root. An image must therefore
+write nowhere but below /opt/ml and /tmp, and work as any user.
 """
 
+import io
 import math
 import os
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +33,13 @@ _BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are un
 _GPUS = Path("/proc/driver/nvidia/gpus")  # a folder each
 _SEEN_SECONDS = 1.0  # for which an image that was there is taken to be there: jobs come by the dozen
 _STREAMS = {STDOUT: "stdout", STDERR: "stderr"}
+# What root has in a container: Docker's default, with which an archive of another user's files unpacks, but for what
+# reaches out of it. MKNOD makes devices and SETFCAP programs with capabilities, in folders that are this machine's too;
+# NET_RAW speaks for its neighbours on the network.
+_CAPABILITIES = (
+    *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP"),
+    *("SETUID", "SYS_CHROOT"),
+)
 _ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
 
 
@@ -132,7 +141,10 @@ class DockerRunner(Runner):
     def start(self, spec: ContainerSpec) -> "DockerContainer":
         container = None
         try:
-            container = self._client.containers.create(**self._options(spec))
+            user = self._user()
+            container = self._client.containers.create(**self._options(spec, user))
+            if not _is_root(user):
+                container.put_archive("/", _folders_of(user))
             return DockerContainer(container)
         except BaseException as error:
             if container:
@@ -163,10 +175,10 @@ class DockerRunner(Runner):
         # some engines name none: it is the first address then
         return next((pool.get("Gateway") or str(ip_network(pool["Subnet"])[1]) for pool in pools or []), None)
 
-    def _options(self, spec: ContainerSpec) -> Mapping[str, Any]:
-        user, limit = self._user(), self._limits(spec)
+    def _options(self, spec: ContainerSpec, user: str) -> Mapping[str, Any]:
+        limit = self._limits(spec)
         memory = self._memory or limit.memory
-        home = {} if user.startswith("0:") else {"HOME": "/tmp"}  # noqa: S108 - inside the container
+        home = {} if _is_root(user) else {"HOME": "/tmp"}  # noqa: S108 - inside the container
         return {
             "image": spec.image,
             "entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
@@ -177,6 +189,7 @@ class DockerRunner(Runner):
             "labels": {LABEL: spec.job, "sagemaker-local-host": spec.host, _BASE_LABEL: str(spec.base)},
             "user": user,
             "cap_drop": ["ALL"],
+            "cap_add": list(_CAPABILITIES) if _is_root(user) else None,
             "security_opt": ["no-new-privileges"],
             **self._network(spec),
             "mem_limit": memory,
@@ -189,7 +202,9 @@ class DockerRunner(Runner):
 
     def _network(self, spec: ContainerSpec) -> Mapping[str, Any]:
         if not spec.network_name:
-            return {"network_mode": "bridge" if spec.network else "none"}
+            # without a network the engine gives no host a name, which the toolkit waits for, for 15 minutes
+            alone = {} if spec.network else {"extra_hosts": {spec.host: "127.0.0.1"}}
+            return {"network_mode": "bridge" if spec.network else "none", **alone}
         subnet = ip_network(self._client.networks.get(spec.network_name).attrs["IPAM"]["Config"][0]["Subnet"])
         # by /etc/hosts as well: asked for a host that is not up yet, the engine's name server asks others, which may
         # take long; but it alone knows that there is no IPv6 address
@@ -207,13 +222,31 @@ class DockerRunner(Runner):
         return "0:0" if rootless else f"{os.getuid()}:{os.getgid()}"
 
 
+def _is_root(user: str) -> bool:
+    return user.startswith("0:")
+
+
 def _mounts(spec: ContainerSpec) -> list[Mount]:
-    """/opt/ml, what comes in read-only (a FIFO can be read there all the same), and further folders."""
+    """All writable, as on the service: SDK v3's programs change modes below /opt/ml/input, and write there."""
     return [
-        Mount(str(OPT_ML), str(spec.base), type="bind"),
-        Mount(str(OPT_ML / "input"), str(spec.base / "input"), type="bind", read_only=True),
+        *(Mount(str(OPT_ML / name), str(spec.base / name), type="bind") for name in spec.folders),
         *(Mount(target, str(source), type="bind") for source, target in spec.mounts.items()),
     ]
+
+
+def _folders_of(user: str) -> bytes:
+    """/opt/ml and /opt/ml/code, an image's own or new, as the user's: the toolkit unpacks a job's script into it.
+
+    An archive to be merged into the container.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path in (OPT_ML, OPT_ML / "code"):
+            member = tarfile.TarInfo(str(path.relative_to("/")))
+            member.type, member.mode = tarfile.DIRTYPE, 0o755
+            member.uid, member.gid = map(int, user.split(":"))
+            tar.addfile(member)
+    return buffer.getvalue()
 
 
 class DockerContainer:

@@ -1,7 +1,7 @@
 """Runs the toolkit's `train` command as a process: the same program without a container, where there is no engine.
 
 The process sees the caller's environment, this checkout and, by SAGEMAKER_BASE_DIR, its own /opt/ml. There is no
-isolation: no read-only inputs, no limits, no network of its own.
+isolation: no limits, no network of its own, and all of this user's files.
 """
 
 import os

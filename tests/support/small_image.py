@@ -13,7 +13,10 @@ from typing import Any
 from docker.errors import NotFound
 
 IMAGE = f"local-test-tests:sh-{os.getpid()}"  # of this run: another one removes its own
-PROGRAMS = ("sh", "bash", "getent", "cat", "sleep", "head", "wc", "id", "ls", "mkdir", "chmod", "touch", "tail")
+PROGRAMS = (
+    *("sh", "bash", "getent", "cat", "sleep", "head", "wc", "id", "ls", "mkdir", "chmod", "touch", "tail"),
+    *("tar", "ln", "rm", "mv", "mknod", "stat"),
+)
 TRAIN = '#!/bin/sh\neval "$PROGRAM"\n'
 
 
@@ -37,6 +40,7 @@ def _root_folder() -> bytes:
         for name, path in files.items():
             tar.add(path.resolve(), arcname=name.lstrip("/"))
         _add(tar, "bin/train", TRAIN.encode(), 0o755)
+        _add(tar, "opt/ml/code/own", b"of the image\n", 0o644)
         folder = tarfile.TarInfo("tmp")
         folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
         tar.addfile(folder)

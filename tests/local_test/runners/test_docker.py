@@ -1,7 +1,9 @@
 """Real containers from a small image of the tests' own."""
 
+import io
 import os
 import signal
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from local_test.data.fifo_feeder import Feeder
 from local_test.data.object_store import ObjectStore
 from local_test.errors import RunnerError
+from local_test.hosts.opt_ml import HostPaths, make_folders
 from local_test.runners.base import ContainerSpec
 from local_test.runners.docker import LABEL, DockerRunner
 from local_test.training.job import TrainingJob
@@ -62,24 +65,91 @@ def test_the_limits_of_the_platform(runner: DockerRunner, run: Run, data: Path, 
     program = """
         while read k v; do case $k in CapEff:|CapBnd:|NoNewPrivs:) echo $k $v;; esac; done < /proc/self/status
         cat /proc/sys/kernel/hostname; id -u
-        touch /opt/ml/input/data/train/a || echo data is read-only
-        touch /opt/ml/input/config/resourceconfig.json || echo config is read-only
-        touch /opt/ml/model/m /opt/ml/output/data/o /opt/ml/code/c /tmp/t && echo can write
+        echo changed > /opt/ml/input/data/train/a && chmod +x /opt/ml/input/data/train/a && echo can change its input
+        touch /opt/ml/input/config/x /opt/ml/model/m /opt/ml/output/data/o /opt/ml/code/c /opt/ml/x /tmp/t &&
+        echo can write
+        mknod /opt/ml/model/disk b 8 0 || echo no devices
     """
     request = request_of(program, tmp_path / "jobs", {"train": data})
     request["AlgorithmSpecification"]["TrainingInputMode"] = "File"
     _, seen, _ = run(runner, request)
-    for line in ("CapEff: 0000000000000000", "CapBnd: 0000000000000000", "NoNewPrivs: 1", "algo-1", str(os.getuid())):
+    # root has Docker's default, a80425fb, without MKNOD, NET_RAW and SETFCAP
+    capabilities = "0000000000000000" if os.getuid() else "00000000200405fb"
+    for line in (f"CapEff: {capabilities}", f"CapBnd: {capabilities}", "NoNewPrivs: 1", "algo-1", str(os.getuid())):
         assert line in seen.lines
-    for line in ("data is read-only", "config is read-only", "can write"):
+    for line in ("can change its input", "can write", "no devices"):
         assert line in seen.lines
     assert (data / "a").read_bytes() == b"1" * 10
 
 
-def test_network_isolation(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
-    request = request_of("ls /sys/class/net", tmp_path / "jobs", EnableNetworkIsolation=True)
+def test_what_the_image_has_below_opt_ml(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
+    """The toolkit's own pattern: COPY train.py /opt/ml/code/."""
+    program = "cat /opt/ml/code/own; ls /opt/ml; ls /opt/ml/output /opt/ml/output/metrics"
+    _, seen, _ = run(runner, request_of(program, tmp_path / "jobs"))
+    assert seen.lines[:5] == ["of the image", "code", "input", "model", "output"]
+    assert seen.lines[5:] == [
+        "/opt/ml/output:",
+        "data",
+        "metrics",
+        "profiler",
+        "",
+        "/opt/ml/output/metrics:",
+        "sagemaker",
+    ]
+
+
+def test_an_archive_of_another_users_files_unpacks(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
+    """As the SDKs' programs do it, in the folder of the channel."""
+    (tmp_path / "code").mkdir()
+    with tarfile.open(tmp_path / "code/sourcedir.tar", "w") as tar:
+        member = tarfile.TarInfo("script")
+        member.size, member.uid, member.gid, member.mode = 3, 4321, 4321, 0o600
+        tar.addfile(member, io.BytesIO(b"ran"))
+    program = "cd /opt/ml/input/data/code && tar -xf sourcedir.tar && cat script"
+    request = request_of(program, tmp_path / "jobs", {"code": tmp_path / "code"})
+    request["AlgorithmSpecification"]["TrainingInputMode"] = "File"
+    description, seen, folder = run(runner, request)
+    assert (description["TrainingJobStatus"], seen.lines) == ("Completed", ["ran"])
+    assert not (folder / "algo-1").exists()
+
+
+@pytest.mark.parametrize("folder", ["/opt/ml/state", "/opt/ml/code/state", "/opt/ml/model/state"])
+def test_checkpoints_in_another_folder_of_opt_ml(runner: DockerRunner, run: Run, tmp_path: Path, folder: str) -> None:
+    config = {"CheckpointConfig": {"S3Uri": file_uri(tmp_path / "kept"), "LocalPath": folder}}
+    request = request_of(f"echo 3 > {folder}/epoch; cat /opt/ml/code/own", tmp_path / "jobs", **config)
     _, seen, _ = run(runner, request)
-    assert seen.lines == ["lo"]
+    assert seen.lines == ["of the image"]
+    assert (tmp_path / "kept/epoch").read_text() == "3\n"
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        "ln -s SECRET train_1; cat train_0",
+        "rm train_0; ln -s SECRET train_0; sleep 0.5",
+        "cd ..; mv data moved; ln -s FOLDER data; cat moved/train_0 moved/train_1",
+    ],
+)
+def test_a_container_that_puts_links_in_place_of_its_fifos(
+    runner: DockerRunner, run: Run, data: Path, tmp_path: Path, replace: str
+) -> None:
+    host = tmp_path / "host"
+    host.mkdir()
+    (host / "train_1").write_text("mine")
+    (host / "train_1").chmod(0o600)
+    program = replace.replace("SECRET", str(host / "train_1")).replace("FOLDER", str(host))
+    run(runner, request_of(f"cd /opt/ml/input/data; {program}", tmp_path / "jobs", {"train": data}), grace=0.5)
+    assert [path.name for path in host.iterdir()] == ["train_1"]
+    assert (host / "train_1").read_text() == "mine"
+    assert (host / "train_1").stat().st_mode & 0o777 == 0o600
+
+
+def test_network_isolation(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
+    program = "ls /sys/class/net; getent hosts algo-1"  # the toolkit waits until that has an address
+    request = request_of(program, tmp_path / "jobs", EnableNetworkIsolation=True)
+    _, seen, _ = run(runner, request)
+    assert seen.lines[0] == "lo"
+    assert seen.lines[1].split() == ["127.0.0.1", "algo-1"]
 
 
 def test_entry_point_and_arguments(runner: DockerRunner, run: Run, tmp_path: Path) -> None:
@@ -116,7 +186,7 @@ def test_cpus_and_memory_of_the_instance_type(
     info = docker_engine.info()
     if info["NCPU"] < 2 or info["MemTotal"] < 8 << 30:
         missing("this machine has less than an ml.m5.large")
-    (tmp_path / "ml/input").mkdir(parents=True)
+    make_folders(HostPaths(tmp_path / "ml"), {})
     runner = DockerRunner(memory=memory)
     spec = ContainerSpec(
         "limits", "algo-1", image, tmp_path / "ml", {"PROGRAM": "sleep 60"}, instance_type="ml.m5.large"
@@ -225,7 +295,7 @@ def test_a_container_that_somebody_else_removes(runner: DockerRunner, docker_eng
 def test_a_container_that_is_closed_is_gone(
     runner: DockerRunner, docker_engine: Any, image: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "ml/input").mkdir(parents=True)
+    make_folders(HostPaths(tmp_path / "ml"), {})
     spec = ContainerSpec("job", "algo-1", image, tmp_path / "ml", {"PROGRAM": "sleep 60"})
     container = runner.start(spec)
     assert container.wait(0.1) is None
@@ -241,20 +311,25 @@ def test_as_an_ordinary_user(
     if os.getuid() != 0:
         missing("only root can make files of another user")
     base = tmp_path / "ml"
-    for name in ("model", "input/data"):
-        (base / name).mkdir(parents=True)
+    make_folders(HostPaths(base), {})
     feeder = Feeder(base / "input/data/train", lambda _: iter([data / "a"]))
     feeder.start()
-    for path in (base, base / "model"):
-        os.chown(path, 1234, 1234)
+    os.chown(base / "model", 1234, 1234)
     monkeypatch.setattr(os, "getuid", lambda: 1234)
     monkeypatch.setattr(os, "getgid", lambda: 1234)
-    program = "id -u; echo $HOME; cat /opt/ml/input/data/train_0; echo x > /opt/ml/model/m"
+    program = """
+        id -u; echo $HOME; cat /opt/ml/input/data/train_0; echo; echo x > /opt/ml/model/m
+        cat /opt/ml/code/own; mkdir /opt/ml/code/sub /opt/ml/checkpoints && echo can write
+        while read k v; do case $k in CapEff:|CapBnd:) echo $k $v;; esac; done < /proc/self/status
+    """
     container = runner.start(ContainerSpec("job", "algo-1", image, base, {"PROGRAM": program}))
     output = b"".join(chunk for _, chunk in container.output())
     container.close()
     feeder.stop()
-    assert output == b"1234\n/tmp\n" + b"1" * 10
+    none = "0" * 16
+    assert output.decode().splitlines() == [
+        *("1234", "/tmp", "1" * 10, "of the image", "can write", f"CapEff: {none}", f"CapBnd: {none}")
+    ]
     assert (base / "model/m").stat().st_uid == 1234
 
 
