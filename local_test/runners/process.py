@@ -76,6 +76,7 @@ class ProcessRunner(Runner):
             **self._environ,
             **({**PROGRAM, "PYTHONPATH": str(self._checkout)} if self._checkout else {}),
             "SAGEMAKER_BASE_DIR": str(spec.base),
+            "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit's own way not to wait for host names, of which there are none
             **spec.environment,
         }
         try:

@@ -63,7 +63,6 @@ def test_a_script_for_the_official_reader_runs_unchanged(tmp_path, shards, feed,
         "sagemaker_submit_directory": json.dumps(str(tmp_path / "code")),
     }
     (tmp_path / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
-    (tmp_path / "input/config/resourceconfig.json").write_text('{"current_host":"localhost","hosts":["localhost"]}')
     for channel in ("train", "validation"):
         feed(tmp_path / "input/data", channel, channel_bytes(shards, channel))
     job = start(tmp_path)

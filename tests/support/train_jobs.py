@@ -24,7 +24,8 @@ class TrainJob:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER_", "AWS_"))}
         known = {
             "SAGEMAKER_BASE_DIR": str(root), "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main",
-            "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
+            "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "SM_STUDIO_LOCAL_MODE": "true",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
         }  # fmt: skip
         self.process = subprocess.Popen(
             command, env=inherited | known | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -152,7 +152,6 @@ def test_the_example_script_trains_in_script_mode(tmp_path, shards, feed, start)
         "sagemaker_submit_directory": json.dumps(str(code)),
     }  # fmt: skip
     (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
-    (root / "input/config/resourceconfig.json").write_text('{"current_host":"localhost","hosts":["localhost"]}')
     for channel in ("train", "validation"):
         feed(root / "input/data", channel, channel_bytes(shards, channel))
     job: TrainJob = start(root)

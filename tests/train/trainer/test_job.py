@@ -264,7 +264,6 @@ def script_folder(root: Path, greeting: str) -> Path:
     }
     job_folder(root, "Pipe", {})
     (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
-    (root / "input/config/resourceconfig.json").write_text('{"current_host":"localhost","hosts":["localhost"]}')
     return root
 
 
