@@ -30,7 +30,8 @@ _ALIGNMENT = 64  # bytes: TensorFlow copies arrays with less
 
 
 class Pass:
-    """The records of a channel's next FIFO."""
+    """The records of a channel's next FIFO. The FIFO is this iterator's own from the beginning, and opened when the
+    first record is asked for: Dataset.repeat makes an iterator more than it reads."""
 
     def __init__(self, channel: Channel, state: PipeState, read_stream: RecordReader) -> None:
         self._channel, self._state, self._read_stream = channel, state, read_stream
@@ -41,11 +42,17 @@ class Pass:
         self._bytes = 0
         self._ended = False
         self._failure: Exception | None = None
+        self._thread: threading.Thread | None = None
+
+    def _start(self) -> None:
+        self._index = self._state.first_unread(self._index)
         self._thread = threading.Thread(target=self._read, name="pipe mode", daemon=True)
         self._thread.start()
 
     def take(self) -> tuple[list[bytes], bool]:
         """The records read so far, none after a while without; whether there may be more. Raises the pass's error."""
+        if not self._thread:
+            self._start()
         with self._changed:
             if not self._records and not self._ended:
                 self._changed.wait(_WAIT_SECONDS)
@@ -60,6 +67,9 @@ class Pass:
 
     def close(self) -> None:
         """Stop reading and close the FIFO."""
+        if not self._thread:
+            self._state.give_back(self._index)
+            return
         self._stop.set()
         with self._changed:
             self._changed.notify()

@@ -5,6 +5,7 @@ import json
 import os
 
 import tensorflow as tf
+from tensorflow.core.protobuf.snapshot_pb2 import SnapshotMetadataRecord
 
 from sagemaker_tensorflow.failure import fail
 from sagemaker_tensorflow.passes import Passes, RecordReader, replace_root
@@ -46,10 +47,13 @@ class PipeModeDataset(tf.data.Dataset):
             max_corrupted_records_to_skip: TFRecords in sequence that may have a wrong data CRC and are skipped.
 
         Raises:
-            PipeModeDatasetException: no such channel, or not in Pipe mode.
+            PipeModeDatasetException: no such channel, or not in Pipe mode; corrupted records of another format skipped.
             tf.errors.InvalidArgumentError: another record format.
             ValueError: a negative number.
             FileNotFoundError: no inputdataconfig.json.
+
+        A checkpoint of an iterator holds the records that it has read ahead, not the pass. Restored, they come first,
+        then those of the next FIFO.
 
         Iterating raises tf.errors.InternalError, naming FIFO, record and byte, for damaged or truncated data and for a
         FIFO or its bytes that don't come within 300 s.
@@ -81,7 +85,7 @@ class PipeModeDataset(tf.data.Dataset):
 
     @property
     def element_spec(self) -> tf.TensorSpec:
-        return tf.TensorSpec((), tf.string, name=self.channel)
+        return tf.TensorSpec((), tf.string)  # without a name: datasets of two channels can be joined
 
     @property
     def output_classes(self) -> type:
@@ -98,6 +102,8 @@ class PipeModeDataset(tf.data.Dataset):
 
 def _record_reader(record_format: str, skip: int) -> RecordReader:
     _check_not_negative("max_corrupted_records_to_skip", skip)
+    if skip and record_format != "TFRecord":
+        raise PipeModeDatasetException("max_corrupted_records_to_skip can only be set for record_format='TFRecord'")
     readers: dict[str, RecordReader] = {
         "RecordIO": functools.partial(read_recordio, splits="plain"),
         "TFRecord": functools.partial(read_tfrecords, skip=skip) if skip else read_tfrecord_lists,
@@ -121,12 +127,29 @@ def _records(passes: Passes) -> tf.data.Dataset:
     captures the pass's number, and so keeps it for as long as its iterator lives.
     """
 
-    def one_pass(_: tf.Tensor) -> tf.data.Dataset:
+    def one_pass(_: tf.data.Dataset) -> tf.data.Dataset:
         handle = tf.ensure_shape(tf.numpy_function(passes.open, [], tf.int64), [1])
         blocks = tf.data.Dataset.counter().map(lambda _: _block(passes, handle))
         return blocks.take_while(lambda _, more: more).map(lambda block, _: block).unbatch()
 
-    return tf.data.Dataset.from_tensors(0).flat_map(one_pass)
+    # of all datasets only this one calls its function when an iterator is made, not when that gives its first element
+    # (load_dataset_op.cc); what it has loaded is not used
+    spec = tf.TensorSpec((), tf.string)
+    records = tf.data.Dataset.load(_empty_saved_dataset(), element_spec=spec, reader_func=one_pass)
+    options = tf.data.Options()  # iterators can be saved, although a pass is no part of what is saved
+    options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
+    return records.with_options(options)
+
+
+@functools.cache
+def _empty_saved_dataset() -> str:
+    """A saved dataset of an unknown number of elements, in this process's memory."""
+    folder = "ram://sagemaker_tensorflow"
+    tf.io.gfile.makedirs(folder)
+    with tf.io.gfile.GFile(f"{folder}/snapshot.metadata", "wb") as file:
+        metadata = SnapshotMetadataRecord(num_elements=tf.data.UNKNOWN_CARDINALITY, run_id="none")
+        file.write(metadata.SerializeToString())
+    return folder
 
 
 def _block(passes: Passes, handle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

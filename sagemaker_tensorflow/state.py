@@ -17,6 +17,10 @@ class PipeState:
     def __init__(self, folder: Path, channel: str) -> None:
         self._lock = folder / f".{channel}-pipe_mode-lock"
         self._file = folder / f".{channel}-pipe_mode-state"
+        self._unread: set[int] = set()  # given back when later ones were taken
+        with self._hold_lock():
+            if not self._file.exists():
+                self._write(0)
 
     def take(self) -> int:
         """The next FIFO's number, which no other process gets."""
@@ -25,11 +29,28 @@ class PipeState:
             self._write(index + 1)
         return index
 
-    def give_back(self, index: int) -> None:
-        """Make FIFO `index`, which was never read, the next one again, unless others have taken later ones."""
+    def first_unread(self, index: int) -> int:
+        """The FIFO to read instead of `index`, which is the reader's own: an earlier one that was given back, if any.
+
+        The platform makes a FIFO only when those before it have been read.
+        """
         with self._hold_lock():
-            if self._read() == index + 1:
-                self._write(index)
+            earliest = min(self._unread | {index})
+            if earliest < index:
+                self._unread.remove(earliest)
+                self._give_back(index)
+        return earliest
+
+    def give_back(self, index: int) -> None:
+        """FIFO `index` was never read: make it the next one again, or if others have taken later ones, keep it."""
+        with self._hold_lock():
+            self._give_back(index)
+
+    def _give_back(self, index: int) -> None:
+        if self._read() == index + 1:
+            self._write(index)
+        else:
+            self._unread.add(index)
 
     def _read(self) -> int:
         try:

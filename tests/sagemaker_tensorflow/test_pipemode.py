@@ -59,7 +59,8 @@ def test_records_are_scalar_strings_and_each_iterator_takes_the_next_fifo(tmp_pa
     feed(tmp_path, "train", FORMATS[record_format])
     dataset = make(record_format=record_format)
     assert isinstance(dataset, tf.data.Dataset)
-    assert dataset.element_spec == tf.TensorSpec((), tf.string, name="train")
+    assert dataset.element_spec == tf.TensorSpec((), tf.string)
+    assert (tmp_path / "state/.train-pipe_mode-state").read_text() == "0"
     assert (dataset.output_types, dataset.output_shapes) == (tf.string, tf.TensorShape([]))
     for turn in range(3):
         assert values(dataset) == RECORDS
@@ -83,13 +84,77 @@ def test_operations_of_a_dataset(tmp_path, feed, make):
     assert values(dataset.batch(5).map(lambda rows: rows[0])) == [b"5-0", b"5-5"]
 
 
-def test_two_channels_zipped(tmp_path, feed, make):
+ALTERNATELY = tf.data.Dataset.from_tensor_slices(np.int64([0, 1] * 3))
+TOGETHER = {
+    "zip": (
+        lambda a, b: tf.data.Dataset.zip((a, b)).map(lambda *both: tf.strings.join(both)),
+        ["a0b0", "a1b1", "a2b2"],
+    ),
+    "concatenate": (lambda a, b: a.concatenate(b), ["a0", "a1", "a2", "b0", "b1", "b2"]),
+    "choose": (
+        lambda a, b: tf.data.Dataset.choose_from_datasets([a, b], ALTERNATELY),
+        ["a0", "b0", "a1", "b1", "a2", "b2"],
+    ),
+    "sample": (lambda a, b: tf.data.Dataset.sample_from_datasets([a, b], [1.0, 0.0]).take(3), ["a0", "a1", "a2"]),
+}
+
+
+@pytest.mark.parametrize("way", TOGETHER)
+def test_two_channels_together(tmp_path, feed, make, way):
     config = {name: {"TrainingInputMode": "Pipe"} for name in ("a", "b")}
     (tmp_path / "inputdataconfig.json").write_text(json.dumps(config))
     feed(tmp_path, "a", b"a0\na1\na2\n")
     feed(tmp_path, "b", b"b0\nb1\nb2\n")
-    both = tf.data.Dataset.zip((make("a", record_format="TextLine"), make("b", record_format="TextLine")))
-    assert [(a.numpy(), b.numpy()) for a, b in both.repeat(2)] == [(b"a%d" % n, b"b%d" % n) for n in (0, 1, 2)] * 2
+    join, expected = TOGETHER[way]
+    both = join(make("a", record_format="TextLine"), make("b", record_format="TextLine"))
+    assert values(both.repeat(2)) == [one.encode() for one in expected] * 2
+
+
+def taken(tmp_path: Path) -> int:
+    """The number of the next FIFO."""
+    return int((tmp_path / "state/.train-pipe_mode-state").read_text())
+
+
+def turns(number: int) -> bytes:
+    return b"%d-first\n%d-second\n" % (number, number)
+
+
+def test_an_iterator_has_its_fifo_from_the_beginning(tmp_path, make):
+    for turn in range(2):
+        (tmp_path / f"train_{turn}").write_bytes(turns(turn))
+    dataset = make(record_format="TextLine").map(lambda line: line)
+    first = iter(dataset)
+    assert taken(tmp_path) == 1
+    second = iter(dataset)
+    assert taken(tmp_path) == 2
+    assert [next(second).numpy(), next(first).numpy()] == [b"1-first", b"0-first"]
+
+
+def test_a_fifo_whose_iterator_was_never_read_is_left_to_the_next(tmp_path, feed, make):
+    """The platform makes no FIFO before the one ahead of it has been read."""
+    feed(tmp_path, "train", turns)
+    dataset = make(record_format="TextLine")
+    unread = iter(dataset)
+    del unread
+    assert taken(tmp_path) == 0
+    unread = iter(dataset)
+    following = iter(dataset)
+    del unread
+    assert [line.numpy() for line in following] == [b"0-first", b"0-second"]
+    assert taken(tmp_path) == 1
+    assert values(dataset.repeat(2))[-1] == b"2-second"
+    assert taken(tmp_path) == 3
+
+
+def test_an_iterator_restored_gives_what_was_read_ahead_then_the_next_fifo(tmp_path, feed, make):
+    feed(tmp_path, "train", turns)
+    dataset = make(record_format="TextLine").batch(1)
+    iterator = iter(dataset)
+    assert next(iterator).numpy() == [b"0-first"]
+    saved = tf.train.Checkpoint(iterator=iterator).save(str(tmp_path / "checkpoint"))
+    restored = iter(dataset)
+    tf.train.Checkpoint(iterator=restored).restore(saved)
+    assert [line.numpy()[0] for line in restored] == [b"0-second", b"1-first", b"1-second"]
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras' word for a dataset of unknown length
@@ -207,6 +272,9 @@ def test_what_construction_refuses(make, tmp_path):
         make(record_format="CSV")
     with pytest.raises(ValueError, match=r"max_corrupted_records_to_skip is negative\. Received: -1"):
         make(max_corrupted_records_to_skip=-1)
+    for record_format in ("RecordIO", "TextLine"):
+        with pytest.raises(PipeModeDatasetException, match="can only be set for record_format='TFRecord'"):
+            make(record_format=record_format, max_corrupted_records_to_skip=1)
     with pytest.raises(FileNotFoundError):
         make(config_dir=str(tmp_path / "nothing"))
 
@@ -255,6 +323,8 @@ def test_state_survives_and_a_fifo_not_read_is_given_back(tmp_path):
     state = PipeState(tmp_path, "train")
     assert [state.take(), state.take()] == [0, 1]
     state.give_back(0)  # somebody has taken the next already
+    assert state.first_unread(1) == 0
+    assert state.take() == 1
     assert PipeState(tmp_path, "train").take() == 2
     state.give_back(2)
     assert state.take() == 2
