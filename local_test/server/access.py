@@ -6,11 +6,12 @@ client's: the header `Origin`, the header `Sec-Fetch-Site`, and, where the page'
 """
 
 import ipaddress
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from local_test.server.refusal import respond
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -53,7 +54,7 @@ class AccessControl:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if reason := self._find_reason(environ):
-            return _refuse(reason, start_response)
+            return respond(environ, start_response, reason)
 
         def start_without_cors(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             own = [(name, value) for name, value in headers if not name.lower().startswith("access-control-")]
@@ -84,16 +85,3 @@ def _host_name(host: str) -> str | None:
         return (parts.hostname or "").rstrip(".") or None
     except ValueError:
         return None
-
-
-def _refuse(message: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """403 in the form of SageMaker's errors. The connection ends with it: what is left of the body is never read."""
-    body = json.dumps({"__type": "AccessDeniedException", "message": message}).encode()
-    headers = [
-        ("Content-Type", "application/x-amz-json-1.1"),
-        ("Content-Length", str(len(body))),
-        ("x-amzn-ErrorType", "AccessDeniedException"),
-        ("Connection", "close"),
-    ]
-    start_response("403 FORBIDDEN", headers)
-    return [body]

@@ -26,7 +26,11 @@ from local_test.errors import BadRequest
 from local_test.request.builder import LOCAL_ROLE
 from local_test.runners.base import Runner
 from local_test.runners.image_aliases import ImageAliases
-from local_test.server.http import HttpServer, Router
+from local_test.server.access import Wsgi
+from local_test.server.gateway import BACKENDS, JobDoor
+from local_test.server.http import HttpServer, Router, read_body
+from local_test.server.job_keys import JobKeys, new_keys
+from local_test.server.mocked_services import mocked_services
 from local_test.server.platform import JobContext, Platform
 from local_test.util.arns import DEFAULT_REGION
 from local_test.util.clock import now_utc
@@ -60,12 +64,15 @@ class ApiServer:
     ) -> None:
         self._s3_url = s3_url
         self._credentials = find_credentials() if s3_url else CREDENTIALS
+        self._keys = JobKeys()
         with ExitStack() as stack:
             aliases = ImageAliases(runner, images or {})
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
-            router = Router(*_build_apis(self.platform), s3_url, allow_mocked=allow_mocked)
+            apis = _build_apis(self.platform)
+            router = Router(*apis, s3_url, allow_mocked=allow_mocked)
             self._server = stack.enter_context(closing(HttpServer(host, port, router)))
-            self._gateway = _listen_at_gateway(runner, self._server, router)
+            for_jobs = JobDoor(Router(*apis, s3_url, mocked_services(BACKENDS)), self._keys, read_body)
+            self._gateway = _listen_at_gateway(runner, self._server, for_jobs)
             if self._gateway:
                 stack.callback(self._gateway.close)
             self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url)))
@@ -115,19 +122,24 @@ class ApiServer:
         """Lines for a shell, so that every client finds this address; without the caller's own credentials."""
         region = os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
         secret = set() if self._credentials is CREDENTIALS else set(self._credentials)
-        for name, value in self._environment(self.url, region).items():
+        for name, value in self._environment(self.url, region, self._credentials).items():
             if name not in secret:
                 yield f"export {name}={value}"
 
-    def _environment(self, url: str, region: str) -> dict[str, str]:
+    def _environment(self, url: str, region: str, credentials: Mapping[str, str]) -> dict[str, str]:
         elsewhere = {"AWS_ENDPOINT_URL_S3": self._s3_url} if self._s3_url else {}
-        return {"AWS_ENDPOINT_URL": url, **elsewhere, **self._credentials, "AWS_DEFAULT_REGION": region}
+        return {"AWS_ENDPOINT_URL": url, **elsewhere, **credentials, "AWS_DEFAULT_REGION": region}
 
     def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
         in_process = {} if self._s3_url else {"in_process": InProcessS3()}
         storage = ObjectStore(lambda: self._clients.get("s3", region), **in_process)
-        environ = self._environment((self._gateway or self._server).url, region)
-        return JobContext(storage, environ, [CloudWatch(request["TrainingJobName"], region, self._clients, now_utc)])
+        name = request["TrainingJobName"]
+        keys = (
+            new_keys() if self._credentials is CREDENTIALS else self._credentials
+        )  # those that the S3 elsewhere knows
+        environ = self._environment((self._gateway or self._server).url, region, keys)
+        observers = [CloudWatch(name, region, self._clients, now_utc), self._keys.for_job(name, keys)]
+        return JobContext(storage, environ, observers)
 
 
 def _build_apis(platform: Platform) -> tuple[Api, Api]:
@@ -144,15 +156,15 @@ def _build_apis(platform: Platform) -> tuple[Api, Api]:
     return Api(operations), Api(MetricsApi(experiments).operations(), metrics.SERVICE)
 
 
-def _listen_at_gateway(runner: Runner, server: HttpServer, router: Router) -> HttpServer | None:
+def _listen_at_gateway(runner: Runner, server: HttpServer, application: Wsgi) -> HttpServer | None:
     """A second address for containers, whose 127.0.0.1 is their own: the engine's gateway.
 
     Where this machine can't listen there, as with an engine in a virtual machine, programs in containers have no S3;
     FIFOs, File channels and artifacts don't need one.
     """
     gateway = runner.gateway()
-    if gateway and server.host in LOOPBACK:
+    if gateway:
         for port in (server.port, 0):
             with suppress(BadRequest):
-                return HttpServer(gateway, port, router)
+                return HttpServer(gateway, port, application)
     return None

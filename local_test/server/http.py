@@ -22,16 +22,15 @@ from local_test.api.dispatch import Api
 from local_test.api.iam import simulate
 from local_test.api.json_protocol import Answer, refusal
 from local_test.errors import BadRequest
-from local_test.server.access import AccessControl, KnownHosts, Wsgi
+from local_test.server.access import AccessControl, Environ, KnownHosts, Wsgi
 from local_test.server.mocked_operations import refuse
 from local_test.server.mocked_services import mocked_services
+from local_test.server.signatures import HEADERS
 from local_test.util.arns import DEFAULT_REGION
 
 _TARGET = "SageMaker."  # X-Amz-Target: SageMaker.CreateTrainingJob
 _MAX_BODY = 64 << 20  # bytes of an operation; what is stored in S3 is not read here
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
-
-Environ = dict[str, Any]
 
 
 class Router:
@@ -73,14 +72,14 @@ class Router:
         region = scope["region"] if scope else DEFAULT_REGION
         if target.startswith(_TARGET):
             if self._api.knows(operation):
-                return self._api.answer(operation, _body(environ), region)
+                return self._api.answer(operation, read_body(environ), region)
             return refuse(operation, allow_mocked=self._allow_mocked)
         address = environ.get("PATH_INFO", "").removeprefix("/")
         if scope and scope["service"] == "sagemaker" and self._metrics.knows(address):
-            return self._metrics.answer(address, _body(environ), region)
+            return self._metrics.answer(address, read_body(environ), region)
         if self._s3_url and scope and scope["service"] == "s3":
             return _refuse_s3(self._s3_url)
-        return simulate(_body(environ)) if scope and scope["service"] == "iam" else None
+        return simulate(read_body(environ)) if scope and scope["service"] == "iam" else None
 
 
 def _refuse_s3(url: str) -> Answer:
@@ -90,7 +89,7 @@ def _refuse_s3(url: str) -> Answer:
     return Answer(400, f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'.encode(), "application/xml")
 
 
-def _body(environ: Environ) -> bytes:
+def read_body(environ: Environ) -> bytes:
     """The whole body; moto can read it again."""
     request = Request(environ)
     request.max_content_length = _MAX_BODY
@@ -100,7 +99,10 @@ def _body(environ: Environ) -> bytes:
 
 
 class _QuietHandler(MotoRequestHandler):
-    """Logs no requests."""
+    """Logs no requests; keeps the headers as they came."""
+
+    def make_environ(self) -> Environ:
+        return {**super().make_environ(), HEADERS: self.headers}
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass

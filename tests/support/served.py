@@ -25,6 +25,8 @@ from local_test.runners.process import ProcessRunner
 program = [str(Path("train.py").resolve())]
 sys.exit(main(choose_runner=lambda *_: ProcessRunner(os.environ, Path.cwd(), program)))
 """
+# the same, where the server listens at a second address for the jobs, as it does for containers
+MAIN_WITH_GATEWAY = MAIN.replace("sys.exit(", "ProcessRunner.gateway = lambda self: '127.0.0.2'\nsys.exit(")
 TRAIN = f"""#!{sys.executable} -I
 import os, signal, sys, time
 from pathlib import Path
@@ -37,10 +39,10 @@ WAIT = "print('ready', flush=True)\nsignal.pause()"  # until SIGTERM, which then
 class Served:
     """A server process; `exports` is the environment that it tells clients to have."""
 
-    def __init__(self, folder: Path, *arguments: str, own: bool = True, exports: int = 4) -> None:
+    def __init__(self, folder: Path, *arguments: str, own: bool = True, exports: int = 4, main: str = MAIN) -> None:
         (folder / "train.py").write_text(TRAIN)
         (folder / "train.py").chmod(0o755)
-        start = ["-c", MAIN] if own else ["-m", "local_test"]
+        start = ["-c", main] if own else ["-m", "local_test"]
         self.root = folder / "root"
         self.process = subprocess.Popen(
             [sys.executable, *start, "serve", "--port", "0", "--root", str(self.root), *arguments],

@@ -1,0 +1,72 @@
+"""Credentials of jobs: each its own, valid while its hosts run."""
+
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Any
+
+from local_test.server.signatures import Signature
+from local_test.training.observer import Observer
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+def new_keys() -> Mapping[str, str]:
+    """As environment variables, in the form of AWS's temporary ones."""
+    return {
+        "AWS_ACCESS_KEY_ID": "ASIA" + "".join(secrets.choice(_LETTERS) for _ in range(16)),
+        "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
+        "AWS_SESSION_TOKEN": secrets.token_urlsafe(96),
+    }
+
+
+@dataclass(frozen=True)
+class _Grant:
+    job: str
+    access_key: str
+    secret: str
+    token: str
+
+    def fits(self, signature: Signature) -> bool:
+        same_key = compare_digest(self.access_key.encode(), signature.access_key.encode())
+        same_token = compare_digest(self.token.encode(), signature.token.encode())
+        return same_key and same_token and signature.made_by(self.secret)
+
+
+class JobKeys:
+    """Which credentials are valid now. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._grants: dict[str, _Grant] = {}  # by job
+
+    def for_job(self, job: str, keys: Mapping[str, str]) -> "Grant":
+        """What makes the keys valid as the job's hosts start, and void as they end."""
+        token = keys.get("AWS_SESSION_TOKEN", "")
+        return Grant(self, _Grant(job, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], token))
+
+    def jobs_of(self, signature: Signature) -> set[str]:
+        """The running jobs whose credentials have signed. Several only where all have those of an S3 elsewhere."""
+        with self._lock:
+            grants = list(self._grants.values())
+        return {grant.job for grant in grants if grant.fits(signature)}
+
+    def change(self, grant: _Grant, valid: bool) -> None:
+        with self._lock:
+            if valid:
+                self._grants[grant.job] = grant
+            else:
+                self._grants.pop(grant.job, None)
+
+
+class Grant(Observer):
+    """One job's: its hosts run from Training on, and until anything but Stopping comes, which leaves them 120 s."""
+
+    def __init__(self, keys: JobKeys, grant: _Grant) -> None:
+        self._keys, self._grant = keys, grant
+
+    def on_transition(self, description: dict[str, Any]) -> None:
+        if description["SecondaryStatus"] != "Stopping":
+            self._keys.change(self._grant, valid=description["SecondaryStatus"] == "Training")
