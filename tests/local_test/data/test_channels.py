@@ -98,6 +98,12 @@ def test_a_manifest_names_objects_in_its_order(data: Path, tmp_path: Path, stora
     channel = found(storage, manifest, {"S3DataType": "ManifestFile"})
     assert given_by(channel, storage) == b"2" * 10 + b"1" * 10
     assert [item.name for item in channel.local_objects] == ["c", "a"]
+    (data / "d e").mkdir()
+    (data / "d e/f%20g").write_bytes(b"3")
+    manifest.write_text(json.dumps([{"prefix": f"{file_uri(data)}/"}, "d e/f%20g"]))
+    channel = found(storage, manifest, {"S3DataType": "ManifestFile"})
+    assert given_by(channel, storage) == b"3"
+    assert [item.name for item in channel.local_objects] == ["d e/f%20g"]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +115,8 @@ def test_a_manifest_names_objects_in_its_order(data: Path, tmp_path: Path, stora
         ('[{"prefix": "@"}]', "A manifest must be"),
         ('[{"prefix": "@"}, 1]', "A manifest must be"),
         ('[{"prefix": "@"}, "none"]', "names an object that does not exist. Received: .*/none"),
+        ('[{"prefix": "@"}, "../secret"]', r"names an object that does not exist. Received: .*/\.\./secret"),
+        ('[{"prefix": "/etc/"}, "passwd"]', "not a URI of objects. Received: /etc/"),
     ],
 )
 def test_a_manifest_that_is_none(data: Path, tmp_path: Path, storage: ObjectStore, text: str, message: str) -> None:
@@ -149,6 +157,7 @@ def test_an_augmented_manifest_gives_a_record_an_attribute(data: Path, tmp_path:
         ('{"label": 1}', "There is no attribute image-ref in line 1 of"),
         ("[]", "There is no attribute image-ref in line 1 of"),
         ('{"image-ref": 3, "label": 1}', "image-ref must be an S3 URI in line 1"),
+        ('{"image-ref": "/etc/passwd", "label": 1}', "not a URI of objects. Received: /etc/passwd"),
     ],
 )
 def test_an_augmented_manifest_that_is_none(tmp_path: Path, storage: ObjectStore, text: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -277,3 +278,43 @@ def test_channel_defaults_and_modes(tmp_path: Path, storage: ObjectStore, data: 
     request["InputDataConfig"][1]["ChannelName"] = "train"
     with pytest.raises(BadRequest, match=r"Channel names must be unique. Received: train 2 times"):
         find_channels(request, storage)
+
+
+def described(uri: str, **source: Any) -> dict[str, Any]:
+    """A request with one channel at `uri`."""
+    request = request_for("j", Path("/"), {"train": Path("/")})
+    (channel,) = request["InputDataConfig"]
+    channel["DataSource"]["S3DataSource"].update(source, S3Uri=uri)
+    channel["RecordWrapperType"] = "RecordIO"
+    return request
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name", "below"),
+    [("m/d", "/a.txt", "a.txt"), ("m/d/", "a.txt", "a.txt"), ("m/", "d/a.txt", "d/a.txt"), ("m/d/a", ".txt", "a.txt")],
+)
+def test_a_manifests_prefix_and_name_are_one_key(
+    bucket: Any, s3: ObjectStore, prefix: str, name: str, below: str
+) -> None:
+    root = bucket("m/d/a.txt", b"content")
+    bucket("list", json.dumps([{"prefix": f"{root}/{prefix}"}, name]).encode())
+    (channel,) = find_channels(described(f"{root}/list", S3DataType="ManifestFile"), s3)
+    assert [(item.uri, item.name) for item in channel.objects] == [(f"{root}/m/d/a.txt", below)]
+
+
+def test_what_is_in_s3_never_names_a_file_of_this_machine(bucket: Any, s3: ObjectStore, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    root = bucket("plain", json.dumps([{"prefix": file_uri(tmp_path)}, "secret"]).encode())
+    bucket("augmented", json.dumps({"a-ref": file_uri(tmp_path / "secret")}).encode())
+    with pytest.raises(BadRequest, match="The manifest s3://.*/plain names a file of this machine. Received: file:///"):
+        find_channels(described(f"{root}/plain", S3DataType="ManifestFile"), s3)
+    augmented = {"S3DataType": "AugmentedManifestFile", "AttributeNames": ["a-ref"]}
+    with pytest.raises(BadRequest, match="a-ref in line 1 of s3://.* names a file of this machine. Received: file:///"):
+        find_channels(described(f"{root}/augmented", **augmented), s3)
+
+
+def test_a_local_manifest_may_name_objects_of_s3(bucket: Any, s3: ObjectStore, tmp_path: Path) -> None:
+    root = bucket("d/a", b"content")
+    (tmp_path / "m").write_text(json.dumps([{"prefix": f"{root}/d/"}, "a"]))
+    (channel,) = find_channels(described(file_uri(tmp_path / "m"), S3DataType="ManifestFile"), s3)
+    assert [item.uri for item in channel.objects] == [f"{root}/d/a"]
