@@ -77,7 +77,9 @@ def _check_scheme(named: str, uri: str, what: str) -> None:
     if local_path(named) is None:
         split_s3(named)
     elif local_path(uri) is None:
-        raise BadRequest(f"{what} names a file of this machine. Received: {named}. Expected s3://bucket/…, as it is in S3")
+        raise BadRequest(
+            f"{what} names a file of this machine. Received: {named}. Expected s3://bucket/…, as it is in S3"
+        )
 
 
 def _read(uri: str, storage: ObjectStore) -> bytes:

@@ -201,6 +201,8 @@ def object_name(prefix: str, key: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         raise DataError(f"an object's key leaves the channel's folder. Received: {key}")
+    if "\0" in name:
+        raise DataError(f"an object's key is no name of a file: it has the character U+0000. Received: {key!r}")
     return name
 
 

@@ -18,6 +18,7 @@ LOCAL_ROLE = f"arn:aws:iam::{ACCOUNT}:role/local"
 DEFAULT_JOB = Path("launch/training_job.json")
 BASE_NAME = "cv-keras-cifar10"  # of jobs that have no name of their own
 _PLACEHOLDER = re.compile(r"<(image|role|bucket|name)>")
+_FILE_CHANNELS = ("code", "dataset")  # of the training program: a script and a description are no streams
 _NAME_LIMIT = 63  # of TrainingJobName
 _OUTPUTS = ("OutputDataConfig", "TensorBoardOutputConfig", "DebugHookConfig", "ProfilerConfig")
 
@@ -121,7 +122,7 @@ def _set_mode(request: dict[str, Any], mode: str) -> None:
 
 
 def _set_channels(request: dict[str, Any], places: Mapping[str, str]) -> None:
-    """Another place for a channel that the job has, its other members kept; or a new channel."""
+    """Another place for a channel that the job has, its other members kept; or a new channel, in the job's mode."""
     for name, place in places.items():
         uri = place if "://" in place else file_uri(Path(place))
         channels = request.setdefault("InputDataConfig", [])
@@ -130,7 +131,8 @@ def _set_channels(request: dict[str, Any], places: Mapping[str, str]) -> None:
             existing[0]["DataSource"].setdefault("S3DataSource", {"S3DataType": "S3Prefix"})["S3Uri"] = uri
         else:
             source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
-            channels.append({"ChannelName": name, "DataSource": {"S3DataSource": source}})
+            mode = {"InputMode": "File"} if name in _FILE_CHANNELS else {}
+            channels.append({"ChannelName": name, **mode, "DataSource": {"S3DataSource": source}})
         path = local_path(uri)
         if path and not path.exists():
             raise BadRequest(f"Channel {name}: there is no such file or folder. Received: {place}")

@@ -87,6 +87,9 @@ def _check_structure(value: Mapping[str, Any], shape: Shape, at: str) -> Iterato
 
 def _check_string(value: str, shape: Shape, at: str) -> Iterator[str]:
     yield from _check_size(len(value), value, shape, at, "length")
+    if "\0" in value:  # no name of a file, no argument and no variable of a process can hold one
+        yield _describe_failure(value.replace("\0", "\\0"), at, "Member must not contain the character U+0000")
+        return
     limits = shape.metadata
     if "enum" in limits and value not in limits["enum"]:
         yield _describe_failure(value, at, f"Member must satisfy enum value set: [{', '.join(limits['enum'])}]")

@@ -8,7 +8,9 @@ from typing import Any
 from local_test.errors import BadRequest
 from local_test.training.job import TrainingJob
 from local_test.training.observer import Observer
+from local_test.util.numbers import number
 
+_LONGEST = 28 * 24 * 3600  # seconds: the longest job that the service runs
 TAG = "local-test:interrupt-after-seconds"
 
 
@@ -36,8 +38,10 @@ def seconds_from_tags(request: Mapping[str, Any]) -> float | None:
         if tag["Key"] == TAG:
             if not request.get("EnableManagedSpotTraining"):
                 raise BadRequest(f"The tag {TAG} is for EnableManagedSpotTraining only")
-            try:
-                return float(tag["Value"])
-            except ValueError:
-                raise BadRequest(f"The tag {TAG} must be a number. Received: {tag['Value']}") from None
+            seconds = number(tag["Value"])
+            if seconds is None or not 0 <= seconds <= _LONGEST:  # nan is neither
+                raise BadRequest(
+                    f"The tag {TAG} must be a number of seconds. Received: {tag['Value']}. Expected: 0 to {_LONGEST}"
+                )
+            return seconds
     return None

@@ -55,5 +55,10 @@ def file_uri(path: Path) -> str:
 
 
 def local_path(uri: str) -> Path | None:
-    """The path of a file:// URI, None of any other."""
-    return Path(unquote(urlsplit(uri).path)) if uri.startswith(FILE_SCHEME) else None
+    """The path of a file:// URI, None of any other. BadRequest for one that no file can have."""
+    if not uri.startswith(FILE_SCHEME):
+        return None
+    path = unquote(urlsplit(uri).path)
+    if "\0" in path:
+        raise BadRequest(f"no file has a name with the character U+0000. Received: {uri!r}")
+    return Path(path)

@@ -32,10 +32,14 @@ def find_model_file(name: str, environment: Environment) -> Path:
     if not path.is_absolute():
         channel = environment.channels.get(CHANNEL)
         if channel is None or channel.mode != "File":
-            received = "none" if channel is None else f"{CHANNEL} in {channel.mode} mode"
+            received, advice = (
+                ("none", f"Add the channel in File mode, with the file in it (locally: --channel {CHANNEL}=PATH)")
+                if channel is None
+                else (f"{CHANNEL} in {channel.mode} mode", "Give that channel of the job InputMode File")
+            )
             raise TrainingError(
-                f"Hyperparameter model is {name}, which is looked for in channel {CHANNEL}. Received: {received}. Add "
-                f"the channel in File mode, with the file in it (locally: --channel {CHANNEL}=PATH)."
+                f"Hyperparameter model is {name}, which is looked for in channel {CHANNEL}. Received: {received}. "
+                f"{advice}."
             )
         path = channel.folder / name
     if not path.is_file():

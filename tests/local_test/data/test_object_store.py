@@ -20,7 +20,7 @@ from local_test.data.channels import Channel, _gunzip, find_channels
 from local_test.data.fifo_feeder import Feeder
 from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject, object_name
 from local_test.errors import BadRequest, DataError
-from local_test.util.atomic_files import file_uri
+from local_test.util.atomic_files import file_uri, local_path
 from tests.support.local_jobs import request_for
 
 
@@ -232,6 +232,13 @@ def test_where_file_mode_puts_an_object(prefix: str, key: str, name: str) -> Non
 def test_a_key_that_would_leave_the_folder() -> None:
     with pytest.raises(DataError, match="leaves the channel's folder"):
         object_name("d/", "d/../../etc/passwd")
+
+
+def test_names_that_no_file_can_have() -> None:
+    with pytest.raises(DataError, match=r"no name of a file: it has the character U\+0000. Received: 'd/a\\x00b'"):
+        object_name("d/", "d/a\0b")
+    with pytest.raises(BadRequest, match=r"no file has a name with the character U\+0000. Received: 'file:///a%00b'"):
+        local_path("file:///a%00b")
 
 
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=4), st.integers(1, 50))

@@ -93,6 +93,16 @@ def test_an_overridden_channel_keeps_its_other_members_and_a_new_one_is_added(pr
     validate(request)
 
 
+def test_a_new_channel_of_code_is_no_stream(prepared: Path, tmp_path: Path) -> None:
+    job = prepared_data_request()
+    request = build(job, Options(channels={"code": str(prepared), "extra": str(prepared)}), tmp_path, NOW, prepared)
+    modes = {channel["ChannelName"]: channel.get("InputMode") for channel in request["InputDataConfig"]}
+    assert (modes["code"], modes["extra"]) == ("File", None)
+    job["InputDataConfig"].append({**job["InputDataConfig"][0], "ChannelName": "code"})
+    request = build(job, Options(channels={"code": str(prepared)}), tmp_path, NOW, prepared)
+    assert "InputMode" not in request["InputDataConfig"][-1]  # what a job file says stays
+
+
 def test_what_lies_beside_an_own_train_folder_is_taken_with_it(prepared: Path, tmp_path: Path) -> None:
     own = prepared.rename(tmp_path / "own")
     request = build(

@@ -65,6 +65,8 @@ def test_an_unknown_member_names_the_nearest() -> None:
         ({"InputDataConfig": [{"ChannelName": "a b"}]}, "2 validation errors .*inputDataConfig.1.member.dataSource"),
         ({"OutputDataConfig": {"S3OutputPath": "gs://x"}}, "'outputDataConfig.s3OutputPath'"),
         ({"TrainingJobName": None}, "must be a string, not null"),
+        ({"Environment": {"A": "b\0c"}}, r"Value 'b\\0c' at 'environment.A' .* must not contain the character U\+0000"),
+        ({"OutputDataConfig": {"S3OutputPath": "file:///a\0b"}}, r"Value 'file:///a\\0b' at"),
         ({"Tags": [{"Key": "a", "Value": "ä ü"}, {"Key": "#", "Value": ""}]}, "'tags.2.member.key'"),
     ],
 )

@@ -127,7 +127,7 @@ def test_an_interruption_by_command_and_by_tag(tmp_path: Path) -> None:
         assert [line.split()[2:] for line in out.splitlines()] == [["by-command", "Completed"], ["by-tag", "Completed"]]
         assert run(served, "stop", "none") == (2, "", "local_test: Requested resource not found.\n")
         bad = [{"Key": TAG, "Value": "soon"}]
-        with pytest.raises(sagemaker.exceptions.ClientError, match=r"must be a number\. Received: soon"):
+        with pytest.raises(sagemaker.exceptions.ClientError, match=r"must be a number of seconds\. Received: soon"):
             sagemaker.create_training_job(**request("bad", Tags=bad, **spot))
     assert "No server answers. Received: http://" in run(served, "stop", "by-tag")[2]
 

@@ -143,11 +143,15 @@ def test_where_it_is_looked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "channels", "received"), [("File", ["train"], "none"), ("Pipe", ["code"], "code in Pipe mode")]
+    ("mode", "channels", "received"),
+    [
+        ("File", ["train"], r"none\. Add the channel in File mode, with the file in it"),
+        ("Pipe", ["code"], r"code in Pipe mode\. Give that channel of the job InputMode File"),
+    ],
 )
 def test_the_channel_that_brings_it(tmp_path: Path, mode: str, channels: list[str], received: str) -> None:
     here = environment.read(job_folder(tmp_path / "job", mode, {}, channels))
-    with pytest.raises(TrainingError, match=rf"channel code\. Received: {received}\. Add the channel in File mode"):
+    with pytest.raises(TrainingError, match=rf"channel code\. Received: {received}"):
         find_model_file("model.py", here)
 
 
