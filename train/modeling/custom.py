@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import keras
+import numpy as np
 
 from train.errors import TrainingError
 from train.runtime.dataset_info import ImageDatasetInfo
@@ -22,6 +23,8 @@ from train.runtime.environment import Environment
 
 CHANNEL = "code"
 _MODULE = "own_model_of_the_job"
+_PROBABILITIES = ("softmax", "sigmoid")
+_PROBE = 4  # pictures
 _MAX_MESSAGE = 600  # characters of what Keras says: FailureReason has 1024
 _CONTRACT = "build(shape, classes) → a Keras model from uint8 pictures to logits"
 
@@ -56,6 +59,8 @@ def build_custom_model(path: Path, info: ImageDatasetInfo) -> keras.Model:
         raise _wrong(path, "no function build")
     model = _run(path, lambda: build(info.shape, info.classes))
     _check(model, path, info)
+    if _run(path, lambda: _gives_probabilities(model, info.shape)):
+        raise _wrong(path, "probabilities, rows that sum to one: leave the softmax out, the export adds it")
     _run(path, lambda: keras.saving.serialize_keras_object(model))  # not first at the export, when all is trained
     return model
 
@@ -100,17 +105,28 @@ def _check(model: Any, path: Path, info: ImageDatasetInfo) -> None:
         raise _wrong(path, f"an output of shape {logits.shape} for {len(info.classes)} classes")
     if logits.dtype != "float32":
         raise _wrong(path, f"an output of {logits.dtype}: give the last layer dtype='float32', whatever the precision")
-    if _is_softmax(model.layers[-1]):
-        raise _wrong(path, "probabilities: leave the softmax out, the export adds it")
+    if (last := _last_operation(model)) in _PROBABILITIES:
+        raise _wrong(path, f"probabilities: leave the {last} out, the export adds the softmax")
     paths = [variable.path for variable in model.variables if variable.name != "seed_generator_state"]
     twice = sorted({name for name in paths if paths.count(name) > 1})
     if twice:
         raise _wrong(path, f"two variables of the name {twice[0]}: name the layers apart")
 
 
-def _is_softmax(layer: keras.Layer) -> bool:
-    activation = getattr(layer, "activation", None)
-    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
+def _last_operation(model: keras.Model) -> str:
+    """The name of what gives the output, such as softmax: an activation, a layer or one of keras.ops, however deep."""
+    operation: Any = model
+    while isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
+        operation = operation.outputs[0]._keras_history.operation
+    activation = getattr(operation, "activation", None)
+    return getattr(activation, "__name__", type(operation).__name__).lower()
+
+
+def _gives_probabilities(model: keras.Model, shape: tuple[int, int, int]) -> bool:
+    """Whether rows of a batch sum to one: a softmax that can't be seen from outside, in a layer of the user's own."""
+    pictures = np.random.default_rng(0).integers(0, 256, (_PROBE, *shape), np.uint8)
+    rows = np.asarray(model(pictures, training=False))
+    return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-4))
 
 
 def _wrong(path: Path, received: str) -> TrainingError:

@@ -163,8 +163,7 @@ class FileSource:
 
     def streams(self) -> Generator[FileStream]:
         """The next pass's streams, one for each file."""
-        folder = self.channel.folder
-        paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        folder, paths = self.channel.folder, self.channel.files()
         if not paths:
             raise NoRecordsError(f"Channel {self.channel.name} is empty. Received: no file in {folder}.")
         for path in paths:

@@ -2,11 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from train.errors import DataError
-from train.runtime.environment import Environment
-from train.runtime.hyperparameters import Hyperparameters
+from train.runtime.environment import Channel, Environment
+from train.runtime.hyperparameters import Hyperparameters, is_image_shape
 
 CHANNEL = "dataset"  # optional, in File mode: the dataset.json that was written with the shards
 
@@ -29,21 +28,26 @@ def read_dataset_info(environment: Environment, hparams: Hyperparameters) -> Ima
     """From the dataset channel if the job has one, else from the hyperparameters `image-shape` and `classes`."""
     if CHANNEL not in environment.channels:
         return ImageDatasetInfo(hparams.shape, hparams.class_names)
-    return _read(environment.channels[CHANNEL].folder)
+    return _read(environment.channels[CHANNEL])
 
 
-def _read(folder: Path) -> ImageDatasetInfo:
-    path = next(iter(sorted(folder.rglob("dataset.json"))), None)
+def _read(channel: Channel) -> ImageDatasetInfo:
+    path = next((path for path in channel.files() if path.name == "dataset.json"), None)
     if path is None:
         raise DataError(
-            f"Channel {CHANNEL} has no dataset.json. Received: {folder}. Expected: the file written beside the shards, "
-            "in File mode (InputMode of that channel)."
+            f"Channel {CHANNEL} has no dataset.json. Received: {channel.folder}. Expected: the file written beside the "
+            "shards, in File mode (InputMode of that channel)."
         )
     try:
         text = json.loads(path.read_text())
         height, width, channels = (int(size) for size in text["image_shape"])
-        classes = tuple(str(name) for name in text["classes"])
-        examples = text.get("splits", {}).get("train", {}).get("examples")
-    except (ValueError, KeyError, TypeError) as error:
+        classes, examples = text["classes"], text.get("splits", {}).get("train", {}).get("examples")
+        if not is_image_shape(height, width, channels):
+            raise ValueError(f"no shape of pictures: {height},{width},{channels}")
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise ValueError("classes is no list of names")
+        if not (examples is None or (isinstance(examples, int) and examples > 0)):
+            raise ValueError(f"no number of examples: {examples!r}")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} can't be used: {error!r}. Expected: image_shape and classes.") from None
-    return ImageDatasetInfo((height, width, channels), classes, examples)
+    return ImageDatasetInfo((height, width, channels), tuple(classes), examples)

@@ -26,6 +26,14 @@ class Channel:
     def folder(self) -> Path:
         return self.data / self.name
 
+    def files(self) -> list[Path]:
+        """The files of File mode, sorted. Hidden ones are left out, and what lies in hidden folders: editors and tools
+        keep copies there, such as .ipynb_checkpoints/."""
+        return sorted(path for path in self.folder.rglob("*") if not self._is_hidden(path) and path.is_file())
+
+    def _is_hidden(self, path: Path) -> bool:
+        return any(part.startswith(".") for part in path.relative_to(self.folder).parts)
+
 
 @dataclass(frozen=True)
 class Environment:

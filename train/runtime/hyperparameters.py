@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
@@ -27,6 +28,9 @@ _PLAIN = {
 }
 RECIPES: Mapping[str, Mapping[str, Any]] = {"fast": {}, "tutorial": _PLAIN, "lab": _PLAIN}
 CUSTOM_MODEL = ".py"  # ends the name of a file that builds one
+_MOST = 2**31 - 1  # of a whole number without a limit of its own: TensorFlow's indices have 32 bits
+_MOST_SECONDS = 28 * 24 * 3600  # the longest job of the service
+_MOST_PIXELS = 65_535  # a side of the largest JPEG
 
 
 def _define(
@@ -48,15 +52,17 @@ class Hyperparameters:
     """The hyperparameters of the built-in job. Each is named as its field, with `-` for `_`."""
 
     epochs: int = _define(10, "passes over the train channel", low=1)
-    batch_size: int = _define(128, "pictures a step: the usual compromise of speed and noise for CIFAR-10", low=1)
-    learning_rate: float = _define(0.05, "the highest of the schedule", low=1e-12)
+    batch_size: int = _define(
+        128, "pictures a step: the usual compromise of speed and noise for CIFAR-10", low=1, high=2**20
+    )
+    learning_rate: float = _define(0.05, "the highest of the schedule", low=1e-12, high=1e38)
     optimizer: str = _define(
         "muon", "fewest epochs to a good accuracy on few cores", one_of=("sgd", "adam", "rmsprop", "muon")
     )
     model: str = _define(
         "fast", "the highest accuracy for the time on few cores", one_of=tuple(RECIPES), or_file=CUSTOM_MODEL
     )
-    seed: int = _define(0, "of weights, shuffling, dropout and augmentation", low=0)
+    seed: int = _define(0, "of weights, shuffling, dropout and augmentation", low=0, high=2**32 - 1)
     schedule: str = _define(
         "one-cycle",
         "of the learning rate: up for a seventh of the training, then down to 0",
@@ -92,27 +98,34 @@ class Hyperparameters:
         "which CRCs of TFRecords are checked: of lengths and data, of lengths, or none",
         one_of=("full", "header", "off"),
     )
-    hosts_timeout: float = _define(300.0, "seconds that the hosts of a job wait for each other at its start", low=0.001)
-    fifo_timeout: float = _define(300.0, "seconds to wait for a FIFO, or for its next byte", low=0.001)
-    classes: str = _define(",".join(CIFAR10_CLASSES), "class names in label order, unless a dataset channel says")
-    image_shape: str = _define("32,32,3", "height,width,channels, unless a dataset channel says")
+    hosts_timeout: float = _define(
+        300.0, "seconds that the hosts of a job wait for each other at its start", low=0.001, high=_MOST_SECONDS
+    )
+    fifo_timeout: float = _define(
+        300.0, "seconds to wait for a FIFO, or for its next byte", low=0.001, high=_MOST_SECONDS
+    )
+    classes: str = _define(
+        ",".join(CIFAR10_CLASSES), "class names in label order, or a JSON list of them, unless a dataset channel says"
+    )
+    image_shape: str = _define("32,32,3", "height,width,channels, or a JSON list, unless a dataset channel says")
     train_examples: int = _define(
         50_000, "pictures of an epoch, for the schedule of the first one, unless a dataset channel says", low=1
     )
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(name.strip() for name in self.classes.split(",") if name.strip())
+        return tuple(_split("classes", self.classes))
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width, channels in pixels."""
         try:
-            height, width, channels = (int(part) for part in self.image_shape.split(","))
+            height, width, channels = (int(part) for part in _split("image-shape", self.image_shape))
         except ValueError:
             raise _wrong("image-shape", self.image_shape, "height,width,channels such as 32,32,3") from None
-        if min(height, width) < 1 or channels not in (1, 3):
-            raise _wrong("image-shape", self.image_shape, "positive height and width, 1 or 3 channels")
+        if not is_image_shape(height, width, channels):
+            expected = f"height and width from 1 to {_MOST_PIXELS}, 1 or 3 channels"
+            raise _wrong("image-shape", self.image_shape, expected)
         return height, width, channels
 
 
@@ -129,8 +142,8 @@ def parse(hyperparameters: Mapping[str, str]) -> Hyperparameters:
             raise _unknown(name, list(definitions))
     typed = {definitions[name].name: _typed(name, value, definitions[name]) for name, value in values.items()}
     hparams = Hyperparameters(**{**RECIPES.get(typed.get("model", "fast"), _PLAIN), **typed})
-    if len(hparams.class_names) < 2:
-        raise _wrong("classes", hparams.classes, "two or more names separated by commas")
+    if len(hparams.class_names) < 2 or not all(hparams.class_names):
+        raise _wrong("classes", hparams.classes, "two or more names separated by commas, none of them empty")
     if len(set(hparams.class_names)) != len(hparams.class_names):
         raise _wrong("classes", hparams.classes, "every name once")
     _ = hparams.shape  # raises if it can't be read
@@ -138,6 +151,11 @@ def parse(hyperparameters: Mapping[str, str]) -> Hyperparameters:
         received = f"{hparams.patience} with initial-scale {hparams.initial_scale:g}"
         raise _wrong("patience", received, "0, as the accuracy on whole pictures comes at the end")
     return hparams
+
+
+def is_image_shape(height: int, width: int, channels: int) -> bool:
+    """Whether there are pictures of that size in pixels, grey or in colour."""
+    return 1 <= min(height, width) <= max(height, width) <= _MOST_PIXELS and channels in (1, 3)
 
 
 def is_platform(name: str) -> bool:
@@ -166,10 +184,12 @@ def _typed(name: str, value: str, definition: Field[Any]) -> Any:
     assert isinstance(definition.type, type)
     typed = _READERS[definition.type](name, text)
     low, high, one_of, or_file = (definition.metadata[key] for key in ("low", "high", "one_of", "or_file"))
+    if high is None and definition.type is int:
+        high = _MOST
     if low is not None and typed < low:
-        raise _wrong(name, value, f"{definition.type.__name__} of at least {low:g}")
+        raise _wrong(name, value, f"{definition.type.__name__} of at least {low}")
     if high is not None and typed > high:
-        raise _wrong(name, value, f"{definition.type.__name__} of at most {high:g}")
+        raise _wrong(name, value, f"{definition.type.__name__} of at most {high}")
     if one_of and typed not in one_of and not (or_file and typed.endswith(or_file)):
         raise _wrong(name, value, f"one of {_choices(definition)}")
     return typed
@@ -191,7 +211,22 @@ def _unquoted(value: str) -> str:
     return str(value)
 
 
+def _split(name: str, text: str) -> list[str]:
+    """The parts between commas; of a JSON list, as the SDKs send one, its items."""
+    if not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        items = json.loads(text)
+    except ValueError:
+        items = None
+    if not isinstance(items, list) or not all(isinstance(item, str | int) for item in items):
+        raise _wrong(name, text, "values separated by commas, or a JSON list of them")
+    return [str(item).strip() for item in items]
+
+
 def _int(name: str, text: str) -> int:
+    with suppress(ValueError):
+        return int(text)  # exactly: a float would round from 2**53 on
     try:
         number = float(text)  # the tuning service writes integers as 64 or as 64.0
     except ValueError:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 import keras
+import tensorflow as tf
 
 from train.distributed.rendezvous import Cluster, rendezvous, synchronize_stop
 from train.distributed.replicas import Replicas, check_replicas_in_sync
@@ -47,7 +48,7 @@ def run(environment: Environment, stop: threading.Event) -> None:
     hardware.share_gpus()
     _log_values(hardware.describe(environment))
     info = read_dataset_info(environment, hparams)
-    with rendezvous(environment, hparams.hosts_timeout, stop) as cluster:
+    with _explain_memory(), rendezvous(environment, hparams.hosts_timeout, stop) as cluster:
         job = Job(environment, hparams, info, cluster, stop)
         with job.report_failure():
             try:
@@ -58,6 +59,18 @@ def run(environment: Environment, stop: threading.Event) -> None:
             except StopRequested:
                 job.save_stopped()
                 raise
+
+
+@contextmanager
+def _explain_memory() -> Iterator[None]:
+    """Memory that the machine or the GPU does not give is an expected failure: a batch or a buffer is too large."""
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        reason = (str(error).splitlines() or ["no more to say"])[0]
+        raise TrainingError(
+            f"The memory is not enough: {reason}. Expected: a smaller batch-size, shuffle-buffer, image-shape or model."
+        ) from error
 
 
 class Job:

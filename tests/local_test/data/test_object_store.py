@@ -313,10 +313,10 @@ def test_what_is_in_s3_never_names_a_file_of_this_machine(bucket: Any, s3: Objec
     (tmp_path / "secret").write_text("secret")
     root = bucket("plain", json.dumps([{"prefix": file_uri(tmp_path)}, "secret"]).encode())
     bucket("augmented", json.dumps({"a-ref": file_uri(tmp_path / "secret")}).encode())
-    with pytest.raises(BadRequest, match="The manifest s3://.*/plain names a file of this machine. Received: file:///"):
+    with pytest.raises(BadRequest, match=r"The manifest s3://.*/plain names a file of this machine\. Received: file:"):
         find_channels(described(f"{root}/plain", S3DataType="ManifestFile"), s3)
     augmented = {"S3DataType": "AugmentedManifestFile", "AttributeNames": ["a-ref"]}
-    with pytest.raises(BadRequest, match="a-ref in line 1 of s3://.* names a file of this machine. Received: file:///"):
+    with pytest.raises(BadRequest, match=r"a-ref in line 1 of s3://.* names a file of this machine\. Received: file:"):
         find_channels(described(f"{root}/augmented", **augmented), s3)
 
 

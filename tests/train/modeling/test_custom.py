@@ -92,6 +92,50 @@ def test_files_beside_it_can_be_imported(tmp_path: Path) -> None:
         ),
         (sequential("shape, dtype='uint8'", "layers.Dense(3)", "layers.Softmax()"), "Received: probabilities"),
         (
+            sequential("shape, dtype='uint8'", "layers.Dense(3, activation='sigmoid')"),
+            "Received: probabilities: leave the sigmoid out, the export adds the softmax",
+        ),
+        (
+            sequential("shape, dtype='uint8'", "keras.Sequential([keras.Input((SIZE,)), layers.Dense(3), INNER])")
+            .replace("SIZE", str(np.prod(SHAPE)))
+            .replace("INNER", "layers.Activation('softmax')"),
+            "Received: probabilities: leave the softmax out",
+        ),
+        (
+            """
+            import keras
+            def build(shape, classes):
+                pictures = keras.Input(shape, dtype="uint8")
+                body = keras.applications.MobileNetV2(
+                    (32, 32, 3), alpha=0.35, weights=None, classes=len(classes), classifier_activation="softmax"
+                )
+                return keras.Model(pictures, body(keras.layers.Resizing(32, 32)(pictures)))
+            """,
+            "Received: probabilities: leave the softmax out",
+        ),
+        (
+            """
+            import keras
+            def build(shape, classes):
+                pictures = keras.Input(shape, dtype="uint8")
+                logits = keras.layers.Dense(3)(keras.layers.Flatten()(pictures))
+                return keras.Model(pictures, keras.ops.softmax(logits / 1000))
+            """,
+            "Received: probabilities: leave the softmax out",
+        ),
+        (
+            """
+            import keras
+            class Head(keras.layers.Dense):
+                def call(self, x):
+                    return keras.ops.softmax(super().call(x) / 1000)
+            def build(shape, classes):
+                pictures = keras.Input(shape, dtype="uint8")
+                return keras.Model(pictures, Head(3)(keras.layers.Flatten()(pictures)))
+            """,
+            "Received: probabilities, rows that sum to one: leave the softmax out",
+        ),
+        (
             """
             import keras
             def build(shape, classes):

@@ -135,8 +135,9 @@ def test_descriptors_are_closed(tmp_path, feed):
 
 def test_files_are_read_in_order_of_their_names(tmp_path):
     folder = tmp_path / "train"
-    (folder / "sub").mkdir(parents=True)
-    for name in ("b", "a", "sub/c", ".hidden"):
+    for name in ("sub", ".ipynb_checkpoints", "sub/.git/objects"):
+        (folder / name).mkdir(parents=True)
+    for name in ("b", "a", "sub/c", ".hidden", ".ipynb_checkpoints/a", "sub/.git/objects/x"):
         (folder / name).write_bytes(name.encode())
     streams = open_channel(Channel("train", "File", tmp_path)).streams()
     assert [(stream.name, read_all(stream)) for stream in streams] == [

@@ -40,6 +40,11 @@ def test_without_it_the_hyperparameters_do(tmp_path):
         ("{", r"dataset\.json can't be used"),
         ({"classes": ["a", "b"]}, r"KeyError\('image_shape'\)"),
         ({"image_shape": [1, 2], "classes": []}, "can't be used"),
+        ({"image_shape": [32, 32, 3], "classes": "cat"}, "classes is no list of names"),
+        ({"image_shape": [32, -32, 3], "classes": ["a", "b"]}, "no shape of pictures: 32,-32,3"),
+        ({"image_shape": [1e300, 32, 3], "classes": ["a", "b"]}, "no shape of pictures"),
+        ({"image_shape": [32, 32, 3], "classes": ["a", "b"], "splits": 1}, "AttributeError"),
+        ('{"image_shape": [Infinity, 32, 3], "classes": ["a", "b"]}', "OverflowError"),
     ],
 )
 def test_a_useless_dataset_channel_is_an_error(tmp_path, content, message):

@@ -30,6 +30,18 @@ def test_every_type_is_read_from_a_string_with_or_without_json_quotes():
     assert hparams.shape == (64, 48, 1)
 
 
+@pytest.mark.parametrize("quote", [str, json.dumps])
+def test_lists_as_the_sdks_send_them(quote):
+    """They send json.dumps of whatever value they get; SDK v2 does so to a text, too."""
+    hparams = parse({"classes": quote('["cat", "hot dog, large"]'), "image-shape": quote("[64, 48, 1]")})
+    assert hparams.class_names == ("cat", "hot dog, large")
+    assert hparams.shape == (64, 48, 1)
+
+
+def test_the_largest_seed_is_exact():
+    assert parse({"seed": "4294967295"}).seed == parse({"seed": "4294967295.0"}).seed == 2**32 - 1
+
+
 def test_each_model_has_a_recipe_and_what_is_given_comes_first():
     tutorial = parse({"model": "tutorial"})
     assert (tutorial.optimizer, tutorial.learning_rate, tutorial.schedule) == ("adam", 0.001, "constant")
@@ -66,6 +78,18 @@ def test_what_the_platform_adds_is_not_unknown():
         ("classes", "cat,cat", "every name once"),
         ("image-shape", "32x32", "height,width,channels such as 32,32,3"),
         ("image-shape", "32,32,4", "1 or 3 channels"),
+        ("image-shape", "100000,32,3", "Expected: height and width from 1 to 65535"),
+        ("image-shape", "[32, null, 3]", "Expected: values separated by commas, or a JSON list of them."),
+        ("classes", "['cat', 'dog']", "Expected: values separated by commas, or a JSON list of them."),
+        ("classes", '["cat", ["dog"]]', "Expected: values separated by commas, or a JSON list of them."),
+        ("classes", '["cat", ""]', "Expected: two or more names separated by commas, none of them empty."),
+        ("seed", "4294967296", "Received: '4294967296'. Expected: int of at most 4294967295."),
+        ("seed", "9007199254740993", "Received: '9007199254740993'. Expected: int of at most 4294967295."),
+        ("batch-size", "1000000000", "Expected: int of at most 1048576."),
+        ("shuffle-buffer", "1e12", "Expected: int of at most 2147483647."),
+        ("train-examples", "9" * 5000, "Expected: a whole number."),
+        ("learning-rate", "1e39", "Expected: float of at most 1e+38."),
+        ("fifo-timeout", "1e300", "Expected: float of at most 2419200."),
     ],
 )
 def test_a_wrong_value_says_what_was_received_and_expected(name, value, expected):

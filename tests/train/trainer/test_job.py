@@ -197,6 +197,7 @@ def broken(shards: Path) -> bytes:
         ({"fifo-timeout": "0.5"}, None, "channel train, FIFO train_0 did not appear within 0.5 s (index 0)"),
         ({"learning-rate": "1e30", "optimizer": "sgd"}, channel_bytes, "The loss is not finite since step "),
         ({"image-shape": "8,8,3"}, None, "The pictures are too small for model tutorial"),
+        ({"shuffle-buffer": "2147483647"}, channel_bytes, "The memory is not enough: Unable to allocate "),
     ],
 )
 def test_an_expected_failure_is_one_line(tmp_path, shards, feed, start, hyperparameters, data, message):
