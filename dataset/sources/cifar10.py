@@ -1,8 +1,6 @@
 """The official CIFAR-10 archive: six pickles of a batch each, and their names."""
 
-import io
 import os
-import pickle
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dataset.errors import DatasetError
+from dataset.sources import inert_pickle
 from dataset.sources.archives import Member, Store
 from dataset.sources.decode import pixels
 from dataset.sources.download import Remote
@@ -91,10 +90,14 @@ def _class_names(store: Store, member: Member) -> tuple[str, ...]:
 def _batch(store: Store, member: Member, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pictures [n, 3072] and labels [n] of one pickle."""
     content = _unpickle(store, member)
-    rows, labels = content.get(b"data"), content.get(b"labels")
-    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != _ROW:
+    rows, labels = inert_pickle.to_pixels(content.get(b"data"), _ROW), content.get(b"labels")
+    if rows is None:
         raise _not_a_batch(store, member, f"data of uint8 × {_ROW}")
-    if not isinstance(labels, list) or len(labels) != len(rows) or not set(labels) <= set(range(classes)):
+    if (
+        not isinstance(labels, list)
+        or len(labels) != len(rows)
+        or not all(isinstance(label, int) and 0 <= label < classes for label in labels)
+    ):
         raise _not_a_batch(store, member, f"{len(rows)} labels from 0 to {classes - 1}")
     return rows, np.array(labels, np.int64)
 
@@ -105,38 +108,11 @@ def _not_a_batch(store: Store, member: Member, expected: str) -> DatasetError:
 
 def _unpickle(store: Store, member: Member) -> dict[bytes, Any]:
     try:
-        content = _Unpickler(io.BytesIO(store.read(member)), encoding="bytes").load()
+        content = inert_pickle.load(store.read(member))
     except DatasetError:
         raise
-    except Exception as error:  # a damaged pickle makes the unpickler raise nearly anything
+    except Exception as error:  # damage in the middle makes nearly any opcode of nearly any other
         raise DatasetError(f"{store.path}: {member.path} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise _not_a_batch(store, member, "a dictionary")
     return content
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """How protocol 2 spells bytes when Python 3 writes it: codecs.encode(text, "latin1")."""
-    if encoding not in ("latin1", b"latin1"):
-        raise pickle.UnpicklingError(f"encoding {encoding!r} is not expected")
-    return text.encode("latin1")
-
-
-_RECONSTRUCT = np.zeros(0, np.uint8).__reduce__()[0]  # numpy's own, wherever it lives by now
-_ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _latin1,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """A pickle can call anything it names; this one may name what arrays are made of."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of CIFAR-10 does") from None

@@ -3,6 +3,8 @@
 import io
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from dataset.sources.cifar10 import Cifar10, cache_folder, is_cifar10
 
 NAMES = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]
 PER_BATCH = 20
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def python2(value: Any) -> bytes:
@@ -131,6 +134,90 @@ def test_bad_pickles_are_told_and_do_nothing(
     with pytest.raises(DatasetError, match=message):
         opened(archive(tmp_path / "a.tar.gz", files), tmp_path)
     assert "executed" not in capfd.readouterr().out
+
+
+DTYPE = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR"
+DEEP = b")" + b"\x85" * 900_000  # tuples in each other: what hashes, compares or shows them recurses
+OBJECTS = b"cnumpy\ndtype\n(U\x02O8K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ftb"
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02" + DTYPE + b"(K\x03U\x01|(U\x01au1U\x01bK\x01tN}J\xff\xff\xff\xffK\x01K\x00tb.", "a dictionary"),
+        (b"\x80\x02" + ARRAY + b"(K\x01(J\x00\x00\x00\x01t" + OBJECTS + b"\x89](K\x05K\x05etb.", "a dictionary"),
+        (b"\x80\x02}(" + DEEP + b"K\x01u.", "it sets what is no item of a dictionary"),
+        (b"\x80\x02}" + DTYPE + b"}b}u.", "pop from empty list"),
+        (b"\x80\x02cnumpy\ndtype.__init__\n.", "it names numpy.dtype.__init__, which"),
+        (b"\x80\x02cnumpy\ndtype\n}b.", "it gives a state to what has none"),
+        (b"\x80\x02N" + b"q\x00" * 1_000_001 + b".", "it has more than 1,000,000 opcodes"),
+        (b"\x80\x02Nr\xff\xff\xff\xff.", "a dictionary"),  # `pickle` makes room for four billion objects
+        (
+            b"\x80\x02c_codecs\nencode\nq\x00(X\x00\x01\x00\x00"
+            + b"a" * 256
+            + b"U\x06latin1tq\x01R"
+            + b"h\x00h\x01R" * 99
+            + b".",
+            "more than",
+        ),
+        (b"\x80\x02]\x94.", "a dictionary"),
+        (b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x0f.", "cannot be read"),
+    ],
+)
+def test_pickles_that_crash_pickle_or_fill_the_memory(content: bytes, message: str, tmp_path: Path) -> None:
+    files = {**batches(), "cifar-10-batches-py/data_batch_3": content}
+    with pytest.raises(DatasetError, match=message) as raised:
+        opened(archive(tmp_path / "a.tar.gz", files), tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+FUZZ = """
+import sys
+import types
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataset.errors import DatasetError
+from dataset.sources.cifar10 import _batch, _class_names
+
+whole = sys.stdin.buffer.read()
+calls = [b"cnumpy\\ndtype\\n", b"cnumpy.core.multiarray\\n_reconstruct\\n", b"U\\x02u1", b"U\\x02O8"]
+pieces = st.sampled_from([*calls, b"K\\x01", b"q\\x00", b"h\\x00", *(bytes([code]) for code in b"(tRb}]Neus\\x85.")])
+damage = st.tuples(st.integers(0, len(whole) - 1), st.binary(max_size=3) | pieces)
+member = types.SimpleNamespace(path="b")
+
+def edit(edits):
+    data = bytearray(whole)
+    for place, new in edits:
+        data[place : place + len(new)] = new
+    return bytes(data)
+
+edited = st.lists(damage, min_size=1, max_size=6).map(edit)
+made = st.lists(pieces, max_size=40).map(lambda parts: b"\\x80\\x02" + b"".join(parts) + b".")
+
+@settings(max_examples=2000, deadline=None, database=None, derandomize=True)
+@given(edited | made)
+def check(data):
+    store = types.SimpleNamespace(path="a", read=lambda _: data)
+    for read in (lambda: _batch(store, member, 10), lambda: _class_names(store, member)):
+        try:
+            read()
+        except DatasetError as error:
+            str(error)
+
+check()
+"""
+
+
+def test_no_damage_crashes_the_interpreter() -> None:
+    """In a process of its own: numpy's and pickle's own crash it."""
+    batch = python2({b"labels": [1], b"data": np.zeros((1, 3072), np.uint8), b"label_names": NAMES})
+    done = subprocess.run(
+        [sys.executable, "-c", FUZZ], input=batch.replace(bytes(3072), b""), capture_output=True, timeout=120, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 
 def test_a_missing_batch_is_named(tmp_path: Path) -> None:
