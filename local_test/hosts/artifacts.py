@@ -1,11 +1,13 @@
-"""What a job's hosts leave: /opt/ml/model → model.tar.gz, the contents of /opt/ml/output/data → output.tar.gz."""
+"""What a job's hosts leave: /opt/ml/model → model.tar.gz, the contents of /opt/ml/output/data → output.tar.gz; or
+the files of each as objects of their own."""
 
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from local_test.hosts.container_tree import ContainerTree, Entry
+from local_test.data.object_store import ObjectStore, join_uri
+from local_test.hosts.container_tree import ContainerTree, Entry, is_text
 from local_test.util.atomic_files import write_whole
 
 _LEVEL = 6  # gzip's own default
@@ -24,6 +26,19 @@ def _write(trees: Sequence[ContainerTree], file: BinaryIO) -> None:
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=_LEVEL) as tar:
         for _, (tree, entry) in sorted(merged.items()):
             _add(tar, tree, entry)
+
+
+def put_files(trees: Sequence[ContainerTree], uri: str, storage: ObjectStore) -> list[str]:
+    """Every file in the trees, merged as in an archive, as an object below the URI; the names that no key can be.
+
+    DataError if one can't be read or written.
+    """
+    merged = {name: (tree, entry) for tree in reversed(trees) for name, entry in tree.files().items()}
+    for name, (tree, entry) in sorted(merged.items()):
+        if is_text(name):
+            with tree.open_file(entry.name) as content:
+                storage.put(content, join_uri(uri, name))
+    return [name for name in merged if not is_text(name)]
 
 
 def _add(tar: tarfile.TarFile, tree: ContainerTree, entry: Entry) -> None:

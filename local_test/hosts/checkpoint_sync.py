@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from local_test.data.object_store import ObjectStore, StoredObject, join_uri
 from local_test.errors import DataError
-from local_test.hosts.container_tree import ContainerTree, Entry
+from local_test.hosts.container_tree import ContainerTree, Entry, is_text
 
 _Signature = tuple[int, int, int]  # size, time of change, inode: another file under the name has another
 
@@ -77,13 +77,10 @@ class CheckpointSync:
 
     def _has_key(self, name: str) -> bool:
         """Whether the name is text, as an object's key has to be. One that is not is told once, and passed over."""
-        with suppress(UnicodeEncodeError):
-            name.encode()
-            return True
-        if name not in self._nameless:
+        if not is_text(name) and name not in self._nameless:
             self._nameless.add(name)
             self._on_problem(DataError(f"Its name is not UTF-8, so it is not copied. Received: {name!a}"))
-        return False
+        return is_text(name)
 
 
 def _signature(entry: Entry) -> _Signature:

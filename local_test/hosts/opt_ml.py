@@ -124,7 +124,7 @@ def config_files(
     files = {
         "hyperparameters.json": request.get("HyperParameters", {}),
         "inputdataconfig.json": {channel.name: _input_data(channel) for channel in channels},
-        "resourceconfig.json": _resources(host, request["ResourceConfig"]["InstanceType"]),
+        "resourceconfig.json": _resources(host, request["ResourceConfig"]),
         "init-config.json": _init_config(host, request, channels, run),
         "metric-definition-regex.json": request["AlgorithmSpecification"].get("MetricDefinitions", []),
         "upstreamoutputdataconfig.json": [],
@@ -152,14 +152,15 @@ def _input_data(channel: Channel) -> dict[str, str]:
     }
 
 
-def _resources(host: HostPaths, instance_type: str) -> dict[str, Any]:
-    hosts = sorted(host.hosts)
+def _resources(host: HostPaths, resources: Mapping[str, Any]) -> dict[str, Any]:
+    hosts, instance_type = sorted(host.hosts), resources["InstanceType"]
+    group = (resources.get("InstanceGroups") or [{}])[0].get("InstanceGroupName", GROUP)
     return {
         "current_host": host.name,
         "current_instance_type": instance_type,
-        "current_group_name": GROUP,
+        "current_group_name": group,
         "hosts": hosts,
-        "instance_groups": [{"instance_group_name": GROUP, "instance_type": instance_type, "hosts": hosts}],
+        "instance_groups": [{"instance_group_name": group, "instance_type": instance_type, "hosts": hosts}],
         "network_interface_name": "eth0",
     }
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from local_test.errors import BadRequest
+from local_test.request.normal_form import normal_form
 from local_test.request.validation import validate
 
 ACTED_ON = frozenset(
@@ -26,6 +27,7 @@ ACTED_ON = frozenset(
         "InputDataConfig[].DataSource.S3DataSource.S3Uri",
         "InputDataConfig[].DataSource.S3DataSource.S3DataDistributionType",
         "InputDataConfig[].DataSource.S3DataSource.AttributeNames[]",
+        "InputDataConfig[].DataSource.S3DataSource.InstanceGroupNames[]",
         "InputDataConfig[].ContentType",
         "InputDataConfig[].CompressionType",
         "InputDataConfig[].RecordWrapperType",
@@ -35,6 +37,9 @@ ACTED_ON = frozenset(
         "OutputDataConfig.CompressionType",
         "ResourceConfig.InstanceType",
         "ResourceConfig.InstanceCount",
+        "ResourceConfig.InstanceGroups[].InstanceCount",
+        "ResourceConfig.InstanceGroups[].InstanceGroupName",
+        "ResourceConfig.InstanceGroups[].InstanceType",
         "StoppingCondition.MaxRuntimeInSeconds",
         "StoppingCondition.MaxWaitTimeInSeconds",
         "RetryStrategy",
@@ -56,12 +61,16 @@ ACTED_ON = frozenset(
 IGNORED = frozenset(
     {
         "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
-        "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode",
+        # where the image is pulled from; here it lies on this machine
+        "AlgorithmSpecification.TrainingImageConfig",
         "ExperimentConfig.RunName",  # names a run of SageMaker's Experiments SDK; no component shows it
+        "InputDataConfig[].DataSource.S3DataSource.ModelAccessConfig",
         "OutputDataConfig.KmsKeyId",
         "ResourceConfig.VolumeSizeInGB",
         "ResourceConfig.VolumeKmsKeyId",
         "ResourceConfig.KeepAlivePeriodInSeconds",
+        "ResourceConfig.InstancePlacementConfig",
+        "ResourceConfig.TrainingPlanArn",
         "StoppingCondition.MaxPendingTimeInSeconds",
         "EnableInterContainerTrafficEncryption",
         "DebugHookConfig",
@@ -71,6 +80,7 @@ IGNORED = frozenset(
         "RemoteDebugConfig",
         "InfraCheckConfig",
         "SessionChainingConfig",
+        "VpcConfig",  # which network a container is in; here it is the engine's own
     }
 )
 
@@ -80,13 +90,8 @@ VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value in ("S3Prefix", "ManifestFile", "AugmentedManifestFile"),
         "S3Prefix, ManifestFile, AugmentedManifestFile",
     ),
-    "OutputDataConfig.CompressionType": (lambda value: value == "GZIP", "GZIP"),
-    "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode": (
-        lambda value: value == "Platform",
-        "Platform",
-    ),
 }
-_OPAQUE = frozenset(path for path in ACTED_ON | IGNORED if "." not in path and "[" not in path)
+_OPAQUE = IGNORED | {path for path in ACTED_ON if "." not in path and "[" not in path}
 
 
 def check_supported(request: Mapping[str, Any]) -> list[str]:
@@ -124,9 +129,10 @@ def check_request(request: Mapping[str, Any]) -> list[str]:
     if "AlgorithmSpecification" not in request:
         raise BadRequest("AlgorithmSpecification is missing: TrainingImage and TrainingInputMode")
     ignored = check_supported(request)
+    normal = normal_form(request)
     for path in ("AlgorithmSpecification.TrainingImage", "ResourceConfig.InstanceType", "ResourceConfig.InstanceCount"):
         outer, inner = path.split(".")
-        if not request.get(outer, {}).get(inner):  # the model allows InstanceCount 0, for requests of instance groups
+        if not normal[outer].get(inner):  # the model allows InstanceCount 0, for requests of instance groups
             raise BadRequest(f"{path} is missing or 0. Received: {json.dumps(request.get(outer, {}))}")
     _check_waiting(request)
     return ignored

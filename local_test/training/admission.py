@@ -9,6 +9,7 @@ from local_test.data.channels import find_channels
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest, ResourceInUse
 from local_test.hosts.host import Host, make_paths, make_spec
+from local_test.request.normal_form import normal_form
 from local_test.request.support import check_request
 from local_test.runners.base import Runner
 from local_test.training.metrics import MetricReader
@@ -29,8 +30,8 @@ _OUTPUTS = ("OutputDataConfig.S3OutputPath", "CheckpointConfig.S3Uri", "TensorBo
 
 @dataclass(frozen=True)
 class Accepted:
-    """A request that can be run: its job's folder (not there yet), ARN and hosts. `notes`: what the platform can't do
-    for it, a line each."""
+    """A request that can be run, in its normal form; its job's folder (not there yet), ARN and hosts. `notes`: what
+    the platform can't do for it, a line each."""
 
     request: Mapping[str, Any]
     folder: Path
@@ -45,6 +46,7 @@ def admit(
 ) -> Accepted:
     """The job `out/<name>`. BadRequest, ResourceInUse or RunnerError if it can't be run here."""
     ignored = check_request(request)
+    request = normal_form(request)
     name = request["TrainingJobName"]
     folder, arn = out / name, format_arn(region(environ), "training-job", name)
     metrics = MetricReader(request["AlgorithmSpecification"].get("MetricDefinitions", []))

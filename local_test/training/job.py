@@ -18,7 +18,8 @@ from typing import Any
 from local_test.data.channels import Channel
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.errors import BadRequest, Cancelled, DataError
-from local_test.hosts.artifacts import pack
+from local_test.hosts.artifacts import pack, put_files
+from local_test.hosts.container_tree import ContainerTree
 from local_test.runners.base import Runner
 from local_test.training.admission import admit, make_folder
 from local_test.training.job_status import PLATFORM, JobStatus
@@ -63,7 +64,7 @@ class TrainingJob:
         self._job = admit(request, out, storage, runner, environ)
         self.name, self.arn, self.folder = request["TrainingJobName"], self._job.arn, self._job.folder
         self.hosts = self._job.hosts
-        self._request, self._runner, self._storage, self._grace = request, runner, storage, grace
+        self._request, self._runner, self._storage, self._grace = self._job.request, runner, storage, grace
         self._trained, self._clock, self._created = 0.0, clock, clock()
         self._stop_requested = threading.Event()
         self._events: EventQueue = queue.SimpleQueue()  # of the run that goes on
@@ -193,21 +194,24 @@ class TrainingJob:
     # The end
 
     def _upload(self) -> None:
-        """Both archives, in the job's folder and where OutputDataConfig wants them."""
+        """The model and the output data of all hosts."""
         paths = [host.paths for host in self.hosts]
         if not all(path.base.is_dir() for path in paths):  # it has failed before there was a tree
             return
         for path in paths:
             if not path.model.is_folder:
                 self._publisher.note(f"{path.name}: /opt/ml/model is not a folder any more, so nothing of it is kept")
+        models, data = [path.model for path in paths], [path.output_data for path in paths]
         try:
-            pack([path.model for path in paths], self.folder / "model.tar.gz")
-            pack([path.output_data for path in paths], self.folder / "output.tar.gz")
-            self._put("model.tar.gz")
-            self._put("output.tar.gz")
+            if self._request["OutputDataConfig"].get("CompressionType") == "NONE":
+                model_uri = f"{self._put_files(models, 'model')}/"
+                self._put_files(data, "data")
+            else:
+                model_uri = self._put_archive(models, "model.tar.gz")
+                self._put_archive(data, "output.tar.gz")
         except (DataError, OSError) as error:
             raise JobFailed(f"ClientError: Artifact upload failed:{error}") from None
-        self.status.set_model(self._artifact_uri("model.tar.gz"))
+        self.status.set_model(model_uri)
 
     def _artifact_uri(self, name: str) -> str:
         """S3OutputPath/<job>/output/, as on the service; the job's own folder where that is the output path."""
@@ -216,11 +220,21 @@ class TrainingJob:
             return join_uri(local, self.name, name)
         return join_uri(path, self.name, "output", name)
 
-    def _put(self, name: str) -> None:
+    def _put_archive(self, trees: Sequence[ContainerTree], name: str) -> str:
+        """In the job's folder and where OutputDataConfig wants it: there."""
+        pack(trees, self.folder / name)
         uri = self._artifact_uri(name)
         if uri != file_uri(self.folder / name):
             with (self.folder / name).open("rb") as file:
                 self._storage.put(file, uri)
+        return uri
+
+    def _put_files(self, trees: Sequence[ContainerTree], name: str) -> str:
+        """Each file as an object, where OutputDataConfig wants them alone: these are models too large for archives."""
+        uri = self._artifact_uri(name)
+        for nameless in put_files(trees, uri, self._storage):
+            self._publisher.note(f"{uri}: a file's name is not UTF-8, so it is not copied. Received: {nameless!a}")
+        return uri
 
     def _remove_trees(self) -> None:
         problems: list[str] = []

@@ -37,6 +37,19 @@ AUGMENTED = {
     "InputDataConfig.0.RecordWrapperType": "RecordIO",
 }
 SPOT = {"EnableManagedSpotTraining": True}
+GROUP = {
+    "ResourceConfig": {
+        "InstanceGroups": [{"InstanceType": "ml.c5.xlarge", "InstanceCount": 2, "InstanceGroupName": "workers"}],
+        "VolumeSizeInGB": 1,
+    },
+    f"{SOURCE}.InstanceGroupNames": ["workers"],
+}
+MODEL_AND_DATA = """
+(BASE / "model/1").mkdir()
+(BASE / "model/1/weights").write_text("w")
+(BASE / "model/latest").symlink_to("1/weights")
+(BASE / "output/data/note").write_text("n")
+"""
 EXPERIMENT = {"ExperimentConfig.ExperimentName": "tests"}
 PAUSE = "signal.alarm(2); signal.pause()"  # longer than the limits
 
@@ -83,7 +96,7 @@ class Job:
 
     def config(self, name: str) -> Any:
         host = self.accepted.hosts[0]
-        return config_files(host.paths, self.request, host.channels, self.accepted.arn)[name]
+        return config_files(host.paths, self.accepted.request, host.channels, self.accepted.arn)[name]
 
     def refusal(self) -> str:
         return refusal_of(lambda: self.accepted)
@@ -175,6 +188,11 @@ ROWS = {
     "InputDataConfig[].DataSource.S3DataSource.AttributeNames[]": Row(
         AUGMENTED, lambda job: job.content(), make_record(b"1")
     ),
+    "InputDataConfig[].DataSource.S3DataSource.InstanceGroupNames[]": Row(
+        {f"{SOURCE}.InstanceGroupNames": ["others"]},
+        lambda job: "no instance group has that name. Received: others" in job.refusal(),
+        True,
+    ),
     "InputDataConfig[].ContentType": Row(
         {"InputDataConfig.0.ContentType": "text/csv"},
         lambda job: job.config("inputdataconfig.json")["train"]["ContentType"],
@@ -202,12 +220,28 @@ ROWS = {
         True,
     ),
     "OutputDataConfig.CompressionType": Row(
-        {"OutputDataConfig.CompressionType": "NONE"},
-        lambda job: "OutputDataConfig.CompressionType has a value that is not supported" in job.refusal(),
-        True,
+        {"OutputDataConfig.CompressionType": "NONE", "OutputDataConfig.S3OutputPath": "FOLDER/out"},
+        lambda job: (
+            job.run(MODEL_AND_DATA)["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(file_uri(job.folder)),
+            {str(path.relative_to(job.folder / "out")) for path in (job.folder / "out").rglob("*") if path.is_file()},
+        ),
+        (
+            "/out/job/output/model/",
+            {"job/output/model/1/weights", "job/output/model/latest", "job/output/data/note"},
+        ),
     ),
     "ResourceConfig.InstanceType": Row(
         {"ResourceConfig.InstanceType": "ml.c5.xlarge"}, lambda job: job.spec.instance_type, "ml.c5.xlarge"
+    ),
+    "ResourceConfig.InstanceGroups[].InstanceType": Row(GROUP, lambda job: job.spec.instance_type, "ml.c5.xlarge"),
+    "ResourceConfig.InstanceGroups[].InstanceCount": Row(GROUP, lambda job: len(job.accepted.hosts), 2),
+    "ResourceConfig.InstanceGroups[].InstanceGroupName": Row(
+        GROUP,
+        lambda job: (
+            job.config("resourceconfig.json")["current_group_name"],
+            job.config("resourceconfig.json")["instance_groups"][0]["instance_group_name"],
+        ),
+        ("workers", "workers"),
     ),
     "ResourceConfig.InstanceCount": Row(
         {"ResourceConfig.InstanceCount": 2},

@@ -12,6 +12,9 @@ from tests.support.local_jobs import request_for
 REQUEST = request_for("job-1", Path("/out"), {"train": Path("/data")})
 
 
+GROUP = [{"InstanceType": "ml.m5.large", "InstanceCount": 1, "InstanceGroupName": "a"}]
+
+
 def with_channel(**members: Any) -> dict[str, Any]:
     return {**REQUEST, "InputDataConfig": [{**REQUEST["InputDataConfig"][0], **members}]}
 
@@ -25,12 +28,10 @@ def with_source(**members: Any) -> dict[str, Any]:
     ("request_", "message"),
     [
         (with_source(S3DataType="Converse"), "S3DataType .* Received: Converse. Supported: S3Prefix, ManifestFile"),
-        (with_source(InstanceGroupNames=["a"]), "InstanceGroupNames"),
-        (
-            {**REQUEST, "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}},
-            "VpcConfig.SecurityGroupIds",
-        ),
-        ({**REQUEST, "OutputDataConfig": {"S3OutputPath": "s3://b/", "CompressionType": "NONE"}}, "CompressionType"),
+        (with_source(InstanceGroupNames=["a"]), "Channel train: no instance group has that name. Received: a"),
+        ({**REQUEST, "ResourceConfig": {"InstanceGroups": [*GROUP, *GROUP]}}, "one instance group here.*: a, a"),
+        ({**REQUEST, "ResourceConfig": {"InstanceGroups": GROUP, "InstanceCount": 1}}, "either InstanceType and"),
+        ({**REQUEST, "OutputDataConfig": {"S3OutputPath": "https://bucket/key"}}, "no address of S3. Received: https:"),
         (
             {**REQUEST, "AlgorithmSpecification": {"TrainingInputMode": "File"}},
             "AlgorithmSpecification.TrainingImage is missing",
@@ -86,14 +87,21 @@ def test_the_tables_name_members_that_exist() -> None:
 
 
 # member → a value that asks for something
+LAMBDA = "arn:aws:lambda:us-east-1:123456789012:function:a"
 IGNORED_VALUES: dict[str, Any] = {
     "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries": True,
     "ExperimentConfig.RunName": "run-1",
-    "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode": "Platform",
+    "AlgorithmSpecification.TrainingImageConfig": {
+        "TrainingRepositoryAccessMode": "Vpc",
+        "TrainingRepositoryAuthConfig": {"TrainingRepositoryCredentialsProviderArn": LAMBDA},
+    },
+    "InputDataConfig[].DataSource.S3DataSource.ModelAccessConfig": {"AcceptEula": True},
     "OutputDataConfig.KmsKeyId": "a-key",
     "ResourceConfig.VolumeSizeInGB": 30,
     "ResourceConfig.VolumeKmsKeyId": "a-key",
     "ResourceConfig.KeepAlivePeriodInSeconds": 60,
+    "ResourceConfig.InstancePlacementConfig": {"EnableMultipleJobs": True},
+    "ResourceConfig.TrainingPlanArn": "arn:aws:sagemaker:us-east-1:123456789012:training-plan/a",
     "StoppingCondition.MaxPendingTimeInSeconds": 7200,
     "EnableInterContainerTrafficEncryption": True,
     "DebugHookConfig": {"S3OutputPath": "s3://bucket/debug"},
@@ -103,6 +111,7 @@ IGNORED_VALUES: dict[str, Any] = {
     "RemoteDebugConfig": {"EnableRemoteDebug": True},
     "InfraCheckConfig": {"EnableInfraCheck": True},
     "SessionChainingConfig": {"EnableSessionTagChaining": True},
+    "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]},
 }
 
 
@@ -116,7 +125,7 @@ def test_a_member_that_is_ignored_is_named(path: str) -> None:
     request = copy.deepcopy(REQUEST)
     place = request
     for name in outer:
-        place = place.setdefault(name, {})
+        place = place[name[:-2]][0] if name.endswith("[]") else place.setdefault(name, {})
     place[last] = IGNORED_VALUES[path]
     request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 100)
     assert path in check_request(request)
