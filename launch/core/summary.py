@@ -1,4 +1,4 @@
-"""What a job leaves, in a few lines: why it failed, its metrics, what is billed, where its model is.
+"""What a job leaves, in a few lines: why it failed, its metrics, what is billed (here: how long it took), its model.
 
 Standard library only. `python -m launch.core.summary DESCRIPTION.json [BEST.json]` prints it of saved descriptions, for
 the AWS CLI, and exits with 0 if the job completed.
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+_LOCAL_ACCOUNT = "123456789012"  # of the local API; the one of AWS's documentation, so nobody's
 
 
 def summarize_training(description: Mapping[str, Any]) -> Iterator[str]:
@@ -33,12 +35,12 @@ def _results(description: Mapping[str, Any]) -> Iterator[str]:
     for metric in description.get("FinalMetricDataList", []):
         yield f"{metric['MetricName']:<20} {metric['Value']:.6g}"
     if "BillableTimeInSeconds" in description:
-        resources = description["ResourceConfig"]
-        yield (
-            f"billed               {description['BillableTimeInSeconds']} s of {resources['InstanceCount']} × "
-            f"{resources['InstanceType']}"
-        )
-    if model := description.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
+        seconds, resources = description["BillableTimeInSeconds"], description["ResourceConfig"]
+        instances = f"{resources['InstanceCount']} × {resources['InstanceType']}"
+        local = f":{_LOCAL_ACCOUNT}:" in description["TrainingJobArn"]
+        yield f"took                 {seconds} s" if local else f"billed               {seconds} s of {instances}"
+    model = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+    if model and description["TrainingJobStatus"] != "Failed":  # then the archive may be empty
         yield f"model                {model}"
 
 

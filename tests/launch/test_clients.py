@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from launch.core.summary import summarize_training
+from local_test.util.arns import ACCOUNT
 from tests.support.clients import BUCKET, CLIENTS, QUICK, Client, LaunchServer, require_client
 from tests.support.relay import Relay
 from tests.support.served import ROOT, until
@@ -34,10 +36,27 @@ def test_a_training_job_is_followed_to_its_result(launched: LaunchServer, client
     assert sum(line.startswith("algo-1  epoch=1 step=10 train:loss=1.5") for line in lines) == client.prints_log
     assert any(line.startswith("-- Completed: ") for line in lines)
     assert ["validation:accuracy", "0.5005"] in [line.split() for line in lines]
-    assert re.fullmatch(r"billed {15}\d+ s of 1 × ml\.c5\.2xlarge", lines[-2])
+    assert re.fullmatch(r"took {17}\d+ s", lines[-2])
     assert lines[-1].split() == ["model", model]
     head = launched.client("s3").head_object(Bucket=BUCKET, Key=model.removeprefix(f"s3://{BUCKET}/"))
     assert head["ContentLength"] > 0
+
+
+def test_what_is_billed_is_said_of_aws_alone() -> None:
+    description = {
+        "TrainingJobArn": "arn:aws:sagemaker:eu-west-1:111122223333:training-job/one",
+        "TrainingJobName": "one",
+        "TrainingJobStatus": "Completed",
+        "ResourceConfig": {"InstanceCount": 2, "InstanceType": "ml.c5.2xlarge"},
+        "BillableTimeInSeconds": 60,
+        "ModelArtifacts": {"S3ModelArtifacts": "s3://b/model.tar.gz"},
+    }
+    model = "model                s3://b/model.tar.gz"
+    assert list(summarize_training(description)) == ["billed               60 s of 2 × ml.c5.2xlarge", model]
+    description["TrainingJobArn"] = f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:training-job/one"
+    assert list(summarize_training(description)) == ["took                 60 s", model]
+    description |= {"TrainingJobStatus": "Failed", "FailureReason": "no data"}
+    assert list(summarize_training(description)) == ["one has failed: no data", "took                 60 s"]
 
 
 def test_a_tuning_job_is_followed_to_its_best(launched: LaunchServer, client: Client) -> None:

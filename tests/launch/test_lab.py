@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -73,6 +74,26 @@ def test_it_is_kept_without_outputs() -> None:
     nbformat.validate(notebook)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell for cell in cells if cell.outputs or cell.execution_count is not None] == []
+
+
+def test_what_a_command_says_is_shown_without_its_bars(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cells' own function. A warning, such as that pictures are drawn ones, stands above the last line."""
+    cells = [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+    (source,) = (cell for cell in cells if "\ndef run(" in cell)
+    names: dict[str, Any] = {"subprocess": subprocess, "sys": sys}
+    exec("def run(" + source.partition("\ndef run(")[2], names)
+    zoo = draw_pictures(tmp_path / "zoo", 4, 2)
+    (zoo / "train/notes.txt").write_text("no picture")
+    monkeypatch.chdir(ROOT)
+    names["run"]("dataset", "prepare", "--source", str(zoo), "--out", str(tmp_path / "data"), "--shards", "1")
+    first, last = capsys.readouterr().out.splitlines()
+    assert "left out (the first: 'train/notes.txt')" in first
+    assert last.startswith(f"{tmp_path / 'data'}: 8 train pictures in 1 shard,")
+    with pytest.raises(AssertionError):
+        names["run"]("dataset", "prepare", "--source", str(tmp_path / "none"))
+    assert "Received" in capsys.readouterr().out
 
 
 def test_a_job_without_a_model(served: Served, tmp_path: Path) -> None:

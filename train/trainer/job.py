@@ -37,7 +37,8 @@ from train.trainer.trainer import Trainer
 
 _log = logging.getLogger(__name__)
 
-_SLOW_INPUT = 0.2  # share of an epoch's time from which waiting for input is worth a log line
+# share of an epoch's time, and seconds, from which waiting for input is worth a line: every epoch begins with a wait
+_SLOW_INPUT, _SLOW_SECONDS = 0.2, 10.0
 
 
 def run(environment: Environment, stop: threading.Event) -> None:
@@ -126,7 +127,7 @@ class Job:
         restore(self._variables, arrays, path)
         progress.order = self._progress.order
         self._progress = progress
-        _log.info("Resumed from %s: epoch %d, step %d of it", path, progress.epoch + 1, progress.step_in_epoch)
+        _log.info("Resumed from %s: %s", path, _describe_progress(progress, self.is_finished()))
 
     def is_finished(self) -> bool:
         """Whether the last epoch is done, or early stopping ends the training."""
@@ -142,6 +143,7 @@ class Job:
             raise TrainingError("The epoch had no picture left to train on. Are the channel's objects still the same?")
         if self._hparams.weight_average and progress.epoch + 1 == self._hparams.epochs:
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
+        waited = progress.input_wait_seconds
         metrics = progress.finish_epoch(*self._trainer.evaluate(self._datasets.validation()))
         self._early_stopping.on_epoch_end(progress.history)
         check_replicas_in_sync(self._cluster, self._variables)
@@ -150,7 +152,7 @@ class Job:
             print_metrics(metrics)
         for callback in self._callbacks:
             callback.on_epoch_end(metrics)
-        _warn_of_slow_input(metrics)
+        _warn_of_slow_input(metrics, waited)
 
     def finish(self) -> None:
         """Export the model, evaluate it and write the report."""
@@ -241,12 +243,19 @@ def _data_order(hparams: Hyperparameters, cluster: Cluster) -> dict[str, int]:
     }
 
 
+def _describe_progress(progress: Progress, finished: bool) -> str:
+    if finished:
+        return f"the training was finished with epoch {progress.epoch}"
+    return f"epoch {progress.epoch + 1}, step {progress.step_in_epoch} of it"
+
+
 def _by_public_name(hparams: Hyperparameters) -> dict[str, bool | float | str]:
     return {name.replace("_", "-"): value for name, value in asdict(hparams).items()}
 
 
-def _warn_of_slow_input(metrics: EpochMetrics) -> None:
-    if metrics.input_wait > _SLOW_INPUT:
+def _warn_of_slow_input(metrics: EpochMetrics, waited: float) -> None:
+    """`waited`: seconds of the epoch."""
+    if metrics.input_wait > _SLOW_INPUT and waited > _SLOW_SECONDS:
         _log.info(
             "Input is the bottleneck: %.0f %% of the training time of epoch %d was spent waiting for it. "
             "An instance with more network bandwidth or cores helps, or FastFile mode for data read many times.",
