@@ -4,6 +4,9 @@ The official package, sagemaker-tensorflow, ends with TensorFlow 2.14 and Python
 unchanged on this one.
 """
 
-from sagemaker_tensorflow.pipemode import PipeModeDataset, PipeModeDatasetException
+from sagemaker_tensorflow.beside import import_beside
+
+with import_beside("train"):
+    from sagemaker_tensorflow.pipemode import PipeModeDataset, PipeModeDatasetException
 
 __all__ = ["PipeModeDataset", "PipeModeDatasetException"]

@@ -29,6 +29,11 @@ PROGRAM = {
 }
 
 
+def python_path(checkout: Path) -> str:
+    """What the image has in /opt/program."""
+    return f"{checkout}{os.pathsep}{checkout / 'container/site'}"
+
+
 class ProcessRunner(Runner):
     """`command` is what the image's `train` would be; by default the toolkit's script beside the running Python."""
 
@@ -74,7 +79,7 @@ class ProcessRunner(Runner):
     def start(self, spec: ContainerSpec) -> "Process":
         environment = {
             **self._environ,
-            **({**PROGRAM, "PYTHONPATH": str(self._checkout)} if self._checkout else {}),
+            **({**PROGRAM, "PYTHONPATH": python_path(self._checkout)} if self._checkout else {}),
             "SAGEMAKER_BASE_DIR": str(spec.base),
             "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit's own way not to wait for host names, of which there are none
             **spec.environment,

@@ -56,8 +56,12 @@ numpy.testing.assert_allclose(again.predict(images[:4], verbose=0), expected, rt
 # pictures, event files, TensorFlow Lite, the profiler's library
 assert tf.io.decode_jpeg(tf.io.encode_jpeg(images[0])).shape == (32, 32, 3)
 with tf.summary.create_file_writer(str(folder / "events")).as_default():
-    tf.summary.write("loss", 1.0, step=1)
+    tf.summary.scalar("loss", 1.0, step=1)
+    tf.summary.image("pictures", images[:4], step=1)
+    tf.summary.histogram("pixels", images, step=1)
 assert next((folder / "events").iterdir()).stat().st_size > 0
+model.fit(data, verbose=0, callbacks=[keras.callbacks.TensorBoard(folder / "board", histogram_freq=1)])
+assert next((folder / "board/train").iterdir()).stat().st_size > 0
 assert tf.lite.TFLiteConverter.from_keras_model(model).convert()
 tf.profiler.experimental.start(str(folder / "profile"))
 tf.profiler.experimental.stop()

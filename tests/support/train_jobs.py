@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from local_test.runners.process import python_path
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,7 +26,7 @@ class TrainJob:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER_", "AWS_"))}
         known = {
             "SAGEMAKER_BASE_DIR": str(root), "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main",
-            "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "SM_STUDIO_LOCAL_MODE": "true",
+            "PYTHONPATH": python_path(ROOT), "PYTHONUNBUFFERED": "1", "SM_STUDIO_LOCAL_MODE": "true",
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }  # fmt: skip
         self.process = subprocess.Popen(
