@@ -16,6 +16,7 @@ from local_test.request.support import ACTED_ON, IGNORED, VALUES
 from local_test.request.validation import service_model
 from local_test.server.mocked_operations import STORED
 from train.runtime.hyperparameters import describe
+from train.script_mode.support import GIVEN, HYPERPARAMETERS, VARIABLES
 
 PAGES = Path(__file__).parent
 ROOT = PAGES.parent
@@ -35,6 +36,11 @@ def format_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def list_hyperparameters() -> str:
     rows = ((f"`{name}`", f"`{default}`", meaning) for name, default, meaning in describe())
     return format_table(("name", "default", "meaning"), rows)
+
+
+def list_effects(effects: Mapping[str, str]) -> str:
+    """What script mode does with what the toolkit knows."""
+    return format_table(("name", "effect"), ((f"`{name}`", effect) for name, effect in effects.items()))
 
 
 def list_members(paths: Iterable[str]) -> str:
@@ -81,6 +87,11 @@ TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "ignored": lambda: list_members(IGNORED),
         "refused": lambda: "\n".join(f"- `{path}`" for path in find_refused()),
         "stored": lambda: ", ".join(f"`{operation}`" for operation in sorted(STORED)),
+    },
+    "scripts.md": {
+        "script-hyperparameters": lambda: list_effects(HYPERPARAMETERS),
+        "script-variables": lambda: list_effects(VARIABLES),
+        "script-given": lambda: ", ".join(f"`{name}`" for name in GIVEN),
     },
     "architecture.md": {
         "train": lambda: list_folders("train"),

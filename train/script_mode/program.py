@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from sagemaker_training import environment as toolkit
-from sagemaker_training import errors, logging_config, process
+from sagemaker_training import errors, logging_config, mapping, process
 
 from train.errors import StopRequested
 from train.script_mode.standard_error import StandardError, find_cause
@@ -25,7 +27,8 @@ class Program(process.ProcessRunner):
     """
 
     def __init__(self, environment: toolkit.Environment, stop: threading.Event) -> None:
-        super().__init__(environment.user_entry_point, environment.to_cmd_args(), environment.to_env_vars(), 1)
+        arguments = mapping.to_cmd_args(_with_own_model_dir(environment.hyperparameters))
+        super().__init__(environment.user_entry_point, arguments, environment.to_env_vars(), 1)
         self._stop = stop
         self._process: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()
@@ -69,3 +72,11 @@ class Program(process.ProcessRunner):
             _log.info("Stopped before the script has started")
             sys.stdout.flush()
             os._exit(0)  # the main thread may be waiting for a download, pip or a host
+
+
+def _with_own_model_dir(hyperparameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The jobs of a tuning job have its model_dir: each gets a folder of its own there, as in AWS's container."""
+    model_dir = str(hyperparameters.get("model_dir"))
+    if "_tuning_objective_metric" not in toolkit.read_hyperparameters() or not model_dir.startswith("s3://"):
+        return hyperparameters
+    return {**hyperparameters, "model_dir": f"{model_dir}/{os.environ.get('TRAINING_JOB_NAME')}/model"}

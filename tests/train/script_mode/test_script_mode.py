@@ -197,3 +197,12 @@ def test_requirements_that_cannot_be_installed_are_named(tmp_path, start):
     failure = one_line(start(root, PIP_NO_INDEX="1", PIP_DISABLE_PIP_VERSION_CHECK="1"))
     assert failure.startswith("What the script requires can't be installed. Received: ")
     assert "No matching distribution found for no-such-package-anywhere==1.0" in failure
+
+
+def test_each_job_of_a_tuning_job_has_a_model_dir_of_its_own(tmp_path, start):
+    root = source(
+        tmp_path, "mine.py", "import sys\nprint(*sys.argv[1:])", model_dir='"s3://b/m"', _tuning_objective_metric='"a"'
+    )
+    job = start(root, TRAINING_JOB_NAME="tuned-001")
+    assert job.wait() == 0
+    assert "--model_dir s3://b/m/tuned-001/model" in job.lines
