@@ -87,6 +87,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         help="N×N pixels (the pictures' own if all have one, else 32)",
     )
     add("--seed", type=_int_between(0, 2**63 - 1), help="of the shuffling, and of synthetic pictures (0)")
+    add("--max-bytes", type=_int_between(1, 2**63 - 1), metavar="N", help="what an archive may unpack to (64 GiB)")
     add("--cache", type=Path, help="folder of the downloaded archive ($XDG_CACHE_HOME/cv-keras-cifar10)")
     add("--mirror", metavar="URL", help="another address of cifar-10-python.tar.gz")
 

@@ -102,6 +102,8 @@ def write(manifest: Manifest, folder: Path) -> None:
 def read(folder: Path) -> Manifest:
     """The manifest of a prepared folder. Raises DatasetError if there is none, or not one of ours."""
     try:
+        if (folder / FILE).exists() and not (folder / FILE).is_file():  # a FIFO would be waited for
+            raise DatasetError(f"{folder / FILE} is not a file")
         return from_json((folder / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DatasetError(f"no data prepared in {folder}: run `python -m dataset prepare --out {folder}`") from None

@@ -12,7 +12,7 @@ from dataset.errors import DatasetError, DownloadError, to_one_line
 from dataset.manifest import Manifest, Shard
 from dataset.shards import Indices
 from dataset.sources import Source
-from dataset.sources.archives import open_store
+from dataset.sources.archives import MAX_BYTES, open_store
 from dataset.sources.cifar10 import Cifar10, is_cifar10
 from dataset.sources.download import TIMEOUT, Remote, fetch
 from dataset.sources.pictures import open_pictures
@@ -36,6 +36,7 @@ class Request:
     validation_shards: int | None = None
     image_size: int | None = None
     seed: int | None = None
+    max_bytes: int | None = None
     timeout: float = TIMEOUT  # seconds, of the network
 
 
@@ -88,7 +89,7 @@ def _open(request: Request, scratch: Path) -> Iterator[Source]:
     if path is None:
         yield Synthetic(request.seed or 0, request.image_size, note=note)
     else:
-        with _open_path(path, request.image_size, scratch) as source:
+        with _open_path(path, request, scratch) as source:
             yield source
 
 
@@ -108,13 +109,13 @@ def _locate(request: Request) -> tuple[Path | None, str | None]:
 
 
 @contextmanager
-def _open_path(path: Path, image_size: int | None, scratch: Path) -> Iterator[Source]:
-    store = open_store(path, scratch)
+def _open_path(path: Path, request: Request, scratch: Path) -> Iterator[Source]:
+    store = open_store(path, scratch, request.max_bytes or MAX_BYTES)
     members = store.members()
     if is_cifar10(members):
-        yield Cifar10(store, members, image_size)
+        yield Cifar10(store, members, request.image_size)
     else:
-        with open_pictures(store, members, image_size) as source:
+        with open_pictures(store, members, request.image_size) as source:
             yield source
 
 

@@ -7,6 +7,7 @@ import bz2
 import gzip
 import lzma
 import os
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ from dataset.console import progress_bar
 from dataset.errors import DatasetError, describe_error
 
 FILE_LIMIT = 256 << 20  # bytes; a "picture" larger than this is a bomb or a mistake
+MAX_BYTES = 64 << 30  # that an archive may unpack to: a thousandth of it can be the archive
 _BLOCK = 512  # of a tar
 _COPY = 1 << 20
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
@@ -58,26 +60,30 @@ class Store(Protocol):
         """Its bytes. Raises DatasetError that names store and member."""
 
 
-def open_store(path: Path, scratch: Path) -> Store:
-    """The store at `path`; `scratch` takes a compressed tar's plain form. Raises DatasetError."""
+def open_store(path: Path, scratch: Path, max_bytes: int = MAX_BYTES) -> Store:
+    """The store at `path`; `scratch` takes a compressed tar's plain form. Raises DatasetError, also for an archive that
+    unpacks to more than `max_bytes`."""
     try:
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
             return Folder(path)
+        if not stat.S_ISREG(mode):  # a FIFO or a device may have no end, and can't be read twice
+            raise DatasetError(f"neither a file nor a folder. Received: --source {path}. Expected {_EXPECTED}")
         head = _head(path)
     except FileNotFoundError:
         raise DatasetError(f"no such file or folder. Received: --source {path}") from None
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {describe_error(error)}") from None
-    return _archive(path, head, scratch)
+    return _archive(path, head, scratch, max_bytes)
 
 
-def _archive(path: Path, head: bytes, scratch: Path) -> Store:
+def _archive(path: Path, head: bytes, scratch: Path, max_bytes: int) -> Store:
     if head.startswith(_ZIP) or zipfile.is_zipfile(path):
-        return Zip(path)
+        return Zip(path, max_bytes)
     plain = path
     for magic, opener in _OPENERS.items():
         if head.startswith(magic):
-            plain = _unpack(path, opener, scratch / "archive.tar")
+            plain = _unpack(path, opener, scratch / "archive.tar", max_bytes)
             head = _head(plain)
     if _is_tar(head):
         return Tar(path, plain)
@@ -140,12 +146,13 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
 class Zip:
     kind = "zip"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: int) -> None:
         self.path = path
+        self._max_bytes = max_bytes
         self._file: zipfile.ZipFile | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None}
+        return {**vars(self), "_file": None}
 
     def _open(self) -> zipfile.ZipFile:
         if self._file is None:
@@ -159,10 +166,12 @@ class Zip:
         return self._file
 
     def members(self) -> list[Member]:
-        infos = enumerate(self._open().infolist())
+        infos = self._open().infolist()
+        if sum(info.file_size for info in infos) > self._max_bytes:  # no entry gives more than it announces
+            raise _too_much(self.path, self._max_bytes)
         # archives made on Windows by old programs have backslashes
-        members = (Member(i.filename.replace("\\", "/"), n) for n, i in infos if not i.is_dir())
-        return sorted(members, key=_by_path)
+        places = {_clean(info.filename.replace("\\", "/")): n for n, info in enumerate(infos) if not info.is_dir()}
+        return sorted((Member(path, where) for path, where in places.items()), key=_by_path)
 
     def read(self, member: Member) -> bytes:
         archive = self._open()
@@ -216,14 +225,23 @@ def _find_files(archive: tarfile.TarFile) -> Iterator[tuple[str, tuple[int, int]
     """Path, offset and size of every file; a hard link is the file it names. Later entries replace earlier ones."""
     places: dict[str, tuple[int, int]] = {}
     for info in archive:
-        if info.islnk() and info.linkname in places:
-            places[info.name] = places[info.linkname]
+        if info.islnk() and _clean(info.linkname) in places:
+            places[_clean(info.name)] = places[_clean(info.linkname)]
         elif info.isreg() and not info.issparse():
-            places[info.name] = (info.offset_data, info.size)
+            places[_clean(info.name)] = (info.offset_data, info.size)
     return iter(places.items())
 
 
-def _unpack(path: Path, opener: Callable[..., BinaryIO], plain: Path) -> Path:
+def _clean(name: str) -> str:
+    """`./a//b` and `/a/b` are a/b, as for whoever unpacks. `..` stays: nothing is unpacked by name."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _too_much(path: Path, max_bytes: int) -> DatasetError:
+    return DatasetError(f"{path} unpacks to more than {max_bytes:,} bytes ({_size(path)}): --max-bytes N allows more")
+
+
+def _unpack(path: Path, opener: Callable[..., BinaryIO], plain: Path, max_bytes: int) -> Path:
     """Decompresses a tar once, because compressed ones can only be read from front to back."""
     with (
         path.open("rb") as raw,
@@ -232,6 +250,8 @@ def _unpack(path: Path, opener: Callable[..., BinaryIO], plain: Path) -> Path:
         opener(raw) as source,
     ):
         while block := _block(path, source):
+            if target.tell() + len(block) > max_bytes:
+                raise _too_much(path, max_bytes)
             target.write(block)  # outside of _block: a full disk is not a damaged archive
             done.update(raw.tell() - done.n)
     return plain

@@ -20,6 +20,7 @@ from dataset.errors import DatasetError, DownloadError, describe_error
 
 TIMEOUT = 10.0  # seconds
 _BLOCK = 1 << 18
+_MOST = 1 << 30  # bytes: six times the archive; what gives more is not it
 _HEADERS = {"User-Agent": "cv-keras-cifar10", "Accept-Encoding": "identity"}
 
 
@@ -79,6 +80,8 @@ def _download(remote: Remote, part: Path, timeout: float) -> None:
             md5.update(block)
             received += len(block)
             progress.update(len(block))
+            if received > _MOST:
+                raise DownloadError(f"{remote.url} gives more than {_MOST:,} bytes. Expected: {remote.name}")
     if received < total:
         raise DownloadError(
             f"{remote.url} cannot be downloaded: the connection broke off at byte {received:,} of {total:,}"

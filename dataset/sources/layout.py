@@ -59,17 +59,27 @@ def _is_picture_path(path: str) -> bool:
 
 
 def _top(pictures: Collection[Path], name: str) -> Path:
-    """The folder that everything lies below, (): none. Archives often hold one folder that holds the rest."""
-    with_train = {parts[:depth] for parts in pictures for depth in (0, 1) if _is_train(parts[depth:])}
-    if () in with_train:
-        return ()
+    """The folder that everything lies below, (): none. Archives often hold one folder that holds the rest, or names
+    from the root on."""
+    common = _common(pictures)
+    with_train = {parts[:n] for parts in pictures for n in range(len(common) + 2) if _is_train(parts[n:])}
+    nearest = min(map(len, with_train), default=0)
+    with_train = {top for top in with_train if len(top) == nearest}
     if len(with_train) > 1:
-        tops = sorted(top[0] for top in with_train)
+        tops = sorted("/".join(top) for top in with_train)
         raise DatasetError(f"{name} holds several data sets. Received: {_some(tops)}. Expected one: name its folder")
     if not with_train:
         folders = sorted({parts[0] for parts in pictures if len(parts) > 1})
         raise DatasetError(f"{name} has no train split. Received: {_some(folders) or 'no pictures'}. {_EXPECTED}")
     return with_train.pop()
+
+
+def _common(pictures: Collection[Path]) -> Path:
+    """The folders that all pictures lie below."""
+    folders = [parts[:-1] for parts in pictures]
+    first, last = min(folders, default=()), max(folders, default=())  # what these two share, all between them do
+    same = [one == other for one, other in zip(first, last, strict=False)]
+    return first[: [*same, False].index(False)]
 
 
 def _is_train(parts: Path) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -306,7 +307,7 @@ def test_cifar10_offline_is_an_error(command: Command, tmp_path: Path, offline: 
 
 def test_auto_uses_the_archive_in_the_cache(tmp_path: Path, offline: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    monkeypatch.setattr(dataset.prepare, "open_store", lambda path, _scratch: taken.append(path) or 1 / 0)
+    monkeypatch.setattr(dataset.prepare, "open_store", lambda path, *_: taken.append(path) or 1 / 0)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/c.tar.gz").write_bytes(b"the archive")
     archive = Remote(offline.url, "c.tar.gz", hashlib.md5(b"the archive").hexdigest())
@@ -321,6 +322,11 @@ def test_the_official_archive_is_the_one_of_its_page() -> None:
 
 
 # bad input
+
+
+def make_fifo(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
 
 
 def bad_sources(tree: Tree, root: Path) -> dict[str, tuple[Path, str]]:
@@ -349,13 +355,18 @@ def bad_sources(tree: Tree, root: Path) -> dict[str, tuple[Path, str]]:
             zipped(root / "esc.zip", {"../../train/cat/1.png": b"x"}),
             "has no train split. Received: no pictures",
         ),
+        "device": (
+            Path("/dev/zero"),
+            "neither a file nor a folder. Received: --source /dev/zero. Expected a folder, a",
+        ),
+        "fifo": (make_fifo(root / "fifo"), "neither a file nor a folder. Received: --source "),
         "empty": (zipped(root / "empty.zip", {}), "has no train split. Received: no pictures"),
     }
 
 
 KINDS = [
     "no such file", "not an archive", "truncated zip", "truncated tar", "undecodable", "one class", "lonely class",
-    "no train", "no validation", "traversal", "empty",
+    "no train", "no validation", "traversal", "empty", "device", "fifo",
 ]  # fmt: skip
 
 
@@ -371,6 +382,47 @@ def test_bad_sources_are_told_in_a_line_and_leave_nothing(
     assert errors.splitlines()[-1].startswith("dataset: ")
     assert "Traceback" not in errors
     assert names(tmp_path) == ["in"]
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_an_archive_that_unpacks_to_more_than_it_may(command: Command, make: Any, tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    bomb = {f"train/cat/{n}.png": bytes(1 << 20) for n in range(3)}
+    source = make(tmp_path / "in/a", {**tree, **bomb})
+    if make is zipped:
+        with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in {**tree, **bomb}.items():
+                archive.writestr(name, content)
+    code, _, errors = command("prepare", "--source", source, "--out", tmp_path / "data", "--max-bytes", 2_000_000)
+    assert code == 1
+    assert re.fullmatch(
+        rf"dataset: {source} unpacks to more than 2,000,000 bytes \([\d,]+ bytes\): --max-bytes N allows more",
+        errors.splitlines()[-1],
+    )
+    assert names(tmp_path) == ["in"]
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+@pytest.mark.parametrize("top", ["./", "/", "/home/me/./pets/", ".//"])
+def test_names_from_the_folder_or_from_the_root_on(
+    command: Command, make: Any, top: str, tree: Tree, tmp_path: Path
+) -> None:
+    source = make(tmp_path / "a", {f"{top}{name}": content for name, content in tree.items()})
+    code, said, errors = command("prepare", "--source", source, "--out", tmp_path / "data")
+    assert code == 0, errors
+    assert ": 40 train pictures in 16 shards, 8 validation pictures" in said
+
+
+def test_a_folder_packed_from_inside(command: Command, write_tree: Any, tree: Tree, tmp_path: Path) -> None:
+    write_tree(tmp_path / "pets", tree)
+    subprocess.run(["tar", "-C", tmp_path / "pets", "-czf", tmp_path / "x.tar.gz", "."], check=True)
+    assert command("prepare", "--source", tmp_path / "x.tar.gz", "--out", tmp_path / "data")[0] == 0
+
+
+def test_a_description_that_is_a_fifo_is_not_waited_for(command: Command, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dataset.json")
+    code, _, errors = command("prepare", "--out", tmp_path)
+    assert (code, errors) == (1, f"dataset: {tmp_path}/dataset.json is not a file\n")
 
 
 def test_a_bad_source_leaves_what_was_prepared(command: Command, tree: Tree, tmp_path: Path) -> None:
@@ -551,6 +603,7 @@ def test_help_names_every_option(process: Any) -> None:
         "--validation-shards",
         "--image-size",
         "--seed",
+        "--max-bytes",
         "--cache",
         "--mirror",
     ):

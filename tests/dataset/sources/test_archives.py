@@ -173,6 +173,12 @@ def test_backslashes_in_a_zip(tmp_path: Path) -> None:
     assert content(tmp_path / "a.zip", tmp_path / "scratch") == {"train/cat/1.jpg": b"one"}
 
 
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_a_name_given_twice_is_its_last_file(make: Callable[..., Path], tmp_path: Path) -> None:
+    path = make(tmp_path / "a", {"./a.jpg": b"old", "b.jpg": b"b", "a.jpg": b"new"})
+    assert content(path, tmp_path / "scratch") == {"a.jpg": b"new", "b.jpg": b"b"}
+
+
 def test_an_encrypted_zip_is_told(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", {"1.jpg": b"one"})
     data = bytearray(path.read_bytes())

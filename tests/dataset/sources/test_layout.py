@@ -77,6 +77,7 @@ def test_what_is_no_picture_of_a_class_is_left_out_and_counted(name: str) -> Non
         (TWO[:3], r"has classes in its train split only. Received: dog"),
         ([TWO[0], *TWO[2:]], r"has classes in its validation split only. Received: dog"),
         (["a/" + p for p in TWO] + ["b/" + p for p in TWO], r"holds several data sets. Received: a, b"),
+        (["x/a/" + p for p in TWO] + ["x/b/" + p for p in TWO], r"holds several data sets. Received: x/a, x/b"),
     ],
 )
 def test_bad_layouts(paths: list[str], message: str) -> None:
