@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from local_test.api.guard import Guard
 from local_test.api.json_protocol import Answer, answer, decode, refusal
 from local_test.errors import LocalTestError
 from local_test.request.validation import service_model, validate
@@ -14,6 +15,7 @@ Operation = Callable[[dict[str, Any], str], Mapping[str, Any] | None]  # (valid 
 
 
 INTERRUPT = "InterruptTrainingJob"  # the one operation that the service lacks: there, interruptions just happen
+_STRICT = Guard()
 _SHAPES = {INTERRUPT: "StopTrainingJob"}  # whose input and output it takes
 
 
@@ -22,10 +24,10 @@ class NotHandled(Exception):  # noqa: N818 - not an error: somebody else answers
 
 
 class Api:
-    """Operations of a service by name. No sockets: a body in, an answer out."""
+    """Operations of a service by name. No sockets: a body in, an answer out. `guard`: what requests may name."""
 
-    def __init__(self, operations: Mapping[str, Operation], service: str = "sagemaker") -> None:
-        self._operations, self._service = operations, service
+    def __init__(self, operations: Mapping[str, Operation], service: str = "sagemaker", guard: Guard = _STRICT) -> None:
+        self._operations, self._service, self._guard = operations, service, guard
 
     def knows(self, operation: str) -> bool:
         return operation in self._operations
@@ -36,6 +38,7 @@ class Api:
         try:
             request = decode(body)
             validate(request, model, self._service)
+            self._guard.check(request)
             response = self._operations[operation](request, region)
         except NotHandled:
             return None

@@ -42,26 +42,28 @@ def add_parser(commands: Commands) -> None:
         action="store_true",
         help="let moto answer operations that nothing executes, as if transform jobs, endpoints and the like had run",
     )
+    add("--allow-files", action="store_true", help="let requests name this machine's files by file:// addresses")
+    add("--any-role", action="store_true", help="let jobs have roles that this server does not know, such as AWS's")
 
 
 def run(args: argparse.Namespace) -> None:
     """Answers until Ctrl-C; then stops the jobs as the service would, and waits for them."""
     try:
-        from local_test.server.api_server import LOOPBACK, ApiServer  # loads moto, as no other command does
+        from local_test.server.api_server import LOOPBACK, Allowed, ApiServer  # loads moto, as no other command does
     except ModuleNotFoundError as missing:
         raise RunnerError(f"{missing.name} is not installed. Run pip install . with this Python") from None
     with ExitStack() as stack:
         runner = stack.enter_context(open_runner(args))
         server = ApiServer(
             args.root, runner, args.host, args.port, args.parallel, read_images(args.images), args.s3_endpoint_url,
-            allow_mocked=args.allow_mocked,
+            allowed=Allowed(args.allow_mocked, args.allow_files, args.any_role),
         )  # fmt: skip
         stack.callback(server.close)
         signals = collect_signals()
         if args.host not in LOOPBACK:
             say_note(
-                f"warning: {args.host} may be reached from other machines, and whoever reaches it can run any image "
-                "here and read any file"
+                f"warning: {args.host} may be reached from other machines and from containers, and whoever reaches it "
+                "can run any image here" + (" and read any file" if args.allow_files else "")
             )
         server.start()
         say_note(f"ready at {server.url}; jobs are kept in {args.root}; Ctrl-C stops them and ends")

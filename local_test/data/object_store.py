@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
 from local_test.errors import BadRequest, DataError
-from local_test.util.atomic_files import file_uri, local_path, write_whole
+from local_test.util.atomic_files import file_uri, local_path, refuse_file, write_whole
 
 CHUNK_BYTES = 1 << 20
 _BROKEN_READS = 5  # connections that may break within one object before it counts as unreadable
@@ -57,10 +57,17 @@ class ObjectStore:
     """Lists, reads and writes objects. Safe for threads.
 
     A client, which needs a region and credentials, is made for the first s3:// URI that `in_process` does not answer.
+    `allow_files`: whether file:// URIs are followed, wherever they stand; BadRequest if not.
     """
 
-    def __init__(self, new_client: Callable[[], Any] = new_s3_client, in_process: InProcess | None = None) -> None:
-        self._new_client, self._in_process = new_client, in_process
+    def __init__(
+        self,
+        new_client: Callable[[], Any] = new_s3_client,
+        in_process: InProcess | None = None,
+        *,
+        allow_files: bool = True,
+    ) -> None:
+        self._new_client, self._in_process, self._allow_files = new_client, in_process, allow_files
         self._client: Any = None
         self._lock = threading.Lock()
 
@@ -76,12 +83,19 @@ class ObjectStore:
                 self._client = self._new_client()
             return self._client
 
+    def _path(self, uri: str) -> Path | None:
+        """Where it lies on this machine, None for one in S3."""
+        path = local_path(uri)
+        if path is not None and not self._allow_files:
+            raise refuse_file(uri)
+        return path
+
     def objects(self, uri: str) -> list[StoredObject]:
         """Everything under the prefix in the order of keys, as S3 lists it; folder markers left out.
 
         A file:// prefix is one file or all files below a folder. DataError if it can't be listed, with the reason.
         """
-        path = local_path(uri)
+        path = self._path(uri)
         if path is not None:
             return _local_objects(path)
         bucket, prefix = split_s3(uri)
@@ -104,7 +118,7 @@ class ObjectStore:
 
     def has_bucket(self, uri: str) -> bool:
         """False only if S3 says that there is none: one that may not be looked at may still be written to."""
-        if local_path(uri) is not None:
+        if self._path(uri) is not None:
             return True
         bucket = split_s3(uri)[0]
         if self._in_process and self._in_process.has_bucket(bucket):
@@ -119,9 +133,8 @@ class ObjectStore:
 
     def chunks(self, item: StoredObject) -> Iterator[bytes]:
         """The object's bytes, at most CHUNK_BYTES at a time. A broken connection is taken up where it broke."""
-        if item.path:
-            return _file_chunks(item.path)
-        return self._from_s3(item)
+        path = self._path(item.uri)
+        return _file_chunks(path) if path else self._from_s3(item)
 
     def _from_s3(self, item: StoredObject) -> Iterator[bytes]:
         # now, not when the channel was laid out: it may hold the content
@@ -164,7 +177,7 @@ class ObjectStore:
     def put(self, source: BinaryIO, uri: str) -> None:
         """Copies the file to that exact URI, replacing what is there. Whole or not at all, in a folder too. `source`
         may be closed by it."""
-        target = local_path(uri)
+        target = self._path(uri)
         try:
             if target is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_test.api import metrics
 from local_test.api.dispatch import Api
 from local_test.api.experiments import ExperimentsApi
+from local_test.api.guard import Guard
 from local_test.api.metrics import MetricsApi
 from local_test.api.search import SearchApi
 from local_test.api.tags import TagsApi
@@ -21,6 +23,7 @@ from local_test.aws import s3_snapshot
 from local_test.aws.clients import CREDENTIALS, Clients, find_credentials
 from local_test.aws.cloudwatch import CloudWatch, delete_logs
 from local_test.aws.in_process_s3 import InProcessS3
+from local_test.aws.roles import check_role, load_managed_policies
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest
 from local_test.request.builder import LOCAL_ROLE
@@ -42,10 +45,20 @@ _TRUST = {
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """`mocked`: moto answers operations that nothing executes; `files`: requests may name this machine's files;
+    `any_role`: jobs may have roles that this server's IAM does not know."""
+
+    mocked: bool = False
+    files: bool = False
+    any_role: bool = False
+
+
 class ApiServer:
     """Serves from `start` to `close`. `slots`: training jobs at a time; `images`: names of requests → local names.
-    `s3_url`: the S3 that data comes from and artifacts go to, instead of one of its own. `allow_mocked`: moto answers
-    the operations that nothing executes.
+    `s3_url`: the S3 that data comes from and artifacts go to, instead of one of its own. `allowed`: what is
+    refused otherwise.
 
     BadRequest, one line, if the address or the folder can't be had.
     """
@@ -60,16 +73,17 @@ class ApiServer:
         images: Mapping[str, str] | None = None,
         s3_url: str | None = None,
         *,
-        allow_mocked: bool = False,
+        allowed: Allowed = Allowed(),
     ) -> None:
-        self._s3_url = s3_url
+        load_managed_policies()
+        self._s3_url, self._allow_files = s3_url, allowed.files
         self._credentials = find_credentials() if s3_url else CREDENTIALS
         self._keys = JobKeys()
         with ExitStack() as stack:
             aliases = ImageAliases(runner, images or {})
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
-            apis = _build_apis(self.platform)
-            router = Router(*apis, s3_url, allow_mocked=allow_mocked)
+            apis = _build_apis(self.platform, Guard(allowed.files, None if allowed.any_role else check_role))
+            router = Router(*apis, s3_url, allow_mocked=allowed.mocked)
             self._server = stack.enter_context(closing(HttpServer(host, port, router)))
             for_jobs = JobDoor(Router(*apis, s3_url, mocked_services(BACKENDS)), self._keys, read_body)
             self._gateway = _listen_at_gateway(runner, self._server, for_jobs)
@@ -132,17 +146,16 @@ class ApiServer:
 
     def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
         in_process = {} if self._s3_url else {"in_process": InProcessS3()}
-        storage = ObjectStore(lambda: self._clients.get("s3", region), **in_process)
+        storage = ObjectStore(lambda: self._clients.get("s3", region), **in_process, allow_files=self._allow_files)
         name = request["TrainingJobName"]
-        keys = (
-            new_keys() if self._credentials is CREDENTIALS else self._credentials
-        )  # those that the S3 elsewhere knows
+        # an S3 elsewhere knows the caller's, not ours
+        keys = new_keys() if self._credentials is CREDENTIALS else self._credentials
         environ = self._environment((self._gateway or self._server).url, region, keys)
         observers = [CloudWatch(name, region, self._clients, now_utc), self._keys.for_job(name, keys)]
         return JobContext(storage, environ, observers)
 
 
-def _build_apis(platform: Platform) -> tuple[Api, Api]:
+def _build_apis(platform: Platform, guard: Guard) -> tuple[Api, Api]:
     """SageMaker's API and that of SageMaker Metrics."""
     jobs, tuning_jobs, experiments = platform.jobs, platform.tuning_jobs, platform.experiments
     parts = (
@@ -153,7 +166,7 @@ def _build_apis(platform: Platform) -> tuple[Api, Api]:
         TagsApi(jobs, tuning_jobs, experiments),
     )
     operations = {name: operation for part in parts for name, operation in part.operations().items()}
-    return Api(operations), Api(MetricsApi(experiments).operations(), metrics.SERVICE)
+    return Api(operations, guard=guard), Api(MetricsApi(experiments).operations(), metrics.SERVICE)
 
 
 def _listen_at_gateway(runner: Runner, server: HttpServer, application: Wsgi) -> HttpServer | None:

@@ -54,6 +54,14 @@ def file_uri(path: Path) -> str:
     return Path(os.path.abspath(path)).as_uri()  # noqa: PTH100 - resolve() would follow links
 
 
+def refuse_file(uri: str, where: str = "") -> BadRequest:
+    """What a request over the API gets: who can send one must not thereby read and write this user's files."""
+    return BadRequest(
+        f"{where and f'{where}: '}A request over the API may not name this machine's files. Received: {uri}. Put the "
+        "data into S3, or start serve with --allow-files"
+    )
+
+
 def local_path(uri: str) -> Path | None:
     """The path of a file:// URI, None of any other. BadRequest for one that no file can have."""
     if not uri.startswith(FILE_SCHEME):
