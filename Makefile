@@ -20,7 +20,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	"$$p" $(FITS) 2>/dev/null && echo "$$p" && break; done)
 VENV ?= .venv
 RUN := $(VENV)/bin/python
-SCRIPTS := $(wildcard *.sh */*.sh .ci/run)
+SCRIPTS := $(wildcard *.sh */*.sh .ci/*)
 
 # asked only where the answer matters: it may take a while
 ifneq (,$(filter train test check serve tune,$(MAKECMDGOALS)))

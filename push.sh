@@ -108,23 +108,53 @@ find_account() {
   account=${account:-${AWS_ACCOUNT_ID:-$own}}
 }
 
+ask_git() {
+  git -C "$root" "$@" 2>"$work/error" && return
+  case $(<"$work/error") in
+    *"dubious ownership"*)
+      die "git reads no checkout of another user's. Received: $root. Run \`git config --global --add safe.directory '$root'\`, or give --tag." ;;
+    *) die "there is no commit to take a tag from: $(head -n 1 "$work/error"). Received: $root. Give --tag." ;;
+  esac
+}
+
 find_tag() {
   [[ -z $tag ]] || return 0
-  local commit
-  commit=$(git -C "$root" rev-parse --short=12 HEAD 2>/dev/null) ||
-    die "this is no git checkout with a commit, so there is nothing to take a tag from. Give --tag."
+  local commit changes
+  commit=$(ask_git rev-parse --short=12 HEAD)
   tag=${commit:0:12}
-  [[ -n $image ]] || own_tag=yes
-  if [[ -z $image && -n $(git -C "$root" status --porcelain 2>/dev/null) ]]; then
+  [[ -z $image ]] || return 0
+  changes=$(ask_git status --porcelain)
+  own_tag=yes
+  if [[ -n $changes ]]; then
     [[ -n $allow_dirty ]] || die "files are not committed, so the tag $tag would not say what is in the image. Commit them, or give --allow-dirty."
     tag=$tag-dirty own_tag=""
   fi
 }
 
 check_image() {
-  [[ -z $image ]] || docker image inspect "$image" >/dev/null 2>&1 ||
+  local found
+  found=$(docker image inspect --format '{{.Os}}/{{.Architecture}}' "$image" 2>/dev/null) ||
     die "there is no such image on this machine. Received: $image. Build it first, or leave --image out."
+  case $(manifest_type) in
+    *.index.* | *.manifest.list.*)
+      die "SageMaker refuses an index of manifests. Received: $image, which is one, for several platforms or with attestations. Build it with --provenance=false --sbom=false, for $PLATFORM alone." ;;
+    *.oci.*)
+      say "the manifest of $image is an OCI one, which SageMaker's CreateModel refuses; \`docker build --output type=docker,oci-mediatypes=false\` makes Docker's" ;;
+  esac
+  [[ $found == "$PLATFORM" ]] || die "SageMaker runs $PLATFORM. Received: $image, which is $found. Build it with --platform $PLATFORM."
 }
+
+# The media type of what a push of the image sends; nothing where the engine keeps no manifest, and makes one of Docker's.
+manifest_type() {
+  docker image inspect "$image" >"$work/image"
+  if grep --quiet '"Descriptor": {' "$work/image"; then # Docker 28 and later
+    read_json '[0]["Descriptor"]["mediaType"]' <"$work/image"
+  elif [[ $(docker info --format '{{json .DriverStatus}}') == *io.containerd.snapshotter* ]]; then
+    docker save "$image" | tar --extract --to-stdout index.json | read_json '["manifests"][0]["mediaType"]'
+  fi
+}
+
+read_json() { python3 -c "import json, sys; print(json.load(sys.stdin)$1)"; }
 
 # ---- repository
 
@@ -156,14 +186,15 @@ make_repository() {
   say "made the repository $uri: immutable tags, scan on push, AES-256"
 }
 
-# "digest image-ID" of what has the tag in the repository; nothing if nothing has.
+# "digest configuration's-digest" of what has the tag in the repository; nothing if nothing has.
 find_pushed() {
   call ecr batch-get-image --registry-id "$account" --repository-name "$repository" --image-ids "imageTag=$tag" \
     --output json >"$work/pushed" || return
   python3 - "$work/pushed" <<'PYTHON'
 import json, sys
 for image in json.load(open(sys.argv[1]))["images"]:
-    print(image["imageId"]["imageDigest"], json.loads(image["imageManifest"]).get("config", {}).get("digest", ""))
+    manifest = json.loads(image["imageManifest"])
+    print(image["imageId"]["imageDigest"], "index" if "manifests" in manifest else manifest["config"]["digest"])
 PYTHON
 }
 
@@ -172,12 +203,6 @@ PYTHON
 build() {
   image=cv-keras-cifar10:$tag
   IMAGE=$image "$root/container/build.sh" >&2 || die "the build failed; its own lines are above."
-}
-
-check_platform() {
-  local found
-  found=$(docker image inspect --format '{{.Os}}/{{.Architecture}}' "$image")
-  [[ $found == "$PLATFORM" ]] || die "SageMaker runs $PLATFORM. Received: $image, which is $found. Build it with --platform $PLATFORM."
 }
 
 # One short job in Pipe mode, over FIFOs, on drawn shapes.
@@ -195,18 +220,34 @@ try_image() {
 }
 
 log_in() {
+  local registry=${uri%%/*} said
   call ecr get-login-password >"$work/password"
-  docker login --username AWS --password-stdin "${uri%%/*}" <"$work/password" >/dev/null 2>"$work/error" || {
+  docker login --username AWS --password-stdin "$registry" <"$work/password" >/dev/null 2>"$work/error" || {
     rm -f "$work/password"
-    die "the registry refuses the login: $(tail -n 1 "$work/error"). Received: ${uri%%/*}. Is it reached from here?"
+    said=$(tail -n 1 "$work/error")
+    case $said in
+      *"saving credentials"* | *"storing credentials"*)
+        die "the registry refuses what docker's credential helper gives, and the helper keeps no login: $said. See credHelpers and credsStore in ${DOCKER_CONFIG:-~/.docker}/config.json. Received: $registry." ;;
+      *) die "the registry refuses the login: $said. Received: $registry. Is it reached from here?" ;;
+    esac
   }
   rm -f "$work/password"
+}
+
+send() { timeout --foreground "$PUSH_LIMIT" docker push "$uri:$tag" >"$work/pushing" 2>&1; }
+
+# With docker's own configuration first: a credential helper signs in by itself, and keeps no login of ours.
+send_signed_in() {
+  send && return
+  grep --quiet --ignore-case --extended-regexp 'auth|denied|forbidden' "$work/pushing" || return
+  log_in
+  send
 }
 
 push() {
   docker tag "$image" "$uri:$tag"
   say "pushing $uri:$tag"
-  timeout --foreground "$PUSH_LIMIT" docker push "$uri:$tag" >"$work/pushing" 2>&1 || {
+  send_signed_in || {
     tail -n 5 "$work/pushing" >&2
     die "the push failed: $(tail -n 1 "$work/pushing"). What has arrived is kept: run the same command again."
   }
@@ -221,7 +262,7 @@ main() {
   check_tools
   find_region
   find_tag
-  check_image
+  [[ -z $image ]] || check_image
   find_account
   find_repository
   if [[ -n $dry_run ]]; then
@@ -230,20 +271,22 @@ main() {
   fi
   local there result
   there=$(find_pushed)
+  [[ ${there#* } != index ]] ||
+    die "the tag $tag names an index of manifests, which SageMaker refuses, and tags are immutable. Received: ${there% *} in $uri. Give another --tag."
   # what a commit's own tag names is that commit's image: there is nothing to build
-  if [[ -z $there || -z $own_tag ]]; then
-    [[ -n $image ]] || build
-    check_platform
+  if [[ -z $image && (-z $there || -z $own_tag) ]]; then
+    build
+    check_image
   fi
   if [[ -n $there ]]; then
-    [[ -n $own_tag || ${there#* } == "$(docker image inspect --format '{{.Id}}' "$image")" ]] ||
+    # an image's ID is its configuration's digest, in the containerd store its manifest's
+    [[ -n $own_tag || " $there " == *" $(docker image inspect --format '{{.Id}}' "$image") "* ]] ||
       die "the tag $tag is taken by another image, and tags are immutable. Received: ${there% *} in $uri. Give another --tag."
     say "$uri:$tag is there already"
     echo "$uri@${there% *}"
     return
   fi
   [[ -z $smoke_test ]] || try_image
-  log_in
   result=$(push)
   [[ -z $sbom ]] || "$root/container/sbom.sh" "$image" "$result" >"$sbom" ||
     die "the bill of materials can't be written. Received: $sbom. The image is pushed: $result"

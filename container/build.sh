@@ -53,6 +53,12 @@ pick_base() {
 
 in_git() { git -C "$root" "$@" 2>/dev/null; }
 
+# A checkout that git does not read, such as another user's, is no reason not to build; but it is told.
+check_git() {
+  [[ ! -e $root/.git ]] || in_git rev-parse --verify HEAD >/dev/null ||
+    echo "the labels say no commit: $(git -C "$root" rev-parse --verify HEAD 2>&1 | head -n 1)" >&2
+}
+
 revision() { in_git describe --always --abbrev=40 --exclude='*' --dirty || echo unknown; }
 
 # The commit's time, not now: the same sources give the same image, and the cache holds.
@@ -72,7 +78,11 @@ build() {
   # a first build takes minutes and shows its steps; a later one has little to tell, and an error is shown all the same
   ! is_here "$image" || options=(--quiet)
   [[ -z ${PLATFORM:-} ]] || options+=(--platform "$PLATFORM")
-  timeout --foreground "$BUILD_LIMIT" docker build "${options[@]}" --force-rm \
+  # BuildKit: no index with attestations and no OCI manifest, neither of which SageMaker takes; and into this engine
+  [[ $(docker build --help 2>/dev/null) != *--provenance* ]] ||
+    options+=(--provenance=false --sbom=false --output "type=docker,oci-mediatypes=false")
+  # the engine's own builder, whichever is chosen: only it has the engine's images, of which the base may be one
+  BUILDX_BUILDER=$(docker context show 2>/dev/null || echo default) timeout --foreground "$BUILD_LIMIT" docker build "${options[@]}" --force-rm \
     --file "$root/container/Dockerfile" --tag "$image" \
     --build-arg "BASE=$base" --build-arg "VARIANT=$variant" \
     --build-arg "CREATED=$(created)" --build-arg "REVISION=$(revision)" \
@@ -90,13 +100,16 @@ main() {
     shift
   done
   check_tools
-  local name=local base
+  local name=local base size
   [[ $variant == cpu ]] || name=$variant
   local image=${IMAGE:-cv-keras-cifar10:$name}
+  check_git
   base=$(pick_base)
   echo "building $image on $base" >&2
   build "$image" "$variant" "$base" || die "the build of $image failed; docker's lines above say where."
-  printf '%s %s MB\n' "$image" "$(($(docker image inspect --format '{{.Size}}' "$image") / 1000000))"
+  size=$(docker image inspect --format '{{.Size}}' "$image") ||
+    die "docker has built $image, and the engine does not have it."
+  printf '%s %s MB\n' "$image" "$((size / 1000000))"
 }
 
 main "$@"
