@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.clients import BUCKET, Client, LaunchServer
+from tests.support.docs import read_blocks
 from tests.support.relay import Relay
 from tests.support.served import ROOT
 
@@ -61,6 +63,22 @@ def test_nothing_is_allowed_everywhere_without_need() -> None:
     assert wide == {"LogInToRegistry"}  # a token belongs to no repository
     actions = [action for name in POLICIES for one in statements(name) for action in as_list(one["Action"])]
     assert [action for action in actions if "*" in action] == []
+
+
+def test_the_page_is_typed(launched: LaunchServer, tmp_path: Path) -> None:
+    """In a copy of the folder, against the local IAM: nothing is left to fill in, and all four are taken."""
+    shutil.copytree(IAM, tmp_path / "launch/iam")
+    (lines,) = read_blocks(IAM / "README.md", "sh aws")
+    typed = ["bash", "-e", "-o", "pipefail", "-c", lines.replace("ROLE=cifar10", "ROLE=typed")]
+    done = subprocess.run(typed, cwd=tmp_path, env=launched.environment(), capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    made = {path.stem: path.read_text() for path in (tmp_path / "policies").iterdir()}
+    assert sorted(made) == ["execution", "launcher", "pusher", "trust"]
+    assert [name for name, policy in made.items() if re.search("<.*>", policy)] == []
+    iam = launched.client("iam")
+    assert iam.get_role(RoleName="typed")["Role"]["AssumeRolePolicyDocument"] == json.loads(made["trust"])
+    kept = iam.get_role_policy(RoleName="typed", PolicyName="typed")["PolicyDocument"]
+    assert kept == json.loads(made["execution"])
 
 
 JOBS = ["training_job.json", "tuning_job.json", "examples/training_job.json"]
