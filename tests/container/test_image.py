@@ -177,13 +177,14 @@ def test_trains_with_nothing_else_set(in_image: InImage, optml, command):
     assert (optml / "model/1/saved_model.pb").exists()
 
 
-def test_script_mode_with_requirements(in_image: InImage, optml):
+@pytest.mark.parametrize("user", [(), UNPRIVILEGED], ids=["root", "unprivileged"])
+def test_script_mode_with_requirements(in_image: InImage, optml, user):
     """A user's script, and what its requirements.txt names, through the toolkit."""
     wheel(optml / "code/greeting-1.0-py3-none-any.whl")
     (optml / "code/requirements.txt").write_text("./greeting-1.0-py3-none-any.whl\n")
     (optml / "code/entry.py").write_text("import greeting, keras\nprint(greeting.WORD, keras.__version__)\n")
     options = (f"--volume={optml}:/opt/ml", "--env=SAGEMAKER_PROGRAM=entry.py", "--env=SAGEMAKER_TRAINING_MODULE=")
-    done = in_image("train", options=(*options, "--hostname=algo-1", "--add-host=algo-1:127.0.0.1"))
+    done = in_image("train", options=(*options, *user, "--hostname=algo-1", "--add-host=algo-1:127.0.0.1"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^hello 3\.", done.stdout, re.MULTILINE)
 

@@ -1,4 +1,7 @@
-"""Scripts of a person's own, in this project's image: submitted and waited for with each SDK, run in containers."""
+"""Scripts of a person's own, in this project's image: submitted and waited for with each SDK, run in containers.
+
+The one that fails has no network: its code comes as a channel then.
+"""
 
 import os
 import tarfile
@@ -52,25 +55,26 @@ V2 = f"""
 from sagemaker.estimator import Estimator
 from sagemaker.session import Session
 session = Session(default_bucket="{BUCKET}", sagemaker_config=quiet)
-def estimator(name, **hyperparameters):
+def estimator(name, isolated, **hyperparameters):
     return Estimator("{IMAGE}", "{ROLE}", 1, "ml.m5.large", output_path="{OUT}", base_job_name=name,
                      entry_point="train_it.py", source_dir=folder, hyperparameters=hyperparameters,
-                     metric_definitions=METRICS, sagemaker_session=session)
-first = estimator("ok", size=3)
+                     metric_definitions=METRICS, enable_network_isolation=isolated, sagemaker_session=session)
+first = estimator("ok", False, size=3)
 first.fit({{"train": "{DATA}"}})
 print("MODEL", first.model_data)
 print("ACCURACY", first.training_job_analytics.dataframe()["value"].tolist())
-failure(lambda: estimator("fails", size=4, fail=1).fit({{"train": "{DATA}"}}))
+failure(lambda: estimator("fails", True, size=4, fail=1).fit({{"train": "{DATA}"}}))
 """
 TRAINER = f"""
-def trainer(name, code, **hyperparameters):
+def trainer(name, isolated, code, **hyperparameters):
     return ModelTrainer(training_image="{IMAGE}", role="{ROLE}", base_job_name=name, source_code=code,
                         hyperparameters=hyperparameters, sagemaker_session=session,
+                        networking=Networking(enable_network_isolation=isolated),
                         compute=Compute(instance_type="ml.m5.large", instance_count=1),
                         output_data_config=OutputDataConfig(s3_output_path="{OUT}"))
 data = [InputData(channel_name="train", data_source="{DATA}")]
 script = SourceCode(source_dir=folder, entry_script="train_it.py")
-first = trainer("ok", script, size=3)
+first = trainer("ok", False, script, size=3)
 first.with_metric_definitions([MetricDefinition(name=one["Name"], regex=one["Regex"]) for one in METRICS])
 first.train(data, wait=True, logs=True)
 job = first._latest_training_job
@@ -78,12 +82,12 @@ job.refresh()
 print("MODEL", job.model_artifacts.s3_model_artifacts)
 print("ACCURACY", [metric.value for metric in job.final_metric_data_list])
 by_command = SourceCode(source_dir=folder, command="bash run.sh 5")
-trainer("command", by_command).train(data, wait=True, logs=True)
-failure(lambda: trainer("fails", script, size=4, fail=1).train(data, wait=True, logs=True))
+trainer("command", False, by_command).train(data, wait=True, logs=True)
+failure(lambda: trainer("fails", True, script, size=4, fail=1).train(data, wait=True, logs=True))
 """
 V2_MODULES = f"""
 from sagemaker.modules import Session
-from sagemaker.modules.configs import Compute, InputData, OutputDataConfig, SourceCode
+from sagemaker.modules.configs import Compute, InputData, Networking, OutputDataConfig, SourceCode
 from sagemaker.modules.train import ModelTrainer
 from sagemaker_core.shapes import MetricDefinition
 session = Session(default_bucket="{BUCKET}")
@@ -92,7 +96,7 @@ session = Session(default_bucket="{BUCKET}")
 V3 = f"""
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.shapes import MetricDefinition, OutputDataConfig
-from sagemaker.core.training.configs import Compute, InputData, SourceCode
+from sagemaker.core.training.configs import Compute, InputData, Networking, SourceCode
 from sagemaker.train import ModelTrainer
 session = Session(default_bucket="{BUCKET}", sagemaker_config=quiet)
 {TRAINER}
@@ -122,7 +126,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("version", "program", "sizes"),
-    [("v2", V2, ["3"]), ("v2", V2_MODULES, ["3", "5"]), ("v3", V3, ["3", "5"])],
+    [("v2", V2, ["3", "4"]), ("v2", V2_MODULES, ["3", "4", "5"]), ("v3", V3, ["3", "4", "5"])],
     ids=["v2-estimator", "v2-modules", "v3"],
 )
 def test_source_code_is_run_and_waited_for(
