@@ -19,20 +19,23 @@ from typing import Any
 from uuid import uuid4
 
 import docker
-import requests
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import DeviceRequest, IPAMConfig, IPAMPool, LogConfig, Mount
-from docker.utils.socket import STDERR, STDOUT, frames_iter
+from docker.errors import APIError, ImageNotFound, NotFound
+from docker.types import DeviceRequest, IPAMConfig, IPAMPool, Mount
 
 from local_test.errors import RunnerError
-from local_test.runners.base import OPT_ML, ContainerSpec, Exit, Runner
+from local_test.runners.base import OPT_ML, ContainerSpec, Runner
+from local_test.runners.docker_container import ENGINE_ERRORS, LOG, DockerContainer, Removals, one_line
 from local_test.runners.instance_types import Limits, Machine, find_limits
+from local_test.util.console import warn_on_stderr
 
 LABEL = "sagemaker-local-job"
 _BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are unique only there
+_PIDS = 8192  # processes and threads of a container: TensorFlow has tens a CPU, and a machine as few as 32768 in all
+_PREFIX = "sagemaker-local-"  # of names in the engine
 _GPUS = Path("/proc/driver/nvidia/gpus")  # a folder each
+_CLOSE_SECONDS = 10.0  # for what could not be removed yet
+_SUBNET_TRIES = 5  # another program may take the same free subnet
 _SEEN_SECONDS = 1.0  # for which an image that was there is taken to be there: jobs come by the dozen
-_STREAMS = {STDOUT: "stdout", STDERR: "stderr"}
 # What root has in a container: Docker's default, with which an archive of another user's files unpacks, but for what
 # reaches out of it. MKNOD makes devices and SETFCAP programs with capabilities, in folders that are this machine's too;
 # NET_RAW speaks for its neighbours on the network.
@@ -40,7 +43,6 @@ _CAPABILITIES = (
     *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP"),
     *("SETUID", "SYS_CHROOT"),
 )
-_ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
 
 
 class DockerRunner(Runner):
@@ -58,17 +60,20 @@ class DockerRunner(Runner):
         try:
             client = new_client()
             client.ping()
-        except _ENGINE_ERRORS as error:
+        except ENGINE_ERRORS as error:
             if client:
                 client.close()
             raise RunnerError(
-                f"No Docker engine answers. Received: {_one_line(error)}. Start one, or use --runner process"
+                f"No Docker engine answers. Received: {one_line(error)}. Start one, or use --runner process"
             ) from None
         self._client = client
         self._info: Mapping[str, Any] = {}
         self._seen: dict[str, float] = {}  # images, and when each was there
+        self._removals, self._making_network = Removals(), threading.Lock()
 
     def close(self) -> None:
+        for what in self._removals.wait(_CLOSE_SECONDS):
+            warn_on_stderr(f"the {what} can't be removed: no Docker engine answers. Run docker rm -f, or network rm")
         self._client.close()
 
     def check(self, spec: ContainerSpec) -> None:
@@ -83,8 +88,8 @@ class DockerRunner(Runner):
                 "Run make build, pull or tag it, name another with --image, or give a local one that name with "
                 "serve --images FILE.json"
             ) from None
-        except _ENGINE_ERRORS as error:
-            raise RunnerError(f"The image {spec.image} can't be used. Received: {_one_line(error)}") from None
+        except ENGINE_ERRORS as error:
+            raise RunnerError(f"The image {spec.image} can't be used. Received: {one_line(error)}") from None
 
     def unmet_limits(self, spec: ContainerSpec) -> Sequence[str]:
         return self._limits(spec).notes
@@ -102,8 +107,8 @@ class DockerRunner(Runner):
         if not self._info:
             try:
                 self._info = self._client.info()
-            except _ENGINE_ERRORS as error:
-                raise RunnerError(f"The engine does not say what it has. Received: {_one_line(error)}") from None
+            except ENGINE_ERRORS as error:
+                raise RunnerError(f"The engine does not say what it has. Received: {one_line(error)}") from None
         return self._info
 
     @contextmanager
@@ -112,65 +117,76 @@ class DockerRunner(Runner):
         if len(spec.hosts) == 1:
             yield ""
             return
+        name = f"{_PREFIX}{uuid4().hex[:12]}"
         try:
-            network = self._make_network(spec)
-        except _ENGINE_ERRORS as error:
-            raise RunnerError(f"The hosts' network can't be made. Received: {_one_line(error)}") from None
-        try:
-            yield network.name
+            try:
+                with self._making_network:
+                    self._make_network(name, spec)
+            except ENGINE_ERRORS as error:
+                raise RunnerError(f"The hosts' network can't be made. Received: {one_line(error)}") from None
+            yield name
         finally:
-            with suppress(*_ENGINE_ERRORS):
-                network.remove()
+            self._removals.remove(f"network {name}", lambda: self._remove_networks(name))
 
-    def _make_network(self, spec: ContainerSpec) -> Any:
+    def _make_network(self, name: str, spec: ContainerSpec) -> None:
         """Addresses can be chosen only in a subnet that was named, so the engine is asked for a free one first."""
-        name = f"sagemaker-local-{uuid4().hex[:12]}"
-        probe = self._client.networks.create(name)
-        try:
-            assert probe.id
-            subnet = self._client.networks.get(probe.id).attrs["IPAM"]["Config"][0]["Subnet"]
-        finally:
-            probe.remove()
-        return self._client.networks.create(
-            name,
-            internal=not spec.network,
-            ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]),
-            labels={LABEL: spec.job, _BASE_LABEL: str(spec.base)},
-        )
+        labels = {LABEL: spec.job, _BASE_LABEL: str(spec.base)}
+        for tries_left in reversed(range(_SUBNET_TRIES)):
+            probe = self._client.networks.create(name, labels=labels)
+            try:
+                assert probe.id
+                subnet = self._client.networks.get(probe.id).attrs["IPAM"]["Config"][0]["Subnet"]
+            finally:
+                probe.remove()
+            pools = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
+            try:
+                self._client.networks.create(name, internal=not spec.network, ipam=pools, labels=labels)
+                return
+            except APIError:  # it was taken meanwhile
+                if not tries_left:
+                    raise
 
-    def start(self, spec: ContainerSpec) -> "DockerContainer":
-        container = None
+    def _remove_networks(self, name: str) -> None:
+        """By its name, which is there although the engine's answer may not have arrived."""
+        for network in self._client.networks.list(names=[name]):
+            network.remove()
+
+    def start(self, spec: ContainerSpec) -> DockerContainer:
+        name = f"{_PREFIX}{uuid4().hex[:12]}"  # it can be removed although the engine's answer may not have arrived
+        self._removals.wait(_CLOSE_SECONDS)  # an earlier run of the same job would write to the same folders
         try:
             user = self._user()
-            container = self._client.containers.create(**self._options(spec, user))
+            container = self._client.containers.create(name=name, **self._options(spec, user))
             if not _is_root(user):
                 container.put_archive("/", _folders_of(user))
-            return DockerContainer(container)
+            return DockerContainer(container, self._removals)
         except BaseException as error:
-            if container:
-                with suppress(*_ENGINE_ERRORS):
-                    container.remove(force=True)
-            if isinstance(error, _ENGINE_ERRORS):
-                raise RunnerError(_explain_start(spec, _one_line(error))) from None
+            self._seen.clear()
+            self._removals.remove(
+                f"container {name}", lambda: self._client.api.remove_container(name, v=True, force=True)
+            )
+            if isinstance(error, ENGINE_ERRORS):
+                raise RunnerError(_explain_start(spec, one_line(error))) from None
             raise
 
     def remove_orphans(self, folder: Path) -> None:
         try:
-            for container in self._client.containers.list(all=True, filters={"label": LABEL}):
+            for container in self._client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
                 if Path(container.labels.get(_BASE_LABEL, "")).is_relative_to(folder):
                     with suppress(NotFound):
                         container.remove(force=True, v=True)
             for network in self._client.networks.list(filters={"label": LABEL}):
                 if Path(network.attrs["Labels"].get(_BASE_LABEL, "")).is_relative_to(folder):
-                    network.remove()
-        except _ENGINE_ERRORS as error:
-            raise RunnerError(f"Containers left behind can't be removed. Received: {_one_line(error)}") from None
+                    with suppress(NotFound):
+                        network.remove()
+        except ENGINE_ERRORS as error:
+            raise RunnerError(f"Containers left behind can't be removed. Received: {one_line(error)}") from None
 
     def gateway(self) -> str | None:
         """The address of this machine as containers see it; None where the engine does not say."""
         try:
             pools = self._client.networks.get("bridge").attrs["IPAM"]["Config"]
-        except _ENGINE_ERRORS:
+        except ENGINE_ERRORS:
             return None
         # some engines name none: it is the first address then
         return next((pool.get("Gateway") or str(ip_network(pool["Subnet"])[1]) for pool in pools or []), None)
@@ -197,7 +213,8 @@ class DockerRunner(Runner):
             "nano_cpus": limit.cpus and limit.cpus * 1_000_000_000,
             "device_requests": [DeviceRequest(count=limit.gpus, capabilities=[["gpu"]])] if limit.gpus else None,
             "shm_size": self._shm_size,
-            "log_config": LogConfig(type=LogConfig.types.JSON, config={"max-size": "50m", "max-file": "2"}),
+            "pids_limit": _PIDS,
+            "log_config": LOG,
         }
 
     def _network(self, spec: ContainerSpec) -> Mapping[str, Any]:
@@ -249,62 +266,6 @@ def _folders_of(user: str) -> bytes:
     return buffer.getvalue()
 
 
-class DockerContainer:
-    """Attached before it starts, so that no output is missed."""
-
-    def __init__(self, container: Any) -> None:
-        self._container: Any = container
-        self._exit: Exit | str | None = None
-        # The socket itself, since docker's own stream leaves it half open when it is closed.
-        self._socket = container.attach_socket(params={"stdout": 1, "stderr": 1, "stream": 1})
-        try:
-            container.start()
-        except BaseException:
-            self._close_socket()
-            raise
-        # An HTTP request that lasts as long as the container: on a connection pool of its own thread's use.
-        self._ended = threading.Event()
-        threading.Thread(target=self._await_end, name=f"wait-{container.short_id}", daemon=True).start()
-
-    def output(self) -> Iterator[tuple[str, bytes]]:
-        try:
-            for stream, chunk in frames_iter(self._socket, tty=False):  # type: ignore[no-untyped-call]  # left out by types-docker
-                yield _STREAMS.get(stream, "stdout"), chunk
-        except _ENGINE_ERRORS:
-            return  # the engine went away: `wait` reports it
-
-    def signal(self, number: int) -> None:
-        with suppress(NotFound, APIError):  # 409: it is not running any more
-            self._container.kill(signal=number)
-
-    def wait(self, timeout: float | None = None) -> Exit | None:
-        if not self._ended.wait(timeout):
-            return None
-        if isinstance(self._exit, Exit):
-            return self._exit
-        raise RunnerError(f"The engine lost the container. Received: {self._exit}")
-
-    def close(self) -> None:
-        with suppress(*_ENGINE_ERRORS):
-            self._container.remove(force=True, v=True)
-        self._close_socket()
-
-    def _close_socket(self) -> None:
-        """The answer that became this socket owns it, and its connection."""
-        with suppress(*_ENGINE_ERRORS):
-            self._socket._response.close()
-
-    def _await_end(self) -> None:
-        try:
-            code = self._container.wait(timeout=None)["StatusCode"]
-            self._container.reload()
-            self._exit = Exit(code, bool(self._container.attrs["State"]["OOMKilled"]))
-        except _ENGINE_ERRORS as error:
-            self._exit = _one_line(error)
-        finally:
-            self._ended.set()
-
-
 def _explain_start(spec: ContainerSpec, reason: str) -> str:
     """The service starts `docker run IMAGE train`, so an image without ENTRYPOINT needs a program of that name."""
     program = [*(spec.entrypoint or ()), *spec.arguments][0]
@@ -314,7 +275,3 @@ def _explain_start(spec: ContainerSpec, reason: str) -> str:
             "in AlgorithmSpecification.ContainerEntrypoint"
         )
     return f"The container can't be started. Received: {reason}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(getattr(error, "explanation", None) or error).split())

@@ -10,14 +10,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from local_test.data.channels import Channel
 from local_test.data.object_store import ObjectStore, join_uri
-from local_test.errors import BadRequest, Cancelled, DataError
+from local_test.errors import BadRequest, Cancelled, DataError, RunnerError
 from local_test.hosts.artifacts import pack, put_files
 from local_test.hosts.container_tree import ContainerTree
 from local_test.runners.base import Runner
@@ -32,6 +32,8 @@ from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
 from local_test.util.console import count
 
+_PAUSE_SECONDS = 0.1  # before the first retry, twice as long before each further one
+_ABSENT_SECONDS = 60.0  # for which a retry waits for a runner that is not there
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL, on the service
 _LAST_STATES = {
     "ended": "Completed",
@@ -162,8 +164,18 @@ class TrainingJob:
                     retries -= 1
                     self._publisher.note(f"{failure}. Started again")
                     self._publisher.move("Restarting")
+                    self._await_runner(number)
                 self._remove_trees()
                 self._publisher.move("Starting")
+
+    def _await_runner(self, number: int) -> None:
+        """Until the runner could start a container again, at most a minute; so no retry is spent on its absence."""
+        limit = time.monotonic() + _ABSENT_SECONDS
+        pause = _PAUSE_SECONDS * 2 ** min(number, 4)
+        while not self._stop_requested.wait(pause) and time.monotonic() < limit and not self._waited_too_long():
+            with suppress(RunnerError):
+                self._runner.check(self.hosts[0].spec)
+                return
 
     def _execute(self, number: int, metrics: MetricRecorder) -> Outcome:
         run = Run(self._job, number, self._runner, self._storage, self._publisher, self._grace)

@@ -53,7 +53,7 @@ class JobQueue:
     """`slots`: how many run at a time; `remove_orphans` ends what runs below a folder. Safe for threads."""
 
     def __init__(self, store: JobStore, new_job: NewJob, slots: int, remove_orphans: Callable[[Path], None]) -> None:
-        self._store, self._new_job, self._slots, self._remove_orphans = store, new_job, slots, remove_orphans
+        self._store, self._new_job, self._slots = store, new_job, slots
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._waiting: deque[_Entry] = deque()
@@ -64,6 +64,7 @@ class JobQueue:
         self.metric_listeners: list[Callable[[str, Metric], None]] = []
         # called with the description of a job that is deleted
         self.delete_listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        remove_orphans(store.jobs)
         for description in store.load():
             self._restore(description)
 
@@ -72,7 +73,6 @@ class JobQueue:
         name = description["TrainingJobName"]
         status = JobStatus(description, now_utc)
         if description["TrainingJobStatus"] not in FINAL_STATUSES:
-            self._remove_orphans(self._store.folder(name))
             self._store.remove_trees(name)
             status.fail(LEFT)
             status.move("Failed")
