@@ -127,6 +127,11 @@ def test_pip_finds_nothing_missing(in_image: InImage):
     assert in_image("pip", "check").stdout == "No broken requirements found.\n"
 
 
+def test_no_program_makes_its_user_root(in_image: InImage):
+    found = in_image("find", "/", "-xdev", "-type", "f", "-perm", "/6000")
+    assert (found.returncode, found.stdout) == (0, "")
+
+
 @pytest.mark.parametrize("options", [(), UNPRIVILEGED], ids=["root", "unprivileged"])
 def test_workout(in_image: InImage, options):
     """Training, saving, loading, records, event files: tests/container/workout.py."""

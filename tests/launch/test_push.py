@@ -268,6 +268,7 @@ def small_checkout(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_todays_docker_pushes_one_manifest_of_dockers(
     push: Push, aws: LaunchServer, registry: Registry, todays_docker: dict[str, str], small_checkout: Path
 ) -> None:
@@ -281,6 +282,7 @@ def test_todays_docker_pushes_one_manifest_of_dockers(
     assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
 
 
+@pytest.mark.slow
 def test_an_index_is_not_pushed_and_an_oci_manifest_told(
     push: Push, todays_docker: dict[str, str], small_checkout: Path
 ) -> None:
@@ -354,6 +356,7 @@ def helper(folder: Path, secret: str) -> dict[str, str | None]:
     return {"DOCKER_CONFIG": str(folder), "PATH": path}
 
 
+@pytest.mark.slow
 def test_without_a_login_push_signs_in(push: Push, image: str, closed_registry: Registry, tmp_path: Path) -> None:
     config = {"DOCKER_CONFIG": str(tmp_path), "PUSH_REGISTRY": closed_registry.address}
     done = push("--image", image, "--tag", "signed", "--repository", "pushed/signed", **config)
