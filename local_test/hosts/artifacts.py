@@ -2,9 +2,9 @@
 the files of each as objects of their own."""
 
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.hosts.container_tree import ContainerTree, Entry, is_text
@@ -13,22 +13,41 @@ from local_test.util.atomic_files import write_whole
 _LEVEL = 6  # gzip's own default
 
 
-def pack(trees: Sequence[ContainerTree], archive: Path) -> None:
+def checked(file: BinaryIO, check: Callable[[], None]) -> BinaryIO:
+    """The file, which calls `check` before each reading: that may raise to end the work."""
+    return cast("BinaryIO", _CheckedFile(file, check))
+
+
+class _CheckedFile:
+    def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
+        self._file, self._check = file, check
+
+    def read(self, size: int = -1, /) -> bytes:
+        self._check()
+        return self._file.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def pack(trees: Sequence[ContainerTree], archive: Path, check: Callable[[], None]) -> None:
     """Everything in the trees, merged, as a gzip'd tar; whole or not at all. Links are kept as links.
 
-    Of files of one name that of the first tree is taken: the first host leads. DataError if a tree can't be read.
+    Of files of one name that of the first tree is taken: the first host leads. DataError if a tree can't be read;
+    `check` may raise to end the work.
     """
-    write_whole(archive, lambda file: _write(trees, file))
+    write_whole(archive, lambda file: _write(trees, file, check))
 
 
-def _write(trees: Sequence[ContainerTree], file: BinaryIO) -> None:
+def _write(trees: Sequence[ContainerTree], file: BinaryIO, check: Callable[[], None]) -> None:
     merged = {entry.name: (tree, entry) for tree in reversed(trees) for entry in tree.entries()}
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=_LEVEL) as tar:
         for _, (tree, entry) in sorted(merged.items()):
-            _add(tar, tree, entry)
+            check()
+            _add(tar, tree, entry, check)
 
 
-def put_files(trees: Sequence[ContainerTree], uri: str, storage: ObjectStore) -> list[str]:
+def put_files(trees: Sequence[ContainerTree], uri: str, storage: ObjectStore, check: Callable[[], None]) -> list[str]:
     """Every file in the trees, merged as in an archive, as an object below the URI; the names that no key can be.
 
     DataError if one can't be read or written.
@@ -37,18 +56,18 @@ def put_files(trees: Sequence[ContainerTree], uri: str, storage: ObjectStore) ->
     for name, (tree, entry) in sorted(merged.items()):
         if is_text(name):
             with tree.open_file(entry.name) as content:
-                storage.put(content, join_uri(uri, name))
+                storage.put(checked(content, check), join_uri(uri, name))
     return [name for name in merged if not is_text(name)]
 
 
-def _add(tar: tarfile.TarFile, tree: ContainerTree, entry: Entry) -> None:
+def _add(tar: tarfile.TarFile, tree: ContainerTree, entry: Entry, check: Callable[[], None]) -> None:
     """Without this machine's users. A socket, FIFO or device is not an artifact."""
     member = tarfile.TarInfo(entry.name)
     member.mode, member.mtime = entry.status.st_mode & 0o7777, int(entry.status.st_mtime)
     if entry.is_file:
         member.size = entry.status.st_size
         with tree.open_file(entry.name) as content:
-            tar.addfile(member, content)
+            tar.addfile(member, checked(content, check))
     elif entry.is_folder or entry.link:
         member.type, member.linkname = (tarfile.SYMTYPE if entry.link else tarfile.DIRTYPE), entry.link
         tar.addfile(member)

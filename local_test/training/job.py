@@ -18,7 +18,7 @@ from typing import Any
 from local_test.data.channels import Channel
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.errors import BadRequest, Cancelled, DataError, RunnerError
-from local_test.hosts.artifacts import pack, put_files
+from local_test.hosts.artifacts import checked, pack, put_files
 from local_test.hosts.container_tree import ContainerTree
 from local_test.runners.base import Runner
 from local_test.training.admission import admit, make_folder
@@ -68,7 +68,7 @@ class TrainingJob:
         self.hosts = self._job.hosts
         self._request, self._runner, self._storage, self._grace = self._job.request, runner, storage, grace
         self._trained, self._clock, self._created = 0.0, clock, clock()
-        self._stop_requested = threading.Event()
+        self._stop_requested, self._upload_limit = threading.Event(), math.inf
         self._events: EventQueue = queue.SimpleQueue()  # of the run that goes on
         self.status = JobStatus.from_request(request, self.arn, now, tuning_arn)
         self._publisher = Publisher(self.folder, self.status, observers, now)
@@ -97,11 +97,14 @@ class TrainingJob:
 
     def stop(self) -> None:
         """As the service would: SIGTERM, SIGKILL after the grace period; artifacts are kept."""
+        if not self._stop_requested.is_set():
+            self._upload_limit = time.monotonic() + self._grace
         self._stop_requested.set()
         self._events.put(Stop())
 
     def kill(self) -> None:
-        """SIGKILL at once."""
+        """SIGKILL at once; an upload is given up."""
+        self._upload_limit = -math.inf
         self._stop_requested.set()
         self._events.put(Stop(kill=True))
 
@@ -141,10 +144,15 @@ class TrainingJob:
             failure = error
         self._publisher.move("Uploading")
         self.status.set_metrics(self._job.metrics.final)
-        self._upload()
+        if self.status.is_stopping:  # what stopped the container is no word about its upload
+            self._upload_limit = math.inf
+        try:
+            self._upload()
+        except Cancelled:
+            self._publisher.note("the upload of the job's artifacts was stopped, so there are none")
         if failure:
             raise failure
-        return state
+        return "Stopped" if state == "Completed" and self._stop_requested.is_set() else state
 
     def _train(self) -> Outcome:
         """Started again, from its checkpoints, after an interruption; and after a failure of the platform's as often as
@@ -206,13 +214,14 @@ class TrainingJob:
     # The end
 
     def _upload(self) -> None:
-        """The model and the output data of all hosts."""
+        """The model and the output data of all hosts. Cancelled if that was to stop, and the grace period is over."""
         paths = [host.paths for host in self.hosts]
         if not all(path.base.is_dir() for path in paths):  # it has failed before there was a tree
             return
         for path in paths:
             if not path.model.is_folder:
                 self._publisher.note(f"{path.name}: /opt/ml/model is not a folder any more, so nothing of it is kept")
+        self._check_upload()
         models, data = [path.model for path in paths], [path.output_data for path in paths]
         try:
             if self._request["OutputDataConfig"].get("CompressionType") == "NONE":
@@ -223,7 +232,15 @@ class TrainingJob:
                 self._put_archive(data, "output.tar.gz")
         except (DataError, OSError) as error:
             raise JobFailed(f"ClientError: Artifact upload failed:{error}") from None
+        self._check_upload()
         self.status.set_model(model_uri)
+
+    def _check_upload(self) -> None:
+        """A stop is seen now; it ends the upload after the grace period, as it ends a container."""
+        if self._stop_requested.is_set() and not self.status.is_stopping:
+            self._publisher.move("Stopping")
+        if time.monotonic() >= self._upload_limit:
+            raise Cancelled
 
     def _artifact_uri(self, name: str) -> str:
         """S3OutputPath/<job>/output/, as on the service; the job's own folder where that is the output path."""
@@ -234,17 +251,17 @@ class TrainingJob:
 
     def _put_archive(self, trees: Sequence[ContainerTree], name: str) -> str:
         """In the job's folder and where OutputDataConfig wants it: there."""
-        pack(trees, self.folder / name)
+        pack(trees, self.folder / name, self._check_upload)
         uri = self._artifact_uri(name)
         if uri != file_uri(self.folder / name):
             with (self.folder / name).open("rb") as file:
-                self._storage.put(file, uri)
+                self._storage.put(checked(file, self._check_upload), uri)
         return uri
 
     def _put_files(self, trees: Sequence[ContainerTree], name: str) -> str:
         """Each file as an object, where OutputDataConfig wants them alone: these are models too large for archives."""
         uri = self._artifact_uri(name)
-        for nameless in put_files(trees, uri, self._storage):
+        for nameless in put_files(trees, uri, self._storage, self._check_upload):
             self._publisher.note(f"{uri}: a file's name is not UTF-8, so it is not copied. Received: {nameless!a}")
         return uri
 

@@ -35,7 +35,7 @@ _STATUS = {
 _FINAL = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 FINAL_STATUSES = ("Completed", "Failed", "Stopped")
 PLATFORM = "InternalServerError"  # begins the FailureReason that RetryStrategy is for: the platform's own fault
-_FAILURE_CHARACTERS = 1024  # how much of /opt/ml/output/failure the service shows
+REASON_CHARACTERS = 1024  # of a FailureReason, with its prefix: the API's limit
 
 
 class JobStatus:
@@ -72,6 +72,11 @@ class JobStatus:
         """Seconds."""
         return self._description["StoppingCondition"]["MaxRuntimeInSeconds"]
 
+    @property
+    def is_stopping(self) -> bool:
+        with self._lock:
+            return self._description["TrainingJobStatus"] == "Stopping"
+
     def describe(self) -> dict[str, Any]:
         """DescribeTrainingJob's response, a copy; times are datetimes."""
         with self._lock:
@@ -103,7 +108,7 @@ class JobStatus:
     def fail(self, reason: str) -> None:
         """Why the job will be Failed."""
         with self._lock:
-            self._description["FailureReason"] = reason
+            self._description["FailureReason"] = reason[:REASON_CHARACTERS]
 
     def update(self, members: Mapping[str, Any]) -> None:
         """What UpdateTrainingJob changes."""
@@ -133,9 +138,11 @@ def format_algorithm_error(failure: str, code: int, out_of_memory: bool) -> str:
     `failure` is the content of /opt/ml/output/failure, empty if there is none. That it was killed, and whether for lack
     of memory, is ours to add: the service leaves the text empty then.
     """
-    parts = [failure[:_FAILURE_CHARACTERS].strip()]
+    end = f", exit code: {code}"
+    parts = [failure.strip()]
     if out_of_memory:
         parts.append("killed: out of memory")
     elif code == 128 + 9:
         parts.append("killed with SIGKILL; not seen to be out of memory")
-    return f"AlgorithmError: {'; '.join(part for part in parts if part)}, exit code: {code}"
+    text = "; ".join(part for part in parts if part)
+    return f"{f'AlgorithmError: {text}'[: REASON_CHARACTERS - len(end)]}{end}"

@@ -19,6 +19,7 @@ from local_test.errors import BadRequest, ResourceInUse, RunnerError
 from local_test.runners.process import ProcessRunner
 from local_test.training.job import TrainingJob
 from local_test.training.job_status import format_algorithm_error
+from local_test.training.observer import Observer
 from local_test.util.atomic_files import file_uri
 from tests.support.api import check_shape
 from tests.support.local_jobs import AnyRunner, Recorder, request_for
@@ -136,7 +137,8 @@ def test_failed_with_a_failure_file(program: Program, run: Run, tmp_path: Path) 
         """
     )
     description, _, folder = run(runner, request_for("job", tmp_path / "jobs"))
-    assert description["FailureReason"] == f"AlgorithmError: No records. {'é' * 1012}, exit code: 1"
+    assert description["FailureReason"] == f"AlgorithmError: No records. {'é' * 982}, exit code: 1"
+    assert len(description["FailureReason"]) == 1024
     assert names(folder / "model.tar.gz") == ["half"]  # uploaded all the same
 
 
@@ -147,6 +149,7 @@ def test_failed_with_a_failure_file(program: Program, run: Run, tmp_path: Path) 
         ("", 137, False, "AlgorithmError: killed with SIGKILL; not seen to be out of memory, exit code: 137"),
         ("text", 1, True, "AlgorithmError: text; killed: out of memory, exit code: 1"),
         ("text\n", 2, False, "AlgorithmError: text, exit code: 2"),
+        ("x" * 2000, 2, False, f"AlgorithmError: {'x' * 994}, exit code: 2"),  # 1024 in all, the API's limit
     ],
 )
 def test_the_reason_of_a_failure(failure: str, code: int, memory: bool, reason: str) -> None:
@@ -208,6 +211,33 @@ def test_sigterm_ignored_is_sigkill_after_the_grace_period(program: Program, tmp
     assert description["SecondaryStatus"] == "Stopped"
     stopping, uploading = description["SecondaryStatusTransitions"][-3:-1]
     assert uploading["StartTime"] - stopping["StartTime"] >= timedelta(seconds=0.5)
+
+
+class AtUploading(Observer):
+    """Does something to the job as soon as it uploads."""
+
+    def __init__(self, act: str) -> None:
+        self.job: TrainingJob
+        self._act = act
+
+    def on_transition(self, description: dict[str, Any]) -> None:
+        if description["SecondaryStatus"] == "Uploading":
+            getattr(self.job, self._act)()
+
+
+@pytest.mark.parametrize(("act", "uploaded"), [("stop", True), ("kill", False)])
+@pytest.mark.parametrize(
+    "code", ["(BASE / 'model/m').write_text('x')", "(BASE / 'model/m').write_text('x')\nsys.exit(1)"]
+)
+def test_stopped_while_it_uploads(program: Program, tmp_path: Path, act: str, uploaded: bool, code: str) -> None:
+    at_uploading = AtUploading(act)
+    request, out = request_for("j", tmp_path / "jobs"), tmp_path / "jobs"
+    job = at_uploading.job = TrainingJob(request, out, program(code), ObjectStore(), {}, [at_uploading])
+    description = job.run()
+    end = "Failed" if "exit" in code else "Stopped"
+    assert states(description)[-3:] == ["Uploading", "Stopping", end]
+    assert bool(description["ModelArtifacts"]["S3ModelArtifacts"]) == uploaded
+    assert (out / "j/model.tar.gz").exists() == uploaded
 
 
 def test_a_second_stop_is_no_kill_but_kill_is(program: Program, tmp_path: Path) -> None:
