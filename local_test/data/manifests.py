@@ -32,7 +32,7 @@ def manifest_objects(uri: str, storage: ObjectStore) -> Iterator[StoredObject]:
     """The objects of [{"prefix": "s3://…"}, "key", …], in its order. BadRequest if it is not such a list."""
     try:
         listed = json.loads(_read(uri, storage))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"The manifest is not JSON: {error}. Received: {uri}") from None
     prefix = listed[0].get("prefix") if isinstance(listed, list) and listed and isinstance(listed[0], dict) else None
     names = listed[1:] if isinstance(listed, list) else []
@@ -57,7 +57,7 @@ def manifest_lines(uri: str, attributes: Sequence[str], storage: ObjectStore) ->
         where = f"line {number} of {uri}"
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequest(f"Not JSON: {error}. Received: {where}") from None
         for attribute in attributes:
             if not isinstance(values, dict) or attribute not in values:

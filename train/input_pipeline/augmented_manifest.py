@@ -51,13 +51,20 @@ def read_images(blocks: Iterator[RecordBlock], channel: Channel, pictures: Image
 def _parse_label(text: bytes, pictures: ImageDatasetInfo, location: str) -> int:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text.decode(errors="replace")  # a name without quotes
     if isinstance(value, str):
-        value = pictures.classes.index(value) if value in pictures.classes else int(value) if value.isdecimal() else -1
+        value = pictures.classes.index(value) if value in pictures.classes else _int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(pictures.classes):
         raise DataError(
             f"{location}: its line's label can't be used. Received: {text[:60]!r}. Expected: a number from 0 to "
             f"{len(pictures.classes) - 1}, or a class's name."
         )
     return value
+
+
+def _int(text: str) -> int:
+    try:
+        return int(text) if text.isdecimal() else -1
+    except ValueError:  # thousands of digits
+        return -1

@@ -12,7 +12,7 @@ import numpy as np
 
 from train.errors import DataError
 from train.input_pipeline.batch_ring import Batch
-from train.input_pipeline.image_decoder import EncodedImage, image_format, is_complete
+from train.input_pipeline.image_decoder import CONVERT, EncodedImage, image_format, is_complete, name_format
 from train.records import native
 from train.records.stream_buffer import RecordBlock
 
@@ -131,6 +131,11 @@ class ExampleDecoder:
     def _learn(self, block: RecordBlock, row: int) -> _Layout:
         image, label = find_image_and_label(block.rows[row], block.location(row))
         if image[1] - image[0] != self._image_bytes:
+            if name := name_format(block.rows[row, slice(*image)].tobytes()):
+                raise DataError(
+                    f"{block.location(row)}: image is a file. Received: {name}. Expected: JPEG or PNG files in all "
+                    f"records, or pixels in all, {self._image_bytes} bytes each. {CONVERT}."
+                )
             raise DataError(
                 f"{block.location(row)}: image has the wrong size. Received: {image[1] - image[0]} bytes. Expected: "
                 f"{self._image_bytes}, height × width × channels of uint8. Does image-shape fit the data?"

@@ -17,11 +17,20 @@ from train.input_pipeline.batch_ring import Batch
 from train.records.stream_buffer import RecordList, format_location
 from train.runtime.dataset_info import ImageDatasetInfo
 
+CONVERT = "`python -m dataset prepare` converts pictures"
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _FORMATS: dict[bytes, tuple[str, bytes, Callable[..., tf.Tensor]]] = {
     _JPEG: ("JPEG", b"\xff\xd9", tf.raw_ops.DecodeJpeg),
     _PNG: ("PNG", b"IEND\xaeB`\x82", tf.raw_ops.DecodePng),
 }
+_OTHERS = {
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+}
+_PNG_SIZE = slice(16, 24)  # width and height, big endian: the header's first chunk is always IHDR
 _GROUP = 64  # pictures that are decoded together at most
 
 
@@ -56,6 +65,17 @@ def image_format(data: bytes) -> str | None:
 def is_complete(data: bytes) -> bool:
     """Whether the bytes begin and end like such a file: raw pixels may begin like one by chance."""
     return any(data.startswith(magic) and end in data[-16:] for magic, (_, end, _) in _FORMATS.items())
+
+
+def name_format(data: bytes) -> str | None:
+    """The format of a picture's file by its first bytes, also one that is not decoded here."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    if data.startswith(b"BM") and int.from_bytes(data[2:6], "little") == len(data):
+        return "BMP"
+    if data[4:8] == b"ftyp":
+        return {b"avif": "AVIF", b"heic": "HEIC"}.get(data[8:12], "HEIF")
+    return image_format(data) or next((name for magic, name in _OTHERS.items() if data.startswith(magic)), None)
 
 
 class ImageFileGroup:
@@ -105,13 +125,26 @@ class ExampleGroup:
 def build_graph(pictures: ImageDatasetInfo) -> Callable[..., Any]:
     """(n,) serialised examples → pictures (n, height, width, channels) uint8 and labels (n,) int64, on all cores.
 
-    InvalidArgumentError unless each is an Example with one JPEG or PNG of that size and one label in range.
+    InvalidArgumentError unless each is an Example with one JPEG or PNG of that size and one label in range. The size is
+    read from the files' headers first: what is decoded fits into memory.
     """
+    height, width, channels = pictures.shape
+    png_size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    tiny = tf.io.encode_jpeg(tf.zeros((1, 1, 3), tf.uint8)).numpy()
     features = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
 
     def decode_one(data: tf.Tensor) -> tf.Tensor:
-        image = tf.raw_ops.DecodeImage(contents=data, channels=pictures.shape[2], expand_animations=False)
+        image = tf.raw_ops.DecodeImage(contents=data, channels=channels, expand_animations=False)
         return tf.ensure_shape(image, pictures.shape)
+
+    def have_size(files: tf.Tensor, jpeg: tf.Tensor) -> tf.Tensor:
+        jpegs = tf.where(jpeg, files, tiny)
+        if files.shape[0]:
+            shapes = tf.stack([tf.image.extract_jpeg_shape(data) for data in tf.unstack(jpegs)])
+        else:
+            shapes = tf.map_fn(tf.image.extract_jpeg_shape, jpegs, fn_output_signature=tf.TensorSpec(3, tf.int32))
+        fit = tf.reduce_all(shapes[:, :2] == (height, width), axis=1)
+        return tf.where(jpeg, fit, tf.strings.substr(files, _PNG_SIZE.start, len(png_size)) == png_size)
 
     def decode_all(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.device("CPU:0"):
@@ -119,7 +152,7 @@ def build_graph(pictures: ImageDatasetInfo) -> Callable[..., Any]:
             files, labels = parsed["image"], parsed["label"]
             jpeg = tf.strings.substr(files, 0, len(_JPEG)) == _JPEG
             png = tf.strings.substr(files, 0, len(_PNG)) == _PNG
-            fit = (labels >= 0) & (labels < len(pictures.classes)) & (jpeg | png)
+            fit = (labels >= 0) & (labels < len(pictures.classes)) & (jpeg | png) & have_size(files, jpeg)
             with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(fit), ["a label or a file"])]):
                 files = tf.identity(files)
             if records.shape[0]:  # unrolled: a step of a loop costs a twentieth of a picture
@@ -199,20 +232,33 @@ def shuffle_before_decode(items: Iterator[Item], shuffle: Shuffle) -> Iterator[I
 def _decode_image(item: EncodedImage, pictures: ImageDatasetInfo) -> np.ndarray:
     known = next((known for magic, known in _FORMATS.items() if item.data.startswith(magic)), None)
     if known is None:
+        received = name_format(item.data) or item.data[:8].hex(" ") or "nothing"
         raise DataError(
-            f"{item.location}: image is neither JPEG nor PNG. Received: {item.data[:8].hex(' ') or 'nothing'}. "
-            "Expected: what the channel's first record is."
+            f"{item.location}: image is neither JPEG nor PNG. Received: {received}. "
+            f"Expected: what the channel's first record is. {CONVERT}."
         )
     name, _, decode_file = known
     height, width, channels = pictures.shape
     try:
-        image = decode_file(contents=item.data, channels=channels)
+        size = _read_size(item.data)
+        if size == (height, width):
+            image = decode_file(contents=item.data, channels=channels)
+            return np.frombuffer(memoryview(image), np.uint8)  # numpy() would copy
     except tf.errors.InvalidArgumentError as error:
         reason = str(error.message).splitlines()[0]
         raise DataError(f"{item.location}: the {name} can't be decoded: {reason}.") from None
-    if image.shape != pictures.shape:
-        raise DataError(
-            f"{item.location}: the {name} has another size. Received: {image.shape[0]}×{image.shape[1]}. Expected: "
-            f"{height}×{width} pixels. Does image-shape fit the data? `python -m dataset prepare` makes pictures equal."
-        )
-    return np.frombuffer(memoryview(image), np.uint8)  # numpy() would copy
+    raise DataError(
+        f"{item.location}: the {name} has another size. Received: {size[0]}×{size[1]}. Expected: "
+        f"{height}×{width} pixels. Does image-shape fit the data? `python -m dataset prepare` makes pictures equal."
+    )
+
+
+def _read_size(data: bytes) -> tuple[int, int]:
+    """Height and width by the file's header: what does not fit is refused before memory is taken for it."""
+    if data.startswith(_PNG):
+        if len(data) < _PNG_SIZE.stop:
+            raise tf.errors.InvalidArgumentError(None, None, "its header is cut off")
+        width, height = (int.from_bytes(data[_PNG_SIZE][part], "big") for part in (slice(4), slice(4, 8)))
+        return height, width
+    height, width, _ = tf.image.extract_jpeg_shape(data).numpy().tolist()
+    return height, width

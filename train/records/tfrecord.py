@@ -19,6 +19,7 @@ from train.records.stream_buffer import GZIP_MAGIC, MAX_RECORD_BYTES, RecordBloc
 from train.records.tfrecord_format import HEAD, TAIL, mask_crc, mask_crcs
 
 _RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
+_ZLIB = 0x78  # RFC 1950: deflate with a window of 32 KB; the first two bytes are a multiple of 31
 Crc = Literal["full", "header", "off"]
 MAX_LIST = 64  # records
 _SHORT_BLOCK = 8  # records: a list of fewer is faster than a block
@@ -102,9 +103,13 @@ class _TFRecordReader:
 
     def _read_length(self) -> int:
         head = self._buffer.view[:HEAD].tobytes()
-        if self._crc != "off" and mask_crc(google_crc32c.value(head[:8])) != int.from_bytes(head[8:], "little"):
-            raise self._bad_head(head)
         length = int.from_bytes(head[:8], "little")
+        if self._crc == "off":
+            wrong = self._buffer.number == 0 and length > MAX_RECORD_BYTES
+        else:
+            wrong = mask_crc(google_crc32c.value(head[:8])) != int.from_bytes(head[8:], "little")
+        if wrong:
+            raise self._bad_head(head)
         self._buffer.check_length(length)
         return length
 
@@ -147,6 +152,11 @@ class _TFRecordReader:
             return self._buffer.error(
                 "is gzip-compressed (1f 8b). Expected: plain TFRecord. Set CompressionType Gzip on the channel in Pipe "
                 "mode, or store the shards uncompressed."
+            )
+        if self._buffer.number == 0 and head[0] == _ZLIB and int.from_bytes(head[:2], "big") % 31 == 0:
+            return self._buffer.error(
+                f"is zlib-compressed ({head[:2].hex(' ')}). Expected: plain TFRecord. Write the shards without "
+                "TFRecordOptions('ZLIB'), or with GZIP and CompressionType Gzip on the channel in Pipe mode."
             )
         if head.startswith(_RECORDIO_MAGIC):
             return self._buffer.error("is RecordIO. Expected: TFRecord. Set RecordWrapperType None on the channel.")

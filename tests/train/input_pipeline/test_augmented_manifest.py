@@ -87,6 +87,8 @@ def test_the_built_in_job_takes_pictures_with_labels(tmp_path, feed, start):
 @pytest.mark.parametrize(
     ("attributes", "label", "message"),
     [
+        (["a-ref", "label"], b"9" * 5000, r"its line's label can't be used\. Received: b'999"),
+        (["a-ref", "label"], b"[" * 100_000, r"its line's label can't be used\. Received: b'\[\["),
         (["a-ref", "label"], b"zebra", r"record 0 at byte 0: its line's label can't be used\. Received: b'zebra'\."),
         (["a-ref", "label"], b"3", r"Expected: a number from 0 to 2, or a class's name\."),
         (["a-ref", "label"], b"true", r"Received: b'true'\."),

@@ -35,6 +35,12 @@ def read(folder, content: ImageDatasetInfo = PICTURES) -> tuple[np.ndarray, np.n
     return np.concatenate([b[0].numpy() for b in batches]), np.concatenate([b[1].numpy() for b in batches])
 
 
+def enlarged(data: bytes, place: int) -> bytes:
+    """The file with 13000×13000 pixels in its header, where the size is at `place`: half a gigabyte to decode."""
+    side = (13_000).to_bytes(4 if data.startswith(b"\x89PNG") else 2, "big")
+    return data[:place] + side * 2 + data[place + 2 * len(side) :]
+
+
 def test_png_is_what_the_pixels_were(tmp_path):
     images, labels = examples(150)
     write(
@@ -100,6 +106,13 @@ def test_files_are_shuffled_before_they_are_decoded(tmp_path, monkeypatch):
         (lambda image: picture_file(image, "JPEG")[:200], r"record 1 at byte \d+: the JPEG can't be decoded: "),
         (lambda image: picture_file(image, "PNG")[:-30], r"record 1 at byte \d+: the PNG can't be decoded: "),
         (lambda image: picture_file(image[:9], "PNG"), r"the PNG has another size\. Received: 9×18\. Expected: 18×18"),
+        (lambda image: picture_file(image, "PNG")[:20], "the PNG can't be decoded: its header is cut off"),
+        (lambda image: enlarged(picture_file(image, "PNG"), 16), r"the PNG has another size\. Received: 13000×13000"),
+        (
+            lambda image: enlarged(jpeg := picture_file(image, "JPEG"), jpeg.index(b"\xff\xc0") + 5),
+            r"the JPEG has another size\. Received: 13000×13000\. Expected: 18×18",
+        ),
+        (lambda image: picture_file(image, "WEBP"), r"image is neither JPEG nor PNG\. Received: WebP\. Expected: "),
         (lambda image: image.tobytes(), r"record 1 .*image is neither JPEG nor PNG\. Received: "),
         (lambda _: b"", r"neither JPEG nor PNG\. Received: nothing\."),
     ],
@@ -108,6 +121,37 @@ def test_a_picture_that_is_none_is_named(tmp_path, bad, message):
     images, _ = examples(2)
     write(tmp_path, [record(picture_file(images[0], "PNG"), 0), record(bad(images[1]), 1)])
     with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+def test_a_header_that_lies_is_refused_among_many(tmp_path):
+    """A group of 64 takes the graph's other branch."""
+    images, labels = examples(70)
+    files = [picture_file(image, "JPEG") for image in images]
+    files[3] = enlarged(files[3], files[3].index(b"\xff\xc0") + 5)
+    write(tmp_path, [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
+    with pytest.raises(DataError, match=r"record 3 at byte \d+: the JPEG has another size\. Received: 13000×13000"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("WEBP", "WebP"), ("GIF", "GIF"), ("BMP", "BMP"), ("TIFF", "TIFF"), ("JPEG2000", "JPEG 2000")]
+)
+def test_other_files_are_called_by_their_name(tmp_path, kind, name):
+    images, _ = examples(2)
+    write(tmp_path, [record(picture_file(image, kind), 0) for image in images])
+    with pytest.raises(
+        DataError, match=rf"record 0 .*image is a file\. Received: {name}\. Expected: JPEG or PNG files"
+    ):
+        read(tmp_path)
+
+
+def test_files_after_pixels_are_called_by_their_name(tmp_path):
+    images, _ = examples(2)
+    write(tmp_path, [record(images[0].tobytes(), 0), record(picture_file(images[1], "JPEG"), 0)])
+    with pytest.raises(
+        DataError, match=r"record 1 .*image is a file\. Received: JPEG\. .* or pixels in all, 972 bytes"
+    ):
         read(tmp_path)
 
 

@@ -1,5 +1,6 @@
 import gzip
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -145,6 +146,8 @@ def test_any_bytes_end_in_records_or_an_error(data):
     [
         (gzip.compress(b"x" * 100), r"record 0 at byte 0 is gzip-compressed \(1f 8b\)"),
         (b"\x1f\x8b", "gzip-compressed"),
+        (zlib.compress(b"x" * 100), r"record 0 at byte 0 is zlib-compressed \(78 9c\)\. Expected: plain TFRecord"),
+        (zlib.compress(b"x", 9), r"zlib-compressed \(78 da\)"),
         (struct.pack("<II", 0xCED7230A, 8) + b"12345678", "is RecordIO. Expected: TFRecord"),
         (b"label,pixels\n1,2,3,4,5\n", "is not TFRecord. Received: 6c 61 62"),
         (b"short", "is not TFRecord"),
@@ -154,6 +157,12 @@ def test_any_bytes_end_in_records_or_an_error(data):
 def test_another_format_is_recognised(data, message):
     with pytest.raises(DataError, match=message):
         read(data)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_compression_is_recognised_without_crcs(compress):
+    with pytest.raises(DataError, match=r"record 0 at byte 0 is (gzip|zlib)-compressed"):
+        read(compress(frame(bytes(range(200)))), crc="off")
 
 
 def test_an_absurd_length_asks_for_no_memory():
