@@ -26,6 +26,7 @@ from local_test.aws.in_process_s3 import InProcessS3
 from local_test.aws.roles import check_role, load_managed_policies
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest
+from local_test.page.site import Site
 from local_test.request.builder import LOCAL_ROLE
 from local_test.runners.base import Runner
 from local_test.runners.image_aliases import ImageAliases
@@ -84,7 +85,8 @@ class ApiServer:
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
             apis = _build_apis(self.platform, Guard(allowed.files, None if allowed.any_role else check_role))
             router = Router(*apis, s3_url, allow_mocked=allowed.mocked)
-            self._server = stack.enter_context(closing(HttpServer(host, port, router)))
+            site = Site(router, self.platform.store, self.platform.jobs, self.platform.tuning_jobs)
+            self._server = stack.enter_context(closing(HttpServer(host, port, site)))
             for_jobs = JobDoor(Router(*apis, s3_url, mocked_services(BACKENDS)), self._keys, read_body)
             self._gateway = _listen_at_gateway(runner, self._server, for_jobs)
             if self._gateway:

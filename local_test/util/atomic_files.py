@@ -29,8 +29,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Indented, for people; times as ISO 8601. The files of a job's folder."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=_time)
-    write_whole(path, lambda file: file.write(f"{text}\n".encode()))
+    write_whole(path, lambda file: file.write(f"{as_json(value)}\n".encode()))
+
+
+def as_json(value: Any) -> str:
+    """Indented, for people; times as ISO 8601."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=_time)
 
 
 def read_json(path: Path, what: str) -> Any:

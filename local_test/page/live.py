@@ -1,0 +1,127 @@
+"""What a page follows: the list of jobs, and one or more jobs' metrics and log lines, as they come.
+
+All of it is read from where jobs keep it anyway: their descriptions, metrics.csv and logs/. So a job of an earlier
+server is shown as one that runs, and nobody has to tell a page anything.
+"""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from local_test.training.job_status import FINAL_STATUSES
+from local_test.util.numbers import number
+
+POLL_SECONDS = 0.3
+ALIVE_SECONDS = 10.0  # after which something is written: only so does a server learn that nobody reads any more
+FIRST_LOG_BYTES = 256 << 10  # of a log's end, that a page gets at first
+_CHUNK = 1 << 20
+_LOG = ".log"
+
+Event = tuple[str, Any]  # its name, and what JSON can hold
+Description = Mapping[str, Any]
+
+
+class Tail:
+    """A file that grows: the whole lines that came since the last look. It may not exist yet."""
+
+    def __init__(self, path: Path, last_bytes: int | None = None) -> None:
+        self._path, self._offset, self._rest = path, 0, b""
+        if last_bytes is not None and path.is_file():
+            self._offset = max(0, path.stat().st_size - last_bytes)
+            self._is_cut = self._offset > 0
+        else:
+            self._is_cut = False
+
+    def read(self) -> list[str]:
+        """At most a MiB of them; the first one is left out where the file was entered in the middle."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                chunk = file.read(_CHUNK)
+        except FileNotFoundError:
+            return []
+        self._offset += len(chunk)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if self._is_cut and lines:
+            self._is_cut, lines = False, lines[1:]
+        return [line.decode(errors="replace") for line in lines]
+
+
+class JobTail:
+    """One job's new metrics and log lines."""
+
+    def __init__(self, name: str, folder: Path, *, with_logs: bool) -> None:
+        self._name, self._folder, self._with_logs = name, folder, with_logs
+        self._metrics = Tail(folder / "metrics.csv")
+        self._logs: dict[str, Tail] = {}
+
+    def read(self) -> Iterator[Event]:
+        rows = csv.reader(io.StringIO("\n".join(self._metrics.read())))
+        points = [point for row in rows if (point := _point(row))]
+        if points:
+            yield "metrics", {"job": self._name, "points": points}
+        if self._with_logs:
+            yield from self._read_logs()
+
+    def _read_logs(self) -> Iterator[Event]:
+        for path in sorted((self._folder / "logs").glob(f"*{_LOG}")):
+            tail = self._logs.setdefault(path.stem, Tail(path, FIRST_LOG_BYTES))
+            if lines := tail.read():
+                yield "log", {"job": self._name, "host": path.stem, "lines": lines}
+
+
+def _point(row: Sequence[str]) -> list[Any] | None:
+    """[name, seconds since 1970, value, index]; None for the header, and for a value that JSON has no number for."""
+    if len(row) != 4 or row[0] == "timestamp":
+        return None
+    value = number(row[2])
+    if value is None or value - value != 0:  # NaN, infinity
+        return None
+    return [row[1], datetime.fromisoformat(row[0]).timestamp(), value, int(row[3])]
+
+
+def summarize(description: Description) -> dict[str, Any]:
+    """A row of the list of jobs."""
+    return {
+        "name": description["TrainingJobName"],
+        "arn": description["TrainingJobArn"],
+        "status": description["TrainingJobStatus"],
+        "state": description["SecondaryStatus"],
+        "created": description["CreationTime"].timestamp(),
+        "ended": description["LastModifiedTime"].timestamp() if is_over(description) else None,
+        "tuning": description.get("TuningJobArn", "").rpartition("/")[2],
+        "metrics": {item["MetricName"]: item["Value"] for item in description.get("FinalMetricDataList", [])},
+    }
+
+
+def is_over(description: Description) -> bool:
+    return description["TrainingJobStatus"] in FINAL_STATUSES
+
+
+def follow(
+    list_jobs: Callable[[], Sequence[Description]],
+    tails: Sequence[JobTail],
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Event]:
+    """Events without an end: `jobs` whenever the list is another, `metrics` and `log` as they come, else `alive`."""
+    before, written = None, clock()
+    while True:
+        events: list[Event] = []
+        rows = [summarize(job) for job in list_jobs()]
+        if rows != before:
+            before = rows
+            events.append(("jobs", rows))
+        for tail in tails:
+            events.extend(tail.read())
+        if not events and clock() - written > ALIVE_SECONDS:
+            events.append(("alive", None))
+        if events:
+            written = clock()
+        yield from events
+        if not any(name in ("metrics", "log") for name, _ in events):  # else there may be more at once
+            sleep(POLL_SECONDS)

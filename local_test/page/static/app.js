@@ -1,0 +1,355 @@
+// The page: which view its address names, and what each view shows. Everything that a job says becomes text, never HTML.
+
+import { Chart, format } from "/.page/chart.js"
+
+const LOG_LINES = 5000
+const view = document.getElementById("view")
+const connection = document.getElementById("connection")
+
+/** An element: attributes, listeners (functions), children (nodes, or text). */
+function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag)
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value)
+    else if (value === true) element.setAttribute(name, "")
+    else if (value !== false && value != null) element.setAttribute(name, value)
+  }
+  element.append(...children.flat().filter(child => child != null))
+  return element
+}
+
+async function getJson(address) {
+  const answer = await fetch(address)
+  if (!answer.ok) throw new Error(await answer.text())
+  return answer.json()
+}
+
+/** An operation of SageMaker's API, which is at the same address; the region is that of the job it is about. */
+async function call(operation, request, region = "us-east-1") {
+  const answer = await fetch("/", {
+    method: "POST",
+    headers: {
+      "X-Amz-Target": `SageMaker.${operation}`,
+      "Content-Type": "application/x-amz-json-1.1",
+      Authorization: `AWS4-HMAC-SHA256 Credential=page/20260101/${region}/sagemaker/aws4_request`,
+    },
+    body: JSON.stringify(request),
+  })
+  const text = await answer.text()
+  const response = text ? JSON.parse(text) : {}
+  if (!answer.ok) throw new Error(response.message ?? text)
+  return response
+}
+
+/** Server-sent events until the page is left; the browser connects again by itself. */
+function follow(query, handlers) {
+  let source = null
+  const open = () => {
+    source = new EventSource(`/.page/feed?${query}`)
+    source.onopen = () => { connection.textContent = ""; handlers.open?.() }
+    source.onerror = () => { connection.textContent = "not connected" }
+    for (const [name, handle] of Object.entries(handlers)) {
+      if (name !== "open") source.addEventListener(name, event => handle(JSON.parse(event.data)))
+    }
+  }
+  open()
+  addEventListener("pagehide", () => source.close())
+  addEventListener("pageshow", event => event.persisted && open())
+}
+
+const regionOf = arn => arn.split(":")[3]
+const pathOf = (kind, name) => `/${kind}/${encodeURIComponent(name)}`
+const link = (kind, name) => h("a", { href: pathOf(kind, name) }, name)
+const pill = (status, state) => h("span", { class: `status ${status}` }, state && state !== status ? `${status} · ${state}` : status)
+const time = seconds => new Date(seconds * 1000).toLocaleString()
+const seconds = (from, to) => Math.max(0, Math.round((to ?? Date.now() / 1000) - from))
+
+function duration(total) {
+  const [hours, minutes] = [Math.floor(total / 3600), Math.floor(total / 60) % 60]
+  return hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min ${total % 60} s` : `${total} s`
+}
+
+function table(head, rows, attributes = { class: "list" }) {
+  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": head.join(", ") }, h("table", attributes,
+    h("thead", {}, h("tr", {}, head.map(name => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, rows.map(cells => h("tr", {}, cells.map(cell => cell instanceof HTMLTableCellElement ? cell : h("td", {}, cell)))))))
+}
+
+function facts(values) {
+  return h("table", {}, h("tbody", {}, Object.entries(values).filter(([, value]) => value !== undefined && value !== "").map(([name, value]) =>
+    h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "name" }, typeof value === "object" && !(value instanceof Node) ? JSON.stringify(value) : value)))))
+}
+
+function failed(error) {
+  view.append(h("p", { class: "message", role: "alert" }, error.message))
+}
+
+// Lists
+
+function jobRow(job, chosen) {
+  const metrics = Object.entries(job.metrics).map(([name, value]) => `${name} ${format(value)}`).join(", ")
+  return [
+    h("td", {}, h("input", { type: "checkbox", "aria-label": `compare ${job.name}`, value: job.name, checked: chosen.has(job.name) })),
+    h("td", { class: "name" }, link("training-jobs", job.name)),
+    pill(job.status, job.state), time(job.created),
+    h("td", { "data-from": job.created, "data-to": job.ended ?? "" }, duration(seconds(job.created, job.ended))),
+    h("td", { class: "name" }, metrics),
+  ]
+}
+
+function showTrainingJobs() {
+  const list = h("div", {}, h("p", { class: "quiet" }, "…")), chosen = new Set()
+  const compare = h("button", { disabled: true, click: () => {
+    const [first, ...others] = chosen
+    location.href = `${pathOf("training-jobs", first)}?${new URLSearchParams(others.map(name => ["with", name]))}`
+  } }, "Compare")
+  list.addEventListener("change", event => {
+    if (event.target.checked) chosen.add(event.target.value)
+    else chosen.delete(event.target.value)
+    compare.disabled = chosen.size < 2
+  })
+  view.append(h("h1", {}, "Training jobs"), h("div", { class: "bar" }, compare), list)
+  follow("", {
+    jobs: jobs => {
+      const newest = [...jobs].sort((one, other) => other.created - one.created)
+      list.replaceChildren(jobs.length
+        ? table(["", "Name", "Status", "Created", "Duration", "Last metrics"], newest.map(job => jobRow(job, chosen)))
+        : h("p", { class: "quiet" }, "No training job yet. A client that this server's exports are set for creates one."))
+    },
+  })
+}
+
+async function showTuningJobs() {
+  const list = h("div")
+  view.append(h("h1", {}, "Tuning jobs"), list)
+  const refresh = async () => {
+    const jobs = await getJson("/.page/tuning-jobs")
+    const rows = jobs.sort((one, other) => other.CreationTime.localeCompare(one.CreationTime)).map(job => [
+      h("td", { class: "name" }, link("tuning-jobs", job.HyperParameterTuningJobName)), pill(job.HyperParameterTuningJobStatus),
+      new Date(job.CreationTime).toLocaleString(), job.HyperParameterTuningJobConfig.Strategy, bestOf(job),
+    ])
+    list.replaceChildren(rows.length ? table(["Name", "Status", "Created", "Strategy", "Best"], rows) : h("p", { class: "quiet" }, "No tuning job yet."))
+  }
+  follow("", { jobs: () => refresh().catch(failed) })
+}
+
+function bestOf(job) {
+  const best = job.BestTrainingJob, objective = best?.FinalHyperParameterTuningJobObjectiveMetric
+  return objective ? h("span", {}, link("training-jobs", best.TrainingJobName), ` ${objective.MetricName} ${format(objective.Value)}`) : "–"
+}
+
+// One tuning job: its training jobs, and the report that it leaves at its end, as of now
+
+function showTuningJob(name) {
+  const head = h("div"), list = h("div"), frame = h("iframe", { title: "Tuning report", sandbox: "" })
+  view.append(h("h1", {}, name), head, h("h2", {}, "Training jobs"), list, h("h2", {}, "Report"), frame)
+  let before = ""
+  const refresh = async jobs => {
+    const job = (await getJson("/.page/tuning-jobs")).find(one => one.HyperParameterTuningJobName === name)
+    if (!job) throw new Error(`No tuning job is called ${name}.`)
+    const running = !["Completed", "Failed", "Stopped"].includes(job.HyperParameterTuningJobStatus)
+    head.replaceChildren(h("div", { class: "bar" }, pill(job.HyperParameterTuningJobStatus), "Best: ", bestOf(job), stopButton(running, "StopHyperParameterTuningJob",
+      { HyperParameterTuningJobName: name }, regionOf(job.HyperParameterTuningJobArn))))
+    if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
+    const own = jobs.filter(one => one.tuning === name).sort((one, other) => one.created - other.created)
+    list.replaceChildren(table(["", "Name", "Status", "Created", "Duration", "Last metrics"], own.map(one => jobRow(one, new Set()))))
+    const state = JSON.stringify([job.HyperParameterTuningJobStatus, own.map(one => one.metrics)])
+    if (state !== before) frame.src = `/.page${pathOf("tuning-jobs", name)}/report.html`
+    before = state
+  }
+  follow("", { jobs: jobs => refresh(jobs).catch(failed) })
+}
+
+function stopButton(running, operation, request, region) {
+  if (!running) return null
+  const button = h("button", { class: "stop", click: async () => {
+    button.disabled = true
+    try {
+      await call(operation, request, region)
+      button.textContent = "Stopping"
+    } catch (error) {
+      failed(error)
+    }
+  } }, "Stop")
+  return button
+}
+
+// One training job, or several on the same charts
+
+function showTrainingJob(name, others) {
+  const names = [name, ...others], curves = new Curves(names), log = new Log()
+  const head = h("div"), rest = h("div")
+  view.append(h("h1", {}, names.join(" · ")), head, curves.element, log.element, rest)
+  let before = ""
+  const query = new URLSearchParams([...names.map(one => ["job", one]), ["log", "1"]])
+  follow(query, {
+    open: () => { curves.clear(); log.clear() },
+    metrics: ({ job, points }) => curves.add(job, points),
+    log: ({ job, host, lines }) => job === name && log.add(host, lines),
+    jobs: async jobs => {
+      const state = JSON.stringify(jobs.find(job => job.name === name))
+      if (state === before) return
+      before = state
+      try {
+        showDescription(head, rest, await getJson(`/.page${pathOf("training-jobs", name)}`))
+      } catch (error) {
+        failed(error)
+      }
+    },
+  })
+}
+
+function showDescription(head, rest, job) {
+  const name = job.TrainingJobName, created = Date.parse(job.CreationTime) / 1000
+  const over = ["Completed", "Failed", "Stopped"].includes(job.TrainingJobStatus)
+  head.replaceChildren(h("div", { class: "bar" }, pill(job.TrainingJobStatus, job.SecondaryStatus),
+    h("span", { "data-from": created, "data-to": over ? Date.parse(job.LastModifiedTime) / 1000 : "" }, duration(seconds(created, over ? Date.parse(job.LastModifiedTime) / 1000 : null))),
+    stopButton(!over && job.TrainingJobStatus !== "Stopping", "StopTrainingJob", { TrainingJobName: name }, regionOf(job.TrainingJobArn)),
+    job.TuningJobArn ? h("span", {}, "of ", link("tuning-jobs", job.TuningJobArn.split("/").at(-1))) : null))
+  if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
+  const opened = rest.querySelector("details")?.open
+  rest.replaceChildren(
+    h("h2", {}, "Hyperparameters"), facts(job.HyperParameters ?? {}),
+    h("h2", {}, "Channels"), table(["Name", "Mode", "Data"], (job.InputDataConfig ?? []).map(channel => [
+      channel.ChannelName, channel.InputMode ?? job.AlgorithmSpecification.TrainingInputMode, h("td", { class: "name" }, channel.DataSource?.S3DataSource?.S3Uri ?? "")])),
+    h("h2", {}, "Job"), facts({
+      Image: job.AlgorithmSpecification.TrainingImage, Instances: `${job.ResourceConfig.InstanceCount ?? 1} × ${job.ResourceConfig.InstanceType ?? ""}`,
+      Created: new Date(job.CreationTime).toLocaleString(), Model: job.ModelArtifacts?.S3ModelArtifacts,
+      "Training seconds": job.TrainingTimeInSeconds, Role: job.RoleArn,
+    }),
+    ...showArtifacts(job, opened))
+}
+
+function showArtifacts(job, opened) {
+  const own = pathOf("training-jobs", job.TrainingJobName), files = Object.entries(job.Artifacts)
+  if (!files.length) return []
+  const list = h("ul", {}, files.map(([file, bytes]) => h("li", {}, h("a", { href: `/.page${own}/${file}`, download: true }, file), ` ${format(bytes / 1e6)} MB`)))
+  if (!job.HasReport) return [h("h2", {}, "Artifacts"), list]
+  const report = h("details", { open: opened ?? false, toggle: () => { if (report.open && !frame.src) frame.src = `/.page${own}/report.html` } }, h("summary", {}, "report.html"))
+  const frame = h("iframe", { title: "Report", sandbox: "" })
+  report.append(frame)
+  return [h("h2", {}, "Artifacts"), list, report]
+}
+
+/** A chart a metric, with a line a job. */
+class Curves {
+  constructor(names) {
+    this.names = names
+    this.charts = new Map()
+    this.grid = h("div", { class: "charts" })
+    const weight = h("input", { type: "range", min: 0, max: 0.99, step: 0.01, value: 0, input: () => this.draw() })
+    const log = h("input", { type: "checkbox", change: () => this.draw() })
+    const axis = h("select", { change: () => this.draw(), "aria-label": "horizontal axis" }, h("option", { value: "index" }, "by value"), h("option", { value: "time" }, "by seconds"))
+    this.controls = { weight, log, axis }
+    this.bar = h("div", { class: "bar", hidden: true }, h("label", {}, "Smoothing", weight), h("label", {}, log, "Logarithmic"), axis)
+    this.element = h("section", { "aria-label": "Metrics" }, this.bar, this.grid)
+    this.clear()
+  }
+
+  clear() {
+    this.points = new Map() // metric → job → [[index, time, value], …]
+  }
+
+  add(job, points) {
+    for (const [metric, at, value, index] of points) {
+      if (!this.points.has(metric)) this.points.set(metric, new Map(this.names.map(name => [name, []])))
+      this.points.get(metric).get(job)?.push([index, at, value])
+    }
+    this.plan()
+  }
+
+  // once a frame, however many values have come
+  plan() {
+    this.planned ??= requestAnimationFrame(() => { this.planned = null; this.draw() })
+  }
+
+  draw() {
+    const { weight, log, axis } = this.controls
+    this.bar.hidden = this.points.size === 0
+    for (const [metric, jobs] of this.points) {
+      if (!this.charts.has(metric)) {
+        this.charts.set(metric, new Chart(metric))
+        this.grid.append(this.charts.get(metric).element)
+      }
+      const series = [...jobs].map(([name, points]) => ({
+        label: this.names.length > 1 ? name : "",
+        points: points.map(([index, at, value]) => [axis.value === "time" ? at - points[0][1] : index, value]),
+      }))
+      this.charts.get(metric).set(series, { weight: Number(weight.value), log: log.checked })
+    }
+  }
+}
+
+/** The last lines of all hosts. It follows as long as its end is in sight. */
+class Log {
+  constructor() {
+    this.text = h("pre", { class: "log", tabindex: 0, "aria-label": "Log" })
+    this.element = h("section", {}, h("h2", {}, "Log"), this.text)
+    this.hosts = new Set()
+  }
+
+  clear() {
+    this.text.replaceChildren()
+  }
+
+  add(host, lines) {
+    this.hosts.add(host)
+    const follows = this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 30
+    const prefix = this.hosts.size > 1 ? `${host} ` : ""
+    this.text.append(...lines.slice(-LOG_LINES).map(line => document.createTextNode(`${prefix}${line}\n`)))
+    while (this.text.childNodes.length > LOG_LINES) this.text.firstChild.remove()
+    if (follows) this.text.scrollTop = this.text.scrollHeight
+  }
+}
+
+// Experiments
+
+async function showExperiments() {
+  const { ExperimentSummaries: all } = await call("ListExperiments", {})
+  view.append(h("h1", {}, "Experiments"), all.length
+    ? table(["Name", "Created"], all.map(one => [h("td", { class: "name" }, link("experiments", one.ExperimentName)), time(one.CreationTime)]))
+    : h("p", { class: "quiet" }, "No experiment yet."))
+}
+
+async function showExperiment(name) {
+  const filter = { Filters: [{ Name: "Parents.ExperimentName", Operator: "Equals", Value: name }] }
+  const { Results: found } = await call("Search", { Resource: "ExperimentTrialComponent", SearchExpression: filter, MaxResults: 100 })
+  const runs = found.map(one => one.TrialComponent)
+  const names = key => [...new Set(runs.flatMap(run => Object.keys(run[key] ?? {})))].filter(one => !one.startsWith("SageMaker.")).sort()
+  const parameters = names("Parameters"), metrics = [...new Set(runs.flatMap(run => (run.Metrics ?? []).map(one => one.MetricName)))].sort()
+  const rows = runs.map(run => [
+    h("td", { class: "name" }, run.DisplayName ?? run.TrialComponentName), pill(run.Status?.PrimaryStatus ?? ""),
+    ...metrics.map(metric => {
+      const last = run.Metrics?.find(one => one.MetricName === metric)?.Last
+      return last === undefined ? "" : format(last)
+    }),
+    ...parameters.map(parameter => {
+      const value = run.Parameters?.[parameter] ?? {}
+      return value.StringValue ?? (value.NumberValue === undefined ? "" : format(value.NumberValue))
+    }),
+  ])
+  view.append(h("h1", {}, name), rows.length ? table(["Run", "Status", ...metrics, ...parameters], rows) : h("p", { class: "quiet" }, "No run yet."))
+}
+
+// The address
+
+function show() {
+  const [kind = "training-jobs", name] = location.pathname.split("/").slice(1).map(decodeURIComponent).filter(Boolean)
+  for (const anchor of document.querySelectorAll("nav a")) {
+    if (anchor.pathname === `/${kind}`) anchor.setAttribute("aria-current", "page")
+  }
+  if (name) document.title = `${name} · Local SageMaker`
+  const others = new URLSearchParams(location.search).getAll("with")
+  const views = {
+    "training-jobs": () => name ? showTrainingJob(name, others) : showTrainingJobs(),
+    "tuning-jobs": () => name ? showTuningJob(name) : showTuningJobs(),
+    experiments: () => name ? showExperiment(name) : showExperiments(),
+  }
+  Promise.resolve(views[kind]()).catch(failed)
+}
+
+// durations of what still runs
+setInterval(() => {
+  for (const cell of document.querySelectorAll('[data-to=""]')) cell.textContent = duration(seconds(Number(cell.dataset.from)))
+}, 1000)
+show()
