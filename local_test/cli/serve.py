@@ -66,7 +66,9 @@ def run(args: argparse.Namespace) -> None:
                 "can run any image here" + (" and read any file" if args.allow_files else "")
             )
         server.start()
-        say_note(f"ready at {server.url}; jobs are kept in {args.root}; Ctrl-C stops them and ends")
+        say_note(
+            f"ready at {server.url} (also for a browser); jobs are kept in {args.root}; Ctrl-C stops them and ends"
+        )
         for line in server.exports():
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

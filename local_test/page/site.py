@@ -1,7 +1,8 @@
 """The page's addresses, in front of the API at the same port.
 
 `/`, `/training-jobs/NAME`, `/tuning-jobs/NAME`, `/experiments/NAME` are the page itself, which can be bookmarked and
-sent; what it loads is below `/.page/`, a name that no bucket of S3 can have. Everything else is the API's.
+sent; what it loads is below `/.page/`, a name that no bucket of S3 can have. `/health` answers once the server does.
+Everything else is the API's.
 """
 
 import json
@@ -42,6 +43,7 @@ _URLS = Map(
         Rule("/", endpoint="document"),
         *(Rule(f"/{kind}/<name>", endpoint="document") for kind in ("training-jobs", "tuning-jobs", "experiments")),
         *(Rule(f"/{kind}", endpoint="document") for kind in ("training-jobs", "tuning-jobs", "experiments")),
+        Rule("/health", endpoint="health"),
         Rule("/.page/feed", endpoint="feed"),
         Rule("/.page/training-jobs/<name>", endpoint="describe"),
         Rule("/.page/training-jobs/<name>/<any('model.tar.gz', 'output.tar.gz'):file>", endpoint="artifact"),
@@ -86,6 +88,10 @@ class Site:
             raise NotFound
         kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
         return Response((_STATIC / file).read_bytes(), content_type=f"{kind}; charset=utf-8")
+
+    def _health(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
+        """For whoever waits until the server answers."""
+        return Response('{"status": "ok"}\n', content_type="application/json")
 
     def _feed(self, request: Request) -> Response:
         """Server-sent events: the list of jobs, and metrics and logs of the jobs that `job` names."""
@@ -136,7 +142,7 @@ def _is_for_page(request: Request) -> bool:
     """S3 has the same addresses: its clients sign, and ask for no HTML."""
     if request.method not in ("GET", "HEAD") or "Authorization" in request.headers or "X-Amz-Signature" in request.args:
         return False
-    if request.path.startswith("/.page/"):
+    if request.path.startswith("/.page/") or request.path == "/health":
         return True
     return "text/html" in request.headers.get("Accept", "") and _is_document(request)
 

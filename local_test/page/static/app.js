@@ -69,6 +69,10 @@ function duration(total) {
   return hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min ${total % 60} s` : `${total} s`
 }
 
+function size(bytes) {
+  return bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${format(Number((bytes / 1e6).toPrecision(3)))} MB`
+}
+
 function table(head, rows, attributes = { class: "list" }) {
   return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": head.join(", ") }, h("table", attributes,
     h("thead", {}, h("tr", {}, head.map(name => h("th", { scope: "col" }, name)))),
@@ -210,7 +214,7 @@ function showDescription(head, rest, job) {
   const opened = rest.querySelector("details")?.open
   rest.replaceChildren(
     h("h2", {}, "Hyperparameters"), facts(job.HyperParameters ?? {}),
-    h("h2", {}, "Channels"), table(["Name", "Mode", "Data"], (job.InputDataConfig ?? []).map(channel => [
+    h("h2", {}, "Channels"), !job.InputDataConfig?.length ? h("p", { class: "quiet" }, "None.") : table(["Name", "Mode", "Data"], (job.InputDataConfig ?? []).map(channel => [
       channel.ChannelName, channel.InputMode ?? job.AlgorithmSpecification.TrainingInputMode, h("td", { class: "name" }, channel.DataSource?.S3DataSource?.S3Uri ?? "")])),
     h("h2", {}, "Job"), facts({
       Image: job.AlgorithmSpecification.TrainingImage, Instances: `${job.ResourceConfig.InstanceCount ?? 1} × ${job.ResourceConfig.InstanceType ?? ""}`,
@@ -223,7 +227,7 @@ function showDescription(head, rest, job) {
 function showArtifacts(job, opened) {
   const own = pathOf("training-jobs", job.TrainingJobName), files = Object.entries(job.Artifacts)
   if (!files.length) return []
-  const list = h("ul", {}, files.map(([file, bytes]) => h("li", {}, h("a", { href: `/.page${own}/${file}`, download: true }, file), ` ${format(bytes / 1e6)} MB`)))
+  const list = h("ul", {}, files.map(([file, bytes]) => h("li", {}, h("a", { href: `/.page${own}/${file}`, download: true }, file), ` ${size(bytes)}`)))
   if (!job.HasReport) return [h("h2", {}, "Artifacts"), list]
   const report = h("details", { open: opened ?? false, toggle: () => { if (report.open && !frame.src) frame.src = `/.page${own}/report.html` } }, h("summary", {}, "report.html"))
   const frame = h("iframe", { title: "Report", sandbox: "" })
@@ -247,20 +251,28 @@ class Curves {
   }
 
   clear() {
-    this.points = new Map() // metric → job → [[index, time, value], …]
+    this.points = new Map() // metric → job → {index, time, value}: arrays of one length
   }
 
   add(job, points) {
     for (const [metric, at, value, index] of points) {
-      if (!this.points.has(metric)) this.points.set(metric, new Map(this.names.map(name => [name, []])))
-      this.points.get(metric).get(job)?.push([index, at, value])
+      if (!this.points.has(metric)) this.points.set(metric, new Map(this.names.map(name => [name, { index: [], time: [], value: [] }])))
+      const columns = this.points.get(metric).get(job)
+      columns.index.push(index)
+      columns.time.push(at)
+      columns.value.push(value)
     }
     this.plan()
   }
 
-  // once a frame, however many values have come
+  // however many values come: drawing takes at most a fifth of the time
   plan() {
-    this.planned ??= requestAnimationFrame(() => { this.planned = null; this.draw() })
+    this.planned ??= setTimeout(() => {
+      const began = performance.now()
+      this.draw()
+      this.pause = 4 * (performance.now() - began)
+      this.planned = null
+    }, this.pause ?? 0)
   }
 
   draw() {
@@ -273,7 +285,7 @@ class Curves {
       }
       const series = [...jobs].map(([name, points]) => ({
         label: this.names.length > 1 ? name : "",
-        points: points.map(([index, at, value]) => [axis.value === "time" ? at - points[0][1] : index, value]),
+        x: points[axis.value], y: points.value, from: axis.value === "time" ? points.time[0] : 0,
       }))
       this.charts.get(metric).set(series, { weight: Number(weight.value), log: log.checked })
     }
@@ -285,7 +297,6 @@ class Log {
   constructor() {
     this.text = h("pre", { class: "log", tabindex: 0, "aria-label": "Log" })
     this.element = h("section", {}, h("h2", {}, "Log"), this.text)
-    this.hosts = new Set()
   }
 
   clear() {
@@ -293,9 +304,8 @@ class Log {
   }
 
   add(host, lines) {
-    this.hosts.add(host)
     const follows = this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 30
-    const prefix = this.hosts.size > 1 ? `${host} ` : ""
+    const prefix = host === "algo-1" ? "" : `${host}: `
     this.text.append(...lines.slice(-LOG_LINES).map(line => document.createTextNode(`${prefix}${line}\n`)))
     while (this.text.childNodes.length > LOG_LINES) this.text.firstChild.remove()
     if (follows) this.text.scrollTop = this.text.scrollHeight

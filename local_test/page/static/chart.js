@@ -39,7 +39,7 @@ export function format(value) {
   return size >= 1e6 || size < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(5)))
 }
 
-/** `series`: [{label, points: [[x, y], …]}] with x ascending, `x`: what the axis counts. */
+/** `series`: [{label, x, y, from}]: x, ascending, and y as arrays of one length; `from` is taken from each x. */
 export class Chart {
   constructor(title) {
     this.title = title
@@ -65,7 +65,7 @@ export class Chart {
 
   set(series, { weight = this.weight, log = this.log } = {}) {
     Object.assign(this, { series, weight, log })
-    this.lines = series.map(one => ({ ...one, shown: this.weight ? smooth(one.points.map(p => p[1]), this.weight) : one.points.map(p => p[1]) }))
+    this.lines = series.map(one => ({ ...one, shown: weight ? smooth(one.y, weight) : one.y }))
     this.draw()
   }
 
@@ -74,9 +74,9 @@ export class Chart {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key]
     if (!by || !this.longest()) return
     event.preventDefault()
-    const points = this.longest().points
-    const at = this.cursor === null ? (by > 0 ? -1 : points.length) : nearest(points, this.cursor)
-    this.show(points[Math.min(points.length - 1, Math.max(0, at + by))][0])
+    const { x, from } = this.longest()
+    const at = this.cursor === null ? (by > 0 ? -1 : x.length) : nearest(x, this.cursor + from)
+    this.show(x[Math.min(x.length - 1, Math.max(0, at + by))] - from)
   }
 
   point(offset) {
@@ -89,7 +89,7 @@ export class Chart {
   }
 
   longest() {
-    return this.series.reduce((best, one) => one.points.length > (best?.points.length ?? 0) ? one : best, null)
+    return this.series.reduce((best, one) => one.x.length > (best?.x.length ?? 0) ? one : best, null)
   }
 
   draw() {
@@ -101,18 +101,18 @@ export class Chart {
     const context = this.canvas.getContext("2d")
     context.scale(ratio, ratio)
     const style = getComputedStyle(this.canvas)
-    const filled = this.lines.filter(line => line.points.length)
+    const filled = this.lines.filter(line => line.x.length)
     this.describe(filled)
     if (!filled.length) return
     this.frame = frame(filled, width, this.log)
     axes(context, this.frame, width, style.getPropertyValue("--rule"), style.color, style.fontFamily)
-    this.lines.forEach((line, index) => draw(context, this.frame, line, COLORS[index % COLORS.length]))
+    this.lines.forEach((line, index) => draw(context, this.frame, line, COLORS[index % COLORS.length], this.lines.length > 8))
     if (this.cursor !== null) this.mark(context, style.color)
   }
 
   mark(context, color) {
-    const points = this.longest().points
-    const x = this.frame.x(points[nearest(points, this.cursor)][0])
+    const { x: all, from } = this.longest()
+    const x = this.frame.x(all[nearest(all, this.cursor + from)] - from)
     context.strokeStyle = color
     context.globalAlpha = 0.4
     context.beginPath()
@@ -125,8 +125,8 @@ export class Chart {
   // the same for eyes and for a screen reader: each line's value, at the cursor or at its end
   describe(filled) {
     const parts = filled.map(line => {
-      const at = this.cursor === null ? line.points.length - 1 : nearest(line.points, this.cursor)
-      return { line, text: `${format(line.points[at][1])} at ${format(line.points[at][0])}` }
+      const at = this.cursor === null ? line.x.length - 1 : nearest(line.x, this.cursor + line.from)
+      return { line, text: `${format(line.y[at])} at ${format(line.x[at] - line.from)}` }
     })
     this.values.replaceChildren(...parts.map(({ line, text }) => {
       const item = document.createElement("span")
@@ -134,7 +134,7 @@ export class Chart {
       item.textContent = `${line.label ? `${line.label}: ` : ""}${text}`
       return item
     }))
-    const spoken = parts.map(({ line, text }) => `${line.label || this.title}: ${line.points.length} values, ${text}`)
+    const spoken = parts.map(({ line, text }) => `${line.label || this.title}: ${line.x.length} values, ${text}`)
     this.canvas.setAttribute("aria-label", `${this.title}. ${spoken.join(". ") || "No values yet"}`)
   }
 }
@@ -142,8 +142,8 @@ export class Chart {
 function frame(lines, width, wanted) {
   let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity]
   for (const line of lines) {
-    left = Math.min(left, line.points[0][0])
-    right = Math.max(right, line.points.at(-1)[0])
+    left = Math.min(left, line.x[0] - line.from)
+    right = Math.max(right, line.x.at(-1) - line.from)
     for (const value of line.shown) {
       if (value < low) low = value
       if (value > high) high = value
@@ -183,44 +183,48 @@ function axes(context, at, width, rule, ink, font) {
   for (const value of at.across) context.fillText(format(value), at.x(value), HEIGHT - MARGIN.bottom / 2)
 }
 
-// of all points in a column of pixels only the first, lowest, highest and last can be seen
-function draw(context, at, { points, shown }, color) {
+// Of all points in a column of pixels only the first, lowest, highest and last can be seen, of a crowd of lines its range.
+function draw(context, at, { x, shown, from }, color, crowded) {
   context.strokeStyle = context.fillStyle = color
-  context.lineWidth = 1.5
+  context.lineWidth = crowded ? 1 : 1.5
   context.beginPath()
-  let column = null
+  let column = null, first = 0, low = 0, high = 0, last = 0
   const flush = () => {
-    if (!column) return
-    for (const y of [column.first, column.low, column.high, column.last]) context.lineTo(column.x, y)
+    if (column === null) return
+    if (!crowded) context.lineTo(column, first)
+    context.lineTo(column, low)
+    if (high !== low) context.lineTo(column, high)
+    if (!crowded) context.lineTo(column, last)
   }
-  shown.forEach((value, index) => {
-    const x = Math.round(at.x(points[index][0]) * 2) / 2, y = at.y(value)
-    if (column?.x === x) {
-      column.low = Math.min(column.low, y)
-      column.high = Math.max(column.high, y)
-      column.last = y
+  for (let index = 0; index < x.length; index++) {
+    const y = at.y(shown[index]), exact = at.x(x[index] - from), pixel = x.length > 200 ? Math.round(exact) : exact
+    if (pixel === column) {
+      if (y < low) low = y
+      if (y > high) high = y
+      last = y
     } else {
       flush()
-      column = { x, first: y, low: y, high: y, last: y }
+      column = pixel
+      first = low = high = last = y
     }
-  })
+  }
   flush()
   context.stroke()
-  if (points.length > 60) return
-  shown.forEach((value, index) => {
+  if (x.length > 60) return
+  x.forEach((value, index) => {
     context.beginPath()
-    context.arc(at.x(points[index][0]), at.y(value), 2.5, 0, 7)
+    context.arc(at.x(value - from), at.y(shown[index]), 2.5, 0, 7)
     context.fill()
   })
 }
 
-/** The index of the point nearest to x, by halving. */
-function nearest(points, x) {
-  let [low, high] = [0, points.length - 1]
+/** The index of the value nearest to `wanted` in an ascending array, by halving. */
+function nearest(values, wanted) {
+  let [low, high] = [0, values.length - 1]
   while (low < high) {
     const middle = (low + high) >> 1
-    if (points[middle][0] < x) low = middle + 1
+    if (values[middle] < wanted) low = middle + 1
     else high = middle
   }
-  return low > 0 && x - points[low - 1][0] < points[low][0] - x ? low - 1 : low
+  return low > 0 && wanted - values[low - 1] < values[low] - wanted ? low - 1 : low
 }

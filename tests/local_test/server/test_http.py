@@ -28,7 +28,8 @@ def test_the_ready_line_and_the_exports(tmp_path: Path) -> None:
             "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION",
         }  # fmt: skip
         err = served.end()
-    assert f"local_test: ready at {served.exports['AWS_ENDPOINT_URL']}; jobs are kept in {tmp_path / 'root'}" in err
+    ready = f"local_test: ready at {served.exports['AWS_ENDPOINT_URL']} (also for a browser)"
+    assert f"{ready}; jobs are kept in {tmp_path / 'root'}" in err
     assert "warning" not in err
     assert served.process.returncode == 0
 

@@ -1,0 +1,142 @@
+"""The page in a real browser while real jobs run. Screenshots stay in tests/artifacts."""
+
+import io
+import tarfile
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.browser import ARTIFACTS, browse, find_serious, open_page
+from tests.support.served import BUCKET, Served, ended, request, until
+
+METRICS = [{"Name": "loss", "Regex": r"loss=(\S+)"}, {"Name": "accuracy", "Regex": r"accuracy=(\S+)"}]
+HOSTILE = "<img src=x onerror=document.title='taken'>"
+# prints when it printed: what the page shows can be compared with that
+TRAINS = f"""
+print({HOSTILE!r}, flush=True)
+for step in range(30):
+    print(f"loss={{3 / (step + 1)}} accuracy={{1 - 1 / (step + 1)}}", flush=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+while True:
+    time.sleep(0.2)
+    if (BASE / "model/go").exists(): print("loss=0.01 accuracy=0.99", flush=True); (BASE / "model/go").unlink()
+"""
+LEAVES_REPORT = """
+print("loss=0.5 accuracy=0.5", flush=True)
+(BASE / "output/data").mkdir(parents=True, exist_ok=True)
+(BASE / "output/data/report.html").write_text("<h1>What it learnt</h1><script>parent.document.title='taken'</script>")
+(BASE / "model").mkdir(exist_ok=True)
+(BASE / "model/weights").write_text("w")
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("served")) as server:
+        server.client("s3").create_bucket(Bucket=BUCKET)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with browse() as one:
+        yield one
+
+
+def create(served: Served, name: str, program: str, **members: Any) -> Any:
+    client = served.client("sagemaker")
+    made = request(name, program, HyperParameters={"epochs": "3", "note": HOSTILE}, **members)
+    made["AlgorithmSpecification"]["MetricDefinitions"] = METRICS
+    client.create_training_job(**made)
+    return client
+
+
+def url(served: Served, path: str) -> str:
+    return served.exports["AWS_ENDPOINT_URL"] + path
+
+
+@pytest.mark.timeout(120)
+def test_a_job_is_followed_and_stopped(served: Served, browser: Any) -> None:
+    client = create(served, "followed", TRAINS)
+    with open_page(browser, url(served, "/")) as page:
+        page.get_by_role("link", name="followed").click()
+        page.get_by_role("img", name="loss. loss: 30 values").wait_for()
+        assert page.get_by_label("Log", exact=True).inner_text().startswith(HOSTILE), "text, not an element"
+        assert page.get_by_text("accuracy", exact=True).is_visible()
+        (served.root / "training/followed/algo-1/opt/ml/model/go").touch()
+        until(lambda: (served.root / "training/followed/metrics.csv").read_text().count("\n") == 63)
+        came = time.monotonic()
+        page.get_by_role("img", name="loss. loss: 31 values, 0.01 at 30").wait_for()
+        assert time.monotonic() - came < 2
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_text("Stopped", exact=True).wait_for()
+        assert page.title() == "followed · Local SageMaker"
+    assert ended(client, "followed")["TrainingJobStatus"] == "Stopped"
+
+
+@pytest.mark.timeout(120)
+def test_what_a_job_leaves_is_one_click_away(served: Served, browser: Any) -> None:
+    client = create(served, "leaves", LEAVES_REPORT)
+    ended(client, "leaves")
+    with open_page(browser, url(served, "/training-jobs/leaves"), allowed="Blocked script execution") as page:
+        with page.expect_download() as download:
+            page.get_by_role("link", name="model.tar.gz").click()
+        with tarfile.open(fileobj=io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+            assert "weights" in [Path(name).name for name in archive.getnames()]
+        page.get_by_text("report.html").click()
+        report = page.frame_locator("iframe[title=Report]")
+        assert report.get_by_role("heading").inner_text() == "What it learnt"
+        assert page.title() == "leaves · Local SageMaker"
+
+
+@pytest.mark.timeout(180)
+def test_it_looks_well_at_each_width_light_and_dark(served: Served, browser: Any) -> None:
+    """No sideways scrolling, no serious finding of axe-core's; screenshots for people."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    client = create(served, "looks-well-" + "x" * 40, LEAVES_REPORT.replace("print(", "1 / 0; print(", 1))
+    create(served, "looks-well-too", TRAINS.replace("while True", "while False"))
+    for name in ("looks-well-" + "x" * 40, "looks-well-too"):
+        ended(client, name)
+    paths = {
+        "jobs": "/", "job": f"/training-jobs/looks-well-too?with={'looks-well-' + 'x' * 40}",
+        "failed": f"/training-jobs/{'looks-well-' + 'x' * 40}", "tuning": "/tuning-jobs", "experiments": "/experiments",
+    }  # fmt: skip
+    for name, path in paths.items():
+        for width in (390, 1280):
+            for scheme in ("light", "dark"):
+                size = {"width": width, "height": 900}
+                with open_page(browser, url(served, path), viewport=size, color_scheme=scheme) as page:
+                    page.get_by_role("heading", level=1).wait_for()
+                    if name in ("jobs", "failed", "job"):
+                        page.get_by_text("Completed" if name == "job" else "Failed").first.wait_for()
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width
+                    assert find_serious(page) == []
+                    page.screenshot(path=ARTIFACTS / f"page-{name}-{width}-{scheme}.png", full_page=True)
+
+
+def test_health_and_the_page_are_no_buckets(served: Served) -> None:
+    """S3's clients get S3 at the same addresses, and a job that is not there is not found."""
+    assert get(served, "/health") == (200, '{"status": "ok"}\n')
+    assert get(served, "/")[1].startswith("<?xml")
+    assert get(served, "/training-jobs/nosuch")[0] == 404, "a bucket that does not exist"
+    assert get(served, "/training-jobs/nosuch", Accept="text/html")[1].startswith("<!doctype html>")
+    for path in (
+        "training-jobs/nosuch", "training-jobs/..%2f..", "training-jobs/nosuch/model.tar.gz", "feed?job=nosuch",
+        "tuning-jobs/nosuch/report.html", "..%2fsite.py", "nosuch.js",
+    ):  # fmt: skip
+        assert get(served, f"/.page/{path}")[0] == 404, path
+
+
+def get(served: Served, path: str, **headers: str) -> tuple[int, str]:
+    connection = HTTPConnection(urlsplit(served.exports["AWS_ENDPOINT_URL"]).netloc, timeout=20)
+    try:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
