@@ -15,7 +15,7 @@ from local_test.errors import BadRequest, ResourceNotFound
 from local_test.experiments.metric_store import MetricStore
 from local_test.training.job_store import Tag, load, remove
 from local_test.util.arns import format_arn
-from local_test.util.atomic_files import write_json
+from local_test.util.atomic_files import new_folder, write_json
 
 Entity = dict[str, Any]
 Members = Mapping[str, Any]
@@ -47,8 +47,8 @@ class EntityStore:
             arn = format_arn(region, self.resource, name)
             times = {"CreationTime": now, "CreatedBy": {}, "LastModifiedTime": now, "LastModifiedBy": {}}
             entity = {f"{self.what}Arn": arn, "DisplayName": name, "Tags": [], **copy.deepcopy(dict(members)), **times}
-            (self._folder / name).mkdir()
-            self._keep(entity)
+            with new_folder(self._folder / name, f"The {self.what}"):
+                self._keep(entity)
             return copy.deepcopy(entity)
 
     def get(self, name: str) -> Entity:

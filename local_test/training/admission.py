@@ -1,6 +1,7 @@
 """A CreateTrainingJob request is admitted as a job, or refused in one line while nothing of it is on disk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from local_test.request.support import check_request
 from local_test.runners.base import Runner
 from local_test.training.metrics import MetricReader
 from local_test.util.arns import format_arn, region
-from local_test.util.atomic_files import write_json
+from local_test.util.atomic_files import new_folder, write_json
 
 # What a container gets of the caller's environment, so that a program can reach the S3 that the job's data came from.
 PASSED_ON = (
@@ -54,7 +55,7 @@ def admit(
     environment = _container_environment(request, arn, environ)
     specs = [make_spec(request, host, environment) for host in paths]
     if folder.exists():
-        raise _name_in_use(folder, arn)
+        raise name_in_use(folder, arn)
     runner.check(specs[0])
     notes = [f"ignored locally: {', '.join(ignored)}"] if ignored else []
     notes += runner.unmet_limits(specs[0])
@@ -89,17 +90,20 @@ def _check_buckets(request: Mapping[str, Any], storage: ObjectStore) -> None:
             raise BadRequest(f"{path}: its S3 bucket does not exist. Received: {uri}. Create the bucket first")
 
 
-def make_folder(accepted: Accepted) -> None:
-    """The job's folder with logs/ and request.json. It keeps the name unique: ResourceInUse if it exists by now."""
+@contextmanager
+def make_folder(accepted: Accepted) -> Iterator[None]:
+    """The job's folder with logs/ and request.json. It keeps the name unique: ResourceInUse if it exists by now. What
+    fails while inside takes it away again."""
     out, folder = accepted.folder.parent, accepted.folder
     try:
         out.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
-        (folder / "logs").mkdir()
-        write_json(folder / "request.json", accepted.request)
+        with new_folder(folder, "The job"):
+            (folder / "logs").mkdir()
+            write_json(folder / "request.json", accepted.request)
+            yield
     except FileExistsError:
         if folder.exists():
-            raise _name_in_use(folder, accepted.arn) from None
+            raise name_in_use(folder, accepted.arn) from None
         raise BadRequest(f"--out must be a folder. Received: {out}") from None
     except OSError as error:
         raise BadRequest(
@@ -107,7 +111,7 @@ def make_folder(accepted: Accepted) -> None:
         ) from None
 
 
-def _name_in_use(folder: Path, arn: str) -> ResourceInUse:
+def name_in_use(folder: Path, arn: str) -> ResourceInUse:
     return ResourceInUse(
         "Training job names must be unique within an AWS account and region, and a training job with this name "
         f"already exists ({arn}). Received: {folder.name}, see {folder}"

@@ -72,8 +72,8 @@ class TrainingJob:
         self._events: EventQueue = queue.SimpleQueue()  # of the run that goes on
         self.status = JobStatus.from_request(request, self.arn, now, tuning_arn)
         self._publisher = Publisher(self.folder, self.status, observers, now)
-        make_folder(self._job)
-        self._publisher.publish()
+        with make_folder(self._job):
+            self._publisher.publish()
         for text in self._job.notes:
             self._publisher.note(text)
 

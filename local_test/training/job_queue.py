@@ -2,18 +2,20 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from local_test.errors import BadRequest, ResourceInUse
+from local_test.training.admission import name_in_use
 from local_test.training.job import TrainingJob
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM, JobStatus
 from local_test.training.job_store import JobStore, Tag, change_tags
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
+from local_test.util.arns import format_arn
 from local_test.util.clock import now_utc
 
 # (request, region, ARN of its tuning job) → an accepted job
@@ -56,6 +58,7 @@ class JobQueue:
         self._store, self._new_job, self._slots = store, new_job, slots
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
+        self._claimed: set[str] = set()  # of jobs that are being made
         self._waiting: deque[_Entry] = deque()
         self._running: dict[str, threading.Thread] = {}
         self._closed = False
@@ -82,19 +85,35 @@ class JobQueue:
     # Operations
 
     def create(self, request: Mapping[str, Any], region: str, tuning_arn: str | None = None) -> str:
-        """The ARN. The checks read S3, so they are made without the lock; the job's folder keeps its name unique."""
+        """The ARN. The checks read S3, so they are made without the lock, which the name is claimed with."""
         if self._closed:
             raise BadRequest("The server is ending and takes no more jobs")
-        job = self._new_job(request, region, tuning_arn)
-        job.observe(MetricForwarder(job.name, self.metric_listeners))
-        entry = _Entry(job.name, job.status, job)
-        with self._lock:
-            self._entries[job.name.lower()] = entry
-            self._waiting.append(entry)
-            if self._closed:
-                job.stop()
-            self._fill_slots()
+        with self._claim(request["TrainingJobName"], region):
+            job = self._new_job(request, region, tuning_arn)
+            job.observe(MetricForwarder(job.name, self.metric_listeners))
+            entry = _Entry(job.name, job.status, job)
+            with self._lock:
+                self._entries[job.name.lower()] = entry
+                self._waiting.append(entry)
+                if self._closed:
+                    job.stop()
+                self._fill_slots()
         return job.arn
+
+    @contextmanager
+    def _claim(self, name: str, region: str) -> Iterator[None]:
+        """While inside, no other job gets that name in any case: ARNs have it in small letters."""
+        with self._lock:
+            if name.lower() in (*self._entries, *self._claimed):
+                entry = self._entries.get(name.lower())
+                arn = format_arn(region, "training-job", name)
+                raise name_in_use(self._store.folder(entry.name if entry else name), arn)
+            self._claimed.add(name.lower())
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._claimed.discard(name.lower())
 
     def describe(self, name: str) -> dict[str, Any]:
         return self._entry(name).status.describe()

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from local_test.data.fifo_feeder import FeedProgress
 from local_test.training.job_status import JobStatus
@@ -27,21 +26,27 @@ class Publisher:
         self._observers.append(observer)
 
     def move(self, state: str) -> None:
-        """Into a secondary state."""
+        """Into a secondary state. What can't be written on a full disk is told to observers all the same."""
         self._status.move(state)
-        self.publish()
+        try:
+            self.write_description()
+        except OSError as error:
+            self.note(f"describe.json can't be written: {error.strerror}")
+        self._tell()
 
     def publish(self) -> None:
-        description = self.write_description()
+        """The job's first state. OSError if it can't be written."""
+        self.write_description()
+        self._tell()
+
+    def _tell(self) -> None:
+        description = self._status.describe()
         for observer in self._observers:
             observer.on_transition(description)
 
-    def write_description(self) -> dict[str, Any]:
-        """What is now in describe.json."""
+    def write_description(self) -> None:
         with self._writing:  # two writers would share a temporary name, and the older description could win
-            description = self._status.describe()
-            write_json(self._folder / "describe.json", description)
-            return description
+            write_json(self._folder / "describe.json", self._status.describe())
 
     def note(self, text: str) -> None:
         with suppress(OSError), (self._folder / "logs/platform.log").open("a", encoding="utf-8") as log:

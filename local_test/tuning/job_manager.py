@@ -19,7 +19,7 @@ from local_test.tuning.job import TuningJob
 from local_test.tuning.state import count_statuses
 from local_test.tuning.warm_start import TuningJobNotFound, TuningRecord
 from local_test.util.arns import format_arn
-from local_test.util.atomic_files import write_json
+from local_test.util.atomic_files import new_folder, write_json
 from local_test.util.clock import now_utc
 
 
@@ -77,9 +77,9 @@ class TuningJobManager:
                 raise ResourceInUse(
                     f"Hyper parameter tuning job names must be unique. Received: {name}, which is {arn}"
                 )
-            (self._root / name).mkdir()
-            write_json(self._root / name / "request.json", request)
-            self._save(job.describe(), [])
+            with new_folder(self._root / name, "The tuning job"):
+                write_json(self._root / name / "request.json", request)
+                self._save(job.describe(), [])
             thread = threading.Thread(target=self._run, args=(job,), name=f"tuning-{name}", daemon=True)
             self._running[name.lower()] = job, thread
             thread.start()

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,13 +30,38 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented, for people; times as ISO 8601. The files of a job's folder."""
-    write_whole(path, lambda file: file.write(f"{as_json(value)}\n".encode()))
+    """Indented, for people; times as ISO 8601. The files of a job's folder, for this user alone: they hold its
+    Environment."""
+    content = f"{as_json(value)}\n".encode()
+
+    def write(file: BinaryIO) -> None:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(content)
+
+    write_whole(path, write)
 
 
 def as_json(value: Any) -> str:
     """Indented, for people; times as ISO 8601."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=_time)
+
+
+@contextmanager
+def new_folder(folder: Path, what: str) -> Iterator[None]:
+    """A folder whose name is a thing's name. It stays if all that is written while inside succeeds; else nothing of it
+    is left, and the name is free. FileExistsError if it is there already, BadRequest if it can't be written."""
+    folder.mkdir()
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise BadRequest(f"{what} can't be kept: {error.strerror}. Received: {folder}") from None
+        if isinstance(error, UnicodeEncodeError):
+            raise BadRequest(
+                f"{what} has half of a surrogate pair, which is no text. Received: {error.object!a}"
+            ) from None
+        raise
 
 
 def read_json(path: Path, what: str) -> Any:

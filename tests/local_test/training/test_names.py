@@ -1,0 +1,118 @@
+"""A name is one job's, in any case; a request that is refused takes none; what is kept is for this user alone."""
+
+import json
+import resource
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local_test.data.object_store import ObjectStore
+from local_test.errors import BadRequest
+from local_test.training.job import TrainingJob
+from tests.support.api import refusal_of
+from tests.support.local_jobs import AnyRunner, request_for
+from tests.support.served import BUCKET, WAIT, Served, ended, printed, request
+from tests.support.tuning import tuning_request
+
+pytestmark = pytest.mark.timeout(90)
+USED = "Training job names must be unique within an AWS account and region"
+
+
+@contextmanager
+def full_disk(served: Served) -> Iterator[None]:
+    """No file of the server's can grow beyond a few bytes: to it, much as if the disk were full."""
+    pid, limits = served.process.pid, resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (50, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("served"), "--parallel", "2") as server:
+        server.client("s3").create_bucket(Bucket=BUCKET)
+        yield server
+        assert "Traceback" not in server.end()
+
+
+def test_names_that_differ_by_case_are_one(served: Served, sagemaker: Any) -> None:
+    sagemaker.create_training_job(**request("Case"))
+    for name in ("case", "CASE", "Case"):
+        said = refusal_of(sagemaker.create_training_job, "ResourceInUse", **request(name))
+        assert said.startswith(USED)
+    ended(sagemaker, "Case")
+    assert [path.name for path in (served.root / "training").iterdir() if path.name.lower() == "case"] == ["Case"]
+    sagemaker.delete_training_job(TrainingJobName="Case")
+    sagemaker.create_training_job(**request("case"))
+    ended(sagemaker, "case")
+
+
+def test_of_many_at_once_one_gets_the_name(sagemaker: Any) -> None:
+    def create(name: str) -> str:
+        try:
+            sagemaker.create_training_job(**request(name))
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return name
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(create, ["Race", "race", "RACE", "rACE"] * 2))
+    (winner,) = (answer for answer in answers if answer != "ResourceInUse")
+    assert ended(sagemaker, winner)["TrainingJobStatus"] == "Completed"
+    assert len(sagemaker.list_training_jobs(NameContains="ace")["TrainingJobSummaries"]) == 1
+
+
+def test_a_full_disk_keeps_no_name_in_use(own: Served) -> None:
+    sagemaker = own.client("sagemaker")
+    tuning = tuning_request(1, 1)
+    tuning["TrainingJobDefinition"] |= {name: request("x")[name] for name in ("OutputDataConfig", "Environment")}
+    with full_disk(own):
+        assert "The job can't be kept: File too large" in refusal_of(
+            sagemaker.create_training_job, "ValidationException", **request("full")
+        )
+        assert "The tuning job can't be kept" in refusal_of(
+            sagemaker.create_hyper_parameter_tuning_job, "ValidationException", **tuning
+        )
+        assert "The Experiment can't be kept" in refusal_of(
+            sagemaker.create_experiment, "ValidationException", ExperimentName="full"
+        )
+    assert [list((own.root / "training").iterdir()), list((own.root / "tuning").iterdir())] == [[], []]
+    sagemaker.create_experiment(ExperimentName="full")
+    sagemaker.create_hyper_parameter_tuning_job(**tuning)
+    sagemaker.create_training_job(**request("full"))
+    assert ended(sagemaker, "full")["TrainingJobStatus"] == "Completed"
+
+
+def test_a_disk_that_is_full_as_a_job_runs_does_not_leave_it_running(own: Served) -> None:
+    sagemaker = own.client("sagemaker")
+    sagemaker.create_training_job(**request("fills", WAIT))
+    printed(own, "fills", "ready")
+    with full_disk(own):
+        sagemaker.stop_training_job(TrainingJobName="fills")
+        description = ended(sagemaker, "fills")
+    assert description["TrainingJobStatus"] == "Failed"
+    assert "Artifact upload failed" in description["FailureReason"]
+
+
+def test_half_of_a_surrogate_pair_in_a_job_file_keeps_no_name_in_use(tmp_path: Path, storage: ObjectStore) -> None:
+    wanted = request_for("half", tmp_path / "jobs", Environment={"A": "\ud800"})
+    with pytest.raises(BadRequest, match=r"^The job has half of a surrogate pair, which is no text"):
+        TrainingJob(wanted, tmp_path / "jobs", AnyRunner(), storage, {})
+    assert list((tmp_path / "jobs").iterdir()) == []
+
+
+def test_what_holds_the_environment_is_for_this_user_alone(served: Served, sagemaker: Any) -> None:
+    sagemaker.create_training_job(**request("secret"))
+    ended(sagemaker, "secret")
+    for name in ("request.json", "describe.json"):
+        path = served.root / "training/secret" / name
+        assert "PROGRAM" in json.loads(path.read_text())["Environment"]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
