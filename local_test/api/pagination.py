@@ -10,7 +10,7 @@ from local_test.errors import BadRequest
 
 _PAGE = 10  # items where MaxResults is not given
 # a time → how the limits on it begin, of jobs and of everything else: CreationTimeAfter, CreatedBefore
-_TIMES = {"CreationTime": ("CreationTime", "Created"), "LastModifiedTime": ("LastModifiedTime",)}
+_TIMES = {"CreationTime": ("CreationTime", "Created"), "LastModifiedTime": ("LastModifiedTime", "Modified")}
 
 Items = Iterable[Mapping[str, Any]]
 
@@ -18,12 +18,13 @@ Items = Iterable[Mapping[str, Any]]
 def filter_items(items: Items, request: Mapping[str, Any], name: str, status: str) -> list[Mapping[str, Any]]:
     """The items that fulfil NameContains, StatusEquals and the time limits; `name`, `status`: members' names."""
 
-    def passes(item: Mapping[str, Any]) -> bool:
-        times = ((item[time], word) for time, words in _TIMES.items() for word in words)
-        within = all(_between(time, request.get(f"{word}After"), request.get(f"{word}Before")) for time, word in times)
-        return within and _matches(item, request, name, status)
+    return [item for item in items if within_times(item, request) and _matches(item, request, name, status)]
 
-    return [item for item in items if passes(item)]
+
+def within_times(item: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """Whether the item's times are within all limits that the request has."""
+    times = ((item[time], word) for time, words in _TIMES.items() if time in item for word in words)
+    return all(_between(time, request.get(f"{word}After"), request.get(f"{word}Before")) for time, word in times)
 
 
 def _matches(item: Mapping[str, Any], request: Mapping[str, Any], name: str, status: str) -> bool:

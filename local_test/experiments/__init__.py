@@ -1,4 +1,4 @@
-"""Experiments: trial components, their metrics, search.
+"""Experiments: trial components, their metrics, lineage, search.
 
 Needs `training`, whose jobs it follows.
 """

@@ -22,21 +22,25 @@ Members = Mapping[str, Any]
 
 
 class EntityStore:
-    """All entities of one kind: `what` is Experiment, Trial or TrialComponent. Names are in any case. Safe for threads.
+    """All entities of one kind: `what` is Experiment, Trial or another. Names are in any case. Safe for threads.
 
     An entity has the members that its Describe operation shows, its Tags, and what else the platform keeps with it.
+    `key`: the member that tells entities apart and that ARNs end in, by default the name.
     """
 
-    def __init__(self, folder: Path, what: str, resource: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, folder: Path, what: str, resource: str, now: Callable[[], datetime], key: str | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.what, self.resource, self._folder, self._now = what, resource, folder, now
+        self.key = key or f"{what}Name"
         self._lock = threading.RLock()
         found = load(folder, f"Describe{what}")
-        self._entities: dict[str, Entity] = {entity[f"{what}Name"].lower(): entity for entity in found}
+        self._entities: dict[str, Entity] = {entity[self.key].lower(): entity for entity in found}
 
     def create(self, members: Members, region: str) -> Entity:
         """BadRequest if there is one of that name."""
-        name = members[f"{self.what}Name"]
+        name = members[self.key]
         with self._lock:
             if name.lower() in self._entities:
                 raise BadRequest(
@@ -59,7 +63,7 @@ class EntityStore:
     def name(self, name: str) -> str:
         """The name as given at creation, by a name in any case or an ARN. ResourceNotFound if there is none."""
         with self._lock:
-            return self._find(name)[f"{self.what}Name"]
+            return self._find(name)[self.key]
 
     def has(self, name: str) -> bool:
         with self._lock:
@@ -83,8 +87,8 @@ class EntityStore:
         """The deleted entity."""
         with self._lock:
             entity = self._find(name)
-            del self._entities[entity[f"{self.what}Name"].lower()]
-            remove(self._folder / entity[f"{self.what}Name"])
+            del self._entities[entity[self.key].lower()]
+            remove(self._folder / entity[self.key])
             return entity
 
     def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
@@ -107,8 +111,8 @@ class EntityStore:
         return entity
 
     def _keep(self, entity: Entity) -> None:
-        write_json(self._folder / entity[f"{self.what}Name"] / "describe.json", entity)
-        self._entities[entity[f"{self.what}Name"].lower()] = entity
+        write_json(self._folder / entity[self.key] / "describe.json", entity)
+        self._entities[entity[self.key].lower()] = entity
 
 
 class Experiments:

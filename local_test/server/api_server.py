@@ -14,6 +14,7 @@ from local_test.api import metrics
 from local_test.api.dispatch import Api
 from local_test.api.experiments import ExperimentsApi
 from local_test.api.guard import Guard
+from local_test.api.lineage import LineageApi
 from local_test.api.metrics import MetricsApi
 from local_test.api.search import SearchApi
 from local_test.api.tags import TagsApi
@@ -165,7 +166,8 @@ def _build_apis(platform: Platform, guard: Guard) -> tuple[Api, Api]:
         TuningJobsApi(tuning_jobs),
         ExperimentsApi(experiments),
         SearchApi(jobs, tuning_jobs, experiments),
-        TagsApi(jobs, tuning_jobs, experiments),
+        LineageApi(platform.lineage),
+        TagsApi(jobs, tuning_jobs, experiments, platform.lineage),
     )
     operations = {name: operation for part in parts for name, operation in part.operations().items()}
     return Api(operations, guard=guard), Api(MetricsApi(experiments).operations(), metrics.SERVICE)

@@ -9,6 +9,7 @@ from typing import Any
 from local_test.data.object_store import ObjectStore
 from local_test.experiments.entities import Experiments
 from local_test.experiments.job_tracker import JobTracker, sync_component
+from local_test.experiments.lineage import Lineage
 from local_test.runners.base import Runner
 from local_test.training.job import TrainingJob
 from local_test.training.job_queue import JobQueue
@@ -44,6 +45,7 @@ class Platform:
             self.jobs = JobQueue(self.store, self._new_job, slots, runner.remove_orphans)
             self.tuning_jobs = TuningJobManager(self.store.tuning, self.jobs)
             self.experiments = Experiments(self.store.experiments, now_utc)
+            self.lineage = Lineage(self.store.experiments, self.experiments.components, now_utc)
             for description in self.jobs.all():  # of an earlier program
                 sync_component(self.experiments, description)
             self._stack = stack.pop_all()

@@ -63,6 +63,16 @@ print("TUNED", tuner.latest_tuning_job.refresh().training_job_status_counters.co
 """
 
 
+def run_sdk(launched: LaunchServer, folder: Path, version: str, program: str) -> dict[str, str]:
+    """The first word of each line that the program printed → the rest of it."""
+    if not Path(sdk_python(version)).exists():
+        missing(f"no SageMaker SDK {version}: `make sdk-{version}` makes its environment")
+    (folder / "program.py").write_text(program)
+    done = launched.run([sdk_python(version), str(folder / "program.py")], HOME=str(folder))
+    assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
+    return {line.split(" ", 1)[0]: line.partition(" ")[2] for line in done.stdout.splitlines()}
+
+
 # another program than the one that made the jobs: it knows their names alone
 ATTACH = f"""
 from sagemaker.analytics import HyperparameterTuningJobAnalytics, TrainingJobAnalytics
@@ -113,16 +123,6 @@ def test_sdk_v2_attaches_to_jobs_and_analyses_them(launched: LaunchServer, tmp_p
     assert lines["BOTH"] == "['a', 'b'] True"
 
 
-def run_sdk(launched: LaunchServer, folder: Path, version: str, program: str) -> dict[str, str]:
-    """The first word of each line that the program printed → the rest of it."""
-    if not Path(sdk_python(version)).exists():
-        missing(f"no SageMaker SDK {version}: `make sdk-{version}` makes its environment")
-    (folder / "program.py").write_text(program)
-    done = launched.run([sdk_python(version), str(folder / "program.py")], HOME=str(folder))
-    assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
-    return {line.split(" ", 1)[0]: line.partition(" ")[2] for line in done.stdout.splitlines()}
-
-
 @pytest.mark.parametrize(("version", "program"), [("v2", V2), ("v3", V3)])
 def test_an_sdk_trains_and_tunes(launched: LaunchServer, tmp_path: Path, version: str, program: str) -> None:
     if not Path(sdk_python(version)).exists():
@@ -142,28 +142,61 @@ def test_an_sdk_trains_and_tunes(launched: LaunchServer, tmp_path: Path, version
 
 
 RUN = f"""
-from sagemaker.analytics import ExperimentAnalytics
+from pathlib import Path
+from numpy import array
+from sagemaker.analytics import ArtifactAnalytics, ExperimentAnalytics
 from sagemaker.experiments.run import Run, list_runs, load_run
+from sagemaker.lineage.association import Association
 from sagemaker.session import Session
 quiet = {{"SchemaVersion": "1.0", "SageMaker": {{"PythonSDK": {{"Modules": {{"TelemetryOptOut": True}}}}}}}}
 session = Session(default_bucket="{BUCKET}", sagemaker_config=quiet)
+true, scores = array([0, 0, 1, 1]), array([0.1, 0.4, 0.35, 0.8])
 with Run(experiment_name="by-run", run_name="first", sagemaker_session=session) as run:
     run.log_parameters({{"batch-size": 128, "optimizer": "adam"}})
     for step in range(3):
         run.log_metric("accuracy", 0.5 + step / 10, step=step)
+    run.log_confusion_matrix(true, scores > 0.3, title="confusion")
+    run.log_roc_curve(true, scores, title="roc")
+    run.log_precision_recall(true, scores, title="precision", is_output=False)
+    run.log_artifact("model", "s3://{BUCKET}/model")
+    run.log_file(__file__, name="program")
 with load_run(experiment_name="by-run", run_name="first", sagemaker_session=session) as again:
     again.log_metric("loss", 1.0)
+    again.log_parameter("later", 2)
 print("RUNS", [run.run_name for run in list_runs("by-run", sagemaker_session=session)])
 frame = ExperimentAnalytics(experiment_name="by-run", sagemaker_session=session).dataframe()
 print("FOUND", frame.iloc[0]["batch-size"], round(frame.iloc[0]["accuracy - Max"], 3), frame.iloc[0]["loss - Last"])
+print("ADDED", frame.iloc[0]["later"], frame.iloc[0]["model - Value"])
+own = again._trial_component.trial_component_arn
+made, taken = [list(Association.list(sagemaker_session=session, **one))
+               for one in ({{"source_arn": own}}, {{"destination_arn": own}})]
+print("GRAPHS", sorted(item.destination_type for item in made), [item.source_name for item in taken])
+print("LISTED", len(ArtifactAnalytics(artifact_type="ROCCurve", sagemaker_session=session).dataframe()))
+"""
+
+TRACKER = f"""
+import boto3
+from smexperiments.tracker import Tracker
+client = boto3.client("sagemaker")
+with Tracker.create(display_name="tracked", artifact_bucket="{BUCKET}", artifact_prefix="tracked",
+                    sagemaker_boto_client=client) as tracker:
+    tracker.log_parameters({{"a": 1}})
+    tracker.log_output_artifact(__file__, name="program")
+    tracker.log_confusion_matrix([0, 1, 1], [0, 1, 0], title="confusion")
+found = client.list_associations(SourceArn=tracker.trial_component.trial_component_arn)["AssociationSummaries"]
+print("TRACKED", sorted(item["DestinationType"] for item in found))
 """
 
 
-def test_runs_of_sdk_v2_are_kept_and_found(launched: LaunchServer, tmp_path: Path) -> None:
-    if not Path(sdk_python("v2")).exists():
-        missing("no SageMaker SDK v2: `make sdk-v2` makes its environment")
-    (tmp_path / "program.py").write_text(RUN)
-    done = launched.run([sdk_python("v2"), str(tmp_path / "program.py")], HOME=str(tmp_path))
-    assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
-    assert "RUNS ['first']" in done.stdout
-    assert "FOUND 128 0.7 1.0" in done.stdout
+def test_runs_of_sdk_v2_and_their_graphs_are_kept_and_found(launched: LaunchServer, tmp_path: Path) -> None:
+    lines = run_sdk(launched, tmp_path, "v2", RUN)
+    assert lines["RUNS"] == "['first']"
+    assert lines["FOUND"] == "128 0.7 1.0"
+    assert lines["ADDED"] == f"2 s3://{BUCKET}/model"
+    assert lines["GRAPHS"] == "['ConfusionMatrix', 'ROCCurve'] ['precision']"
+    assert lines["LISTED"] == "1"
+
+
+def test_sagemaker_experiments_tracks_a_graph(launched: LaunchServer, tmp_path: Path) -> None:
+    """The package before SDK v2's Run, which old notebooks import."""
+    assert run_sdk(launched, tmp_path, "v2", TRACKER)["TRACKED"] == "['ConfusionMatrix', 'text/x-python']"
