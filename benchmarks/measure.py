@@ -1,12 +1,15 @@
 """Interleaved rounds, medians and spreads, tables."""
 
+import argparse
 import contextlib
+import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +18,23 @@ from typing import Any
 from train.records.channels import FifoSource
 
 ROOT = Path(__file__).resolve().parent.parent
+TRAIN = Path(sys.executable).with_name("train")  # the toolkit's command
 
 
-def run_rounds(candidates: Mapping[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
-    """`count` figures of each candidate, taken in turns, so that a slow minute meets all of them."""
+def make_parser(description: str | None, rounds: int, data: bool = False) -> argparse.ArgumentParser:
+    """A topic's command line; `data`: it reads prepared shards."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=rounds, metavar="N", help=f"that count (default: {rounds})")
+    if data:
+        parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
+    return parser
+
+
+def run_rounds(candidates: Mapping[str, Callable[[], float]], count: int, warm: bool = False) -> dict[str, list[float]]:
+    """`count` figures of each candidate, taken in turns, so that a slow minute meets all of them. `warm`: after one of
+    each that does not count."""
+    if warm:
+        run_rounds(candidates, 1)
     figures: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(count):
         for name, measure in candidates.items():
@@ -45,6 +61,27 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
     for row in [head, ["-" * width for width in widths], *rows]:
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
     sys.stdout.flush()
+
+
+def print_figures(
+    title: str,
+    head: Sequence[str],
+    figures: Mapping[str, Sequence[float]],
+    base: str,
+    form: str = ",.0f",
+    share: str = ".2f",
+) -> None:
+    """Print a table of rounds: each candidate's spread, and its ratio to that of `base`."""
+    rows = [
+        [name, format_spread(taken, form), format_spread(ratios(taken, figures[base]), share)]
+        for name, taken in figures.items()
+    ]
+    print_table(f"{title}; {describe_rounds(figures)}", head, rows)
+
+
+def describe_rounds(figures: Mapping[str, Sequence[float]]) -> str:
+    """How many rounds the figures are of, and the machine."""
+    return f"median of {len(next(iter(figures.values())))} (range); {describe_machine()}"
 
 
 def describe_machine() -> str:
@@ -78,6 +115,37 @@ def feed_fifos(objects: Path, repeats: int = 1, channel: str = "train") -> Itera
         finally:
             writer.terminate()
             writer.wait(30)
+
+
+def write_job(
+    root: Path,
+    channels: Mapping[str, Mapping[str, str]],
+    settings: Mapping[str, str],
+    host: str = "algo-1",
+    hosts: Sequence[str] = ("algo-1",),
+) -> None:
+    """`input/config` of a job below `root`, and an empty `input/data`."""
+    (root / "input/config").mkdir(parents=True)
+    (root / "input/data").mkdir()
+    resources = {"current_host": host, "hosts": hosts, "network_interface_name": "eth0"}
+    files = {"inputdataconfig": channels, "hyperparameters": settings, "resourceconfig": resources}
+    for name, value in files.items():
+        (root / f"input/config/{name}.json").write_text(json.dumps(value))
+
+
+def training_environment(root: Path) -> dict[str, str]:
+    """For TRAIN: the training program on the job below `root`."""
+    program = {"SAGEMAKER_BASE_DIR": str(root), "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main"}
+    return os.environ | program | {"PYTHONPATH": str(ROOT)}
+
+
+def run_together(calls: Iterable[Callable[[], object]]) -> None:
+    """All at once, each in a thread, to their ends."""
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def time_drain(source: FifoSource) -> float:

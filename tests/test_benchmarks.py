@@ -20,7 +20,7 @@ def test_every_mark_is_a_topic_with_a_table_in_it():
 
 
 def head(topic: str) -> list[str]:
-    """What the topic's benchmark prints above its table's columns: the second argument of `print_table`."""
+    """What the topic's benchmark prints above its table's columns: the second argument of what prints it."""
     tree = ast.parse((ROOT / f"benchmarks/topics/{topic}.py").read_text())
     names = {
         node.targets[0].id: node.value
@@ -28,7 +28,7 @@ def head(topic: str) -> list[str]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    (call,) = (call for call in calls if ast.unparse(call.func) == "print_table")
+    (call,) = (call for call in calls if ast.unparse(call.func) in ("print_table", "print_figures"))
     given = call.args[1]
     columns = names[given.id] if isinstance(given, ast.Name) else given
     return [node.value for node in ast.walk(columns) if isinstance(node, ast.Constant)]

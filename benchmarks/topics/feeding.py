@@ -1,6 +1,5 @@
 """What feeding a FIFO costs: the platform's feeder, from files and from S3, beside a plain `cat` into the same FIFO."""
 
-import argparse
 import contextlib
 import os
 import subprocess
@@ -10,7 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.local_api import BUCKET, build_job, run_server
-from benchmarks.measure import ROOT, describe_machine, format_spread, print_table, ratios, run_rounds, time_drain
+from benchmarks.measure import (
+    ROOT,
+    describe_rounds,
+    format_spread,
+    make_parser,
+    print_table,
+    ratios,
+    run_rounds,
+    time_drain,
+)
 from train.records.channels import FifoSource
 from train.runtime.environment import Channel
 
@@ -20,10 +28,7 @@ REPEATS = 4  # passes a figure: one is over in a tenth of a second
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
-    parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__, 7, data=True).parse_args()
     shards = (arguments.data / "train").absolute()
     size = sum(path.stat().st_size for path in shards.iterdir()) / 1e6
     with contextlib.ExitStack() as stack:
@@ -38,14 +43,12 @@ def main() -> None:
             return lambda: size * REPEATS / sum(time_drain(source) for _ in range(REPEATS))
 
         candidates = {name: rate(source) for name, source in sources.items()}
-        for warm in candidates.values():
-            warm()
-        figures = run_rounds(candidates, arguments.rounds)
+        figures = run_rounds(candidates, arguments.rounds, warm=True)
     rows = [
         [name, format_spread(taken), format_spread(ratios(figures[CAT], taken), ".2f")]
         for name, taken in figures.items()
     ]
-    title = f"Feeding {size:.0f} MB in Pipe mode; median of {arguments.rounds} (range); {describe_machine()}"
+    title = f"Feeding {size:.0f} MB in Pipe mode; {describe_rounds(figures)}"
     print_table(title, ["writer", "MB/s", "time, of cat's"], rows)
 
 

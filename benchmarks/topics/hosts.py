@@ -7,7 +7,6 @@ two cores. On two hosts the train channel is ShardedByS3Key: every other object 
 import argparse
 import csv
 import functools
-import json
 import os
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.data import read_dataset_info
-from benchmarks.measure import ROOT, describe_machine, format_spread, print_table, ratios, run_rounds
+from benchmarks.measure import ROOT, TRAIN, make_parser, print_figures, run_rounds, training_environment, write_job
 
 LIMIT_S = 1200
 EPOCHS = 3  # the first includes the graph's compilation and does not count
@@ -39,15 +38,8 @@ def main() -> None:
         for count in (1, 2)
     }
     speeds = run_rounds(candidates, arguments.rounds)
-    rows = [
-        [name, format_spread(figures), format_spread(ratios(figures, speeds["1 host"]), ".2f")]
-        for name, figures in speeds.items()
-    ]
-    title = (
-        f"Hosts of a core each, model {arguments.model}, batch {arguments.batch_size} a host, weights of both equal; "
-        f"median of {arguments.rounds} (range); {describe_machine()}"
-    )
-    print_table(title, ["", "images/s", "of one host"], rows)
+    title = f"Hosts of a core each, model {arguments.model}, batch {arguments.batch_size} a host, weights of both equal"
+    print_figures(title, ["", "images/s", "of one host"], speeds, "1 host")
 
 
 def job(arguments: argparse.Namespace, objects: list[Path], cores: list[int]) -> float:
@@ -74,8 +66,12 @@ def host(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A started host, ended at last."""
     root = folder / hosts[index]
-    (root / "input/config").mkdir(parents=True)
-    (root / "input/data").mkdir()
+    inputs = {
+        "train": {"TrainingInputMode": "Pipe", "S3DistributionType": "ShardedByS3Key"},
+        "validation": {"TrainingInputMode": "Pipe", "S3DistributionType": "FullyReplicated"},
+    }
+    settings = {"model": arguments.model, "epochs": str(EPOCHS), "batch-size": str(arguments.batch_size)}
+    write_job(root, inputs, settings, hosts[index], hosts)
     with ExitStack() as stack:
         validation = [arguments.data / "validation"]
         for channel, paths in (("train", objects), ("validation", validation)):
@@ -84,21 +80,10 @@ def host(
             writer = subprocess.Popen([*command, *map(str, files)], cwd=ROOT)
             stack.callback(writer.wait)
             stack.callback(writer.terminate)
-        inputs = {
-            "train": {"TrainingInputMode": "Pipe", "S3DistributionType": "ShardedByS3Key"},
-            "validation": {"TrainingInputMode": "Pipe", "S3DistributionType": "FullyReplicated"},
-        }
-        settings = {"model": arguments.model, "epochs": str(EPOCHS), "batch-size": str(arguments.batch_size)}
-        _write(root / "input/config/inputdataconfig.json", inputs)
-        _write(root / "input/config/hyperparameters.json", settings)
-        _write(root / "input/config/resourceconfig.json", {"current_host": hosts[index], "hosts": hosts})
-        program = {
-            "SAGEMAKER_BASE_DIR": str(root), "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main",
-            "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "TRAIN_HOST_ADDRESSES": _addresses(hosts),
-        }  # fmt: skip
-        command = ["taskset", "--cpu-list", str(core), str(Path(sys.executable).with_name("train"))]
+        environment = training_environment(root) | {"TRAIN_HOST_ADDRESSES": _addresses(hosts)}
+        command = ["taskset", "--cpu-list", str(core), str(TRAIN)]
         log = stack.enter_context((folder / f"{hosts[index]}.log").open("wb"))
-        process = subprocess.Popen(command, env=os.environ | program, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         stack.callback(process.wait)
         stack.callback(process.kill)
         yield process
@@ -122,18 +107,12 @@ def _addresses(hosts: list[str]) -> str:
     return ",".join(f"{name}=127.0.0.1:{_first_port() + 2 * number}" for number, name in enumerate(hosts))
 
 
-def _write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value))
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
+    parser = make_parser(__doc__, 3, data=True)
     parser.add_argument("--model", default="fast", choices=("fast", "tutorial", "lab"))
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--objects", type=int, default=4, help="shards of the train channel (default: 4)")
-    parser.add_argument("--rounds", type=int, default=3)
     return parser
 
 

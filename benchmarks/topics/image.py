@@ -5,8 +5,6 @@ naive image (benchmarks/naive) runs a user's script in the toolkit's script mode
 else the machine does falls on both; the first pair, which reads the images from disk, is not counted.
 """
 
-import argparse
-import json
 import os
 import random
 import shutil
@@ -21,7 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 
-from benchmarks.measure import ROOT, describe_machine, format_spread, print_table, ratios, run_rounds
+from benchmarks.measure import (
+    ROOT,
+    describe_rounds,
+    format_spread,
+    make_parser,
+    print_table,
+    ratios,
+    run_rounds,
+    write_job,
+)
 from dataset import tfrecord
 
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
@@ -47,16 +54,7 @@ def build() -> None:
     """Both images; unchanged ones come from the engine's cache."""
     run(ROOT / "container/build.sh")
     base = output("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{BASE_LABEL}"}}}}', OURS.name)
-    run(
-        "docker",
-        "build",
-        "--quiet",
-        "--build-arg",
-        f"BASE={base}",
-        "--tag",
-        NAIVE.name,
-        ROOT / "benchmarks/naive",
-    )
+    run("docker", "build", "--quiet", "--build-arg", f"BASE={base}", "--tag", NAIVE.name, ROOT / "benchmarks/naive")
 
 
 def size(image: Image) -> int:
@@ -101,16 +99,12 @@ def optml_tree() -> Iterator[Path]:
     """/opt/ml of a job in File mode: `input`, writable `model` and `output`. Pictures are noise: only time counts."""
     root = Path(tempfile.mkdtemp(prefix="benchmark-image-"))
     try:
-        config = root / "input/config"
-        config.mkdir(parents=True)
         channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
-        write_json(config / "inputdataconfig.json", {"train": channel, "validation": channel})
-        write_json(config / "hyperparameters.json", {"epochs": "1", "batch-size": "128", "model": "tutorial"})
-        host = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
-        write_json(config / "resourceconfig.json", host)
+        settings = {"epochs": "1", "batch-size": "128", "model": "tutorial"}
+        write_job(root, {"train": channel, "validation": channel}, settings)
         for name in ("train", "validation"):
             folder = root / "input/data" / name
-            folder.mkdir(parents=True)
+            folder.mkdir()
             (folder / f"{name}-00000-of-00001.tfrecord").write_bytes(b"".join(records()))
         (root / "model").mkdir()
         (root / "output/data").mkdir(parents=True)
@@ -126,10 +120,6 @@ def records() -> Iterator[bytes]:
         yield tfrecord.frame(tfrecord.example(noise.randbytes(32 * 32 * 3), number % 10))
 
 
-def write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, separators=(",", ":")))
-
-
 def run(*command: str | Path) -> None:
     """A command whose output is for whoever watches."""
     subprocess.run(command, stdout=sys.stderr, timeout=BUILD_LIMIT_S, check=True)
@@ -141,32 +131,18 @@ def output(*command: str) -> str:
 
 def main() -> None:
     """Print the table."""
-    arguments = build_parser().parse_args()
+    rounds = make_parser(__doc__, 7).parse_args().rounds
     build()
     with optml_tree() as optml:
         starts = {image.name: (lambda image=image: seconds_to_first_step(image, optml)) for image in (OURS, NAIVE)}
-        run_rounds(starts, 1)  # reads the images from disk: does not count
-        seconds = run_rounds(starts, arguments.rounds)
+        seconds = run_rounds(starts, rounds, warm=True)  # the first reads the images from disk
     ours, naive = seconds[OURS.name], seconds[NAIVE.name]
     sizes = size(OURS) / 1e6, size(NAIVE) / 1e6
     rows = [
         ["size, MB", f"{sizes[0]:,.0f}", f"{sizes[1]:,.0f}", f"{sizes[0] / sizes[1]:.2f}"],
-        [
-            "start to first step, s",
-            format_spread(ours, ".2f"),
-            format_spread(naive, ".2f"),
-            format_spread(ratios(ours, naive), ".2f"),
-        ],
+        ["start to first step, s", *(format_spread(taken, ".2f") for taken in (ours, naive, ratios(ours, naive)))],
     ]
-    title = f"Image; median of {arguments.rounds} starts (range); {describe_machine()}"
-    print_table(title, ["", "this image", "naive image", "ratio"], rows)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="pairs that count (default: 7)")
-    return parser
+    print_table(f"Image, starts; {describe_rounds(seconds)}", ["", "this image", "naive image", "ratio"], rows)
 
 
 if __name__ == "__main__":

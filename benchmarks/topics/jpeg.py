@@ -1,25 +1,22 @@
 """JPEG pictures of 224×224 in records: this reader over a FIFO, beside TFRecordDataset and decode_jpeg over files."""
 
-import argparse
 import io
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageFilter
 
-from benchmarks.measure import describe_machine, feed_fifos, format_spread, print_table, ratios, run_rounds, time_pass
+from benchmarks.measure import feed_fifos, make_parser, print_figures, run_rounds, time_pass
 from dataset.shards import write
 from train.input_pipeline import pipeline
 from train.records.channels import FifoSource
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
 
+BASE = "File mode, TFRecordDataset, decode_jpeg"
 SIDE, COUNT, REPEATS, BATCH = 224, 2_000, 3, 64
 CLASSES = tuple("0123456789")
 FEATURES = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
@@ -27,9 +24,7 @@ FEATURES = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedL
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    rounds = make_parser(__doc__, 5).parse_args().rounds
     pictures, examples = ImageDatasetInfo((SIDE, SIDE, 3), CLASSES), COUNT * REPEATS
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "train"
@@ -38,21 +33,14 @@ def main() -> None:
         with feed_fifos(folder, REPEATS) as fifos:
             source = FifoSource(Channel("train", "Pipe", fifos))
             candidates: dict[str, Callable[[], float]] = {
-                "File mode, TFRecordDataset, decode_jpeg": lambda: examples / time_pass(files(folder), examples),
+                BASE: lambda: examples / time_pass(files(folder), examples),
                 "this reader, Pipe mode": lambda: (
                     examples / time_pass(pipeline.for_training(source, pictures, BATCH, 500, 0, 0), examples)
                 ),
             }
-            for warm in candidates.values():
-                warm()
-            figures = run_rounds(candidates, rounds)
-    base = next(iter(figures.values()))
-    rows = [[name, format_spread(taken), format_spread(ratios(taken, base), ".2f")] for name, taken in figures.items()]
-    title = (
-        f"JPEG {SIDE}×{SIDE}, {shard.bytes / shard.examples / 1000:.0f} KB each, batch {BATCH}; median of {rounds} "
-        f"(range); {describe_machine()}"
-    )
-    print_table(title, ["path", "pictures/s", "of File mode"], rows)
+            figures = run_rounds(candidates, rounds, warm=True)
+    title = f"JPEG {SIDE}×{SIDE}, {shard.bytes / shard.examples / 1000:.0f} KB each, batch {BATCH}"
+    print_figures(title, ["path", "pictures/s", "of File mode"], figures, BASE)
 
 
 def generate_examples() -> Iterator[tuple[bytes, int]]:

@@ -2,13 +2,13 @@
 
 import argparse
 import tempfile
-import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.local_api import build_job, run_server
-from benchmarks.measure import describe_machine, print_table
+from benchmarks.measure import describe_machine, print_table, run_together
 
 JOBS, CLIENTS = 50, 20
 OVER = ("Completed", "Failed", "Stopped")
@@ -24,11 +24,7 @@ def main() -> None:
         began = time.perf_counter()
         created = time_calls(lambda name: clients[name].create_training_job(**build_job(name, "echo done")), names)
         described: list[float] = []
-        watchers = [threading.Thread(target=watch, args=(sagemaker, names, described)) for sagemaker in watching]
-        for watcher in watchers:
-            watcher.start()
-        for watcher in watchers:
-            watcher.join()
+        run_together(partial(watch, sagemaker, names, described) for sagemaker in watching)
         seconds = time.perf_counter() - began
         found = client("sagemaker").list_training_jobs(StatusEquals="Completed", MaxResults=100)
         completed = len(found["TrainingJobSummaries"])
@@ -53,11 +49,7 @@ def time_calls(call: Any, names: list[str]) -> list[float]:
         call(name)
         taken.append(time.perf_counter() - began)
 
-    threads = [threading.Thread(target=one, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_together(partial(one, name) for name in names)
     assert len(taken) == len(names), "a request failed; its traceback is above"
     return taken
 

@@ -5,7 +5,6 @@ shards, once and several times over: with the reader's memory bounded, the size 
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,16 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.data import read_dataset_info
-from benchmarks.measure import ROOT, describe_machine, feed_fifos, format_spread, print_table, ratios, run_rounds
+from benchmarks.measure import (
+    ROOT,
+    TRAIN,
+    feed_fifos,
+    make_parser,
+    print_figures,
+    run_rounds,
+    training_environment,
+    write_job,
+)
 
 ALONE = """
 import sys
@@ -47,12 +55,7 @@ def main() -> None:
     for times in arguments.times:
         candidates[f"job, {examples * times:,} pictures"] = partial(job, arguments.data, times)
     peaks = run_rounds(candidates, arguments.rounds)
-    base = peaks["import, model, one step"]
-    rows = [
-        [name, format_spread(figures), format_spread(ratios(figures, base), ".2f")] for name, figures in peaks.items()
-    ]
-    title = f"Peak memory of a tutorial job in Pipe mode; median of {arguments.rounds} (range); {describe_machine()}"
-    print_table(title, ["", "MB", "ratio"], rows)
+    print_figures("Peak memory of a tutorial job in Pipe mode", ["", "MB", "ratio"], peaks, "import, model, one step")
 
 
 def alone() -> float:
@@ -64,19 +67,13 @@ def job(data: Path, times: int) -> float:
     """MB, of a job of one epoch whose train channel is `data`'s so many times over."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         root = Path(folder)
-        (root / "input/config").mkdir(parents=True)
-        (root / "input/data").mkdir()
+        inputs = {channel: {"TrainingInputMode": "Pipe"} for channel in ("train", "validation")}
+        write_job(root, inputs, {"model": "tutorial", "epochs": "1"})
         for channel, repeats in (("train", times), ("validation", 1)):
             fifos = stack.enter_context(feed_fifos(data / channel, repeats, channel))
             for number in range(2):  # one to train on, two to validate on
                 (root / f"input/data/{channel}_{number}").symlink_to(fifos / f"{channel}_{number}")
-        inputs = {channel: {"TrainingInputMode": "Pipe"} for channel in ("train", "validation")}
-        _write(root / "input/config/inputdataconfig.json", inputs)
-        _write(root / "input/config/hyperparameters.json", {"model": "tutorial", "epochs": "1"})
-        _write(root / "input/config/resourceconfig.json", {"current_host": "algo-1", "hosts": ["algo-1"]})
-        program = {"SAGEMAKER_BASE_DIR": folder, "SAGEMAKER_TRAINING_MODULE": "train.entrypoint:main"}
-        command = [str(Path(sys.executable).with_name("train"))]
-        return _peak(command, os.environ | program | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"})
+        return _peak([str(TRAIN)], training_environment(root))
 
 
 def _peak(command: list[str], environment: dict[str, str]) -> float:
@@ -95,15 +92,9 @@ def _peak(command: list[str], environment: dict[str, str]) -> float:
     return usage.ru_maxrss / 1024
 
 
-def _write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value))
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = make_parser(__doc__, 3, data=True)
     parser.add_argument(
         "--times", type=int, nargs="+", default=[1, 4], help="the data so many times over (default: 1 4)"
     )

@@ -1,16 +1,12 @@
 """Epochs in Pipe mode beside epochs over batches that are in memory as tensors, same model, turn by turn."""
 
 import argparse
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 
 from benchmarks.data import read_dataset_info
-from benchmarks.measure import ROOT, describe_machine, feed_fifos, format_spread, print_table, ratios, run_rounds
+from benchmarks.measure import feed_fifos, make_parser, print_figures, run_rounds
 from train.input_pipeline import pipeline
 from train.input_pipeline.pipeline import TensorBatch
 from train.modeling.builtin import build_model, build_optimizer
@@ -54,24 +50,15 @@ def main() -> None:
         }
         trainer.train_epoch(in_memory[:20], Progress(step=1))  # compilation is neither's
         figures = run_rounds(candidates, arguments.rounds)
-    rows = [
-        [name, format_spread(taken, ".1f"), format_spread(ratios(taken, figures["in memory"]), ".3f")]
-        for name, taken in figures.items()
-    ]
-    title = (
-        f"Training {hparams.model}, {examples:,} pictures, batch {hparams.batch_size}; "
-        f"median of {arguments.rounds} epochs (range); {describe_machine()}"
-    )
-    print_table(title, ["input", "seconds an epoch", "of in-memory"], rows)
+    title = f"Training {hparams.model}, {examples:,} pictures, batch {hparams.batch_size}, epochs"
+    print_figures(title, ["input", "seconds an epoch", "of in-memory"], figures, "in memory", ".1f", ".3f")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
+    parser = make_parser(__doc__, 15, data=True)
     parser.add_argument("--model", default="tutorial", choices=("tutorial", "lab"))
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=15)
     return parser
 
 

@@ -11,16 +11,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import tensorflow as tf
 
 from benchmarks.data import read_dataset_info
 from benchmarks.measure import (
-    ROOT,
-    describe_machine,
+    describe_rounds,
     feed_fifos,
     format_spread,
+    make_parser,
     print_table,
     ratios,
     run_rounds,
@@ -64,9 +62,8 @@ def main() -> None:
         time_drain(source)  # the files into the page cache
         figures = run_rounds(candidates, arguments.rounds)
     rows = [row(name, taken, figures) for name, taken in figures.items()]
-    title = f"FIFO reader, {pictures.shape} uint8; median of {arguments.rounds} (range); {describe_machine()}"
     print_table(
-        title,
+        f"FIFO reader, {pictures.shape} uint8; {describe_rounds(figures)}",
         ["path", "pictures/s", "of the FIFO's rate", *(["times the official best"] if arguments.peer_python else [])],
         rows,
     )
@@ -116,9 +113,7 @@ def official(python: str, data: Path) -> Iterator[dict[str, Callable[[], float]]
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=ROOT / "data", help="prepared shards (default: data)")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = make_parser(__doc__, 7, data=True)
     parser.add_argument(
         "--peer-python", default=os.environ.get("PEER_PYTHON"), help="interpreter with the official one"
     )

@@ -1,25 +1,23 @@
 """The reader over record sizes, and over one and two channels at once; beside a FIFO that is only emptied."""
 
-import argparse
-import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
 from benchmarks.measure import (
-    describe_machine,
+    describe_rounds,
     feed_fifos,
     format_spread,
+    make_parser,
     print_table,
     ratios,
     run_rounds,
+    run_together,
     time_drain,
     time_pass,
 )
@@ -65,12 +63,8 @@ class RecordSize:
             time_pass(pipeline.for_training(source, self.pictures, BATCH, buffer, 0, 0, crc), self.examples)
 
         def run() -> float:
-            threads = [threading.Thread(target=one, args=(source,)) for source in self.sources[:channels]]
             began = time.perf_counter()
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            run_together(partial(one, source) for source in self.sources[:channels])
             return self._megabytes(channels) / (time.perf_counter() - began)
 
         return run
@@ -81,9 +75,7 @@ class RecordSize:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    rounds = make_parser(__doc__, 5).parse_args().rounds
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for name, shape in SIZES.items():
@@ -101,7 +93,7 @@ def main() -> None:
                 per_second = [megabytes * 1e6 / size.pictures.bytes for megabytes in taken]
                 ratio = format_spread(ratios(taken, base), ".2f")
                 rows.append([name, path, format_spread(per_second), format_spread(taken), ratio])
-    title = f"Record sizes, batch {BATCH}; median of {rounds} (range); {describe_machine()}"
+    title = f"Record sizes, batch {BATCH}; {describe_rounds(figures)}"
     print_table(title, ["record", "path", "records/s", "MB/s", "of the FIFO's rate"], rows)
 
 

@@ -4,7 +4,6 @@ Each container prints the time at which it runs. SDK v3 needs its environment (`
 Compose; without them it is left out.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.local_api import IMAGE, build_job, run_server
-from benchmarks.measure import ROOT, describe_machine, format_spread, print_table, run_rounds
+from benchmarks.measure import ROOT, describe_rounds, format_spread, make_parser, print_table, run_rounds
 
 SDK = ROOT / ".venv-sdk-v3/bin/python"
 TELL = 'python3 -c "import time; print(\\"running at\\", repr(time.time()), flush=True)"'
@@ -37,9 +36,7 @@ trainer.train([], wait=True)
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    rounds = make_parser(__doc__, 7).parse_args().rounds
     with tempfile.TemporaryDirectory() as scratch, run_server(Path(scratch, "api")) as client:
         sagemaker, folder = client("sagemaker"), Path(scratch, "api/training")
         candidates: dict[str, Callable[[], float]] = {
@@ -48,14 +45,12 @@ def main() -> None:
         }
         if SDK.exists() and shutil.which("docker-compose"):
             candidates["SDK v3, local mode"] = lambda: local_mode(Path(scratch))
-        for warm in candidates.values():
-            warm()
-        figures = run_rounds(candidates, rounds)
+        figures = run_rounds(candidates, rounds, warm=True)
     rows = []
     for name, taken in figures.items():
         above = [one - base for one, base in zip(taken, figures[DOCKER], strict=True)]
         rows.append([name, format_spread(taken, ".2f"), format_spread(above, ".2f")])
-    title = f"Start of a container; median of {rounds} (range); {describe_machine()}"
+    title = f"Start of a container; {describe_rounds(figures)}"
     print_table(title, ["way", "seconds", "seconds above docker run"], rows)
 
 
@@ -85,16 +80,14 @@ def by_api(sagemaker: Any, folder: Path) -> float:
 
 def local_mode(scratch: Path) -> float:
     """Seconds from the call of `train`."""
-    environment = {
-        **os.environ,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-    }
+    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     folder = scratch / "local-mode"
     folder.mkdir(exist_ok=True)
     done = subprocess.run(
-        [str(SDK), "-c", LOCAL_MODE, IMAGE, str(folder), TELL], env=environment, capture_output=True, text=True
+        [str(SDK), "-c", LOCAL_MODE, IMAGE, str(folder), TELL],
+        env=os.environ | credentials | {"AWS_DEFAULT_REGION": "us-east-1"},
+        capture_output=True,
+        text=True,
     )
     output = done.stdout + done.stderr
     return parse_start(output) - float(re.findall(r"asked at ([\d.]+)", output)[0])

@@ -1,10 +1,7 @@
 """Memory while a channel streams: what the process holds after 5 % of the bytes, and at most until the end."""
 
 import argparse
-import os
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.data import read_dataset_info
 from benchmarks.measure import ROOT, describe_machine, feed_fifos, print_table

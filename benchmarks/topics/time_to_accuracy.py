@@ -8,13 +8,10 @@ turns.
 import argparse
 import contextlib
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 
