@@ -1,5 +1,6 @@
 """What `pip install .` brings, used as a person with another image does: from an empty folder, without a checkout."""
 
+import fcntl
 import json
 import os
 import signal
@@ -64,25 +65,35 @@ def test_the_wheel_holds_the_platform_alone(wheel: Path) -> None:
 @pytest.fixture(scope="module")
 def borrowed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment of the wheel alone, which borrows the packages that it needs from the one that runs the tests."""
-    binaries = make_environment(tmp_path_factory.mktemp("borrowed"))
-    purelib = Path(sysconfig.get_path("purelib", vars={"base": str(binaries.parent)}))
-    (purelib / "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    pip("install", "--no-deps", str(wheel), python=binaries / "python")
-    return binaries
+    return make_environment(tmp_path_factory.mktemp("borrowed"), wheel, sysconfig.get_path("purelib"))
 
 
 @pytest.fixture(scope="module")
 def complete(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment of the wheel and what it asks for, from the package index."""
-    binaries = make_environment(tmp_path_factory.mktemp("complete"))
-    pip("install", str(wheel), python=binaries / "python")
-    return binaries
+    """An environment of the wheel. It borrows from one of the wheel and what it asks for, from the package index, which
+    takes a minute to make: once for all processes of a test run."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, made = root / "complete", root / "complete.made"
+    with (root / "complete.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            venv.create(folder, symlinks=True)
+            pip("install", str(wheel), python=folder / "bin/python")
+            made.touch()
+    return make_environment(tmp_path_factory.mktemp("borrowed"), wheel, packages_of(folder))
 
 
-def make_environment(folder: Path) -> Path:
-    """Its folder of commands."""
+def make_environment(folder: Path, wheel: Path, packages: str) -> Path:
+    """Its folder of commands. It has the wheel, and the packages of another one."""
     venv.create(folder, symlinks=True)
+    Path(packages_of(folder), "borrowed.pth").write_text(f"{packages}\n")
+    pip("install", "--no-deps", "--ignore-installed", str(wheel), python=folder / "bin/python")
     return folder / "bin"
+
+
+def packages_of(environment: Path) -> str:
+    return sysconfig.get_path("purelib", vars={"base": str(environment)})
 
 
 @pytest.fixture(
