@@ -13,7 +13,9 @@ import pytest
 
 from tests.support.browser import ARTIFACTS, browse, find_serious, open_page
 from tests.support.served import BUCKET, Served, ended, request, until
+from tests.support.tuning import tuning_request
 
+PHONE = {"width": 390, "height": 900}
 METRICS = [{"Name": "loss", "Regex": r"loss=(\S+)"}, {"Name": "accuracy", "Regex": r"accuracy=(\S+)"}]
 HOSTILE = "<img src=x onerror=document.title='taken'>"
 # prints when it printed: what the page shows can be compared with that
@@ -44,6 +46,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    ARTIFACTS.mkdir(exist_ok=True)
     with browse() as one:
         yield one
 
@@ -97,14 +100,13 @@ def test_what_a_job_leaves_is_one_click_away(served: Served, browser: Any) -> No
 @pytest.mark.timeout(180)
 def test_it_looks_well_at_each_width_light_and_dark(served: Served, browser: Any) -> None:
     """No sideways scrolling, no serious finding of axe-core's; screenshots for people."""
-    ARTIFACTS.mkdir(exist_ok=True)
     client = create(served, "looks-well-" + "x" * 40, LEAVES_REPORT.replace("print(", "1 / 0; print(", 1))
     create(served, "looks-well-too", TRAINS.replace("while True", "while False"))
     for name in ("looks-well-" + "x" * 40, "looks-well-too"):
         ended(client, name)
     paths = {
         "jobs": "/", "job": f"/training-jobs/looks-well-too?with={'looks-well-' + 'x' * 40}",
-        "failed": f"/training-jobs/{'looks-well-' + 'x' * 40}", "tuning": "/tuning-jobs", "experiments": "/experiments",
+        "failed": f"/training-jobs/{'looks-well-' + 'x' * 40}",
     }  # fmt: skip
     for name, path in paths.items():
         for width in (390, 1280):
@@ -112,11 +114,36 @@ def test_it_looks_well_at_each_width_light_and_dark(served: Served, browser: Any
                 size = {"width": width, "height": 900}
                 with open_page(browser, url(served, path), viewport=size, color_scheme=scheme) as page:
                     page.get_by_role("heading", level=1).wait_for()
-                    if name in ("jobs", "failed", "job"):
-                        page.get_by_text("Completed" if name == "job" else "Failed").first.wait_for()
+                    page.get_by_text("Completed" if name == "job" else "Failed").first.wait_for()
                     assert page.evaluate("document.documentElement.scrollWidth") <= width
                     assert find_serious(page) == []
                     page.screenshot(path=ARTIFACTS / f"page-{name}-{width}-{scheme}.png", full_page=True)
+
+
+@pytest.mark.timeout(150)
+def test_a_tuning_job_and_an_experiment(served: Served, browser: Any) -> None:
+    client = served.client("sagemaker")
+    wanted = tuning_request(jobs=2)
+    own = request("x", "print('acc=0.5')")
+    for member in ("OutputDataConfig", "Environment"):
+        wanted["TrainingJobDefinition"][member] = own[member]
+    client.create_hyper_parameter_tuning_job(**wanted)
+    client.create_experiment(ExperimentName="compared")
+    client.create_trial(TrialName="first", ExperimentName="compared")
+    client.create_trial_component(TrialComponentName="run-1", Parameters={"rate": {"NumberValue": 0.25}})
+    client.associate_trial_component(TrialComponentName="run-1", TrialName="first")
+    with open_page(browser, url(served, "/tuning-jobs"), viewport=PHONE) as page:
+        page.get_by_role("link", name="tune", exact=True).click()
+        page.get_by_text("Completed", exact=True).nth(2).wait_for()
+        report = page.frame_locator("iframe[title='Tuning report']")
+        report.get_by_role("heading", name="Best acc: 0.5").wait_for()
+        assert find_serious(page) == []
+        page.screenshot(path=ARTIFACTS / "page-tuning.png", full_page=True)
+        page.get_by_role("link", name="Experiments").click()
+        page.get_by_role("link", name="compared").click()
+        page.get_by_role("cell", name="run-1").wait_for()
+        assert page.get_by_role("cell", name="0.25").is_visible()
+        assert find_serious(page) == []
 
 
 def test_health_and_the_page_are_no_buckets(served: Served) -> None:
