@@ -1,6 +1,6 @@
 """Scripts of a person's own, in this project's image: submitted and waited for with each SDK, run in containers.
 
-The one that fails has no network: its code comes as a channel then.
+The estimator's script that fails has no network: its code comes as a channel then.
 """
 
 import os
@@ -66,15 +66,14 @@ print("ACCURACY", first.training_job_analytics.dataframe()["value"].tolist())
 failure(lambda: estimator("fails", True, size=4, fail=1).fit({{"train": "{DATA}"}}))
 """
 TRAINER = f"""
-def trainer(name, isolated, code, **hyperparameters):
+def trainer(name, code, **hyperparameters):
     return ModelTrainer(training_image="{IMAGE}", role="{ROLE}", base_job_name=name, source_code=code,
                         hyperparameters=hyperparameters, sagemaker_session=session,
-                        networking=Networking(enable_network_isolation=isolated),
                         compute=Compute(instance_type="ml.m5.large", instance_count=1),
                         output_data_config=OutputDataConfig(s3_output_path="{OUT}"))
 data = [InputData(channel_name="train", data_source="{DATA}")]
 script = SourceCode(source_dir=folder, entry_script="train_it.py")
-first = trainer("ok", False, script, size=3)
+first = trainer("ok", script, size=3)
 first.with_metric_definitions([MetricDefinition(name=one["Name"], regex=one["Regex"]) for one in METRICS])
 first.train(data, wait=True, logs=True)
 job = first._latest_training_job
@@ -82,12 +81,12 @@ job.refresh()
 print("MODEL", job.model_artifacts.s3_model_artifacts)
 print("ACCURACY", [metric.value for metric in job.final_metric_data_list])
 by_command = SourceCode(source_dir=folder, command="bash run.sh 5")
-trainer("command", False, by_command).train(data, wait=True, logs=True)
-failure(lambda: trainer("fails", True, script, size=4, fail=1).train(data, wait=True, logs=True))
+trainer("command", by_command).train(data, wait=True, logs=True)
+failure(lambda: trainer("fails", script, size=4, fail=1).train(data, wait=True, logs=True))
 """
 V2_MODULES = f"""
 from sagemaker.modules import Session
-from sagemaker.modules.configs import Compute, InputData, Networking, OutputDataConfig, SourceCode
+from sagemaker.modules.configs import Compute, InputData, OutputDataConfig, SourceCode
 from sagemaker.modules.train import ModelTrainer
 from sagemaker_core.shapes import MetricDefinition
 session = Session(default_bucket="{BUCKET}")
@@ -96,7 +95,7 @@ session = Session(default_bucket="{BUCKET}")
 V3 = f"""
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.shapes import MetricDefinition, OutputDataConfig
-from sagemaker.core.training.configs import Compute, InputData, Networking, SourceCode
+from sagemaker.core.training.configs import Compute, InputData, SourceCode
 from sagemaker.train import ModelTrainer
 session = Session(default_bucket="{BUCKET}", sagemaker_config=quiet)
 {TRAINER}
