@@ -39,8 +39,10 @@ def test_last_stage_installs_nothing():
     """The environment comes whole from the builder; sources come last: a change of theirs rebuilds nothing else."""
     layers = [" ".join(instruction) for instruction in final_stage() if instruction[0] in ("COPY", "ADD", "RUN")]
     assert layers == [
+        "RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} +",
         "COPY --from=builder /opt/venv /opt/venv",
         "COPY container/train /opt/program/bin/train",
+        "COPY container/site /opt/program",
         "COPY sagemaker_tensorflow /opt/program/sagemaker_tensorflow",
         "COPY train /opt/program/train",
         "RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/program",
@@ -67,7 +69,8 @@ def test_dockerignore_is_an_allow_list():
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
     assert {line[1:] for line in lines if line[0] == "!"} == {
-        "container/link_cuda.sh", "container/requirements*.txt", "container/train", "sagemaker_tensorflow", "train",
+        "container/link_cuda.sh", "container/requirements*.txt", "container/site", "container/train",
+        "sagemaker_tensorflow", "train",
     }  # fmt: skip
 
 
@@ -81,6 +84,7 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
         "train/deep/x.py",
         "sagemaker_tensorflow/x.py",
         "container/train",
+        "container/site/x.py",
         "container/requirements.txt",
         "container/requirements-gpu.txt",
         "container/link_cuda.sh",
@@ -102,7 +106,7 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
         subprocess.run(["docker", "rmi", name], capture_output=True, timeout=60, check=True)
     assert {path.removeprefix("/context/") for path in found} == {
         "train/trainer/job.py", "train/deep/x.py", "sagemaker_tensorflow/x.py", "container/train",
-        "container/requirements.txt", "container/requirements-gpu.txt", "container/link_cuda.sh",
+        "container/site/x.py", "container/requirements.txt", "container/requirements-gpu.txt", "container/link_cuda.sh",
     }  # fmt: skip
 
 
