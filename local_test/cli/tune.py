@@ -6,7 +6,7 @@ import argparse
 import copy
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> str:
         runner = stack.enter_context(open_runner(args))
         table = Table(sys.stderr) if sys.stderr.isatty() else None
         environ = read_environment(args)
-        tuner = OfflineTuner(request, args.image, args.root, runner, args.parallel, environ, now_utc, say, table)
+        tuner = OfflineTuner(request, args.image, args.root, runner, args.parallel, environ, table)
         stack.callback(tuner.close)
         stop_on_signals(tuner.stop, tuner.platform.jobs.kill)
         description = tuner.run()
@@ -107,8 +107,8 @@ def _fill_definition(definition: Any, image: str | None, out: Path, now: datetim
 class OfflineTuner:
     """A tuning job, filled in, accepted and ready to `run`; its folders are below `root`.
 
-    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `say` gets each line for the person,
-    `table` shows what runs if that person has a terminal.
+    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `table` shows what runs if the person has a
+    terminal.
     """
 
     def __init__(
@@ -119,18 +119,16 @@ class OfflineTuner:
         runner: Runner,
         slots: int,
         environ: Mapping[str, str],
-        now: Callable[[], datetime],
-        say: Callable[[str], None],
-        table: Table | None = None,
+        table: Table | None,
     ) -> None:
-        self._region, self._now = region(environ), now
-        self._say, self._table = table.say if table else say, table
+        self._region, self._table = region(environ), table
+        self._say = table.say if table else say
         self._values: dict[tuple[str, str], tuple[int, float]] = {}  # (job, metric) → how many, the last
         with ExitStack() as stack:
             context = JobContext(stack.enter_context(closing(open_object_store(environ))), environ)
             self.platform = stack.enter_context(closing(Platform(root, runner, slots, lambda *_: context)))
             self._jobs, self._tuning_jobs = self.platform.jobs, self.platform.tuning_jobs
-            self._request = fill_request(request, image, self.platform.store.jobs, now())
+            self._request = fill_request(request, image, self.platform.store.jobs, now_utc())
             self.name = self._request["HyperParameterTuningJobName"]
             self._ended = threading.Semaphore(0)
             self._jobs.listeners.append(lambda _: self._ended.release())
@@ -194,7 +192,7 @@ class OfflineTuner:
         """Name, state, age, objective so far (number of values), hyperparameters."""
         name = child["TrainingJobName"]
         count, value = self._values.get((name, objective), (0, 0.0))
-        seconds = int((self._now() - child["CreationTime"]).total_seconds())
+        seconds = int((now_utc() - child["CreationTime"]).total_seconds())
         try:
             state = self._jobs.describe(name)["SecondaryStatus"]
         except LocalTestError:  # deleted meanwhile

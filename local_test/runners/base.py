@@ -43,19 +43,15 @@ class Container(Protocol):
 
     def output(self) -> Iterator[tuple[str, bytes]]:
         """(stream name, bytes) as they come, until the container's output ends. For one thread."""
-        ...
 
     def signal(self, number: int) -> None:
         """Send it to the container's first process; nothing happens if that has ended."""
-        ...
 
     def wait(self, timeout: float | None = None) -> Exit | None:
         """Its end, None if that doesn't come within `timeout` seconds. For any thread."""
-        ...
 
     def close(self) -> None:
         """Kill what still runs and remove every trace. Safe to call twice."""
-        ...
 
 
 class Runner(Protocol):
@@ -63,21 +59,17 @@ class Runner(Protocol):
 
     def check(self, spec: ContainerSpec) -> None:
         """RunnerError if that container could not be started: no image, no toolkit, a member it can't follow."""
-        ...
 
     def unmet_limits(self, spec: ContainerSpec) -> Sequence[str]:
         """What of the spec's instance type this machine does not have, a line each; for check's specs only."""
-        ...
 
     def job_network(self, spec: ContainerSpec) -> AbstractContextManager[str]:
         """While inside, a network for the hosts of the spec's job, of which this is the name."""
-        ...
 
     def start(self, spec: ContainerSpec) -> Container: ...
 
     def remove_orphans(self, folder: Path) -> None:
         """End and remove the containers whose `base` is below the folder: an earlier program has left them."""
-        ...
 
     def gateway(self) -> str | None:
         """The address of this machine as containers see it; None where they see it as 127.0.0.1, or it is not known."""

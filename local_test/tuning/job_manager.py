@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,22 @@ from local_test.util.atomic_files import new_folder, write_json
 from local_test.util.clock import now_utc
 
 
+@dataclass
+class _Entry:
+    """A tuning job that runs in its thread, or one that is over: then only its record."""
+
+    name: str
+    read: Callable[[], TuningRecord]
+    job: TuningJob | None = None
+    thread: threading.Thread | None = None
+
+
 class TuningJobManager:
     """Creates tuning jobs, runs each in a thread and keeps them on disk. Safe for threads."""
 
     def __init__(self, root: Path, jobs: JobQueue) -> None:
         self._root, self._jobs, self._lock = root, jobs, threading.RLock()
-        self._running: dict[str, tuple[TuningJob, threading.Thread]] = {}  # by the name in lower case, as ARNs have it
-        self._over: dict[str, TuningRecord] = {}
+        self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._closed = False
         jobs.listeners.append(self._on_job_end)
         jobs.metric_listeners.append(self._on_metric)
@@ -61,7 +71,7 @@ class TuningJobManager:
             )
             self._save(description, children)
             self._report(description, children)
-        self._over[name.lower()] = description, children
+        self._entries[name.lower()] = _Entry(name, lambda: (description, children))
 
     # Operations
 
@@ -69,98 +79,92 @@ class TuningJobManager:
         """Starts the tuning job; its ARN."""
         name = request["HyperParameterTuningJobName"]
         arn = format_arn(region, "hyper-parameter-tuning-job", name)
-        job = TuningJob(request, arn, self._jobs, region, now_utc, self._save, self._find)
+        job = TuningJob(request, arn, self._jobs, region, now_utc, self._save, lambda one: self._entry(one).read())
         with self._lock:
             if self._closed:
                 raise BadRequest("The server is ending and takes no more jobs")
-            if name.lower() in self._running or name.lower() in self._over:
+            if name.lower() in self._entries:
                 raise ResourceInUse(
                     f"Hyper parameter tuning job names must be unique. Received: {name}, which is {arn}"
                 )
             with new_folder(self._root / name, "The tuning job"):
                 write_json(self._root / name / "request.json", request)
                 self._save(job.describe(), [])
-            thread = threading.Thread(target=self._run, args=(job,), name=f"tuning-{name}", daemon=True)
-            self._running[name.lower()] = job, thread
-            thread.start()
+            entry = self._entries[name.lower()] = _Entry(name, lambda: (job.describe(), job.children()), job)
+            entry.thread = threading.Thread(target=self._run, args=(entry,), name=f"tuning-{name}", daemon=True)
+            entry.thread.start()
         return arn
 
     def describe(self, name: str) -> dict[str, Any]:
-        return self._find(name)[0]
+        return self._entry(name).read()[0]
 
     def children(self, name: str) -> list[dict[str, Any]]:
         """A HyperParameterTrainingJobSummary for each of its training jobs."""
-        return self._find(name)[1]
+        return self._entry(name).read()[1]
 
     def all(self) -> list[dict[str, Any]]:
         with self._lock:
-            running, over = list(self._running.values()), list(self._over.values())
-        return [*(job.describe() for job, _ in running), *(description for description, _ in over)]
+            entries = list(self._entries.values())
+        return [entry.read()[0] for entry in entries]
 
     def stop(self, name: str) -> None:
-        status = self.describe(name)["HyperParameterTuningJobStatus"]
-        with self._lock:
-            found = self._running.get(name.lower())
-        if status in FINAL_STATUSES or not found:
+        entry = self._entry(name)
+        job, status = entry.job, entry.read()[0]["HyperParameterTuningJobStatus"]
+        if status in FINAL_STATUSES or not job:
             raise BadRequest(f"The request was rejected because the hyper parameter tuning job is in status {status}.")
-        found[0].stop()
+        job.stop()
 
     def delete(self, name: str) -> None:
         """Keeps its training jobs."""
-        status = self.describe(name)["HyperParameterTuningJobStatus"]
+        entry = self._entry(name)
+        status = entry.read()[0]["HyperParameterTuningJobStatus"]
         if status not in FINAL_STATUSES:
             raise ResourceInUse(f"The tuning job can't be deleted while it is in status {status}: {name}")
+        if entry.thread:  # its last state is known, its thread about to return
+            entry.thread.join(RETURN_SECONDS)
         with self._lock:
-            found = self._running.get(name.lower())
-        if found:  # its last state is known, its thread about to return
-            found[1].join(RETURN_SECONDS)
-        with self._lock:
-            if self._over.pop(name.lower(), None) is None:
+            if self._entries.pop(name.lower(), None) is None:
                 raise TuningJobNotFound(name)
         remove(self._root / name)
 
     def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
         """The tags after `change`; `name` in any case."""
         with self._lock:
-            for key in (*self._running, *self._over):
-                if key == name.lower():
-                    folder = next(path for path in self._root.iterdir() if path.name.lower() == key)
-                    return change_tags(folder, change)
-        raise TuningJobNotFound(name)
+            entry = self._entries.get(name.lower())
+            if not entry:
+                raise TuningJobNotFound(name)
+            return change_tags(self._root / entry.name, change)
 
-    def _find(self, name: str) -> TuningRecord:
+    def _entry(self, name: str) -> _Entry:
         with self._lock:
-            found, over = self._running.get(name.lower()), self._over.get(name.lower())
-        if found and found[0].name == name:
-            return found[0].describe(), found[0].children()
-        if over and over[0]["HyperParameterTuningJobName"] == name:
-            return over
-        raise TuningJobNotFound(name)
+            entry = self._entries.get(name.lower())
+        if not entry or entry.name != name:
+            raise TuningJobNotFound(name)
+        return entry
 
     # Running
 
-    def _run(self, job: TuningJob) -> None:
+    def _run(self, entry: _Entry) -> None:
+        assert entry.job
         try:
-            description = job.run()
-            self._report(job.describe(), job.children())
+            entry.job.run()
+            self._report(*entry.read())
         finally:
-            with self._lock:
-                del self._running[job.name.lower()]
-                self._over[job.name.lower()] = job.describe(), job.children()
-        assert description["HyperParameterTuningJobStatus"] in FINAL_STATUSES
+            record = entry.read()  # of the training jobs, which may be deleted, it asks no more
+            entry.read, entry.job = lambda: record, None
 
     def _on_job_end(self, name: str) -> None:
         """Tells every tuning job, since only they know which training jobs are theirs."""
-        with self._lock:
-            jobs = [job for job, _ in self._running.values()]
-        for job in jobs:
+        for job in self._running():
             job.on_job_end(name)
 
     def _on_metric(self, name: str, metric: Metric) -> None:
-        with self._lock:
-            jobs = [job for job, _ in self._running.values()]
-        for job in jobs:
+        for job in self._running():
             job.on_metric(name, metric)
+
+    def _running(self) -> list[TuningJob]:
+        with self._lock:
+            return [entry.job for entry in self._entries.values() if entry.job]
 
     def _save(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
         folder = self._root / description["HyperParameterTuningJobName"]
@@ -181,14 +185,13 @@ class TuningJobManager:
         """Stops all tuning jobs as the service would."""
         with self._lock:
             self._closed = True
-            jobs = [job for job, _ in self._running.values()]
-        for job in jobs:
+        for job in self._running():
             job.stop()
 
     def wait(self, seconds: float) -> bool:
         """Waits for the end of all tuning jobs, at most so long; whether they have ended."""
         with self._lock:
-            threads = [thread for _, thread in self._running.values()]
+            threads = [entry.thread for entry in self._entries.values() if entry.thread]
         for thread in threads:
             thread.join(seconds)
             if thread.is_alive():

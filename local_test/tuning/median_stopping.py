@@ -10,15 +10,12 @@ class Pruner(Protocol):
 
     def on_start(self, name: str) -> None:
         """A training job was created."""
-        ...
 
     def report(self, name: str, loss: float) -> bool:
         """The training job has a new value of its objective, which counts as an epoch: whether to stop the job."""
-        ...
 
     def on_end(self, name: str, counts: bool) -> None:
         """The training job has ended. `counts`: it has an objective, which others are compared with."""
-        ...
 
 
 class MedianStoppingRule:

@@ -16,15 +16,12 @@ class Sampler(Protocol):
 
     def ask(self) -> Values | None:
         """Hyperparameters to try, None if there is nothing left to try."""
-        ...
 
     def tell(self, values: Values, objective: float | None) -> None:
         """Their result: the objective, lower is better; None if the job failed."""
-        ...
 
     def add_observation(self, values: Values, objective: float) -> None:
         """A result of an earlier tuning job; some of its hyperparameters may have no range here, or lie outside."""
-        ...
 
 
 class RandomSampler:

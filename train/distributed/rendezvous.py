@@ -47,7 +47,6 @@ class Cluster(Protocol):
 
         StopRequested on all hosts if one of them is to stop; TrainingError if one has failed or is gone.
         """
-        ...
 
 
 class SingleHost:

@@ -31,7 +31,6 @@ class Stream(Protocol):
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the start of `buffer`; the number of bytes, 0 at the stream's end."""
-        ...
 
     def close(self) -> None: ...
 
@@ -42,11 +41,9 @@ class InterruptibleStream(Stream, Protocol):
 
     def more(self) -> bool:
         """Whether `readinto` would return at once."""
-        ...
 
     def interrupt(self) -> None:
         """Make a thread that waits in `readinto` stop; the stream can't be used afterwards."""
-        ...
 
 
 class FifoStream:

@@ -301,8 +301,8 @@ CONFIG = "HyperParameterTuningJobConfig"
         (tuning_request(None), "MaxNumberOfTrainingJobs is missing"),
         (tuning_request(751), "at most 750"),
         (
-            with_change("TrainingJobDefinition.VpcConfig", {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}),
-            "VpcConfig",
+            with_change("TrainingJobDefinition.AlgorithmSpecification.AlgorithmName", "mine"),
+            "AlgorithmSpecification.AlgorithmName is not supported",
         ),
         (with_change("HyperParameterTuningJobName", "a" * 33), "length less than or equal to 32"),
     ],
