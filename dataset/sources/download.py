@@ -45,6 +45,8 @@ def fetch(remote: Remote, folder: Path, timeout: float = TIMEOUT) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
+            if target.exists() and not target.is_file():
+                raise DatasetError(f"{target} is no regular file: remove it, or name another folder with --cache")
             if not target.exists() or _hash_file(target) != remote.md5:
                 try:
                     _download(remote, part, timeout)

@@ -124,6 +124,8 @@ class TrainingJob:
             state = self._train_and_upload()
         except JobFailed as failure:
             self.status.fail(str(failure))
+        except OSError as error:  # the disk is full, or somebody removed the job's folder
+            self.status.fail(f"{PLATFORM}: {error}")
         except BaseException as error:  # a bug, or this program is being ended: leave no job that seems to run
             self.status.fail(f"{PLATFORM}: {error or type(error).__name__}")
             raise

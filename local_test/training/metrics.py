@@ -4,6 +4,7 @@ import csv
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -101,7 +102,8 @@ class MetricFile:
             self._rows.writerow((when, metric.name, repr(metric.value), metric.index))
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what could not be written has been an error of `write`
+            self._file.close()
 
 
 class MetricRecorder:

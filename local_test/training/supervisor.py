@@ -149,7 +149,10 @@ def attach(
         threading.Thread(target=_await_end, args=(container, index, events), daemon=True).start()
     yield
     for index, pump in enumerate(pumps, 1):
-        if not pump.finish():
+        whole = pump.finish()
+        if pump.error:  # its event may have come after the container's end
+            warn(f"the output of algo-{index} can't be kept, what is missing is lost: {pump.error}")
+        elif not whole:
             warn(
                 f"the output of algo-{index} has not ended {_SILENT_SECONDS:g} s after its last line; some may be lost"
             )
@@ -162,6 +165,7 @@ class _Pump(threading.Thread):
         super().__init__(daemon=True)
         self._container, self._on_lines, self._events = container, on_lines, events
         self._moved = time.monotonic()
+        self.error: Exception | None = None
 
     def run(self) -> None:
         streams: dict[str, Lines] = {}
@@ -171,6 +175,7 @@ class _Pump(threading.Thread):
             for lines in streams.values():
                 self._take(lines.end())
         except (OSError, ValueError) as error:
+            self.error = error
             self._events.put(RunnerError(f"the container's output can't be kept: {error}"))
 
     def finish(self) -> bool:

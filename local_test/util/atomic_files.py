@@ -1,5 +1,6 @@
 """Files written whole or not at all, and file:// URIs: the local extension of an S3Uri."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,11 @@ FILE_SCHEME = "file://"
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """`write` gets a file beside `path` that takes its name once it is on disk; after an error nothing is left."""
+    """`write` gets a file beside `path` that takes its name once it is on disk; after an error nothing is left.
+
+    OSError for what is no regular file: a device or a FIFO would be replaced by a file."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is there, and no regular file", str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:

@@ -25,7 +25,7 @@ from dataset.prepare import Request, prepare
 from dataset.sources.cifar10 import ARCHIVE
 from dataset.sources.download import Remote
 from dataset.sources.synthetic import Synthetic
-from tests.support.missing import missing
+from tests.support.small_disk import mount_small_disk
 
 Command = Callable[..., tuple[int, str, str]]
 Tree = dict[str, bytes]
@@ -553,15 +553,8 @@ def test_the_second_at_once_is_told(process: Any, until: Any, command: Command, 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        missing(f"a small file system can't be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with mount_small_disk(tmp_path / "disk", "4m") as disk:
+        yield disk
 
 
 def test_a_full_disk_is_told_in_a_line_and_leaves_nothing(command: Command, small_disk: Path) -> None:

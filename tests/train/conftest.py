@@ -1,13 +1,12 @@
 """Shards, FIFOs, jobs and a small disk for the tests of the training program."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.missing import missing
 from tests.support.shards import examples, serialized, write_shard
+from tests.support.small_disk import mount_small_disk
 from tests.support.streams import Feeder
 from tests.support.train_jobs import TrainJob
 
@@ -57,12 +56,5 @@ def start() -> Iterator[Callable[..., TrainJob]]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder with 1 MB of room."""
-    folder = tmp_path / "small-disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        missing(f"a small tmpfs needs root: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mount_small_disk(tmp_path / "small-disk", "1m") as folder:
+        yield folder

@@ -3,12 +3,13 @@
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from local_test.data.fifo_feeder import FeedProgress
 from local_test.util.atomic_files import file_uri
 from tests.support.command_line import ROOT, finish, start, write_program
 from tests.support.local_jobs import prepared_data_request
+from tests.support.small_disk import fill, mount_small_disk
 
 # the process runner with a training program of the test's own in the place of the toolkit's
 
@@ -71,6 +73,34 @@ def test_a_failed_job(folder: Path) -> None:
     assert code == 1
     assert "FailureReason: AlgorithmError: no records, exit code: 5\n" in err
     assert "Model: " not in err
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 64 KB."""
+    with mount_small_disk(folder / "disk", "64k") as disk:
+        yield disk
+
+
+@pytest.mark.parametrize("left", [0, 1 << 13, 1 << 14, 1 << 15])
+def test_a_disk_that_is_full_or_fills(folder: Path, small_disk: Path, left: int) -> None:
+    """Wherever the room ends — the job's folder, its tree, its log, its model —, there is a line, and no traceback."""
+    write_program(
+        folder,
+        "try:\n    (BASE / 'model/x').write_bytes(os.urandom(1 << 13))\nexcept OSError:\n    pass\n"
+        "for n in range(400): print('epoch=1 validation:accuracy=0.5', 'x' * 200, flush=True)\n",
+    )
+    fill(small_disk, left)
+    code, _, err = finish(start(folder, "train", "--name", "mine", "--out", "disk/o", own=True))
+    if left:
+        assert code == 1
+        assert "mine: Failed\n" in err
+        assert re.search("FailureReason: .*No space left on device", err), err
+        assert not list((small_disk / "o/mine").glob("algo-*"))
+    else:
+        assert code == 2
+        assert err == "local_test: The job can't be kept: No space left on device. Received: disk/o/mine\n"
+        assert list((small_disk / "o").iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

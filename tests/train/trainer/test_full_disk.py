@@ -9,20 +9,10 @@ import pytest
 
 from tests.support.custom_models import MODEL, custom_model_folder
 from tests.support.shards import channel_bytes
+from tests.support.small_disk import fill
 from tests.support.train_jobs import read_weights, without_speed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
-
-
-def fill(folder: Path) -> Path:
-    """A file that takes all the room there is."""
-    path = folder / "filler"
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return path
 
 
 def test_a_checkpoint_that_has_no_room_loses_the_epoch_alone(
