@@ -16,6 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from launch.core.console import say, say_error
 from launch.core.errors import LaunchError, user_message
 from launch.core.preflight import client
 
@@ -184,11 +185,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         lines = _compare(arguments) if arguments.command == "compare" else _associate(arguments)
         for line in lines:
-            sys.stdout.write(f"{line}\n")
+            say(line)
     except Exception as error:
         if (message := user_message(error)) is None:
             raise
-        sys.stderr.write(f"{message}\n")
+        say_error(message)
         return 1
     return 0
 

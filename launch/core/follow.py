@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from launch.core.console import say
 from launch.core.errors import is_transient
 from launch.core.preflight import client
 from launch.core.summary import exit_code, summarize_training, summarize_tuning
@@ -17,12 +18,6 @@ _PATIENCE = 100  # polls without an answer, of some seconds each, before it give
 _OVER = ("Completed", "Failed", "Stopped")
 
 Say = Callable[[str], object]
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def follow(command: str, name: str) -> int:

@@ -4,8 +4,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from launch import experiments
+from launch.core.console import say, say_error
 from launch.core.errors import user_message
-from launch.core.follow import follow, say
+from launch.core.follow import follow
 from launch.core.preflight import preflight
 from launch.core.request import Options, build_parser, parse_options
 
@@ -31,7 +32,7 @@ def run(description: str | None, create: Create, arguments: Sequence[str] | None
     except Exception as error:
         if (line := user_message(error)) is None:
             raise
-        sys.stderr.write(f"{line}\n")
+        say_error(line)
         return 1
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from launch.core.console import say
+
 _LOCAL_ACCOUNT = "123456789012"  # of the local API; the one of AWS's documentation, so nobody's
 
 
@@ -57,7 +59,8 @@ def main() -> int:
         lines = summarize_training(description)
     else:
         lines = summarize_tuning(description, best[0] if best else None)
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    for line in lines:
+        say(line)
     return exit_code(description)
 
 

@@ -1,7 +1,6 @@
 """Dispatches SageMaker's operations: validates a request against botocore's model, then calls the operation."""
 
 import json
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from local_test.api.guard import Guard
 from local_test.api.json_protocol import Answer, answer, decode, refusal
 from local_test.errors import LocalTestError
 from local_test.request.validation import service_model, validate
+from local_test.util.console import warn_on_stderr
 
 Operation = Callable[[dict[str, Any], str], Mapping[str, Any] | None]  # (valid request, region) → response
 
@@ -45,7 +45,7 @@ class Api:
         except LocalTestError as error:
             return refusal(error.code, str(error))
         except Exception:  # a bug: the client gets the service's answer for its own bugs
-            sys.stderr.write(f"local_test: {operation} {_short(body)}\n{traceback.format_exc()}")
+            warn_on_stderr(f"{operation} {_short(body)}\n{traceback.format_exc()}")
             return refusal(
                 "InternalFailure", "A bug of the local platform; its traceback is on the server's terminal", 500
             )

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
+from local_test.util.console import printable
+
 _SIZE = os.terminal_size((80, 24))  # where a terminal does not tell its own
 
 
@@ -21,14 +23,15 @@ class Table:
     def show(self, rows: Sequence[Sequence[str]], title: str = "") -> None:
         """Draws the title and the rows in columns, as far as the terminal has room."""
         columns, lines = self._size()
-        visible = [*([title] if title else []), *align(rows)][: max(1, lines - 1)]
+        cells = [[printable(cell) for cell in row] for row in rows]
+        visible = [*([printable(title)] if title else []), *align(cells)][: max(1, lines - 1)]
         fitting = [_cut(row, columns - 1) for row in visible]
         if fitting != self._rows and not self._left:
             self._rows = fitting
             self._write("")
 
     def say(self, text: str) -> None:
-        self._write(f"{text}\n")
+        self._write(f"{printable(text)}\n")
 
     def clear(self) -> None:
         """Erases the table."""

@@ -13,6 +13,7 @@ from docker.utils import parse_bytes
 
 from local_test.runners.base import Runner
 from local_test.runners.select import CHOICES
+from local_test.util.console import printable
 
 ChooseRunner = Callable[[str, str | None, str | None, Callable[[str], None]], Runner]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -48,7 +49,7 @@ def read_environment(args: argparse.Namespace) -> dict[str, str]:
 
 def say(text: str) -> None:
     """A line for the person."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{printable(text)}\n")
     sys.stderr.flush()
 
 

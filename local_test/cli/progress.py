@@ -10,6 +10,7 @@ from tqdm import tqdm
 from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
 from local_test.training.observer import Observer
+from local_test.util.console import printable
 
 
 class Display(Observer):
@@ -76,6 +77,7 @@ class Display(Observer):
         self._bar = tqdm(total=total, desc=name, unit="B", unit_scale=True, leave=False, file=self._err)
 
     def _write(self, line: str, stream: TextIO) -> None:
+        line = printable(line)
         with self._lock, suppress(OSError):  # a reader that has had enough, such as head, does not end the job
             if self._bar is not None:
                 tqdm.write(line, file=stream)

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_test.cli.options import Commands, say, url
 from local_test.errors import BadRequest, RunnerError
 from local_test.tuning.html_report import NAME, write_page
+from local_test.util.console import printable
 
 DEFAULT_URL = "http://127.0.0.1:4580"
 _SECONDS = 30.0
@@ -48,7 +49,7 @@ def add_parser(commands: Commands) -> None:
 
 def print_jobs(args: argparse.Namespace) -> None:
     for line in list_jobs(args.endpoint_url):
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{printable(line)}\n")
 
 
 def change_job(args: argparse.Namespace) -> None:

@@ -1,7 +1,6 @@
 """A training job → the trial component that the service makes for it: <job>-aws-training-job."""
 
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from local_test.experiments.metric_store import MetricPoint
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
+from local_test.util.console import warn_on_stderr
 from local_test.util.numbers import number
 
 _SUFFIX = "-aws-training-job"
@@ -62,7 +62,7 @@ class JobTracker(Observer):
         try:
             yield
         except (LocalTestError, OSError) as error:
-            sys.stderr.write(f"local_test: the trial component {self._name} is not kept: {error}\n")
+            warn_on_stderr(f"the trial component {self._name} is not kept: {error}")
 
     def _create_component(self, description: Mapping[str, Any]) -> None:
         config = self._request.get("ExperimentConfig", {})

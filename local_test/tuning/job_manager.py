@@ -1,7 +1,6 @@
 """All tuning jobs of a server; each has a folder: request.json, describe.json, training_jobs.json, report.html."""
 
 import json
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from local_test.tuning.warm_start import TuningJobNotFound, TuningRecord
 from local_test.util.arns import format_arn
 from local_test.util.atomic_files import new_folder, write_json
 from local_test.util.clock import now_utc
+from local_test.util.console import warn_on_stderr
 
 
 @dataclass
@@ -177,7 +177,7 @@ class TuningJobManager:
         try:
             write_page(self._root / name / NAME, description, children)
         except (OSError, BadRequest) as error:
-            sys.stderr.write(f"local_test: {name}: {NAME} can't be written: {error}\n")
+            warn_on_stderr(f"{name}: {NAME} can't be written: {error}")
 
     # The end
 

@@ -5,6 +5,7 @@ package. The ARN of a tracking server of SageMaker is an address, too; its addre
 sagemaker-mlflow 0.5. If the server doesn't answer, one warning is logged and training continues.
 """
 
+import base64
 import http.client
 import json
 import logging
@@ -92,7 +93,7 @@ class MlflowRun:
         except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
             _log.warning(
                 "MLflow does not take this job: %s. Received: %s=%s. The training goes on without it.",
-                " ".join(str(error).split()) or type(error).__name__, URI, self._server.uri,
+                " ".join(str(error).split()) or type(error).__name__, URI, self._server.name,
             )  # fmt: skip
             self._server = None
 
@@ -101,13 +102,16 @@ class _Server:
     """A tracking server. Its calls raise OSError or ValueError."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
-        self.uri, self.seconds = variables[URI], _SECONDS
-        self._url, self._headers, self._signing = self.uri.rstrip("/"), {}, None
-        if self.uri.startswith("arn:"):
-            _, _, _, region, _, resource = [*self.uri.split(":", 5), *[""] * 6][:6]
+        uri, self.seconds = variables[URI], _SECONDS
+        self._url, self._authorization = _split_password(uri.rstrip("/"))
+        self.name = self._url  # what a log may show
+        self._headers: dict[str, str] = {}
+        self._signing: tuple[str, str] | None = None
+        if uri.startswith("arn:"):
+            _, _, _, region, _, resource = [*uri.split(":", 5), *[""] * 6][:6]
             url, header, service = _SAGEMAKER.get(resource.partition("/")[0], ("", "", ""))
             self._url = variables.get(_ENDPOINT) or url.format(region=region)
-            self._headers, self._signing = {header: self.uri}, (service, region)
+            self._headers, self._signing = {header: uri}, (service, region)
 
     def find_or_create_experiment(self, name: str) -> str:
         """The ID of the experiment; it is created if there is none."""
@@ -134,6 +138,8 @@ class _Server:
         url = f"{self._url}/api/2.0/mlflow/{path}"
         headers = self._sign(method, url, {"Content-Type": "application/json", **self._headers}, body)
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - checked above
+        if self._authorization:
+            request.add_unredirected_header("Authorization", self._authorization)
         try:
             with urllib.request.urlopen(request, timeout=self.seconds) as answer:  # noqa: S310
                 return json.loads(answer.read() or b"{}")
@@ -158,6 +164,17 @@ class _Server:
         request = AWSRequest(method, url, headers, body or b"")
         SigV4Auth(credentials, *self._signing).add_auth(request)
         return dict(request.headers)
+
+
+def _split_password(url: str) -> tuple[str, str]:
+    """(the address without user and password, the header that has them), as MLflow's own client sends them."""
+    scheme, separator, rest = url.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    if not at:
+        return url, ""
+    encoded = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+    return f"{scheme}{separator}{host}{slash}{path}", f"Basic {encoded}"
 
 
 class _NotFoundError(ValueError):

@@ -1,5 +1,6 @@
 """A run of MLflow: on a real server where there is one, and on servers that fail."""
 
+import base64
 import http.server
 import json
 import logging
@@ -179,6 +180,18 @@ def test_the_training_goes_on_without_it(recorder, caplog, uri, answer, message)
     assert record.levelname == "WARNING"
 
     assert re.search(message, record.getMessage())
+
+
+@pytest.mark.parametrize("address", ["http://me:s%40cret@127.0.0.1:{}", "http://me:s@cret@127.0.0.1:{}", "me:secret@h"])
+def test_a_password_is_sent_but_never_logged(recorder, caplog, address) -> None:
+    """As MLflow's own client sends it. One in an address without a scheme is not logged, either."""
+    recorder.answers["experiments/get-by-name"] = 403, {"message": "not yours"}
+    with caplog.at_level(logging.WARNING):
+        MlflowRun({URI: address.format(recorder.server_address[1])}, HYPERPARAMETERS)
+    (record,) = caplog.records
+    assert "cret" not in record.getMessage()
+    if "://" in address:
+        assert recorder.seen[0][1]["Authorization"] == f"Basic {base64.b64encode(b'me:s@cret').decode()}"
 
 
 def test_the_environment_brings_its_variables(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""What a launch says on the terminal. Standard library only."""
+
+import re
+import sys
+
+# C0 but for tab and line end, DEL, C1; marks of a text's direction; other line ends; halves of surrogate pairs
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
+
+
+def printable(text: str) -> str:
+    """Text from a job or a server, for a terminal: nothing in it moves the cursor, hides or turns other text, or is the
+    password of an address."""
+    escaped = _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+    return _PASSWORD.sub(r"\1***@", escaped) if "://" in escaped else escaped
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{printable(text)}\n")
+    sys.stdout.flush()
+
+
+def say_error(text: str) -> None:
+    """A line on standard error."""
+    sys.stderr.write(f"{printable(text)}\n")
