@@ -13,9 +13,7 @@ from typing import Any
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
-from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
-from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from local_test.api.dispatch import Api
@@ -23,9 +21,9 @@ from local_test.api.iam import simulate
 from local_test.api.json_protocol import Answer, refusal
 from local_test.errors import BadRequest
 from local_test.server.access import AccessControl, Environ, KnownHosts, Wsgi
+from local_test.server.listener import Patience, Server
 from local_test.server.mocked_operations import refuse
 from local_test.server.mocked_services import mocked_services
-from local_test.server.signatures import HEADERS
 from local_test.util.arns import DEFAULT_REGION
 
 _TARGET = "SageMaker."  # X-Amz-Target: SageMaker.CreateTrainingJob
@@ -98,25 +96,13 @@ def read_body(environ: Environ) -> bytes:
     return body
 
 
-class _QuietHandler(MotoRequestHandler):
-    """Logs no requests; keeps the headers as they came."""
-
-    def make_environ(self) -> Environ:
-        return {**super().make_environ(), HEADERS: self.headers}
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass
-
-
 class HttpServer:
     """Listens once constructed, answers after `start`; port 0 takes any that is free. BadRequest if it can't listen."""
 
-    def __init__(self, host: str, port: int, application: Wsgi) -> None:
+    def __init__(self, host: str, port: int, application: Wsgi, patience: Patience = Patience()) -> None:  # noqa: B008
         with _listen(host, port) as listener:
             guarded = AccessControl(application, _known_hosts(host))
-            self._server = make_server(
-                host, port, guarded, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
-            )
+            self._server = Server(host, port, guarded, listener.fileno(), patience)
         self.host, self.port = host, self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="server", daemon=True)
 
