@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import time
 import tomllib
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from dataset import tfrecord
 from tests.container.conftest import UNPRIVILEGED, InImage
+from tests.support.wheels import write_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]  # the first test to run may have to build the image
@@ -185,23 +185,13 @@ def test_trains_with_nothing_else_set(in_image: InImage, optml, command):
 @pytest.mark.parametrize("user", [(), UNPRIVILEGED], ids=["root", "unprivileged"])
 def test_script_mode_with_requirements(in_image: InImage, optml, user):
     """A user's script, and what its requirements.txt names, through the toolkit."""
-    wheel(optml / "code/greeting-1.0-py3-none-any.whl")
+    write_wheel(optml / "code/greeting-1.0-py3-none-any.whl")
     (optml / "code/requirements.txt").write_text("./greeting-1.0-py3-none-any.whl\n")
     (optml / "code/entry.py").write_text("import greeting, keras\nprint(greeting.WORD, keras.__version__)\n")
     options = (f"--volume={optml}:/opt/ml", "--env=SAGEMAKER_PROGRAM=entry.py", "--env=SAGEMAKER_TRAINING_MODULE=")
     done = in_image("train", options=(*options, *user, "--hostname=algo-1", "--add-host=algo-1:127.0.0.1"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^hello 3\.", done.stdout, re.MULTILINE)
-
-
-def wheel(path: Path) -> None:
-    """A package of one module, as pip installs it without any network."""
-    info = "greeting-1.0.dist-info"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("greeting.py", "WORD = 'hello'\n")
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", f"greeting.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
 
 
 @pytest.mark.docker

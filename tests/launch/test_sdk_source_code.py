@@ -13,15 +13,17 @@ import pytest
 
 from tests.support.clients import BUCKET, PREFIX, LaunchServer, sdk_python
 from tests.support.missing import missing
+from tests.support.wheels import write_wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(400)]
 ROLE = "arn:aws:iam::123456789012:role/local"
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
 DATA, OUT = f"s3://{BUCKET}/{PREFIX}/data/train/", f"s3://{BUCKET}/own/"
 
-# what scripts do: arguments, channels, a module beside them, their input changed, metrics, a model, a failure
+# what scripts do: arguments, requirements, a module beside them, input that they change, metrics, a model, a failure
 SCRIPT = """
 import argparse, json, os, pathlib
+from greeting import WORD
 from helper import label
 parser = argparse.ArgumentParser()
 parser.add_argument("--size", type=int)
@@ -29,7 +31,7 @@ parser.add_argument("--fail", type=int, default=0)
 size = parser.parse_known_args()[0]
 folder = pathlib.Path(os.environ["SM_CHANNEL_TRAIN"])
 files = sorted(folder.iterdir())
-print("files", [path.name for path in files], "size", size.size, label, flush=True)
+print("files", [path.name for path in files], "size", size.size, label, WORD, flush=True)
 files[0].write_text("changed")
 files[0].chmod(0o755)
 pathlib.Path("/opt/ml/input/data/extracted").mkdir()
@@ -72,7 +74,7 @@ def trainer(name, code, **hyperparameters):
                         compute=Compute(instance_type="ml.m5.large", instance_count=1),
                         output_data_config=OutputDataConfig(s3_output_path="{OUT}"))
 data = [InputData(channel_name="train", data_source="{DATA}")]
-script = SourceCode(source_dir=folder, entry_script="train_it.py")
+script = SourceCode(source_dir=folder, entry_script="train_it.py", requirements="requirements.txt")
 first = trainer("ok", script, size=3)
 first.with_metric_definitions([MetricDefinition(name=one["Name"], regex=one["Regex"]) for one in METRICS])
 first.train(data, wait=True, logs=True)
@@ -80,7 +82,7 @@ job = first._latest_training_job
 job.refresh()
 print("MODEL", job.model_artifacts.s3_model_artifacts)
 print("ACCURACY", [metric.value for metric in job.final_metric_data_list])
-by_command = SourceCode(source_dir=folder, command="bash run.sh 5")
+by_command = SourceCode(source_dir=folder, command="bash run.sh 5", requirements="requirements.txt")
 trainer("command", by_command).train(data, wait=True, logs=True)
 failure(lambda: trainer("fails", script, size=4, fail=1).train(data, wait=True, logs=True))
 """
@@ -117,6 +119,8 @@ def folder(tmp_path: Path) -> Path:
     (source / "train_it.py").write_text(SCRIPT)
     (source / "helper.py").write_text("label = 'helped'\n")
     (source / "run.sh").write_text('python3 train_it.py --size "$1"\n')
+    (source / "requirements.txt").write_text("./greeting-1.0-py3-none-any.whl\n")
+    write_wheel(source / "greeting-1.0-py3-none-any.whl")
     for path in source.iterdir():
         if os.getuid() == 0:
             os.chown(path, 4321, 4321)  # an archive keeps it
@@ -139,7 +143,7 @@ def test_source_code_is_run_and_waited_for(
     assert done.returncode == 0, said[-6000:]
     told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("MODEL", "ACC", "FAIL")))
     for size in sizes:
-        assert f"files ['a', 'b'] size {size} helped" in said
+        assert f"files ['a', 'b'] size {size} helped hello" in said
     assert told["ACCURACY"] == "[0.75]"
     assert "label 12 out of range" in said  # in the log, at least
     assert "AlgorithmError" in told["FAILURE"]
