@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.end_to_end import ROOT, job, prepare_zoo, run
+from tests.support.end_to_end import IMAGE, ROOT, job, prepare_zoo, run
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -80,3 +80,81 @@ def test_a_killed_container_fails_the_job_with_its_name(data, tmp_path, docker_e
     assert described["TrainingJobStatus"] == "Failed"
     assert "algo-2" in described["FailureReason"]
     assert "Host algo-2 is gone" in (tmp_path / "end-to-end/logs/algo-1.log").read_text()
+
+
+MIRRORED = """
+import json, os
+import tensorflow as tf
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+total = strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("sum", tf.constant(rank + 1.0)))
+print("total", float(total), "of", strategy.num_replicas_in_sync, flush=True)
+"""
+SERVERS = """
+import json, os
+import tensorflow as tf
+config = json.loads(os.environ["TF_CONFIG"])
+if config["task"]["type"] == "master":
+    del config["cluster"]["worker"]  # that script serves nothing
+    tf.config.experimental_connect_to_cluster(tf.train.ClusterSpec(config["cluster"]), "master", 0)
+    for task in range(2):
+        with tf.device(f"/job:ps/task:{task}"):
+            variable = tf.Variable(float(task + 1))
+        print("on", variable.device, float(variable.assign_add(1)), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "script", "lines"),
+    [
+        ("multi_worker_mirrored_strategy", MIRRORED, ["total 3.0 of 2"]),
+        (
+            "parameter_server",
+            SERVERS,
+            [f"on /job:ps/replica:0/task:{task}/device:CPU:0 {task + 2}.0" for task in (0, 1)],
+        ),
+    ],
+)
+def test_a_script_is_distributed(tmp_path, docker_engine, option, script, lines):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/mine.py").write_text(script)
+    hyperparameters = {
+        f"sagemaker_{option}_enabled": "true",
+        "sagemaker_program": "mine.py",
+        "sagemaker_submit_directory": "/opt/ml/input/data/code",
+    }
+    words = [word for name, value in hyperparameters.items() for word in ("--hyperparameter", f"{name}={value}")]
+    words += ["--channel", f"code={tmp_path / 'code'}", "--instance-count", "2", "--input-mode", "File"]
+    done = run(
+        "local_test",
+        "train",
+        "--runner",
+        "docker",
+        "--image",
+        IMAGE,
+        "--job",
+        str(job_file(tmp_path)),
+        "--out",
+        str(tmp_path / "jobs"),
+        "--name",
+        "scripted",
+        *words,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = (tmp_path / "jobs/scripted/logs/algo-1.log").read_text()
+    assert set(lines) <= set(log.splitlines()), log
+
+
+def job_file(folder: Path) -> Path:
+    """A request for a script, without data."""
+    request = {
+        "TrainingJobName": "<name>",
+        "AlgorithmSpecification": {"TrainingImage": "any:local", "TrainingInputMode": "File"},
+        "RoleArn": "<role>",
+        "OutputDataConfig": {"S3OutputPath": "s3://<bucket>/jobs/"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 120},
+    }
+    (folder / "job.json").write_text(json.dumps(request))
+    return folder / "job.json"
