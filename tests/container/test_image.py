@@ -187,8 +187,8 @@ def test_script_mode_with_requirements(in_image: InImage, optml, user):
     """A user's script, and what its requirements.txt names, through the toolkit."""
     write_wheel(optml / "code/greeting-1.0-py3-none-any.whl")
     (optml / "code/requirements.txt").write_text("./greeting-1.0-py3-none-any.whl\n")
-    (optml / "code/entry.py").write_text("import greeting, keras\nprint(greeting.WORD, keras.__version__)\n")
-    options = (f"--volume={optml}:/opt/ml", "--env=SAGEMAKER_PROGRAM=entry.py", "--env=SAGEMAKER_TRAINING_MODULE=")
+    (optml / "code/train.py").write_text("import greeting, keras\nprint(greeting.WORD, keras.__version__)\n")
+    options = (f"--volume={optml}:/opt/ml", "--env=SAGEMAKER_PROGRAM=train.py")
     done = in_image("train", options=(*options, *user, "--hostname=algo-1", "--add-host=algo-1:127.0.0.1"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^hello 3\.", done.stdout, re.MULTILINE)

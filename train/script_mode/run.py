@@ -3,9 +3,6 @@
 import json
 import os
 import socket
-import sys
-import sysconfig
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -54,21 +51,13 @@ def _fetch(environment: toolkit.Environment) -> None:
 
 def _install(environment: toolkit.Environment) -> None:
     """requirements.txt and setup.py, by the toolkit."""
-    if not os.access(sysconfig.get_path("purelib"), os.W_OK):  # the image, as another user than root
-        prefix = tempfile.mkdtemp(prefix="requirements-")
-        os.environ["PIP_PREFIX"] = prefix
-        sys.path.insert(0, sysconfig.get_path("purelib", vars={"base": prefix, "platbase": prefix}))
-    with capture_standard_error() as standard_error:
-        try:
+    try:
+        with capture_standard_error() as standard_error:
             entry_point.install(environment.user_entry_point, toolkit.code_dir)
-        except (errors.InstallModuleError, errors.InstallRequirementsError):
-            failed = True
-        else:
-            failed = False
-    if failed:
+    except (errors.InstallModuleError, errors.InstallRequirementsError) as error:
         raise TrainingError(
             f"What the script requires can't be installed. Received: {find_pip_errors(standard_error.text)}"
-        )
+        ) from error
 
 
 def _await_names(hosts: list[str]) -> None:
