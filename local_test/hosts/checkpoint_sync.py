@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
+from typing import BinaryIO, cast
 
 from local_test.data.object_store import ObjectStore, StoredObject, join_uri
 from local_test.errors import DataError
 from local_test.hosts.container_tree import ContainerTree, Entry, is_text
+
+_RESTLESS_LOOKS = 5
 
 _Signature = tuple[int, int, int]  # size, time of change, inode: another file under the name has another
 
@@ -18,7 +21,8 @@ _Signature = tuple[int, int, int]  # size, time of change, inode: another file u
 class CheckpointSync:
     """Keeps `uri` equal to the files of `tree`, in a thread of its own between `start` and `stop`.
 
-    A file is copied once it has not changed from one look to the next, so that none is copied while it is written.
+    A file is copied once it has not changed from one look to the next, so that few are copied while they are written.
+    One that never rests, such as TensorBoard's events, is copied as it is at that look, and again some looks later.
     `on_problem` gets the error of a copy that failed; it is tried again, and `stop` raises if it still fails.
     """
 
@@ -33,6 +37,7 @@ class CheckpointSync:
         self._tree, self._uri, self._storage = tree, uri, storage
         self._on_problem, self._seconds = on_problem, seconds
         self._seen: dict[str, _Signature] = {}
+        self._restless: dict[str, int] = {}  # looks in a row that found it changed and did not copy it
         self._copied: dict[str, _Signature] = {}
         self._nameless: set[str] = set()
         self._stopping = threading.Event()
@@ -60,11 +65,19 @@ class CheckpointSync:
         while not self._stopping.wait(self._seconds):
             try:
                 now = self._tree.files()
-                settled = {name: entry for name, entry in now.items() if self._seen.get(name) == _signature(entry)}
+                due = {name: entry for name, entry in now.items() if self._is_due(name, entry)}
                 self._seen = {name: _signature(entry) for name, entry in now.items()}
-                self._copy(settled, self._stopping)
+                self._copy(due, self._stopping)
             except (DataError, OSError) as error:
                 self._on_problem(error)
+
+    def _is_due(self, name: str, entry: Entry) -> bool:
+        """Whether it has come to rest, or does not."""
+        self._restless[name] = self._restless.get(name, 0) + 1
+        if self._seen.get(name) != _signature(entry) and self._restless[name] <= _RESTLESS_LOOKS:
+            return False
+        self._restless[name] = 0
+        return True
 
     def _copy(self, files: Mapping[str, Entry], stopping: threading.Event | None = None) -> None:
         for name, entry in files.items():
@@ -72,7 +85,7 @@ class CheckpointSync:
                 return
             if self._copied.get(name) != _signature(entry) and self._has_key(name):
                 with suppress(FileNotFoundError), self._tree.open_file(entry.name) as file:  # it may be gone by now
-                    self._storage.put(file, join_uri(self._uri, name))
+                    self._storage.put(_snapshot(file, entry), join_uri(self._uri, name))
                     self._copied[name] = _signature(entry)
 
     def _has_key(self, name: str) -> bool:
@@ -81,6 +94,23 @@ class CheckpointSync:
             self._nameless.add(name)
             self._on_problem(DataError(f"Its name is not UTF-8, so it is not copied. Received: {name!a}"))
         return is_text(name)
+
+
+class _Snapshot:
+    """The first `size` bytes of a file, to be read once."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._left = file, size
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(chunk)
+        return chunk
+
+
+def _snapshot(file: BinaryIO, entry: Entry) -> BinaryIO:
+    """As long as the file was when it was looked at: what is added since belongs to the next copy."""
+    return cast("BinaryIO", _Snapshot(file, entry.status.st_size))
 
 
 def _signature(entry: Entry) -> _Signature:

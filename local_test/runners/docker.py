@@ -29,7 +29,7 @@ from local_test.runners.instance_types import Limits, Machine, find_limits
 from local_test.util.console import warn_on_stderr
 
 LABEL = "sagemaker-local-job"
-_BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are unique only there
+BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are unique only there
 _PIDS = 8192  # processes and threads of a container: TensorFlow has tens a CPU, and a machine as few as 32768 in all
 _PREFIX = "sagemaker-local-"  # of names in the engine
 _GPUS = Path("/proc/driver/nvidia/gpus")  # a folder each
@@ -130,7 +130,7 @@ class DockerRunner(Runner):
 
     def _make_network(self, name: str, spec: ContainerSpec) -> None:
         """Addresses can be chosen only in a subnet that was named, so the engine is asked for a free one first."""
-        labels = {LABEL: spec.job, _BASE_LABEL: str(spec.base)}
+        labels = {LABEL: spec.job, BASE_LABEL: str(spec.base)}
         for tries_left in reversed(range(_SUBNET_TRIES)):
             probe = self._client.networks.create(name, labels=labels)
             try:
@@ -172,11 +172,11 @@ class DockerRunner(Runner):
     def remove_orphans(self, folder: Path) -> None:
         try:
             for container in self._client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
-                if Path(container.labels.get(_BASE_LABEL, "")).is_relative_to(folder):
+                if Path(container.labels.get(BASE_LABEL, "")).is_relative_to(folder):
                     with suppress(NotFound):
                         container.remove(force=True, v=True)
             for network in self._client.networks.list(filters={"label": LABEL}):
-                if Path(network.attrs["Labels"].get(_BASE_LABEL, "")).is_relative_to(folder):
+                if Path(network.attrs["Labels"].get(BASE_LABEL, "")).is_relative_to(folder):
                     with suppress(NotFound):
                         network.remove()
         except ENGINE_ERRORS as error:
@@ -202,7 +202,7 @@ class DockerRunner(Runner):
             "environment": {**home, **spec.environment},
             "mounts": _mounts(spec),
             "hostname": spec.host,
-            "labels": {LABEL: spec.job, "sagemaker-local-host": spec.host, _BASE_LABEL: str(spec.base)},
+            "labels": {LABEL: spec.job, "sagemaker-local-host": spec.host, BASE_LABEL: str(spec.base)},
             "user": user,
             "cap_drop": ["ALL"],
             "cap_add": list(_CAPABILITIES) if _is_root(user) else None,

@@ -75,3 +75,11 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
             target.sendall(chunk)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
+
+
+def engine_answers() -> bool:
+    """Whether a Docker engine listens."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as engine:
+        engine.connect(SOCKET)
+        return True
+    return False

@@ -61,6 +61,31 @@ def test_copied_while_the_job_runs_and_at_its_end(here: Path, tmp_path: Path) ->
     assert (tmp_path / "there/last").read_text() == "last"
 
 
+def test_a_file_that_never_rests_is_copied_and_again(here: Path, tmp_path: Path) -> None:
+    storage, ended = Watched(), threading.Event()
+    checkpoints = sync(here, tmp_path / "there", storage)
+
+    def grow() -> None:
+        with (here / "events").open("wb", buffering=0) as file:
+            while not ended.wait(0.001):
+                file.write(b"event\n")
+
+    writer = threading.Thread(target=grow)
+    checkpoints.start()
+    writer.start()
+    sizes = []
+    for _ in range(2):
+        with storage.changed:
+            storage.copied.clear()
+        storage.wait_for("events")
+        sizes.append((tmp_path / "there/events").stat().st_size)
+    ended.set()
+    writer.join()
+    checkpoints.stop()
+    assert 0 < sizes[0] < sizes[1]
+    assert (tmp_path / "there/events").read_bytes() == (here / "events").read_bytes()
+
+
 def test_restored_and_not_copied_back_unchanged(here: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     (there / "deep").mkdir(parents=True)
