@@ -1,15 +1,23 @@
-"""Search over jobs, experiments, trials and trial components; moto answers it for other resources."""
+"""Search over jobs, experiments, trials and trial components, and what properties they have; moto answers Search for
+what it stores, as far as it can.
+"""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from local_test.api.dispatch import NotHandled, Operation
 from local_test.api.pagination import page
+from local_test.errors import BadRequest
 from local_test.experiments.entities import Experiments
 from local_test.experiments.search_filter import Entity, check_properties, check_property, matches, sort_key
 from local_test.request.validation import service_model
 from local_test.training.job_queue import JobQueue
 from local_test.tuning.job_manager import TuningJobManager
+
+_MOTOS = ("Pipeline", "ModelPackage", "ModelPackageGroup", "FeatureGroup", "Endpoint", "PipelineExecution", "Project")
+_MOTOS_OPERATORS = ("Equals", "NotEquals", "Contains")
+_SUGGESTIONS = 100
 
 
 class SearchApi:
@@ -30,10 +38,11 @@ class SearchApi:
         }
 
     def operations(self) -> dict[str, Operation]:
-        return {"Search": self._search}
+        return {"Search": self._search, "GetSearchSuggestions": self._suggest}
 
     def _search(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
         if request["Resource"] not in self._kinds:
+            self._check_for_moto(request)
             raise NotHandled
         member, shape, everything = self._kinds[request["Resource"]]
         model, sort_by = service_model().shape_for(shape), request.get("SortBy", "LastModifiedTime")
@@ -44,6 +53,43 @@ class SearchApi:
         on_page, more = page(matching, ordered, sort_key(sort_by, f"{member}Name"))
         results = [{member: {name: item for name, item in one.items() if name in model.members}} for one in on_page]
         return {"Results": results, "TotalHits": {"Value": len(matching), "Relation": "EqualTo"}, **more}
+
+    def _check_for_moto(self, request: Mapping[str, Any]) -> None:
+        """BadRequest for what moto would answer as if it had not been asked, or with what is not so."""
+        resource, expression = request["Resource"], request.get("SearchExpression", {})
+        if resource not in _MOTOS:
+            raise BadRequest(
+                f"The local platform does not search for this. Received: {resource}. "
+                f"Expected: {', '.join((*self._kinds, *_MOTOS))}"
+            )
+        filters = expression.get("Filters", [])
+        tags = [one for one in filters if one["Name"].startswith("Tags.")]
+        plain = all(one.get("Operator") in _MOTOS_OPERATORS and "Value" in one for one in filters)
+        if not plain or set(expression) - {"Filters"} or "SortBy" in request or (tags and len(filters) > 1):
+            raise BadRequest(
+                f"{resource} is searched by Filters with {', '.join(_MOTOS_OPERATORS)} alone here, a tag by Equals and "
+                f"alone. Received: {json.dumps({**expression, 'SortBy': request.get('SortBy')}, default=str)[:300]}"
+            )
+        if any(one["Operator"] != "Equals" for one in tags):
+            raise BadRequest(f"{resource} is searched for a tag by Equals here. Received: {tags[0]['Operator']}")
+
+    def _suggest(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+        """Names of properties that begin with the hint: those of the kind, and those that its entities have."""
+        if request["Resource"] not in self._kinds:
+            raise BadRequest(
+                f"The local platform suggests nothing for this. Received: {request['Resource']}. "
+                f"Expected: {', '.join(self._kinds)}"
+            )
+        _, shape, everything = self._kinds[request["Resource"]]
+        hint = request.get("SuggestionQuery", {}).get("PropertyNameQuery", {}).get("PropertyNameHint", "")
+        members = service_model().shape_for(shape).members
+        found = {
+            path
+            for entity in everything()
+            for path in _paths({name: entity[name] for name in members if name in entity}, "")
+        }
+        names = sorted(name for name in {*members, *found} if name.startswith(hint))
+        return {"PropertyNameSuggestions": [{"PropertyName": name} for name in names[:_SUGGESTIONS]]}
 
     def _trials(self) -> Iterator[Entity]:
         components = {item["TrialComponentName"]: item for item in self._experiments.components.all()}
@@ -56,6 +102,21 @@ class SearchApi:
         for item in self._experiments.components.all():
             parents_of_it = parents.get(item["TrialComponentName"], [])
             yield {**self._experiments.describe_component(item), "Parents": parents_of_it}
+
+
+def _paths(value: Any, at: str) -> Iterator[str]:
+    """The dotted name of everything in an entity by which it can be searched."""
+    if at in ("Tags", "Metrics", "FinalMetricDataList"):
+        key, kind = ("Key", "Tags") if at == "Tags" else ("MetricName", "Metrics")
+        yield from (f"{kind}.{item[key]}" for item in value)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _paths(item, f"{at}.{name}" if at else name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _paths(item, at)
+    else:
+        yield at
 
 
 def _summarize(component: Entity) -> Entity:

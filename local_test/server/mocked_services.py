@@ -41,11 +41,15 @@ def mocked_services(services: Collection[str] | None = None) -> Wsgi:
             )
         if services is not None and service not in services:
             return _refusing(f"A job's container may not call {service}")
-        return create_backend_app(service)
+        app = create_backend_app(service)
+        app.register_error_handler(
+            NotImplementedError, lambda error: _refusing(str(error), "UnknownOperationException")
+        )
+        return app
 
     return DomainDispatcherApplication(create)
 
 
-def _refusing(message: str) -> Wsgi:
-    """Every request gets this one error."""
-    return lambda environ, start_response: respond(environ, start_response, message)
+def _refusing(message: str, code: str = "AccessDeniedException") -> Wsgi:
+    """Every request gets this one error: not a page that says 500, which clients try again and again."""
+    return lambda environ, start_response: respond(environ, start_response, message, code)

@@ -50,3 +50,22 @@ def test_all_of_motos_services_that_start_containers_are_refused() -> None:
     }
     assert starting - {"utilities"} <= REFUSED
     assert set(list_of_moto_modules()) >= REFUSED
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "members"),
+    [
+        ("iam", "change_password", {"OldPassword": "a", "NewPassword": "b"}),
+        ("ecr", "describe_pull_through_cache_rules", {}),
+        ("logs", "delete_account_policy", {"policyName": "p", "policyType": "DATA_PROTECTION_POLICY"}),
+        ("cloudwatch", "delete_metric_stream", {"Name": "n"}),
+    ],
+)
+def test_what_moto_lacks_is_an_error_that_is_not_tried_again(
+    served: Served, service: str, operation: str, members: dict[str, str]
+) -> None:
+    with pytest.raises(ClientError, match="action has not been implemented") as error:
+        getattr(served.client(service), operation)(**members)
+    answered = error.value.response["ResponseMetadata"]
+    assert (answered["HTTPStatusCode"], answered["RetryAttempts"]) == (400, 0)
+    assert error.value.response["Error"]["Code"].startswith("UnknownOperation")
