@@ -45,9 +45,13 @@ class Options:
         return self.name
 
 
-def build_parser(description: str | None) -> argparse.ArgumentParser:
-    """The command line that all clients share."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser(description: str | None, program: str | None = None) -> argparse.ArgumentParser:
+    """The command line that all clients share. `program`: as it is typed, unless that is `python -m` and the module."""
+    spec = sys.modules["__main__"].__spec__
+    parser = argparse.ArgumentParser(
+        program or (f"python -m {spec.name}" if spec else None), description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("command", choices=["train", "tune"], help="one training job, or a tuning job of six")
     parser.add_argument(
         "--job", type=Path, metavar="FILE", help="a request instead of launch/{training,tuning}_job.json"

@@ -11,7 +11,7 @@ from launch.core.request import build_parser, build_request, input_uris, missing
 
 def main() -> None:
     """Print kind, name, role, bucket, experiment, wait; for each channel its prefix and what to say without data."""
-    options = parse_options(build_parser(__doc__).parse_args())
+    options = parse_options(build_parser(__doc__, "launch/aws_cli.sh").parse_args())
     request = build_request(options)
     prefix = f"s3://{options.bucket}/"  # other buckets may be the role's alone to look at
     inputs = [

@@ -1,6 +1,7 @@
 """The local SageMaker's commands: train runs one job, serve answers SageMaker's API."""
 
 import argparse
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -57,3 +58,6 @@ def main(argv: Sequence[str] | None = None, choose_runner: ChooseRunner = choose
         return _BAD_REQUEST
     except KeyboardInterrupt:
         return _EXIT_CODES["Stopped"]
+    except BrokenPipeError:  # a reader that has had enough, such as head; the flush at exit must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

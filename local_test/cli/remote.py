@@ -48,12 +48,18 @@ def add_parser(commands: Commands) -> None:
 
 
 def print_jobs(args: argparse.Namespace) -> None:
-    for line in list_jobs(args.endpoint_url):
-        sys.stdout.write(f"{printable(line)}\n")
+    lines = list(list_jobs(args.endpoint_url))
+    sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
+    sys.stdout.flush()
+    if not lines:
+        say(f"No training jobs at {args.endpoint_url}")
 
 
 def change_job(args: argparse.Namespace) -> None:
-    call(args.endpoint_url, _OPERATIONS[args.command], TrainingJobName=args.job)
+    try:
+        call(args.endpoint_url, _OPERATIONS[args.command], TrainingJobName=args.job)
+    except BadRequest as error:
+        raise BadRequest(f"{str(error).rstrip('.')}. Received: {args.job}") from None
 
 
 def write_report(args: argparse.Namespace) -> None:

@@ -118,14 +118,18 @@ def test_an_interruption_by_command_and_by_tag(tmp_path: Path) -> None:
         )["logStreams"]
         assert len(streams) >= 1
         code, out, err = run(served, "interrupt", "by-command")
-        assert (code, err) == (
-            2,
-            "local_test: The request was rejected because the training job is in status Completed.\n",
-        )
+        rejected = "The request was rejected because the training job is in status Completed. Received: by-command"
+        assert (code, err) == (2, f"local_test: {rejected}\n")
         code, out, err = run(served, "jobs")
         assert (code, err) == (0, "")
         assert [line.split()[2:] for line in out.splitlines()] == [["by-command", "Completed"], ["by-tag", "Completed"]]
-        assert run(served, "stop", "none") == (2, "", "local_test: Requested resource not found.\n")
+        reading, writing = os.pipe()
+        os.close(reading)  # as head does, once it has its lines
+        command = [sys.executable, "-m", "local_test", "jobs", "--endpoint-url", served.exports["AWS_ENDPOINT_URL"]]
+        done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, timeout=40)
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert run(served, "stop", "none") == (2, "", "local_test: Requested resource not found. Received: none\n")
         bad = [{"Key": TAG, "Value": "soon"}]
         with pytest.raises(sagemaker.exceptions.ClientError, match=r"must be a number of seconds\. Received: soon"):
             sagemaker.create_training_job(**request("bad", Tags=bad, **spot))
