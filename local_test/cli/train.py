@@ -21,9 +21,11 @@ from local_test.cli.progress import Display
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
 from local_test.errors import BadRequest
+from local_test.hosts.artifacts import REPORT
 from local_test.request.builder import DEFAULT_JOB, Options, build, parse_pairs, read_job
 from local_test.runners.select import CHECKOUT
 from local_test.training.job import TrainingJob
+from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
 
 _SHOWN_FILES = 10  # of output.tar.gz
@@ -111,6 +113,8 @@ def _print_summary(description: dict[str, Any], folder: Path, say: Callable[[str
         say("Model: none, nothing was written to /opt/ml/model")
     if names := _list_files(folder / "output.tar.gz"):
         say(f"Output data: {folder / 'output.tar.gz'}: {', '.join(names)}")
+    if (folder / REPORT).exists():
+        say(f"Report: {file_uri(folder / REPORT)}")
 
 
 def _list_files(archive: Path) -> list[str]:

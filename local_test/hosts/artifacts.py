@@ -1,8 +1,10 @@
 """What a job's hosts leave: /opt/ml/model → model.tar.gz, the contents of /opt/ml/output/data → output.tar.gz; or
 the files of each as objects of their own."""
 
+import shutil
 import tarfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -10,6 +12,8 @@ from local_test.data.object_store import ObjectStore, join_uri
 from local_test.hosts.container_tree import ContainerTree, Entry, is_text
 from local_test.util.atomic_files import write_whole
 
+REPORT = "report.html"
+_MAX_REPORT = 64 << 20  # bytes
 _LEVEL = 6  # gzip's own default
 
 
@@ -58,6 +62,19 @@ def put_files(trees: Sequence[ContainerTree], uri: str, storage: ObjectStore, ch
             with tree.open_file(entry.name) as content:
                 storage.put(checked(content, check), join_uri(uri, name))
     return [name for name in merged if not is_text(name)]
+
+
+def keep_report(trees: Sequence[ContainerTree], folder: Path) -> None:
+    """report.html, of the first host that has one, where a person finds it without unpacking an archive.
+
+    DataError or OSError if it can't be read or written.
+    """
+    for tree in trees:
+        entry = tree.files().get(REPORT)
+        if entry and entry.status.st_size <= _MAX_REPORT:
+            with tree.open_file(entry.name) as content:
+                write_whole(folder / REPORT, partial(shutil.copyfileobj, content))
+            return
 
 
 def _add(tar: tarfile.TarFile, tree: ContainerTree, entry: Entry, check: Callable[[], None]) -> None:

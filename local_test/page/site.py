@@ -8,7 +8,6 @@ Everything else is the API's.
 import json
 import mimetypes
 import re
-import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from local_test.errors import LocalTestError
+from local_test.hosts.artifacts import REPORT
 from local_test.page.live import Event, JobTail, follow
 from local_test.training.job_queue import JobQueue
 from local_test.training.job_store import JobStore
@@ -29,8 +29,6 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _STATIC = Path(__file__).parent / "static"
 _ARTIFACTS = ("model.tar.gz", "output.tar.gz")
-_REPORT = "report.html"
-_MAX_REPORT = 64 << 20  # bytes
 # Whatever a job says is text to the page; this holds also if the page should ever be wrong about that
 _OWN = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -107,7 +105,7 @@ class Site:
         description = {
             **self._jobs.describe(name),
             "Artifacts": artifacts,
-            "HasReport": _find_report(folder) is not None,
+            "HasReport": (folder / REPORT).is_file(),
         }
         return Response(as_json(description), content_type="application/json")
 
@@ -120,10 +118,10 @@ class Site:
         return Response(_read(path), headers=headers, content_type="application/gzip")
 
     def _report(self, request: Request, name: str) -> Response:  # noqa: ARG002 - an endpoint
-        report = _find_report(self._folder(name))
-        if report is None:
+        path = self._folder(name) / REPORT
+        if not path.is_file():
             raise NotFound
-        return Response(report, content_type="text/html", headers={"Content-Security-Policy": _STRANGERS})
+        return Response(_read(path), content_type="text/html", headers={"Content-Security-Policy": _STRANGERS})
 
     def _tuning_jobs(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
         return Response(as_json(self._tunings.all()), content_type="application/json")
@@ -154,17 +152,6 @@ def _is_document(request: Request) -> bool:
 def _encode(event: Event) -> bytes:
     name, data = event
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
-
-
-def _find_report(folder: Path) -> bytes | None:
-    """report.html of a job's output.tar.gz."""
-    try:
-        with tarfile.open(folder / "output.tar.gz") as archive:
-            member = archive.getmember(_REPORT)
-            file = archive.extractfile(member) if member.isfile() and member.size <= _MAX_REPORT else None
-            return file.read() if file else None
-    except (OSError, KeyError, tarfile.TarError):
-        return None
 
 
 def _read(path: Path) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from typing import Any
 from local_test.data.channels import Channel
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.errors import BadRequest, Cancelled, DataError, RunnerError
-from local_test.hosts.artifacts import checked, pack, put_files
+from local_test.hosts.artifacts import checked, keep_report, pack, put_files
 from local_test.hosts.container_tree import ContainerTree
 from local_test.runners.base import Runner
 from local_test.training.admission import admit, make_folder
@@ -226,6 +226,7 @@ class TrainingJob:
         self._check_upload()
         models, data = [path.model for path in paths], [path.output_data for path in paths]
         try:
+            keep_report(data, self.folder)
             if self._request["OutputDataConfig"].get("CompressionType") == "NONE":
                 model_uri = f"{self._put_files(models, 'model')}/"
                 self._put_files(data, "data")

@@ -86,6 +86,7 @@ def test_a_job_is_followed_and_stopped(served: Served, browser: Any) -> None:
 def test_what_a_job_leaves_is_one_click_away(served: Served, browser: Any) -> None:
     client = create(served, "leaves", LEAVES_REPORT)
     ended(client, "leaves")
+    assert (served.root / "training/leaves/report.html").read_text().startswith("<h1>What it learnt")
     with open_page(browser, url(served, "/training-jobs/leaves"), allowed="Blocked script execution") as page:
         with page.expect_download() as download:
             page.get_by_role("link", name="model.tar.gz").click()
