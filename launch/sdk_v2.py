@@ -8,16 +8,13 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from launch.core.request import Options, build_request
 from launch.core.run import run
-from launch.core.sdk_common import QUIET, tuner_arguments
+from launch.core.sdk_common import make_session, tuner_arguments
 
 if TYPE_CHECKING:
     from sagemaker.estimator import Estimator
     from sagemaker.inputs import TrainingInput
-    from sagemaker.session import Session
 
 
 def create(options: Options) -> str:
@@ -40,6 +37,7 @@ def create(options: Options) -> str:
 
 def _estimator(job: Mapping[str, Any], options: Options, hyperparameters: Mapping[str, str]) -> "Estimator":
     from sagemaker.estimator import Estimator
+    from sagemaker.session import Session
 
     algorithm, resources, stopping = job["AlgorithmSpecification"], job["ResourceConfig"], job["StoppingCondition"]
     return Estimator(
@@ -58,15 +56,8 @@ def _estimator(job: Mapping[str, Any], options: Options, hyperparameters: Mappin
         metric_definitions=algorithm["MetricDefinitions"],
         disable_profiler=True,  # the profiler and the debugger would need code of theirs in the image
         debugger_hook_config=False,
-        sagemaker_session=_session(options),
+        sagemaker_session=make_session(Session, options),
     )
-
-
-def _session(options: Options) -> "Session":
-    """Without a bucket of ours the SDK would make one of its own."""
-    from sagemaker.session import Session
-
-    return Session(boto3.session.Session(), default_bucket=options.bucket, sagemaker_config=QUIET)
 
 
 def _inputs(job: Mapping[str, Any]) -> dict[str, "TrainingInput"]:

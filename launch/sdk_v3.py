@@ -8,14 +8,11 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from launch.core.request import Options, build_request
 from launch.core.run import run
-from launch.core.sdk_common import QUIET, tuner_arguments
+from launch.core.sdk_common import make_session, tuner_arguments
 
 if TYPE_CHECKING:
-    from sagemaker.core.helper.session_helper import Session
     from sagemaker.core.shapes import Channel
     from sagemaker.train import ModelTrainer
 
@@ -38,13 +35,14 @@ def create(options: Options) -> str:
 
 
 def _trainer(job: Mapping[str, Any], options: Options, hyperparameters: Mapping[str, str]) -> "ModelTrainer":
+    from sagemaker.core.helper.session_helper import Session
     from sagemaker.core.shapes import CheckpointConfig, MetricDefinition, OutputDataConfig
     from sagemaker.core.training.configs import Compute, StoppingCondition
     from sagemaker.train import ModelTrainer
 
     algorithm, resources, stopping = job["AlgorithmSpecification"], job["ResourceConfig"], job["StoppingCondition"]
     trainer = ModelTrainer(
-        sagemaker_session=_session(options),
+        sagemaker_session=make_session(Session, options),
         training_image=algorithm["TrainingImage"],
         training_input_mode=algorithm["TrainingInputMode"],
         role=job["RoleArn"],
@@ -66,13 +64,6 @@ def _trainer(job: Mapping[str, Any], options: Options, hyperparameters: Mapping[
         trainer.with_checkpoint_config(CheckpointConfig(s3_uri=job["CheckpointConfig"]["S3Uri"]))
     metrics = [MetricDefinition(name=item["Name"], regex=item["Regex"]) for item in algorithm["MetricDefinitions"]]
     return trainer.with_metric_definitions(metrics)
-
-
-def _session(options: Options) -> "Session":
-    """Without a bucket of ours the SDK would make one of its own."""
-    from sagemaker.core.helper.session_helper import Session
-
-    return Session(boto3.session.Session(), default_bucket=options.bucket, sagemaker_config=QUIET)
 
 
 def _channels(job: Mapping[str, Any]) -> list["Channel"]:

@@ -1,10 +1,19 @@
-"""What the clients of both SageMaker SDKs have in common: a session's configuration, a tuner's arguments."""
+"""What the clients of both SageMaker SDKs have in common: a session, a tuner's arguments."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import boto3
+
+from launch.core.request import Options
+
 # telemetry has no time limit where there is no network
-QUIET = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+_QUIET = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+
+
+def make_session(kind: Any, options: Options) -> Any:
+    """A session of the SDK's; `kind`: its class. Without a bucket of ours the SDK would make one of its own."""
+    return kind(boto3.session.Session(), default_bucket=options.bucket, sagemaker_config=_QUIET)
 
 
 def tuner_arguments(request: Mapping[str, Any], parameter: Any) -> dict[str, Any]:
