@@ -31,18 +31,13 @@ class Options:
     image: str
     role: str
     bucket: str
-    name: str
+    name: str  # of the job, and of its trial in the experiment
     instance_type: str | None = None
     spot: bool = False
     wait: bool = False
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
     job: Path | None = None  # the file, if it is the caller's own
-
-    @property
-    def trial(self) -> str:
-        """Of the job, in its experiment."""
-        return self.name
 
 
 def build_parser(description: str | None, program: str | None = None) -> argparse.ArgumentParser:
@@ -78,19 +73,9 @@ def parse_options(arguments: argparse.Namespace, now: datetime | None = None) ->
     if not _BUCKET.fullmatch(arguments.bucket):
         raise SystemExit(f"--bucket must be a bucket's name alone. Received: {arguments.bucket}. Expected: my-bucket")
     base = _BASE_NAME if arguments.command == "train" else _TUNING_NAME
-    return Options(
-        arguments.command,
-        arguments.image,
-        arguments.role,
-        arguments.bucket,
-        arguments.name or f"{base}-{now or datetime.now(UTC):%Y%m%d-%H%M%S}",
-        arguments.instance_type,
-        arguments.spot,
-        arguments.wait,
-        dict(text.split("=", 1) for text in arguments.hyperparameter),
-        arguments.experiment,
-        arguments.job,
-    )
+    members = vars(arguments) | {"name": arguments.name or f"{base}-{now or datetime.now(UTC):%Y%m%d-%H%M%S}"}
+    hyperparameters = dict(text.split("=", 1) for text in members.pop("hyperparameter"))
+    return Options(**members, hyperparameters=hyperparameters)
 
 
 def build_request(options: Options) -> dict[str, Any]:
@@ -104,7 +89,7 @@ def build_training_job(options: Options) -> dict[str, Any]:
     _adapt(request, options)
     request["HyperParameters"] = {**request.get("HyperParameters", {}), **options.hyperparameters}
     if options.experiment:
-        request["ExperimentConfig"] = {"ExperimentName": options.experiment, "TrialName": options.trial}
+        request["ExperimentConfig"] = {"ExperimentName": options.experiment, "TrialName": options.name}
     return request
 
 

@@ -19,7 +19,7 @@ def run(description: str | None, create: Create, arguments: Sequence[str] | None
     try:
         options = preflight(options)
         if options.experiment:
-            experiments.ensure(options.experiment, options.trial)
+            experiments.ensure(options.experiment, options.name)
         name = create(options)
         say(f"-- {name} was accepted")
         code = follow(options.command, name) if options.wait else 0
@@ -41,5 +41,5 @@ def _add_runs(options: Options, name: str) -> None:
     if options.command == "tune" and not options.wait:
         say(f"-- afterwards: python -m launch.experiments associate --job {name} --experiment {options.experiment}")
         return
-    added = experiments.associate(name, options.trial)
-    say(f"-- {len(added)} runs are part of trial {options.trial} of experiment {options.experiment}")
+    added = experiments.associate(name, options.name)
+    say(f"-- {len(added)} runs are part of trial {options.name} of experiment {options.experiment}")

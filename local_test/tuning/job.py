@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from local_test.errors import LocalTestError
 from local_test.training.metrics import Metric
-from local_test.tuning.plan import Definition, read_plan
+from local_test.tuning.plan import Definition, no_tuning_job, read_plan
 from local_test.tuning.state import TuningState, count_statuses
 from local_test.tuning.warm_start import FindTuningJob
 from local_test.util.queues import get_before
@@ -65,10 +65,10 @@ class TuningJob:
         region: str,
         now: Callable[[], datetime],
         save: Callable[[dict[str, Any], list[dict[str, Any]]], None] = lambda *_: None,
-        find: FindTuningJob | None = None,
+        find: FindTuningJob = no_tuning_job,
         events: EventQueue | None = None,
     ) -> None:
-        self._plan = read_plan(request, find) if find else read_plan(request)
+        self._plan = read_plan(request, find)
         self._state = TuningState(request, arn, self._plan.earlier, backend.describe, now)
         self.name, self.describe, self.children = self._state.name, self._state.describe, self._state.children
         self._backend, self._region, self._now, self._save = backend, region, now, save

@@ -81,11 +81,11 @@ class TuningPlan:
         return any(item.pruner and item.objective == metric for item in self.definitions)
 
 
-def _no_parents(name: str) -> TuningRecord:
+def no_tuning_job(name: str) -> TuningRecord:
     raise TuningJobNotFound(name)
 
 
-def read_plan(request: Mapping[str, Any], find: FindTuningJob = _no_parents) -> TuningPlan:
+def read_plan(request: Mapping[str, Any], find: FindTuningJob = no_tuning_job) -> TuningPlan:
     """BadRequest, one line, for what the service or this platform refuses."""
     validate(request, "CreateHyperParameterTuningJob")
     _check_supported(request)
@@ -133,18 +133,11 @@ def _definitions(request: Mapping[str, Any], config: Mapping[str, Any]) -> list[
     one, several = request.get("TrainingJobDefinition"), request.get("TrainingJobDefinitions")
     if bool(one) == bool(several):
         raise BadRequest("A tuning job needs either TrainingJobDefinition or TrainingJobDefinitions")
-    return [
-        _definition(item, item.get("TuningObjective"), item.get("HyperParameterRanges"), config)
-        for item in list_definitions(request)
-    ]
+    return [_definition(item, config) for item in list_definitions(request)]
 
 
-def _definition(
-    definition: Mapping[str, Any],
-    objective: Mapping[str, str] | None,
-    ranges: Mapping[str, Any] | None,
-    config: Mapping[str, Any],
-) -> Definition:
+def _definition(definition: Mapping[str, Any], config: Mapping[str, Any]) -> Definition:
+    objective, ranges = definition.get("TuningObjective"), definition.get("HyperParameterRanges")
     if not objective or not ranges:
         raise BadRequest("A definition needs an objective (Type and MetricName) and ranges of hyperparameters")
     metrics = [item["Name"] for item in definition["AlgorithmSpecification"].get("MetricDefinitions", [])]
@@ -163,17 +156,14 @@ def _definition(
         raise BadRequest("A definition has either ResourceConfig or HyperParameterTuningResourceConfig")
     request |= resource_config(definition)
     check_request({**request, "TrainingJobName": "checked"})
-    sampler = make_sampler(config["Strategy"], search_space, config.get("RandomSeed"))
-    maximize = objective["Type"] == "Maximize"
-    pruner = _make_pruner(config, static, search_space)
     return Definition(
-        definition.get("DefinitionName"),
-        request,
-        objective["MetricName"],
-        maximize,
-        sampler,
-        math.prod(item.size for item in search_space),
-        pruner,
+        name=definition.get("DefinitionName"),
+        request=request,
+        objective=objective["MetricName"],
+        maximize=objective["Type"] == "Maximize",
+        sampler=make_sampler(config["Strategy"], search_space, config.get("RandomSeed")),
+        combinations=math.prod(item.size for item in search_space),
+        pruner=_make_pruner(config, static, search_space),
     )
 
 

@@ -88,27 +88,14 @@ def evaluate(predictions: Iterable[tuple[Any, Any, Any]], classes: int) -> Evalu
         np.add.at(confusion, (labels, predicted), 1)
         true_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)
         loss_sum -= float(np.log(np.maximum(true_class, 1e-38)).sum())
-        mistakes = _add_mistakes(mistakes, images, labels, predicted, probabilities)
-    return Evaluation(confusion, loss_sum / max(1, int(confusion.sum())), mistakes)
-
-
-def _add_mistakes(
-    mistakes: list[Mistake],
-    images: np.ndarray,
-    labels: np.ndarray,
-    predicted: np.ndarray,
-    probabilities: np.ndarray,
-) -> list[Mistake]:
-    new = [
-        Mistake(
-            images[row].copy(),
-            int(labels[row]),
-            int(predicted[row]),
-            float(probabilities[row, predicted[row]]),
+        new = (
+            Mistake(
+                images[row].copy(), int(labels[row]), int(predicted[row]), float(probabilities[row, predicted[row]])
+            )
+            for row in np.flatnonzero(labels != predicted)
         )
-        for row in np.flatnonzero(labels != predicted)
-    ]
-    return _most_confident(mistakes + new)
+        mistakes = _most_confident([*mistakes, *new])
+    return Evaluation(confusion, loss_sum / max(1, int(confusion.sum())), mistakes)
 
 
 def _most_confident(mistakes: list[Mistake]) -> list[Mistake]:

@@ -173,7 +173,10 @@ Spoil = Callable[[dict[str, Any]], Any]
         ),
         (lambda job: job.update(HyperParameters={"epochs": 3}), "'hyperParameters.epochs' failed"),
         (lambda job: job["ResourceConfig"].update(InstanceCount=2), "ResourceConfig.InstanceCount"),
-        (lambda job: job.update(VpcConfig={"SecurityGroupIds": ["sg-1"], "Subnets": ["s-1"]}), "VpcConfig"),
+        (
+            lambda job: job["AlgorithmSpecification"].update(AlgorithmName="mine"),
+            "AlgorithmSpecification.AlgorithmName",
+        ),
     ],
 )
 def test_a_bad_job_file(folder: Path, spoil: Spoil, expected: str) -> None:
