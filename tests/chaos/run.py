@@ -121,8 +121,8 @@ class Chaos:
 
     def _restart(self) -> None:
         self._close_peers()
-        if self._platform.end():
-            self._problems.append("an orderly end had another exit code than 0")
+        if code := self._platform.end():
+            self._problems.append(f"an orderly end had the exit code {code}")
         self._kept |= self._stored
         self._stored.clear()
         self._start_again()
@@ -171,8 +171,8 @@ class Chaos:
         self._restart()
         self._check_jobs()
         self._check_objects()
-        if self._platform.end():
-            self._problems.append("the last end had another exit code than 0")
+        if code := self._platform.end():
+            self._problems.append(f"the last end had the exit code {code}")
         self._check_leftovers()
 
     def _await_jobs(self) -> None:

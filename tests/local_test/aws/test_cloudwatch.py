@@ -1,5 +1,6 @@
 """The delivery of lines and values, to moto over HTTP."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -56,3 +57,18 @@ def test_what_one_job_may_keep_in_memory_is_limited(
     assert said == [
         "local_test: long: CloudWatch takes no more than 0 MiB of a job. The rest of its lines is in logs/ alone"
     ]
+
+
+def test_jobs_that_begin_at_once_lose_no_line(clients: Clients) -> None:
+    """Each creates the group and finds that another has, with one client of all."""
+    found: dict[str, list[str]] = {}
+
+    def begin(job: str) -> None:
+        found[job] = deliver(clients, job, 1)
+
+    threads = [threading.Thread(target=begin, args=(f"job-{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {f"job-{n}": ["line 0"] for n in range(8)}
