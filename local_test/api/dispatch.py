@@ -9,9 +9,11 @@ from local_test.api.guard import Guard
 from local_test.api.json_protocol import Answer, answer, decode, refusal
 from local_test.errors import LocalTestError
 from local_test.request.validation import service_model, validate
+from local_test.util.arns import DEFAULT_REGION
 from local_test.util.console import warn_on_stderr
 
 Operation = Callable[[dict[str, Any], str], Mapping[str, Any] | None]  # (valid request, region) → response
+Operations = Callable[[str], Mapping[str, Operation]]  # region → its operations by name
 
 
 INTERRUPT = "InterruptTrainingJob"  # the one operation that the service lacks: there, interruptions just happen
@@ -24,13 +26,15 @@ class NotHandled(Exception):  # noqa: N818 - not an error: somebody else answers
 
 
 class Api:
-    """Operations of a service by name. No sockets: a body in, an answer out. `guard`: what requests may name."""
+    """Operations of a service, of each region by name. No sockets: a body in, an answer out. `guard`: what requests may
+    name."""
 
-    def __init__(self, operations: Mapping[str, Operation], service: str = "sagemaker", guard: Guard = _STRICT) -> None:
+    def __init__(self, operations: Operations, service: str = "sagemaker", guard: Guard = _STRICT) -> None:
         self._operations, self._service, self._guard = operations, service, guard
+        self._names = frozenset(operations(DEFAULT_REGION))
 
     def knows(self, operation: str) -> bool:
-        return operation in self._operations
+        return operation in self._names
 
     def answer(self, operation: str, body: bytes, region: str) -> Answer | None:
         """The service's answer, None if the request is about a resource that is not kept here."""
@@ -39,7 +43,7 @@ class Api:
             request = decode(body)
             validate(request, model, self._service)
             self._guard.check(request)
-            response = self._operations[operation](request, region)
+            response = self._operations(region)[operation](request, region)
         except NotHandled:
             return None
         except LocalTestError as error:

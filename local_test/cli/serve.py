@@ -87,7 +87,7 @@ def _stop_jobs(server: "ApiServer", signals: "queue.SimpleQueue[int]") -> None:
             signals.get()
             say_note("killing the jobs")
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            server.platform.jobs.kill()
+            server.platform.kill()
 
 
 def _port(text: str) -> int:

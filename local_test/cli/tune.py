@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> str:
         environ = read_environment(args)
         tuner = OfflineTuner(request, args.image, args.root, runner, args.parallel, environ, table)
         stack.callback(tuner.close)
-        stop_on_signals(tuner.stop, tuner.platform.jobs.kill)
+        stop_on_signals(tuner.stop, tuner.platform.kill)
         description = tuner.run()
     _print_summary(description, tuner, args.root)
     return description[_STATUS]
@@ -127,8 +127,9 @@ class OfflineTuner:
         with ExitStack() as stack:
             context = JobContext(stack.enter_context(closing(open_object_store(environ))), environ)
             self.platform = stack.enter_context(closing(Platform(root, runner, slots, lambda *_: context)))
-            self._jobs, self._tuning_jobs = self.platform.jobs, self.platform.tuning_jobs
-            self._request = fill_request(request, image, self.platform.store.jobs, now_utc())
+            own = self.platform.region(self._region)
+            self._jobs, self._tuning_jobs, self._store = own.jobs, own.tuning_jobs, own.store
+            self._request = fill_request(request, image, own.store.jobs, now_utc())
             self.name = self._request["HyperParameterTuningJobName"]
             self._ended = threading.Semaphore(0)
             self._jobs.listeners.append(lambda _: self._ended.release())
@@ -137,7 +138,7 @@ class OfflineTuner:
 
     @property
     def folder(self) -> Path:
-        return self.platform.store.tuning / self.name
+        return self._store.tuning / self.name
 
     def close(self) -> None:
         self._stack.close()

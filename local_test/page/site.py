@@ -20,7 +20,7 @@ from local_test.errors import LocalTestError
 from local_test.hosts.artifacts import REPORT
 from local_test.page.live import Event, JobTail, follow
 from local_test.training.job_queue import JobQueue
-from local_test.training.job_store import JobStore
+from local_test.training.job_store import RegionStore
 from local_test.tuning.html_report import page as tuning_report
 from local_test.tuning.job_manager import TuningJobManager
 from local_test.util.atomic_files import as_json
@@ -55,9 +55,10 @@ _URLS = Map(
 
 
 class Site:
-    """WSGI middleware: answers a browser's GET for the page, and leaves all other requests to `application`."""
+    """WSGI middleware: answers a browser's GET for the page, and leaves all other requests to `application`.
+    It shows one region."""
 
-    def __init__(self, application: Wsgi, store: JobStore, jobs: JobQueue, tuning_jobs: TuningJobManager) -> None:
+    def __init__(self, application: Wsgi, store: RegionStore, jobs: JobQueue, tuning_jobs: TuningJobManager) -> None:
         self._application, self._store, self._jobs, self._tunings = application, store, jobs, tuning_jobs
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_test.api import metrics
-from local_test.api.dispatch import Api
+from local_test.api.dispatch import Api, Operation
 from local_test.api.experiments import ExperimentsApi
 from local_test.api.guard import Guard
 from local_test.api.lineage import LineageApi
@@ -36,7 +36,7 @@ from local_test.server.gateway import BACKENDS, JobDoor
 from local_test.server.http import HttpServer, Router, read_body
 from local_test.server.job_keys import JobKeys, new_keys
 from local_test.server.mocked_services import mocked_services
-from local_test.server.platform import JobContext, Platform
+from local_test.server.platform import JobContext, Platform, Region
 from local_test.util.arns import DEFAULT_REGION
 from local_test.util.clock import now_utc
 
@@ -85,15 +85,16 @@ class ApiServer:
             aliases = ImageAliases(runner, images or {})
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
             apis = _build_apis(self.platform, Guard(allowed.files, None if allowed.any_role else check_role))
-            router = Router(*apis, s3_url, allow_mocked=allowed.mocked)
-            site = Site(router, self.platform.store, self.platform.jobs, self.platform.tuning_jobs)
+            home = self.platform.region(_home_region())
+            router = Router(*apis, s3_url, allow_mocked=allowed.mocked, home=_home_region())
+            site = Site(router, home.store, home.jobs, home.tuning_jobs)
             self._server = stack.enter_context(closing(HttpServer(host, port, site)))
             for_jobs = JobDoor(Router(*apis, s3_url, mocked_services(BACKENDS)), self._keys, read_body)
             self._gateway = _listen_at_gateway(runner, self._server, for_jobs)
             if self._gateway:
                 stack.callback(self._gateway.close)
             self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url)))
-            self.platform.jobs.delete_listeners.append(self._delete_logs)
+            self.platform.delete_listeners.append(self._delete_logs)
             self._stack = stack.pop_all()
 
     @property
@@ -137,7 +138,7 @@ class ApiServer:
 
     def exports(self) -> Iterator[str]:
         """Lines for a shell, so that every client finds this address; without the caller's own credentials."""
-        region = os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+        region = _home_region()
         secret = set() if self._credentials is CREDENTIALS else set(self._credentials)
         for name, value in self._environment(self.url, region, self._credentials).items():
             if name not in secret:
@@ -158,19 +159,34 @@ class ApiServer:
         return JobContext(storage, environ, observers)
 
 
+def _home_region() -> str:
+    """That of the exports, and of requests that name none, as the page's."""
+    return os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+
+
 def _build_apis(platform: Platform, guard: Guard) -> tuple[Api, Api]:
     """SageMaker's API and that of SageMaker Metrics."""
-    jobs, tuning_jobs, experiments = platform.jobs, platform.tuning_jobs, platform.experiments
+
+    def operations(region: str) -> dict[str, Operation]:
+        return _build_operations(platform.region(region))
+
+    def metrics_operations(region: str) -> dict[str, Operation]:
+        return MetricsApi(platform.region(region).experiments).operations()
+
+    return Api(operations, guard=guard), Api(metrics_operations, metrics.SERVICE)
+
+
+def _build_operations(region: Region) -> dict[str, Operation]:
+    jobs, tuning_jobs, experiments, lineage = region.jobs, region.tuning_jobs, region.experiments, region.lineage
     parts = (
         TrainingJobsApi(jobs),
         TuningJobsApi(tuning_jobs),
         ExperimentsApi(experiments),
         SearchApi(jobs, tuning_jobs, experiments),
-        LineageApi(platform.lineage),
-        TagsApi(jobs, tuning_jobs, experiments, platform.lineage),
+        LineageApi(lineage),
+        TagsApi(jobs, tuning_jobs, experiments, lineage),
     )
-    operations = {name: operation for part in parts for name, operation in part.operations().items()}
-    return Api(operations, guard=guard), Api(MetricsApi(experiments).operations(), metrics.SERVICE)
+    return {name: operation for part in parts for name, operation in part.operations().items()}
 
 
 def _listen_at_gateway(runner: Runner, server: HttpServer, application: Wsgi) -> HttpServer | None:

@@ -44,7 +44,9 @@ class Router:
         moto: Wsgi | None = None,
         *,
         allow_mocked: bool = False,
+        home: str = DEFAULT_REGION,
     ) -> None:
+        self._home = home
         self._api, self._metrics, self._s3_url, self._allow_mocked = api, metrics, s3_url, allow_mocked
         self._moto: Wsgi = moto or mocked_services()
 
@@ -67,7 +69,7 @@ class Router:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
         operation = target.removeprefix(_TARGET)
-        region = scope["region"] if scope else DEFAULT_REGION
+        region = scope["region"] if scope else self._home
         if target.startswith(_TARGET):
             if self._api.knows(operation):
                 return self._api.answer(operation, read_body(environ), region)

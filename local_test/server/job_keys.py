@@ -40,7 +40,7 @@ class JobKeys:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._grants: dict[str, _Grant] = {}  # by job
+        self._grants: set[_Grant] = set()
 
     def for_job(self, job: str, keys: Mapping[str, str]) -> "Grant":
         """What makes the keys valid as the job's hosts start, and void as they end."""
@@ -50,15 +50,15 @@ class JobKeys:
     def jobs_of(self, signature: Signature) -> set[str]:
         """The running jobs whose credentials have signed. Several only where all have those of an S3 elsewhere."""
         with self._lock:
-            grants = list(self._grants.values())
+            grants = list(self._grants)
         return {grant.job for grant in grants if grant.fits(signature)}
 
     def change(self, grant: _Grant, valid: bool) -> None:
         with self._lock:
             if valid:
-                self._grants[grant.job] = grant
+                self._grants.add(grant)
             else:
-                self._grants.pop(grant.job, None)
+                self._grants.discard(grant)
 
 
 class Grant(Observer):

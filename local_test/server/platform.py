@@ -12,8 +12,8 @@ from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.experiments.lineage import Lineage
 from local_test.runners.base import Runner
 from local_test.training.job import TrainingJob
-from local_test.training.job_queue import JobQueue
-from local_test.training.job_store import JobStore
+from local_test.training.job_queue import JobQueue, Slots
+from local_test.training.job_store import JobStore, RegionStore
 from local_test.training.observer import Observer
 from local_test.training.spot import SpotInterruption, seconds_from_tags
 from local_test.tuning.job_manager import TuningJobManager
@@ -32,6 +32,33 @@ class JobContext:
 NewContext = Callable[[Mapping[str, Any], str], JobContext]  # (CreateTrainingJob request, region) → its context
 
 
+class Region:
+    """What one region has: jobs, tuning jobs, experiments. Another region may have others of the same names."""
+
+    def __init__(self, platform: "Platform", store: RegionStore, slots: Slots, runner: Runner) -> None:
+        self._platform, self._runner, self.store = platform, runner, store
+        self.jobs = JobQueue(store, self._new_job, slots, runner.remove_orphans)
+        self.jobs.delete_listeners = platform.delete_listeners
+        self.tuning_jobs = TuningJobManager(store.tuning, self.jobs)
+        self.experiments = Experiments(store.experiments, now_utc)
+        self.lineage = Lineage(store.experiments, self.experiments.components, now_utc)
+        for description in self.jobs.all():  # of an earlier program
+            sync_component(self.experiments, description)
+
+    def _new_job(self, request: Mapping[str, Any], region: str, tuning_arn: str | None) -> TrainingJob:
+        context, interrupt_after = self._platform.new_context(request, region), seconds_from_tags(request)
+        observers = [
+            JobTracker(self.experiments, request, region),
+            *context.observers,
+        ]  # who waits for the job asks next
+        job = TrainingJob(
+            request, self.store.jobs, self._runner, context.storage, context.environ, observers, tuning_arn=tuning_arn
+        )
+        if interrupt_after is not None:
+            job.observe(SpotInterruption(job, interrupt_after))
+        return job
+
+
 class Platform:
     """Keeps everything below the folder `root` and runs at most `slots` training jobs at a time.
 
@@ -39,36 +66,42 @@ class Platform:
     """
 
     def __init__(self, root: Path, runner: Runner, slots: int, new_context: NewContext) -> None:
-        self._runner, self._new_context = runner, new_context
+        self.new_context, self._runner, self._slots = new_context, runner, Slots(slots)
+        # called with the description of a training job that is deleted
+        self.delete_listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self._regions: dict[str, Region] = {}
         with ExitStack() as stack:
             self.store = stack.enter_context(closing(JobStore(root)))
-            self.jobs = JobQueue(self.store, self._new_job, slots, runner.remove_orphans)
-            self.tuning_jobs = TuningJobManager(self.store.tuning, self.jobs)
-            self.experiments = Experiments(self.store.experiments, now_utc)
-            self.lineage = Lineage(self.store.experiments, self.experiments.components, now_utc)
-            for description in self.jobs.all():  # of an earlier program
-                sync_component(self.experiments, description)
+            for name in self.store.regions():
+                self.region(name)
             self._stack = stack.pop_all()
+
+    def region(self, name: str) -> Region:
+        """Empty at first. BadRequest for what is no region's name."""
+        with self._slots.lock:
+            if name not in self._regions:
+                self._regions[name] = Region(self, self.store.region(name), self._slots, self._runner)
+            return self._regions[name]
+
+    def _all(self) -> list[Region]:
+        with self._slots.lock:
+            return list(self._regions.values())
 
     def stop(self) -> list[str]:
         """Stops all jobs as the service would; the names of the training jobs that still have to end."""
-        self.tuning_jobs.close()
-        return self.jobs.close()
+        for region in self._all():
+            region.tuning_jobs.close()
+        return [name for region in self._all() for name in region.jobs.close()]
+
+    def kill(self) -> None:
+        """SIGKILL to what still runs."""
+        for region in self._all():
+            region.jobs.kill()
 
     def wait(self, seconds: float) -> bool:
-        """Waits for the end of all jobs, at most so long; whether they have ended."""
-        return self.jobs.wait(seconds) and self.tuning_jobs.wait(seconds)
+        """Waits for the end of all jobs, at most so long each; whether they have ended."""
+        return all(region.jobs.wait(seconds) and region.tuning_jobs.wait(seconds) for region in self._all())
 
     def close(self) -> None:
         """Does not wait for jobs that still run: see `stop` and `wait`."""
         self._stack.close()
-
-    def _new_job(self, request: Mapping[str, Any], region: str, tuning_arn: str | None) -> TrainingJob:
-        context, interrupt_after = self._new_context(request, region), seconds_from_tags(request)
-        observers = [*context.observers, JobTracker(self.experiments, request, region)]
-        job = TrainingJob(
-            request, self.store.jobs, self._runner, context.storage, context.environ, observers, tuning_arn=tuning_arn
-        )
-        if interrupt_after is not None:
-            job.observe(SpotInterruption(job, interrupt_after))
-        return job

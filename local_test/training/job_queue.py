@@ -12,7 +12,7 @@ from local_test.errors import BadRequest, ResourceInUse
 from local_test.training.admission import name_in_use
 from local_test.training.job import TrainingJob
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM, JobStatus
-from local_test.training.job_store import JobStore, Tag, change_tags
+from local_test.training.job_store import RegionStore, Tag, change_tags
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.arns import format_arn
@@ -51,15 +51,49 @@ class MetricForwarder(Observer):
             on_metric(self._name, metric)
 
 
-class JobQueue:
-    """`slots`: how many run at a time; `remove_orphans` ends what runs below a folder. Safe for threads."""
+class Slots:
+    """How many jobs run at a time, those of all regions together: their queues share it, and its lock."""
 
-    def __init__(self, store: JobStore, new_job: NewJob, slots: int, remove_orphans: Callable[[Path], None]) -> None:
+    def __init__(self, limit: int) -> None:
+        self.lock = threading.RLock()
+        self._limit, self._taken = limit, 0
+        self._waiting: deque[tuple[JobQueue, _Entry]] = deque()
+
+    def add(self, queue: "JobQueue", entry: _Entry) -> None:
+        """Starts the job when its turn comes."""
+        self._waiting.append((queue, entry))
+        self._fill()
+
+    def start_early(self, queue: "JobQueue", entry: _Entry) -> None:
+        """Starts a job that waits at once, whatever the limit."""
+        with suppress(ValueError):
+            self._waiting.remove((queue, entry))
+            self._start(queue, entry)
+
+    def free(self) -> None:
+        """A job is over."""
+        self._taken -= 1
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._waiting and self._taken < self._limit:
+            self._start(*self._waiting.popleft())
+
+    def _start(self, queue: "JobQueue", entry: _Entry) -> None:
+        self._taken += 1
+        queue.start(entry)
+
+
+class JobQueue:
+    """One region's jobs; `remove_orphans` ends what runs below a folder. Safe for threads."""
+
+    def __init__(
+        self, store: RegionStore, new_job: NewJob, slots: Slots, remove_orphans: Callable[[Path], None]
+    ) -> None:
         self._store, self._new_job, self._slots = store, new_job, slots
-        self._lock = threading.RLock()
+        self._lock = slots.lock
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._claimed: set[str] = set()  # of jobs that are being made
-        self._waiting: deque[_Entry] = deque()
         self._running: dict[str, threading.Thread] = {}
         self._closed = False
         self.listeners: list[Callable[[str], None]] = []  # called with the name of every job that has ended
@@ -94,10 +128,9 @@ class JobQueue:
             entry = _Entry(job.name, job.status, job)
             with self._lock:
                 self._entries[job.name.lower()] = entry
-                self._waiting.append(entry)
                 if self._closed:
                     job.stop()
-                self._fill_slots()
+                self._slots.add(self, entry)
         return job.arn
 
     @contextmanager
@@ -131,7 +164,7 @@ class JobQueue:
             raise _rejection(status)
         job.stop()
         with self._lock:
-            self._end_waiting(entry)
+            self._slots.start_early(self, entry)  # one that waits ends at once: it needs no slot for that
 
     def interrupt(self, name: str) -> None:
         """As if its spot instances were taken away."""
@@ -181,11 +214,8 @@ class JobQueue:
 
     # Running
 
-    def _fill_slots(self) -> None:
-        while self._waiting and len(self._running) < self._slots:
-            self._start(self._waiting.popleft())
-
-    def _start(self, entry: _Entry) -> None:
+    def start(self, entry: _Entry) -> None:
+        """For Slots, whose lock is held."""
         thread = threading.Thread(target=self._run, args=(entry,), name=f"job-{entry.name}", daemon=True)
         self._running[entry.name] = thread
         thread.start()
@@ -198,15 +228,9 @@ class JobQueue:
             with self._lock:
                 entry.job = None
                 del self._running[entry.name]
-                self._fill_slots()
+                self._slots.free()
             for on_end in self.listeners:
                 on_end(entry.name)
-
-    def _end_waiting(self, entry: _Entry) -> None:
-        """Ends a job that is stopped while it waits, at once: it needs no slot for that."""
-        with suppress(ValueError):
-            self._waiting.remove(entry)
-            self._start(entry)
 
     # The end
 
@@ -218,7 +242,7 @@ class JobQueue:
             for entry in entries:
                 if entry.job:
                     entry.job.stop()
-                self._end_waiting(entry)
+                self._slots.start_early(self, entry)
             return [entry.name for entry in entries]
 
     def kill(self) -> None:

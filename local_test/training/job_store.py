@@ -18,39 +18,26 @@ from botocore.model import Shape
 
 from local_test.errors import BadRequest
 from local_test.request.validation import service_model
+from local_test.util.arns import DEFAULT_REGION, is_region
 from local_test.util.atomic_files import write_json
 from local_test.util.console import warn_on_stderr
 
 Tag = Mapping[str, str]
 _DELETED = ".deleted-"  # no job's name begins with a dot
 _DAMAGED = ".damaged-"
+_ARNS = ("TrainingJobArn", "HyperParameterTuningJobArn", "ExperimentArn", "TrialArn", "TrialComponentArn")
+_KINDS = ("experiment", "trial", "trial-component")
 _MARKER = ".local-test"  # says that this program made the root
 _FIRST = {"logs", "request.json", "training_jobs.json"}  # what a job's folder has before it has a describe.json
 
 
-class JobStore:
-    """The folder `root`, locked until `close`. BadRequest if it can't be used."""
+class RegionStore:
+    """What is kept of one region, below one folder."""
 
-    def __init__(self, root: Path) -> None:
-        top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay
-        self.jobs, self.tuning, self.s3 = top / "training", top / "tuning", top / "s3"
-        self.experiments = top / "experiments"
-        try:
-            _check_own(top)
-            self.jobs.mkdir(parents=True, exist_ok=True)
-            self.tuning.mkdir(exist_ok=True)
-            (top / _MARKER).touch()
-            self._lock = (top / ".lock").open("w")
-        except OSError as error:
-            raise BadRequest(f"--root can't be used: {error.strerror}. Received: {root}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise BadRequest(f"Another server keeps its jobs there. Received: {root}. Name another --root") from None
-
-    def close(self) -> None:
-        self._lock.close()
+    def __init__(self, folder: Path) -> None:
+        self.jobs, self.tuning, self.experiments = folder / "training", folder / "tuning", folder / "experiments"
+        self.jobs.mkdir(parents=True, exist_ok=True)
+        self.tuning.mkdir(exist_ok=True)
 
     def load(self) -> Iterator[dict[str, Any]]:
         """Every training job's description, times as datetimes."""
@@ -70,6 +57,55 @@ class JobStore:
         """Removes the /opt/ml that hosts of an earlier program have left."""
         for tree in self.folder(name).glob("algo-*"):
             shutil.rmtree(tree)
+
+
+class JobStore(RegionStore):
+    """The folder `root`, locked until `close`. BadRequest if it can't be used.
+
+    What is the default region's lies in the folder itself, what is another's in `regions/<region>`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay
+        self.s3, self._regions = top / "s3", top / "regions"
+        try:
+            _check_own(top)
+            super().__init__(top)
+            (top / _MARKER).touch()
+            self._lock = (top / ".lock").open("w")
+        except OSError as error:
+            raise BadRequest(f"--root can't be used: {error.strerror}. Received: {root}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise BadRequest(f"Another server keeps its jobs there. Received: {root}. Name another --root") from None
+        for folder in (self.jobs, self.tuning, *(self.experiments / kind for kind in _KINDS)):
+            self._move_to_regions(folder)
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def regions(self) -> list[str]:
+        """Those of which something is kept."""
+        return [DEFAULT_REGION, *(path.name for path in sorted(self._regions.glob("*")) if is_region(path.name))]
+
+    def region(self, name: str) -> RegionStore:
+        """BadRequest for what is no region's name."""
+        if not is_region(name):
+            raise BadRequest(f"It is no name of a region. Received: {name[:64]!r}")
+        return self if name == DEFAULT_REGION else RegionStore(self._regions / name)
+
+    def _move_to_regions(self, folder: Path) -> None:
+        """An earlier version kept the entities of all regions in one folder."""
+        for path in sorted(folder.iterdir()) if folder.exists() else ():
+            with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration):  # damaged: it stays
+                description = json.loads((path / "describe.json").read_text())
+                region = description[next(name for name in _ARNS if name in description)].split(":")[3]
+                if region != DEFAULT_REGION and is_region(region):
+                    place = self._regions / region / path.relative_to(self.jobs.parent)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    path.rename(place)
 
 
 def _check_own(root: Path) -> None:

@@ -95,14 +95,19 @@ def test_every_job_has_a_component_and_what_it_is_while_it_runs(served: Served, 
     assert "EndTime" not in component
     sagemaker.stop_training_job(TrainingJobName="tracked-2")
     ended(sagemaker, "tracked-2")
-    assert sagemaker.describe_trial_component(TrialComponentName=name)["Status"]["PrimaryStatus"] == "Stopped"
+    until(lambda: state_of(sagemaker, name)["PrimaryStatus"] == "Stopped")
     assert sagemaker.list_trials(TrialComponentName=name)["TrialSummaries"] == []
     failing = job("tracked-3", "sys.exit(3)")
     sagemaker.create_training_job(**failing)
     ended(sagemaker, "tracked-3")
-    status = sagemaker.describe_trial_component(TrialComponentName="tracked-3-aws-training-job")["Status"]
-    assert status["PrimaryStatus"] == "Failed"
-    assert "AlgorithmError: , exit code: 3" in status["Message"]
+    until(lambda: state_of(sagemaker, "tracked-3-aws-training-job")["PrimaryStatus"] == "Failed")
+    assert "AlgorithmError: , exit code: 3" in state_of(sagemaker, "tracked-3-aws-training-job")["Message"]
+
+
+def state_of(sagemaker: Any, component: str) -> dict[str, Any]:
+    """It follows the job's own state a moment later."""
+    status: dict[str, Any] = sagemaker.describe_trial_component(TrialComponentName=component)["Status"]
+    return status
 
 
 def test_a_job_made_anew_has_a_component_made_anew(sagemaker: Any) -> None:

@@ -66,7 +66,7 @@ def test_a_bug_is_the_services_error_and_a_traceback(capsys: pytest.CaptureFixtu
     def broken(request: dict[str, Any], region: str) -> None:
         raise KeyError("oh")
 
-    answer = Api({"ListTrainingJobs": broken}).answer("ListTrainingJobs", b"{}", "us-east-1")
+    answer = Api(lambda _: {"ListTrainingJobs": broken}).answer("ListTrainingJobs", b"{}", "us-east-1")
     assert answer
     assert answer.status == 500
     assert json.loads(answer.body)["__type"] == "InternalFailure"

@@ -132,7 +132,8 @@ def test_what_is_checked_before_the_answer(sagemaker: Any, data: str) -> None:
         "Member must satisfy regular expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
     )
     assert "'roleArn'" in message(RoleArn="arn:aws:iam::1:role/short-account")
-    assert "VpcConfig" in message(VpcConfig={"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]})
+    by_name = {"AlgorithmName": "other", "TrainingImage": "image", "TrainingInputMode": "Pipe"}
+    assert "AlgorithmSpecification.AlgorithmName is not supp" in message(AlgorithmSpecification=by_name)
     twice = request("checked", "", {"train": data})
     twice["InputDataConfig"] *= 2
     assert "Channel names must be unique" in message(**twice)
