@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from local_test.server.access import Environ, Wsgi
 from local_test.server.job_keys import JobKeys
 from local_test.server.refusal import respond
-from local_test.server.signatures import BODY, read_signature
+from local_test.server.signatures import read_signature
 
 BACKENDS = frozenset({"s3", "sts", "logs", "cloudwatch"})  # moto's names
 _ENTITIES = ("Experiment", "Trial", "TrialComponent", "Artifact", "Context", "Action")
@@ -56,16 +56,13 @@ class JobDoor:
 
     def _find_reason(self, environ: Environ) -> str | None:
         """Why the request is refused; None: it is not."""
-        signature = read_signature(environ)
+        signature = read_signature(environ, self._read_body)
         if not signature:
             return "Only the container of a running job has access here, with the credentials in its environment"
-        body = b""
-        if signature.service != "s3":
-            try:
-                body = environ[BODY] = self._read_body(environ)
-            except HTTPException as error:
-                return f"The body can't be read: {error.name}"
-        jobs = self._keys.jobs_of(signature)
+        try:
+            jobs = self._keys.jobs_of(signature)
+        except HTTPException as error:
+            return f"The body can't be read: {error.name}"
         if not jobs:
             return (
                 "These are not the credentials of a job that runs now: each job has its own, which are void when it "
@@ -75,6 +72,7 @@ class JobDoor:
             # an address that is signed has no such header, by which alone it is told from other services' requests
             environ.setdefault("HTTP_AUTHORIZATION", _S3_SCOPE)
             return None
+        body = self._read_body(environ)
         names = _operations(environ, body)
         if not names or not names <= _ALLOWED.get(signature.service, frozenset()):
             called = ", ".join(sorted(names)) or environ.get("PATH_INFO", "")

@@ -32,6 +32,7 @@ class _Grant:
     def fits(self, signature: Signature) -> bool:
         same_key = compare_digest(self.access_key.encode(), signature.access_key.encode())
         same_token = compare_digest(self.token.encode(), signature.token.encode())
+        # last, since it may have to read a body, which nobody else may make this server do
         return same_key and same_token and signature.made_by(self.secret)
 
 

@@ -17,7 +17,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 HEADERS = "local_test.headers"  # of the environ: as they came, since WSGI's names lose `_` and repetitions
-BODY = "local_test.body"  # of the environ, where the body is signed with its hash alone
 _PART = r"[A-Za-z0-9-]+"
 _CREDENTIAL = rf"(?P<key>[^/,\s]+)/(?P<date>\d{{8}})/(?P<region>{_PART})/(?P<service>{_PART})/aws4_request"
 # nothing but this form, so that nobody reads another service out of it
@@ -25,6 +24,7 @@ _AUTHORIZATION = re.compile(
     rf"AWS4-HMAC-SHA256 Credential={_CREDENTIAL},\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>\S+)"
 )
 _S3 = "s3"
+ReadBody = Callable[[dict[str, Any]], bytes]
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,18 @@ class Signature:
     made_by: Callable[[str], bool]
 
 
-def read_signature(environ: dict[str, Any]) -> Signature | None:
-    """None for a request that has none, or one that no client of AWS makes."""
+def read_signature(environ: dict[str, Any], read_body: ReadBody) -> Signature | None:
+    """None for a request that has none, or one that no client of AWS makes. `read_body` gives the body, and leaves it
+    to be read again; it is called only where the body is signed, and only to see who has signed."""
     query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
     if "HTTP_AUTHORIZATION" in environ:
-        return _read_header(environ)
+        return _read_header(environ, read_body)
     if "X-Amz-Signature" in query:
         return _read_address(environ, query)
     return _read_version_2(environ, query) if "AWSAccessKeyId" in query else None
 
 
-def _read_header(environ: dict[str, Any]) -> Signature | None:
+def _read_header(environ: dict[str, Any], read_body: ReadBody) -> Signature | None:
     found = _AUTHORIZATION.fullmatch(environ["HTTP_AUTHORIZATION"])
     if not found:
         return None
@@ -55,7 +56,8 @@ def _read_header(environ: dict[str, Any]) -> Signature | None:
     signer = _S3Again if found["service"] == _S3 else _Again
 
     def is_signed(secret: str) -> bool:
-        request = _request(environ, found["headers"], headers.get("X-Amz-Date", ""))
+        body = b"" if found["service"] == _S3 else read_body(environ)  # S3's has its hash in a header
+        request = _request(environ, found["headers"], headers.get("X-Amz-Date", ""), body=body)
         return _is_signed(signer, request, found, secret, found["signature"])
 
     return Signature(found["key"], headers.get("X-Amz-Security-Token", ""), found["service"], is_signed)
@@ -88,10 +90,10 @@ def _read_version_2(environ: dict[str, Any], query: dict[str, str]) -> Signature
     return Signature(query["AWSAccessKeyId"], query.get("x-amz-security-token", ""), _S3, is_signed)
 
 
-def _request(environ: dict[str, Any], names: str, date: str, without: str = "") -> AWSRequest:
+def _request(environ: dict[str, Any], names: str, date: str, without: str = "", body: bytes = b"") -> AWSRequest:
     """As it was when it was signed: the headers that are named, the address without its signature."""
     headers: Message = environ[HEADERS]
-    request = AWSRequest(environ["REQUEST_METHOD"], _url(environ, without), data=environ.get(BODY, b""))
+    request = AWSRequest(environ["REQUEST_METHOD"], _url(environ, without), data=body)
     for name in names.split(";"):
         for value in headers.get_all(name, []):
             request.headers.add_header(name, value)

@@ -2,7 +2,10 @@
 
 import http.client
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -11,12 +14,14 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from local_test.server.job_keys import JobKeys
+from local_test.server.signatures import Signature
+from tests.support.clients import CLIENTS, require_client, sdk_python
 from tests.support.served import BUCKET, MAIN_WITH_GATEWAY, WAIT, Served, ended, printed, request
 
 pytestmark = pytest.mark.timeout(90)
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 TELL = "import json\nprint(json.dumps(dict(os.environ)), flush=True)\n"
-NEW_CLIENT = Callable[..., Any]
 
 
 def client(environ: Mapping[str, str], service: str, **config: Any) -> Any:
@@ -44,9 +49,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert "Traceback" not in server.end()
 
 
-def start(served: Served, name: str) -> dict[str, str]:
+def start(served: Served, name: str, **members: Any) -> dict[str, str]:
     """The environment of a job that waits."""
-    served.client("sagemaker").create_training_job(**request(name, TELL + WAIT))
+    served.client("sagemaker").create_training_job(**request(name, TELL + WAIT, **members))
     printed(served, name, "ready")
     return json.loads((served.root / f"training/{name}/logs/algo-1.log").read_text().splitlines()[0])
 
@@ -112,6 +117,9 @@ def test_what_a_job_legitimately_asks(environ: dict[str, str]) -> None:
     sagemaker.create_experiment(ExperimentName="mine")
     assert [item["ExperimentName"] for item in sagemaker.list_experiments()["ExperimentSummaries"]] == ["mine"]
     assert sagemaker.search(Resource="ExperimentTrialComponent")["Results"]
+    artifact = sagemaker.create_artifact(Source={"SourceUri": f"s3://{BUCKET}/graph"}, ArtifactType="ROCCurve")
+    own = sagemaker.describe_trial_component(TrialComponentName=component)["TrialComponentArn"]
+    sagemaker.add_association(SourceArn=own, DestinationArn=artifact["ArtifactArn"])
     point = {"MetricName": "loss", "Timestamp": 1700000000, "Value": 1.0, "Step": 1}
     metrics = client(environ, "sagemaker-metrics")
     assert metrics.batch_put_metrics(TrialComponentName=component, MetricData=[point])["Errors"] == []
@@ -191,3 +199,79 @@ def test_the_persons_own_address_stays_open(served: Served, environ: dict[str, s
     )
     assert unsigned.list_buckets()["Buckets"]
     assert client({**environ, **own}, "iam").list_roles()["Roles"]
+
+
+LOAD_RUN = f"""
+from sagemaker.experiments.run import load_run
+from sagemaker.session import Session
+quiet = {{"SchemaVersion": "1.0", "SageMaker": {{"PythonSDK": {{"Modules": {{"TelemetryOptOut": True}}}}}}}}
+session = Session(default_bucket="{BUCKET}", sagemaker_config=quiet)
+with load_run(sagemaker_session=session) as run:
+    run.log_parameter("inside", 1)
+    run.log_metric("loss", 0.5, step=1)
+    run.log_file(__file__, name="program")
+    run.log_artifact("model", "s3://{BUCKET}/model")
+print("LOADED", run.experiment_name, run.run_name)
+"""
+RUN = """
+from sagemaker.experiments.run import Run
+from sagemaker.session import Session
+with Run(experiment_name="by-run", run_name="first", sagemaker_session=Session()) as run:
+    print("CONFIG", __import__("json").dumps(run.experiment_config))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_what_an_sdk_calls_within_a_job_is_open(served: Served, tmp_path: Path) -> None:
+    """load_run of SDK v2, as a script in a job has it."""
+
+    def run(program: str, environ: Mapping[str, str]) -> str:
+        path = tmp_path / "program.py"
+        path.write_text(program)
+        kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+        command = [sdk_python("v2"), str(path)]
+        done = subprocess.run(command, env={**kept, **environ}, capture_output=True, text=True, timeout=90)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout.splitlines()[-1].partition(" ")[2]
+
+    require_client(CLIENTS[2])
+    config = json.loads(run(RUN, served.exports))
+    environ = start(served, "runs", ExperimentConfig=config)
+    assert run(LOAD_RUN, environ) == "by-run first"
+    (trial,) = served.client("sagemaker").list_trials(ExperimentName="by-run")["TrialSummaries"]
+    found = served.client("sagemaker").search(
+        Resource="ExperimentTrialComponent",
+        SearchExpression={
+            "Filters": [{"Name": "Parents.TrialName", "Operator": "Equals", "Value": trial["TrialName"]}]
+        },
+    )["Results"]
+    assert [one for one in found if one["TrialComponent"].get("Parameters", {}).get("inside") == {"NumberValue": 1.0}]
+
+
+def test_a_body_is_read_only_for_a_jobs_credentials(environ: dict[str, str]) -> None:
+    """Else any container could fill this machine's memory."""
+    host = environ["AWS_ENDPOINT_URL"].removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=30)
+    credential = "Credential=ASIAX/20260101/us-east-1/sagemaker/aws4_request"
+    connection.putrequest("POST", "/")
+    connection.putheader("Authorization", f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0")
+    connection.putheader("Content-Length", str(60 << 20))
+    connection.endheaders()
+    answer = connection.getresponse()  # with not a byte of it sent
+    assert (answer.status, b"not the credentials of a job" in answer.read()) == (403, True)
+    connection.close()
+
+
+def test_where_jobs_share_credentials_each_has_its_time() -> None:
+    """Those that an S3 elsewhere knows."""
+    shared = {"AWS_ACCESS_KEY_ID": "caller", "AWS_SECRET_ACCESS_KEY": "secret"}
+    keys, signature = JobKeys(), Signature("caller", "", "s3", lambda secret: secret == "secret")
+    grants = {name: keys.for_job(name, shared) for name in ("a", "b")}
+    for name, state, running in (
+        ("a", "Starting", set()), ("a", "Training", {"a"}), ("b", "Training", {"a", "b"}),
+        ("a", "Stopping", {"a", "b"}), ("a", "Uploading", {"b"}), ("b", "Interrupted", set()),
+        ("b", "Stopping", set()), ("b", "Training", {"b"}), ("b", "Failed", set()),
+    ):  # fmt: skip
+        grants[name].on_transition({"SecondaryStatus": state})
+        assert keys.jobs_of(signature) == running, (name, state)
