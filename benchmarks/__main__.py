@@ -8,7 +8,10 @@ import argparse
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+from local_test.util.console import drop_unread_output
 
 TOPICS = sorted(path.stem for path in (Path(__file__).parent / "topics").glob("[!_]*.py"))
 # these take --data
@@ -21,7 +24,10 @@ def main() -> int:
     parser.add_argument("topics", nargs="*", choices=[[], *TOPICS], default=[], metavar="TOPIC", help=", ".join(TOPICS))
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the topics' marks in FILE")
     parser.add_argument("--data", type=Path, help="prepared shards (default: data)")
+    drop_unread_output()
     arguments = parser.parse_args()
+    if missing := [name for name in ("numpy", "tensorflow", "boto3") if not find_spec(name)]:
+        sys.exit(f"{missing[0]} is not installed. Run `make env`, then .venv/bin/python instead of {sys.executable}")
     failed = [topic for topic in arguments.topics or TOPICS if not run(topic, arguments.data, arguments.write)]
     for topic in failed:
         print(f"benchmark {topic} failed", file=sys.stderr)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset import interrupt
+from dataset.console import drop_unread_output
 from dataset.errors import DatasetError, to_one_line
 
 
@@ -18,6 +19,9 @@ def main(argv: list[str] | None = None) -> int:
         return arguments.run(arguments)
     except DatasetError as error:
         return _end(1, to_one_line(error))
+    except ModuleNotFoundError as missing:
+        hint = "Run `make env` and `. .venv/bin/activate`, then the command again"
+        return _end(1, f"{missing.name} is not installed for this Python ({sys.executable}). {hint}")
     except interrupt.Interrupted as error:
         return _end(128 + error.signum, f"{error}; {arguments.interrupted}")
 
@@ -119,6 +123,7 @@ _SOURCE = (
 if __name__ == "__main__":
     # as stderr is: a path may hold what a terminal can't show
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # nobody has replaced it yet
+    drop_unread_output()
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

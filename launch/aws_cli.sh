@@ -117,9 +117,11 @@ summarize() {
 }
 
 main() {
-  local facts tool kind name role bucket experiment wait
+  local facts tool word kind name role bucket experiment wait
   local -a inputs
-  [[ " $* " != *" -h "* && " $* " != *" --help "* ]] || { usage && return; }
+  for word; do
+    [[ $word != -h && $word != --help ]] || { usage && return; }
+  done
   for tool in aws python3; do
     command -v "$tool" >/dev/null || die "There is no $tool on PATH. Install it first."
   done

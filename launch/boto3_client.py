@@ -5,9 +5,12 @@ The same command runs on AWS and, with the exports of `python -m local_test serv
 
 import sys
 
-from launch.core.preflight import client
-from launch.core.request import Options, build_request
-from launch.core.run import run
+try:
+    from launch.core.preflight import client
+    from launch.core.request import Options, build_request
+    from launch.core.run import run
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed. Run `make env`, then .venv/bin/python instead of {sys.executable}")
 
 
 def create(options: Options) -> str:

@@ -14,11 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+try:
+    from botocore.exceptions import ClientError
 
-from launch.core.console import say, say_error
-from launch.core.errors import LaunchError, user_message
-from launch.core.preflight import client
+    from launch.core.console import drop_unread_output, say, say_error
+    from launch.core.errors import LaunchError, user_message
+    from launch.core.preflight import client
+except ModuleNotFoundError as missing:
+    if __name__ != "__main__":
+        raise  # whoever imports it says which environment is needed
+    sys.exit(f"{missing.name} is not installed. Run `make env`, then .venv/bin/python instead of {sys.executable}")
 
 OBJECTIVE = "validation:accuracy"
 _APPEARS_SECONDS, _LOOK_SECONDS = 60.0, 2.0  # a job's component is made a moment after the job
@@ -171,6 +176,8 @@ def plot(found: Sequence[Run], metric: str = OBJECTIVE) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; errors are one line."""
+    if argv is None:  # this is a program of its own
+        drop_unread_output()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="the runs of an experiment as a table, the best first")

@@ -8,9 +8,14 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from launch.core.request import Options, build_request
-from launch.core.run import run
-from launch.core.sdk_common import make_session, tuner_arguments
+try:
+    from launch.core.request import Options, build_request
+    from launch.core.run import run
+    from launch.core.sdk_common import make_session, tuner_arguments
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"{missing.name} is not installed. Run `make sdk-v2`, use .venv-sdk-v2/bin/python instead of {sys.executable}"
+    )
 
 if TYPE_CHECKING:
     from sagemaker.estimator import Estimator

@@ -1,7 +1,9 @@
 """What a launch says on the terminal. Standard library only."""
 
+import io
 import re
 import sys
+from typing import Any
 
 # C0 but for tab and line end, DEL, C1; marks of a text's direction; other line ends; halves of surrogate pairs
 _UNPRINTABLE = re.compile(
@@ -26,3 +28,23 @@ def say(text: str) -> None:
 def say_error(text: str) -> None:
     """A line on standard error."""
     sys.stderr.write(f"{printable(text)}\n")
+
+
+class _Unread(io.FileIO):
+    """A standard stream whose reader may go, as `| head -1` does: what nobody reads is dropped."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def drop_unread_output() -> None:
+    """From here on a reader of standard output or standard error that has gone is no failure."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            raw = io.BufferedWriter(_Unread(stream.fileno(), "w", closefd=False))
+            text = io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+            setattr(sys, name, text)

@@ -14,12 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from launch.core.console import drop_unread_output
+
 FOLDER = Path(__file__).parents[1]
 PREFIX = "cv_keras_cifar10"  # of all that is stored in the bucket
 _BASE_NAME = "cv-keras-cifar10"
 _TUNING_NAME = "cifar10"  # a tuning job's name has at most 32 characters
 _WAIT_FACTOR = 2  # a spot job may wait for instances as long as it may run
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # of jobs and experiments; the service says how long
 _PLACEHOLDER = re.compile("<(name|image|role|bucket)>")
 
 
@@ -66,12 +69,18 @@ def build_parser(description: str | None, program: str | None = None) -> argpars
 
 
 def parse_options(arguments: argparse.Namespace, now: datetime | None = None) -> Options:
-    """SystemExit, as argparse does, for a hyperparameter without a value or a bucket that can't be one."""
+    """SystemExit, as argparse does, for a hyperparameter without a value, a bucket or a name that can't be one."""
     wrong = [text for text in arguments.hyperparameter if "=" not in text]
     if wrong:
         raise SystemExit(f"--hyperparameter must be NAME=VALUE. Received: {wrong[0]}")
     if not _BUCKET.fullmatch(arguments.bucket):
         raise SystemExit(f"--bucket must be a bucket's name alone. Received: {arguments.bucket}. Expected: my-bucket")
+    for option in ("name", "experiment"):
+        name = getattr(arguments, option)
+        if name is not None and not _NAME.fullmatch(name):
+            raise SystemExit(
+                f"--{option} must be letters, digits and hyphens. Received: {name!r}. Expected: my-{option}"
+            )
     base = _BASE_NAME if arguments.command == "train" else _TUNING_NAME
     members = vars(arguments) | {"name": arguments.name or f"{base}-{now or datetime.now(UTC):%Y%m%d-%H%M%S}"}
     hyperparameters = dict(text.split("=", 1) for text in members.pop("hyperparameter"))
@@ -166,6 +175,8 @@ def _fill_in(name: str, expected: str, options: Options) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the request."""
+    if argv is None:  # this is a program of its own
+        drop_unread_output()
     options = parse_options(build_parser(__doc__).parse_args(argv))
     json.dump(build_request(options), sys.stdout, indent=2)
     sys.stdout.write("\n")

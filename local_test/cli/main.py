@@ -14,6 +14,7 @@ try:
     from local_test.cli.options import ChooseRunner, say_note
     from local_test.errors import LocalTestError
     from local_test.runners.select import CHECKOUT, choose
+    from local_test.util.console import drop_unread_output
 except ModuleNotFoundError as missing:
     sys.stderr.write(f"local_test: {missing.name} is not installed. Run pip install . with this Python\n")
     sys.exit(2)
@@ -50,6 +51,8 @@ def read_version() -> str:
 
 def main(argv: Sequence[str] | None = None, choose_runner: ChooseRunner = choose) -> int:
     """The exit code: 0, 1 failed, 2 a bad request, 130 stopped. `choose_runner` makes the runner of --runner."""
+    if argv is None:  # this is a program of its own
+        drop_unread_output()
     args = parser().parse_args(argv, argparse.Namespace(choose_runner=choose_runner))
     try:
         return _EXIT_CODES[args.run(args)]

@@ -249,6 +249,10 @@ def test_what_the_command_line_lacks_is_said(launched: LaunchServer, client: Cli
     done = launched.run(client.arguments("train", bucket=f"s3://{BUCKET}/data"))
     assert done.returncode == 1
     assert f"--bucket must be a bucket's name alone. Received: s3://{BUCKET}/data" in done.stderr
+    for option in ("name", "experiment"):
+        done = launched.run(client.arguments("train", **{option: "a b; c -h d"}))
+        assert done.returncode == 1
+        assert f"--{option} must be letters, digits and hyphens. Received: 'a b; c -h d'" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -264,7 +268,7 @@ def test_what_the_command_line_lacks_is_said(launched: LaunchServer, client: Cli
 def test_a_job_file_that_can_not_be_used(
     launched: LaunchServer, client: Client, tmp_path: Path, command, text, message
 ):
-    path = tmp_path / "job.json"
+    path = tmp_path / "a job's -h file.json"
     if text is not None:
         path.write_text(text)
     done = launched.run(client.arguments(command, job=str(path)))
@@ -275,13 +279,15 @@ def test_a_job_file_that_can_not_be_used(
 def test_a_job_file_of_ones_own_is_sent(launched: LaunchServer, client: Client, tmp_path: Path) -> None:
     """Its channels are looked at before, those that no command of the project fills as well."""
     job = json.loads((ROOT / "launch/examples/training_job.json").read_text())
-    (tmp_path / "job.json").write_text(json.dumps(job))
+    folder = tmp_path / "my 'jobs' -h"
+    folder.mkdir()
+    (folder / "job.json").write_text(json.dumps(job))
     name = f"own-{client.name.replace('_', '-')}"
     s3, prefix = launched.client("s3"), "cv_keras_cifar10/shapes"
     for key in ("data/train/a", "data/validation/a", "data/dataset.json"):
         s3.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=b"12345")
-    arguments = client.arguments("train", job=str(tmp_path / "job.json"), wait=True, name=name)
-    done = launched.run(arguments)
+    arguments = client.arguments("train", job=str(folder / "job.json"), wait=True, name=name)
+    done = launched.run(arguments, TMPDIR=str(folder))
     assert done.returncode == 1
     where = f"s3://{BUCKET}/{prefix}/code/"
     assert done.stderr.strip().splitlines()[-1] == (

@@ -1,0 +1,65 @@
+"""What every command does at a terminal: a reader that goes is no failure, and a missing package is one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUEST = ("train", "--image", "i", "--role", "r", "--bucket", "my-bucket")
+COMMANDS = {
+    "dataset": ("dataset", "prepare", "--help"),
+    "local_test": ("local_test", "train", "--help"),
+    "version": ("local_test", "--version"),
+    "boto3_client": ("launch.boto3_client", "--help"),
+    "sdk_v2": ("launch.sdk_v2", "--help"),
+    "sdk_v3": ("launch.sdk_v3", "--help"),
+    "experiments": ("launch.experiments", "compare", "--help"),
+    "request": ("launch.core.request", *REQUEST),
+    "shell_facts": ("launch.core.shell_facts", *REQUEST),
+    "benchmarks": ("benchmarks", "--help"),
+}
+
+
+def run(*arguments: str, **streams: int) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environ, text=True, timeout=60, check=False, **streams
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_reader_that_goes_is_no_failure(command: str) -> None:
+    """As `… | head -1` does, where more is written than head has read."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = run("-m", *COMMANDS[command], stdout=write, stderr=subprocess.PIPE)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert run("-m", *COMMANDS[command], stdout=write, stderr=write).returncode == 0
+    finally:
+        os.close(write)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("dataset", "prepare"), "Run `make env` and `. .venv/bin/activate`, then the command again"),
+        (("dataset", "prepare", "--source", "synthetic", "--out", "never"), "Run `make env`"),
+        (("local_test", "train"), "Run pip install ."),
+        (("launch.boto3_client", *REQUEST), "Run `make env`"),
+        (("launch.sdk_v2", *REQUEST), "Run `make sdk-v2`"),
+        (("launch.sdk_v3", *REQUEST), "Run `make sdk-v3`"),
+        (("launch.experiments", "compare", "--experiment", "e"), "Run `make env`"),
+        (("benchmarks", "load"), "Run `make env`"),
+    ],
+)
+def test_outside_the_environment_it_says_what_to_run(arguments: tuple[str, ...], hint: str) -> None:
+    done = run("-S", "-m", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # -S: no installed packages
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert " is not installed" in done.stderr
+    assert hint in done.stderr
