@@ -1,5 +1,9 @@
 """Expected failures: each is one line for the user, never a traceback."""
 
+import re
+
+_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
+
 
 class DatasetError(Exception):
     """Something the user can act on: what is wrong, what was received, what was expected."""
@@ -10,8 +14,9 @@ class DownloadError(DatasetError):
 
 
 def to_one_line(error: BaseException) -> str:
-    """The error's message with everything unprintable escaped: names in archives may hold any character."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
+    """The error's message with everything unprintable escaped, as names in archives may hold any character, and without
+    the password of an address."""
+    return _PASSWORD.sub(r"\1***@", "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error)))
 
 
 def describe_error(error: BaseException) -> str:

@@ -385,6 +385,18 @@ def test_a_lot_of_output_just_before_the_end_is_not_lost(
     assert [item["Value"] for item in description["FinalMetricDataList"]] == [99_999]
 
 
+@pytest.mark.timeout(60)
+def test_a_program_that_prints_without_end_waits_for_the_platform(program: Program, tmp_path: Path) -> None:
+    """So that a stop finds no more to do than what a pipe holds."""
+    job, seen, result = started(
+        program("os.execvp('yes', ['yes'])"), request_for("j", tmp_path / "jobs"), tmp_path / "jobs"
+    )
+    seen.wait_for(lambda: len(seen.lines) > 10_000)
+    job.stop()
+    assert result()["TrainingJobStatus"] == "Stopped"
+    assert (tmp_path / "jobs/j/logs/algo-1.log").stat().st_size == 2 * len(seen.lines)
+
+
 def test_a_process_that_has_left_the_group_keeps_no_job_alive(program: Program, run: Run, tmp_path: Path) -> None:
     code = """
         import subprocess

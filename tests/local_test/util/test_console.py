@@ -1,4 +1,4 @@
-"""What reaches a terminal: here, and of a launch, which shares no code with the platform."""
+"""What reaches a terminal: of the platform, of a launch and of the data's commands, which share no code."""
 
 from io import StringIO
 
@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dataset.errors
 import launch.core.console
 import local_test.util.console
 from local_test.cli.live_table import Table
@@ -36,7 +37,9 @@ def test_a_text_in_any_language_stays_as_it_is(printable) -> None:
 @both
 @pytest.mark.parametrize("password", ["secret", "se:cret", "se@cret", "s%40cret"])
 def test_the_password_of_an_address_is_hidden(printable, password) -> None:
-    assert printable(f"no answer: https://me:{password}@host:1/x?") == "no answer: https://me:***@host:1/x?"
+    text, hidden = f"no answer: https://me:{password}@host:1/x?", "no answer: https://me:***@host:1/x?"
+    assert printable(text) == hidden
+    assert dataset.errors.to_one_line(ValueError(text)) == hidden
 
 
 def test_every_way_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
