@@ -14,12 +14,11 @@ from local_test.api import metrics
 from local_test.api.dispatch import Api, Operation
 from local_test.api.experiments import ExperimentsApi
 from local_test.api.guard import Guard
+from local_test.api.jobs import TrainingJobsApi, TuningJobsApi
 from local_test.api.lineage import LineageApi
 from local_test.api.metrics import MetricsApi
 from local_test.api.search import SearchApi
 from local_test.api.tags import TagsApi
-from local_test.api.training_jobs import TrainingJobsApi
-from local_test.api.tuning_jobs import TuningJobsApi
 from local_test.aws import s3_snapshot
 from local_test.aws.clients import CREDENTIALS, Clients, find_credentials
 from local_test.aws.cloudwatch import CloudWatch, delete_logs

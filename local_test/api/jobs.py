@@ -1,0 +1,129 @@
+"""Operations on training jobs and on tuning jobs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from local_test.api.dispatch import INTERRUPT, Operation
+from local_test.api.pagination import filter_items, page, sort_key
+from local_test.errors import BadRequest
+from local_test.training.job_queue import JobQueue
+from local_test.tuning.job_manager import TuningJobManager
+
+_TRAINING, _TUNING = "TrainingJob", "HyperParameterTuningJob"
+_TIMES = ("CreationTime", "TrainingEndTime", "HyperParameterTuningEndTime", "LastModifiedTime")
+_SUMMARY = (*_TIMES, "SecondaryStatus", "TrainingJobStatusCounters", "ObjectiveStatusCounters")
+_OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
+
+Request = dict[str, Any]
+Description = Mapping[str, Any]
+
+
+class Jobs(Protocol):
+    """All jobs of one kind."""
+
+    def create(self, request: Request, region: str) -> str: ...
+
+    def describe(self, name: str) -> dict[str, Any]: ...
+
+    def all(self) -> list[dict[str, Any]]: ...
+
+    def stop(self, name: str) -> None: ...
+
+    def delete(self, name: str) -> None: ...
+
+
+def _common_operations(what: str, jobs: Jobs) -> dict[str, Operation]:
+    name, arn = f"{what}Name", f"{what}Arn"
+    return {
+        f"Create{what}": lambda request, region: {arn: jobs.create(request, region)},
+        f"Describe{what}": lambda request, _: jobs.describe(request[name]),
+        f"Stop{what}": lambda request, _: jobs.stop(request[name]),
+        f"Delete{what}": lambda request, _: jobs.delete(request[name]),
+    }
+
+
+def _list(
+    what: str, found: list[Description], request: Request, more_of: Callable[[Description], Description] = lambda _: {}
+) -> Mapping[str, Any]:
+    """One page of summaries, with the members that `more_of` adds."""
+    name, status = f"{what}Name", f"{what}Status"
+    on_page, more = page(found, request, sort_key(request, name, status))
+    members = (name, f"{what}Arn", status, *_SUMMARY)
+    summaries = [{**{key: job[key] for key in members if key in job}, **more_of(job)} for job in on_page]
+    return {f"{what}Summaries": summaries, **more}
+
+
+class TrainingJobsApi:
+    """The operations over one set of jobs."""
+
+    def __init__(self, jobs: JobQueue) -> None:
+        self._jobs = jobs
+
+    def operations(self) -> dict[str, Operation]:
+        return {
+            **_common_operations(_TRAINING, self._jobs),
+            "ListTrainingJobs": self._list,
+            "UpdateTrainingJob": self._update,
+            INTERRUPT: lambda request, _: self._jobs.interrupt(request["TrainingJobName"]),
+        }
+
+    def _list(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+        """With StatusEquals and MaxResults the page is cut first and then filtered, as the API reference says."""
+        if "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request:  # no job here has such a thing
+            return {"TrainingJobSummaries": []}
+        status = request.get("StatusEquals") if "MaxResults" in request else None
+        filters = {name: value for name, value in request.items() if not (status and name == "StatusEquals")}
+        found = filter_items(self._jobs.all(), filters, "TrainingJobName", "TrainingJobStatus")
+        answer = _list(_TRAINING, found, request)
+        shown = [job for job in answer["TrainingJobSummaries"] if status in (None, job["TrainingJobStatus"])]
+        return {**answer, "TrainingJobSummaries": shown}
+
+    def _update(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Changes of profiler and remote debugging have no effect, as when a job is created."""
+        if "ResourceConfig" in request:
+            raise BadRequest(
+                "ResourceConfig can be updated only while a warm pool is kept, and the local platform keeps none. "
+                f"Received: {request['ResourceConfig']}"
+            )
+        changes = {key: value for key, value in request.items() if key != "TrainingJobName"}
+        return {"TrainingJobArn": self._jobs.update(request["TrainingJobName"], changes)}
+
+
+class TuningJobsApi:
+    """The operations over one set of tuning jobs."""
+
+    def __init__(self, tunings: TuningJobManager) -> None:
+        self._tunings = tunings
+
+    def operations(self) -> dict[str, Operation]:
+        return {
+            **_common_operations(_TUNING, self._tunings),
+            "ListHyperParameterTuningJobs": self._list,
+            "ListTrainingJobsForHyperParameterTuningJob": self._children,
+        }
+
+    def _list(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Sorted by name by default, unlike training jobs."""
+        found = filter_items(self._tunings.all(), request, f"{_TUNING}Name", f"{_TUNING}Status")
+        return _list(_TUNING, found, {"SortBy": "Name", **request}, _describe_plan)
+
+    def _children(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Sorted by name by default; sorting by objective leaves out jobs without one."""
+        status, by = request.get("StatusEquals"), request.get("SortBy", "Name")
+        by_objective = by == "FinalObjectiveMetricValue"
+        matching = [
+            child
+            for child in self._tunings.children(request["HyperParameterTuningJobName"])
+            if status in (None, child["TrainingJobStatus"]) and (not by_objective or _OBJECTIVE in child)
+        ]
+        key = _objective_key if by_objective else sort_key({"SortBy": by}, "TrainingJobName", "TrainingJobStatus")
+        on_page, more = page(matching, request, key)
+        return {"TrainingJobSummaries": on_page, **more}
+
+
+def _objective_key(child: Description) -> tuple[Any, ...]:
+    return child[_OBJECTIVE]["Value"], child["TrainingJobName"]
+
+
+def _describe_plan(job: Description) -> Description:
+    return {name: job["HyperParameterTuningJobConfig"][name] for name in ("Strategy", "ResourceLimits")}
