@@ -54,8 +54,8 @@ def admit(
     paths = make_paths(request, folder)
     environment = _container_environment(request, arn, environ)
     specs = [make_spec(request, host, environment) for host in paths]
-    if folder.exists():
-        raise name_in_use(folder, arn)
+    if taken := _find_taken(folder):
+        raise name_in_use(taken, arn)
     runner.check(specs[0])
     notes = [f"ignored locally: {', '.join(ignored)}"] if ignored else []
     notes += runner.unmet_limits(specs[0])
@@ -66,6 +66,12 @@ def admit(
         for index, (host, spec) in enumerate(zip(paths, specs, strict=True))
     ]
     return Accepted(request, folder, arn, hosts, metrics, notes)
+
+
+def _find_taken(folder: Path) -> Path | None:
+    """What has the folder's name in any case: the ARN of both would be the same."""
+    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    return next((path for path in beside if path.name.lower() == folder.name.lower()), None)
 
 
 def _container_environment(request: Mapping[str, Any], arn: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_test.data.object_store import ObjectStore
-from local_test.errors import BadRequest
+from local_test.errors import BadRequest, ResourceInUse
 from local_test.training.job import TrainingJob
 from tests.support.api import refusal_of
 from tests.support.local_jobs import AnyRunner, request_for
@@ -100,6 +100,15 @@ def test_a_disk_that_is_full_as_a_job_runs_does_not_leave_it_running(own: Served
         description = ended(sagemaker, "fills")
     assert description["TrainingJobStatus"] == "Failed"
     assert "Artifact upload failed" in description["FailureReason"]
+
+
+def test_names_of_the_command_line_that_differ_by_case_are_one(tmp_path: Path, storage: ObjectStore) -> None:
+    def make(name: str) -> None:
+        TrainingJob(request_for(name, tmp_path / "jobs"), tmp_path / "jobs", AnyRunner(), storage, {})
+
+    make("Job")
+    with pytest.raises(ResourceInUse, match=rf"^{USED}.*training-job/job\). Received: Job, see "):
+        make("job")
 
 
 def test_half_of_a_surrogate_pair_in_a_job_file_keeps_no_name_in_use(tmp_path: Path, storage: ObjectStore) -> None:
