@@ -1,5 +1,6 @@
 """The platform put together: jobs on disk, job queue, tuning jobs, experiments. `tune` and `serve` both run on it."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -99,8 +100,10 @@ class Platform:
             region.jobs.kill()
 
     def wait(self, seconds: float) -> bool:
-        """Waits for the end of all jobs, at most so long each; whether they have ended."""
-        return all(region.jobs.wait(seconds) and region.tuning_jobs.wait(seconds) for region in self._all())
+        """Waits for the end of all jobs, at most so long; whether they have ended."""
+        limit = time.monotonic() + seconds
+        waits = [wait for region in self._all() for wait in (region.jobs.wait, region.tuning_jobs.wait)]
+        return all(wait(max(0.0, limit - time.monotonic())) for wait in waits)
 
     def close(self) -> None:
         """Does not wait for jobs that still run: see `stop` and `wait`."""
