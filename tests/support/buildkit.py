@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -21,14 +22,30 @@ def buildkit_docker() -> Iterator[dict[str, str]]:
         missing(f"no Docker with BuildKit at {UNPACKED}: run .ci/buildkit")
     if os.geteuid() != 0:
         missing("only root starts a Docker engine")
-    with tempfile.TemporaryDirectory(prefix="docker-", dir="/var/tmp") as folder:  # sockets have short paths
-        yield from _run(Path(folder))
+    if not shutil.which("ip"):
+        missing("no ip command: Debian's package iproute2 has it")
+    with (
+        tempfile.TemporaryDirectory(prefix="docker-", dir="/var/tmp") as folder,  # sockets have short paths
+        _bridge() as bridge,
+    ):
+        yield from _run(Path(folder), bridge)
 
 
-def _run(folder: Path) -> Iterator[dict[str, str]]:
+@contextmanager
+def _bridge() -> Iterator[str]:
+    """A bridge of the engine's own: with "none" it deletes docker0, which this machine's own engine goes on to use."""
+    name = f"buildkit-{os.getpid() % 100_000}"
+    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "delete", name], check=True)
+
+
+def _run(folder: Path, bridge: str) -> Iterator[dict[str, str]]:
     socket = f"unix://{folder}/docker.sock"
     settings = {
-        "features": {"containerd-snapshotter": True}, "hosts": [socket], "bridge": "none", "iptables": False,
+        "features": {"containerd-snapshotter": True}, "hosts": [socket], "bridge": bridge, "iptables": False,
         "ip6tables": False, "data-root": f"{folder}/data", "exec-root": f"{folder}/run", "pidfile": f"{folder}/pid",
     }  # fmt: skip
     (folder / "daemon.json").write_text(json.dumps(settings))
