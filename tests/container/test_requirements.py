@@ -1,6 +1,7 @@
 """The locks: whole, hashed, and of one mind with pyproject.toml and with each other."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -19,6 +20,12 @@ def pins(text: str) -> dict[str, str]:
 
 def locked(name: str) -> dict[str, str]:
     return pins((CONTAINER / name).read_text())
+
+
+def test_the_audit_looks_at_every_lock_and_takes_no_silence_for_an_answer() -> None:
+    recipe = subprocess.run(["make", "--dry-run", "audit"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"container/(requirements[a-z-]*\.txt)", recipe)) == set(LOCKS)
+    assert " --strict " in recipe
 
 
 def project_pins() -> dict[str, str]:
