@@ -16,7 +16,7 @@ from local_test.cli.options import (
     open_runner,
     say_note,
 )
-from local_test.cli.signals import collect_signals
+from local_test.cli.signals import collect_signals, ignore_signals
 from local_test.errors import RunnerError
 from local_test.runners.image_aliases import read_images
 from local_test.util.console import count
@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
         get_before(signals)
         _stop_jobs(server, signals)
         server.save()
+    ignore_signals()
 
 
 def _stop_jobs(server: "ApiServer", signals: "queue.SimpleQueue[int]") -> None:

@@ -29,6 +29,12 @@ def stop_on_signals(stop: Callable[[], object], kill: Callable[[], object]) -> N
         signal.signal(number, handle)
 
 
+def ignore_signals() -> None:
+    """All is done and kept. Python gives signals back as it ends, and one that comes then would look like a failure."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def collect_signals() -> "queue.SimpleQueue[int]":
     """A queue of every signal that arrives from here on."""
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()

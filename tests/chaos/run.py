@@ -30,6 +30,7 @@ class Chaos:
     def __init__(self, platform: Platform, rng: random.Random) -> None:
         self._platform, self._random = platform, rng
         self._jobs: list[str] = []
+        self._young: list[str] = []  # of this server and of those that ended orderly before it: S3 has their models
         self._kept: dict[str, bytes] = {}
         self._stored: dict[str, bytes] = {}
         self._peers: list[socket.socket] = []
@@ -38,7 +39,7 @@ class Chaos:
         self._problems: list[str] = []
         self._acts: dict[Callable[[], None], int] = {
             self._create: 30, self._store: 10, self._look: 10, self._stop: 6, self._hold_peer: 6, self._kill_server: 2,
-            self._restart: 2,
+            self._restart: 4,
         }  # fmt: skip
         if platform.relay:
             self._acts |= {self._kill_container: 4, self._cut_engine: 4}
@@ -84,6 +85,7 @@ class Chaos:
         wanted = request(name, program, self._platform.image, BUCKET, hosts)
         self._platform.client("sagemaker").create_training_job(**wanted)
         self._jobs.append(name)
+        self._young.append(name)
 
     def _store(self) -> None:
         key, body = f"kept/{self._counts['store']}", self._random.randbytes(self._random.randrange(300_000))
@@ -116,6 +118,7 @@ class Chaos:
     def _kill_server(self) -> None:
         self._platform.kill()
         self._stored.clear()
+        self._young.clear()
         self._close_peers()
         self._start_again()
 
@@ -199,6 +202,14 @@ class Chaos:
             description = sagemaker.describe_training_job(TrainingJobName=name)
             if status == "Failed" and not description.get("FailureReason"):
                 self._problems.append(f"job {name} has failed without a reason")
+            if status == "Completed" and name in self._young:
+                self._check_model(name)
+
+    def _check_model(self, name: str) -> None:
+        try:
+            self._platform.client("s3").head_object(Bucket=BUCKET, Key=f"out/{name}/output/model.tar.gz")
+        except ClientError as error:
+            self._problems.append(f"lost model of {name}: {error}")
 
     def _check_objects(self) -> None:
         s3: Any = self._platform.client("s3")
