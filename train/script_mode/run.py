@@ -24,12 +24,14 @@ def run_script(stop: threading.Event) -> None:
     program = Program(environment, stop)
     _fetch(environment)
     _install(environment)
-    hosts = distribution.read_hosts(environment)
-    host = environment.current_host
+    hosts, host = distribution.read_hosts(environment), environment.current_host
+    nameless = os.environ.get("SM_STUDIO_LOCAL_MODE", "").lower() == "true"
+    if nameless and hosts == [host]:  # TensorFlow would wait without end for the name to resolve
+        hosts, host = ["localhost"], "localhost"
     config = distribution.make_tf_config(environment.additional_framework_parameters, hosts, host)
     variables = environment.to_env_vars()
     toolkit.write_env_vars(variables | {"TF_CONFIG": json.dumps(config)} if config else variables)
-    if os.environ.get("SM_STUDIO_LOCAL_MODE", "").lower() != "true":
+    if not nameless:
         _await_names(environment.hosts)
     with distribution.serve_parameters(config, hosts, host):
         program.run()

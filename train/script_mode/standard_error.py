@@ -39,15 +39,20 @@ class StandardError:
         return b"".join(self._chunks).decode("utf-8", "replace")
 
     def _pass_on(self) -> None:
-        while chunk := os.read(self._read, _READ_BYTES):
-            self._chunks.append(chunk)
-            self._size += len(chunk)
-            while self._size - len(self._chunks[0]) >= _KEPT_BYTES:
-                self._size -= len(self._chunks.popleft())
-            while chunk:
-                chunk = chunk[os.write(self._out, chunk) :]
-        os.close(self._read)
-        os.close(self._out)
+        try:
+            while chunk := os.read(self._read, _READ_BYTES):
+                self._keep(chunk)
+                while chunk:
+                    chunk = chunk[os.write(self._out, chunk) :]
+        finally:  # where nobody reads any more, the program learns it: it must not wait for room in the pipe
+            os.close(self._read)
+            os.close(self._out)
+
+    def _keep(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        while self._size - len(self._chunks[0]) >= _KEPT_BYTES:
+            self._size -= len(self._chunks.popleft())
 
 
 @contextmanager
