@@ -58,20 +58,24 @@ class Removals:
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
 
     def remove(self, what: str, remove: Callable[[], object]) -> None:
         """`what` names it for the message: the kind and the name, as in `docker container`."""
         if not _remove(remove):
             thread = threading.Thread(target=_keep_removing, args=(remove,), name=what, daemon=True)
-            self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
             thread.start()
+            with self._lock:
+                self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
 
     def wait(self, seconds: float) -> list[str]:
         """Waits for what could not be removed at once; what is still there after so long."""
         limit = time.monotonic() + seconds
-        for thread in self._threads:
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(max(0.0, limit - time.monotonic()))
-        return [thread.name for thread in self._threads if thread.is_alive()]
+        return [thread.name for thread in threads if thread.is_alive()]
 
 
 def _remove(remove: Callable[[], object]) -> bool:

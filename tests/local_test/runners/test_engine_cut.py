@@ -167,3 +167,25 @@ def test_a_container_has_a_limit_of_processes(runner: DockerRunner, docker_engin
     assert container.attrs["HostConfig"]["PidsLimit"] == 8192
     job.kill()
     result()
+
+
+def test_removals_from_many_threads_are_all_waited_for() -> None:
+    """While one thread is about to try again, another waits."""
+    removals, gone = docker_container.Removals(), threading.Event()
+
+    def remove() -> None:
+        if not gone.is_set():
+            raise OSError("the engine is away")
+
+    def leave() -> None:
+        removals.remove("container", remove)
+        removals.wait(0)
+
+    threads = [threading.Thread(target=leave) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(removals.wait(0)) == 50
+    gone.set()
+    assert removals.wait(20) == []
