@@ -23,6 +23,7 @@ _TUNING_NAME = "cifar10"  # a tuning job's name has at most 32 characters
 _WAIT_FACTOR = 2  # a spot job may wait for instances as long as it may run
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # of jobs and experiments; the service says how long
+_MOST = 1 << 24  # characters of a request's file
 _PLACEHOLDER = re.compile("<(name|image|role|bucket)>")
 
 
@@ -163,10 +164,14 @@ def _fill_in(name: str, expected: str, options: Options) -> dict[str, Any]:
 
     path = options.job or FOLDER / name
     try:
-        request = json.loads(path.read_text())
+        with path.open(encoding="utf-8") as file:  # a device has no end, a FIFO of the shell's has
+            text = file.read(_MOST + 1)
+        if len(text) > _MOST:
+            raise SystemExit(f"--job is too large. Received: {path}. Expected: at most {_MOST} characters")
+        request = json.loads(text)
     except OSError as error:
         raise SystemExit(f"--job can't be read: {error.strerror}. Received: {path}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SystemExit(f"--job is not JSON: {error}. Received: {path}") from None
     if not isinstance(request, dict) or expected not in request:
         raise SystemExit(f"--job must hold a request with {expected} to {options.command}. Received: {path}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from local_test.data.manifests import Line, manifest_lines, manifest_objects
-from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject
+from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject, join_chunks
 from local_test.data.recordio import make_record, wrap_chunks
 from local_test.errors import BadRequest, DataError
 
@@ -78,7 +78,11 @@ class Channel:
         if self.compression == "Gzip":
             chunks = _gunzip(storage.chunks(item), item.uri)
             # its length stands before a record, and is not known before all of it is there
-            return iter([make_record(b"".join(chunks), item.uri)]) if self.record_wrapper == "RecordIO" else chunks
+            return (
+                iter([make_record(join_chunks(chunks, item.uri), item.uri)])
+                if self.record_wrapper == "RecordIO"
+                else chunks
+            )
         if self.record_wrapper == "RecordIO":
             return wrap_chunks(storage.chunks(item), item.size, item.uri)
         return item.path or storage.chunks(item)

@@ -17,6 +17,7 @@ from local_test.errors import BadRequest, DataError
 from local_test.util.atomic_files import file_uri, local_path, refuse_file, write_whole
 
 CHUNK_BYTES = 1 << 20
+MOST_BYTES = 1 << 29  # of what is held in memory: an object as a record, a manifest
 _BROKEN_READS = 5  # connections that may break within one object before it counts as unreadable
 _S3_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 5})
 
@@ -163,9 +164,9 @@ class ObjectStore:
                 raise DataError(f"{item.uri} can't be read: {s3_reason(error)}") from None
 
     def read(self, uri: str) -> bytes:
-        """The whole object. DataError if it can't be read."""
+        """The whole object. DataError if it can't be read, or is too large for memory."""
         try:
-            return b"".join(self.chunks(StoredObject(uri, "", 0)))
+            return join_chunks(self.chunks(StoredObject(uri, "", 0)), uri)
         except OSError as error:
             raise DataError(f"{uri} can't be read: {error.strerror}") from None
 
@@ -187,6 +188,17 @@ class ObjectStore:
                 self._s3().upload_fileobj(source, bucket, key)
         except (BotoCoreError, ClientError, boto3.exceptions.S3UploadFailedError) as error:
             raise DataError(f"{uri} can't be written: {s3_reason(error)}") from None
+
+
+def join_chunks(chunks: Iterator[bytes], what: str) -> bytes:
+    """All of them. DataError, naming `what`, before they are more than a record of RecordIO may hold."""
+    found, size = [], 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size >= MOST_BYTES:
+            raise DataError(f"{what} is too large. Received: more than {MOST_BYTES - 1} bytes, unpacked")
+        found.append(chunk)
+    return b"".join(found)
 
 
 def split_s3(uri: str) -> tuple[str, str]:

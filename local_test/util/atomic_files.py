@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from local_test.errors import BadRequest
 
 FILE_SCHEME = "file://"
+_MOST_JSON = 1 << 24  # characters of a file that a person names
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -72,10 +73,14 @@ def new_folder(folder: Path, what: str) -> Iterator[None]:
 def read_json(path: Path, what: str) -> Any:
     """The value of a JSON file. BadRequest if it can't be read; the message begins with `what`."""
     try:
-        return json.loads(path.read_text())
+        with path.open(encoding="utf-8") as file:  # a device has no end, a FIFO of the shell's has
+            text = file.read(_MOST_JSON + 1)
+        if len(text) > _MOST_JSON:
+            raise BadRequest(f"{what} is too large. Received: {path}. Expected: at most {_MOST_JSON} characters")
+        return json.loads(text)
     except OSError as error:
         raise BadRequest(f"{what} can't be read: {error.strerror}. Received: {path}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"{what} is not JSON: {error}. Received: {path}") from None
 
 

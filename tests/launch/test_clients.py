@@ -260,10 +260,12 @@ def test_what_the_command_line_lacks_is_said(launched: LaunchServer, client: Cli
     [
         ("train", None, "--job can't be read: No such file or directory. Received: {path}"),
         ("train", "{", "--job is not JSON: Expecting property name"),
+        pytest.param("train", "[" * 100_000, "--job is not JSON: maximum recursion depth", id="deep"),
         ("train", "[]", "--job must hold a request with TrainingJobName to train. Received: {path}"),
         ("train", '{"HyperParameterTuningJobName": "a"}', "--job must hold a request with TrainingJobName to train."),
         ("tune", '{"HyperParameterTuningJobName": "a", "TrainingJobDefinitions": []}', "--job must hold one Training"),
     ],
+    ids=str,
 )
 def test_a_job_file_that_can_not_be_used(
     launched: LaunchServer, client: Client, tmp_path: Path, command, text, message

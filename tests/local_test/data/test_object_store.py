@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
+from local_test.data import object_store
 from local_test.data.channels import Channel, _gunzip, find_channels
 from local_test.data.fifo_feeder import Feeder
 from local_test.data.object_store import CHUNK_BYTES, ObjectStore, StoredObject, object_name
@@ -232,6 +233,21 @@ def test_where_file_mode_puts_an_object(prefix: str, key: str, name: str) -> Non
 def test_a_key_that_would_leave_the_folder() -> None:
     with pytest.raises(DataError, match="leaves the channel's folder"):
         object_name("d/", "d/../../etc/passwd")
+
+
+def test_what_unpacks_to_more_than_a_record_is_not_held_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store, "MOST_BYTES", 3 << 20)
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(4 << 20)))
+    request = described(file_uri(tmp_path / "a.gz"), S3DataType="S3Prefix")
+    request["InputDataConfig"][0]["CompressionType"] = "Gzip"
+    (channel,) = find_channels(request, store := ObjectStore())
+    with pytest.raises(DataError, match=r"a\.gz is too large\. Received: more than 3145727 bytes, unpacked"):
+        list(channel.contents(0, store))
+    (tmp_path / "m").write_bytes(bytes(4 << 20))
+    with pytest.raises(BadRequest, match=r"/m is too large"):
+        find_channels(described(file_uri(tmp_path / "m"), S3DataType="ManifestFile"), store)
 
 
 def test_names_that_no_file_can_have() -> None:

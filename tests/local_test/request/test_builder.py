@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,17 @@ def test_a_bad_job_file(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text(text)
     with pytest.raises(BadRequest, match=message):
         read_job(tmp_path / "job.json")
+
+
+def test_a_job_file_without_an_end_and_one_from_a_pipe(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"The job file is too large\. Received: /dev/zero\."):
+        read_job(Path("/dev/zero"))
+    (tmp_path / "deep").write_text("[" * 100_000)
+    with pytest.raises(BadRequest, match="The job file is not JSON: maximum recursion depth"):
+        read_job(tmp_path / "deep")
+    os.mkfifo(tmp_path / "fifo")
+    with subprocess.Popen(["sh", "-c", f"echo '{{}}' > {tmp_path}/fifo"]):
+        assert read_job(tmp_path / "fifo") == {}
 
 
 def test_a_job_file_that_is_not_there(tmp_path: Path) -> None:
