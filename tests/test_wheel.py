@@ -59,7 +59,8 @@ def pip(*arguments: str, python: str | Path = sys.executable) -> None:
 def test_the_wheel_holds_the_platform_alone(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert names == {path.relative_to(ROOT).as_posix() for path in (ROOT / "local_test").rglob("*.py")}
+    own = [*(ROOT / "local_test").rglob("*.py"), *(ROOT / "local_test/page/static").iterdir()]
+    assert names == {path.relative_to(ROOT).as_posix() for path in own}
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,7 @@ def test_serve(binaries: Path, start: Start, tmp_path: Path) -> None:
 @contextmanager
 def serve(start: Start) -> Iterator[Any]:
     """A client of a server that ends without an error."""
-    process = start("serve", "--port", "0", "--runner", "process")
+    process = start("serve", "--port", "0", "--runner", "process", "--allow-files")
     try:
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(4)]

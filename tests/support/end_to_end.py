@@ -46,8 +46,8 @@ def hyperparameters(**values: str) -> list[str]:
     return [word for name, value in values.items() for word in ("--hyperparameter", f"{name}={value}")]
 
 
-def job(data: Path, out: Path, runner: str, *more: str) -> list[str]:
+def job(data: Path, out: Path, runner: str, *more: str, epochs: int = 2) -> list[str]:
     return [
         "local_test", "train", "--runner", runner, "--image", IMAGE, "--out", str(out), "--name", "end-to-end",
-        *channels(data), *hyperparameters(model="tutorial", epochs="2", **{"batch-size": "32"}), *more,
+        *channels(data), *hyperparameters(model="tutorial", epochs=str(epochs), **{"batch-size": "32"}), *more,
     ]  # fmt: skip

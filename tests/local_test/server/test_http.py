@@ -67,7 +67,7 @@ def test_other_services_and_operations_are_motos(served: Served) -> None:
     assert s3.get_object(Bucket=BUCKET, Key="big", Range="bytes=2999990-")["Body"].read() == bytes(10)
     assert served.client("sts").get_caller_identity()["Account"] == "123456789012"
     assert served.client("ecr").create_repository(repositoryName="own")["repository"]["repositoryName"] == "own"
-    assert served.client("sagemaker").list_models(NameContains="nosuch")["Models"] == []
+    assert "Models" in served.client("sagemaker").list_models()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
