@@ -106,6 +106,7 @@ def test_program_is_that_of_the_checkout(in_image: InImage):
     inside = {path: digest for digest, path in (line.split() for line in listing.splitlines())}
     packages = ("sagemaker_tensorflow", "train")
     sources = {f"./{path.relative_to(ROOT)}": path for name in packages for path in (ROOT / name).rglob("*.py")}
+    sources["./sitecustomize.py"] = ROOT / "container/site/sitecustomize.py"
     assert inside == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sources.items()}
 
 

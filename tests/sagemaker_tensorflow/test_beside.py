@@ -23,7 +23,12 @@ SPAWNS = READERS.replace("print", "import multiprocessing\nprint") + (
     ("files", "program", "lines"),
     [
         ({"train.py": SPAWNS}, "train.py", ["found pictures", "and child"]),
-        ({"train.py": READERS, "run.sh": "#!/bin/sh\nexec python3 train.py\n"}, "run.sh", ["found pictures"]),
+        pytest.param(
+            {"train.py": READERS, "run.sh": "#!/bin/sh\nexec python3 train.py\n"},
+            "run.sh",
+            ["found pictures"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param({"src/train.py": READERS}, "src/train.py", ["found pictures"], marks=pytest.mark.slow),
         (
             {

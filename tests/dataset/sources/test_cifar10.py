@@ -151,7 +151,9 @@ ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01bt
         (b"\x80\x02}" + DTYPE + b"}b}u.", "pop from empty list"),
         (b"\x80\x02cnumpy\ndtype.__init__\n.", "it names numpy.dtype.__init__, which"),
         (b"\x80\x02cnumpy\ndtype\n}b.", "it gives a state to what has none"),
-        (b"\x80\x02N" + b"q\x00" * 1_000_001 + b".", "it has more than 1,000,000 opcodes"),
+        pytest.param(
+            b"\x80\x02N" + b"q\x00" * 1_000_001 + b".", "it has more than 1,000,000 opcodes", marks=pytest.mark.slow
+        ),
         (b"\x80\x02Nr\xff\xff\xff\xff.", "a dictionary"),  # `pickle` makes room for four billion objects
         (
             b"\x80\x02c_codecs\nencode\nq\x00(X\x00\x01\x00\x00"

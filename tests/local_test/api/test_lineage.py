@@ -5,6 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.api import check_shape, refusal_of
 from tests.support.served import Served
 
@@ -103,6 +105,7 @@ def test_associations_and_what_they_lead_to(sagemaker: Any) -> None:
     assert query() == [component]
 
 
+@pytest.mark.slow
 def test_lineage_outlives_a_killed_server(tmp_path: Path) -> None:
     with Served(tmp_path) as first:
         sagemaker = first.client("sagemaker")

@@ -32,6 +32,7 @@ def test_buckets_and_objects_are_there_again(tmp_path: Path) -> None:
             assert "Traceback" not in served.end()
 
 
+@pytest.mark.slow
 def test_what_s3_itself_would_not_give_is_kept_as_well(tmp_path: Path) -> None:
     denied = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::one-bucket/*"]}
     for start in range(2):

@@ -98,6 +98,7 @@ def test_what_a_job_leaves_is_one_click_away(served: Served, browser: Any) -> No
         assert page.title() == "leaves · Local SageMaker"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_it_looks_well_at_each_width_light_and_dark(served: Served, browser: Any) -> None:
     """No sideways scrolling, no serious finding of axe-core's; screenshots for people."""
