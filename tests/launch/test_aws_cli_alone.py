@@ -34,7 +34,7 @@ def test_the_aws_cli_alone_trains_the_image(served: LaunchServer, tmp_path: Path
     aws("s3", "rm", "--recursive", f"s3://{BUCKET}/{PREFIX}/data/")
     aws("s3", "cp", "--recursive", "--only-show-errors", str(data), f"s3://{BUCKET}/{PREFIX}/data/")
     given = {"model": "tutorial", "epochs": "2", "batch-size": "32"}
-    chosen = Options("train", IMAGE, "arn:aws:iam::123456789012:role/any", BUCKET, "by-cli", hyperparameters=given)
+    chosen = Options("train", IMAGE, "arn:aws:iam::123456789012:role/local", BUCKET, "by-cli", hyperparameters=given)
     (tmp_path / "job.json").write_text(json.dumps(build_training_job(chosen)))
     made = json.loads(aws("sagemaker", "create-training-job", "--cli-input-json", f"file://{tmp_path}/job.json"))
     assert made["TrainingJobArn"].endswith(":training-job/by-cli")
