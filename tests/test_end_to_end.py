@@ -132,13 +132,13 @@ def test_ctrl_c_and_the_same_checkpoints_go_on(data, tmp_path, runner, request):
     if runner == "docker":
         request.getfixturevalue("docker_engine")
     more = ["--checkpoints", str(tmp_path / "state")]
-    code, output = interrupted(job(data, tmp_path / "first", runner, *more, epochs=4), "epoch=1 ")
+    code, output = interrupted(job(data, tmp_path / "first", runner, *more, epochs="4"), "epoch=1 ")
     assert code == 130, output
     described = json.loads((tmp_path / "first/end-to-end/describe.json").read_text())
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert list((tmp_path / "state").glob("checkpoint-*.npz"))
 
-    done = run(*job(data, tmp_path / "second", runner, *more, epochs=4))
+    done = run(*job(data, tmp_path / "second", runner, *more, epochs="4"))
     assert done.returncode == 0, done.stdout + done.stderr
     epochs = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("epoch=")]
     assert epochs in (["epoch=2", "epoch=3", "epoch=4"], ["epoch=3", "epoch=4"])

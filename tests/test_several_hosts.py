@@ -21,9 +21,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def of_hosts(data: Path, out: Path, hosts: int, batch: int, **more: str) -> list[str]:
-    hyperparameters = {"batch-size": str(batch), "optimizer": "sgd", "learning-rate": "0.003", **more}
-    words = [word for name, value in hyperparameters.items() for word in ("--hyperparameter", f"{name}={value}")]
-    return job(data, out, "docker", "--instance-count", str(hosts), *words)
+    own = {"batch-size": str(batch), "optimizer": "sgd", "learning-rate": "0.003", **more}
+    return job(data, out, "docker", "--instance-count", str(hosts), **own)
 
 
 def losses(folder: Path) -> list[float]:

@@ -46,8 +46,10 @@ def hyperparameters(**values: str) -> list[str]:
     return [word for name, value in values.items() for word in ("--hyperparameter", f"{name}={value}")]
 
 
-def job(data: Path, out: Path, runner: str, *more: str, epochs: int = 2) -> list[str]:
+def job(data: Path, out: Path, runner: str, *more: str, **own: str) -> list[str]:
+    """The words of `train`; `own`: hyperparameters."""
+    values = {"model": "tutorial", "epochs": "2", "batch-size": "32", **own}
     return [
         "local_test", "train", "--runner", runner, "--image", IMAGE, "--out", str(out), "--name", "end-to-end",
-        *channels(data), *hyperparameters(model="tutorial", epochs=str(epochs), **{"batch-size": "32"}), *more,
+        *channels(data), *hyperparameters(**values), *more,
     ]  # fmt: skip
