@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -158,6 +159,6 @@ def test_the_example_script_trains_in_script_mode(tmp_path, shards, feed, start)
     assert job.wait() == 0, "\n".join(job.lines[-15:])
     epochs = [line for line in job.lines if line.startswith("epoch=")]
     assert [line.split()[0] for line in epochs] == ["epoch=1", "epoch=2"]
-    assert all("validation:accuracy=0." in line for line in epochs)
+    assert all(re.search(r"validation:accuracy=[01]\.\d", line) for line in epochs), epochs
     assert (root / "model/model.keras").exists()
     assert (root / "output/success").exists()
