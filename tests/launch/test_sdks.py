@@ -1,11 +1,14 @@
 """Code as people write it with the SageMaker SDKs: `fit`, `train` and tuners that wait and show the log."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.clients import BUCKET, PREFIX, LaunchServer, sdk_python
 from tests.support.missing import missing
+from tests.support.small_image import small_image
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROLE = "arn:aws:iam::123456789012:role/local"
@@ -73,6 +76,8 @@ def run_sdk(launched: LaunchServer, folder: Path, version: str, program: str) ->
     return {line.split(" ", 1)[0]: line.partition(" ")[2] for line in done.stdout.splitlines()}
 
 
+# what the small image's `train` evaluates, where jobs are containers
+SHELL = "wc -c < /opt/ml/input/data/train_0; echo epoch=1 validation:accuracy=0.5; echo x > /opt/ml/model/x"
 # another program than the one that made the jobs: it knows their names alone
 ATTACH = f"""
 from sagemaker.analytics import HyperparameterTuningJobAnalytics, TrainingJobAnalytics
@@ -85,7 +90,7 @@ quiet = {{"SchemaVersion": "1.0", "SageMaker": {{"PythonSDK": {{"Modules": {{"Te
 session = Session(default_bucket="{BUCKET}", sagemaker_config=quiet)
 def make():
     return Estimator("image", "{ROLE}", 1, "ml.m5.large", output_path="{OUT}", input_mode="Pipe",
-                     metric_definitions={METRICS}, sagemaker_session=session)
+                     metric_definitions={METRICS}, sagemaker_session=session, environment={{"PROGRAM": "{SHELL}"}})
 data = {{"train": TrainingInput("{DATA}")}}
 make().fit(data, job_name="to-attach", logs=False)
 rates = {{"learning-rate": ContinuousParameter(1e-5, 1e-3)}}
@@ -112,8 +117,21 @@ print("BOTH", sorted(both.estimator_dict), both.best_estimator().latest_training
 """
 
 
-def test_sdk_v2_attaches_to_jobs_and_analyses_them(launched: LaunchServer, tmp_path: Path) -> None:
-    lines = run_sdk(launched, tmp_path, "v2", ATTACH)
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def attaching(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LaunchServer]:
+    """A server whose jobs are processes, or containers of the small image."""
+    if request.param == "process":
+        yield request.getfixturevalue("launched")
+        return
+    with small_image(request.getfixturevalue("docker_engine")) as name:
+        (tmp_path / "images.json").write_text(json.dumps({"image": name}))
+        options = ("--runner", "docker", "--images", str(tmp_path / "images.json"))
+        with LaunchServer(tmp_path, *options, own=False) as server:
+            yield server
+
+
+def test_sdk_v2_attaches_to_jobs_and_analyses_them(attaching: LaunchServer, tmp_path: Path) -> None:
+    lines = run_sdk(attaching, tmp_path, "v2", ATTACH)
     model = f"{OUT}to-attach/output/model.tar.gz"
     assert lines["ATTACHED"] == f"image ml.m5.large {OUT} {model}"
     assert lines["CURVE"] == "1"
