@@ -113,3 +113,13 @@ def test_only_the_places_meant_for_it_print():
         )
     }
     assert printing == {"train/outputs/metric_lines.py", "train/trainer/trainer.py"}
+
+
+def test_copies_across_the_packages_are_equal() -> None:
+    """Packages import nothing from each other: what guards a terminal stands in several, and must not drift apart."""
+    copies: dict[str, set[str]] = {"printable": set(), "drop_unread_output": set(), "_Unread": set()}
+    for path in ("dataset/console.py", "launch/core/console.py", "local_test/util/console.py"):
+        for node in ast.parse((ROOT / path).read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in copies:
+                copies[node.name].add(ast.unparse(node))
+    assert {name: len(found) for name, found in copies.items()} == dict.fromkeys(copies, 1)
