@@ -6,6 +6,7 @@ server is shown as one that runs, and nobody has to tell a page anything.
 
 import csv
 import io
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -102,18 +103,38 @@ def is_over(description: Description) -> bool:
     return description["TrainingJobStatus"] in FINAL_STATUSES
 
 
+class Rows:
+    """The list of jobs, which is looked at once for all pages that follow it. Safe for threads."""
+
+    def __init__(self, list_jobs: Callable[[], Sequence[Description]]) -> None:
+        self._list_jobs, self._lock = list_jobs, threading.Lock()
+        self._rows: Sequence[dict[str, Any]] = ()
+        self._until = 0.0
+
+    def read(self) -> Sequence[dict[str, Any]]:
+        """At most so old as the time between two looks of one page; the same object while nothing changes."""
+        with self._lock:
+            if time.monotonic() >= self._until:
+                rows = [summarize(job) for job in self._list_jobs()]
+                if rows != self._rows:
+                    self._rows = rows
+                self._until = time.monotonic() + POLL_SECONDS / 2
+            return self._rows
+
+
 def follow(
-    list_jobs: Callable[[], Sequence[Description]],
+    read_rows: Callable[[], Sequence[dict[str, Any]]],
     tails: Sequence[JobTail],
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Event]:
     """Events without an end: `jobs` whenever the list is another, `metrics` and `log` as they come, else `alive`."""
-    before, written = None, clock()
+    before: Sequence[dict[str, Any]] | None = None
+    written = clock()
     while True:
         events: list[Event] = []
-        rows = [summarize(job) for job in list_jobs()]
-        if rows != before:
+        rows = read_rows()
+        if rows is not before:
             before = rows
             events.append(("jobs", rows))
         for tail in tails:

@@ -1,16 +1,17 @@
 """The page's addresses, in front of the API at the same port.
 
 `/`, `/training-jobs/NAME`, `/tuning-jobs/NAME`, `/experiments/NAME` are the page itself, which can be bookmarked and
-sent; what it loads is below `/.page/`, a name that no bucket of S3 can have. `/health` answers once the server does.
-Everything else is the API's.
+sent; `?region=NAME` is added for another region than the home one. What it loads is below `/.page/`, a name that no
+bucket of S3 can have. `/health` answers once the server does. Everything else is the API's.
 """
 
 import json
 import mimetypes
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map, Rule
@@ -18,11 +19,8 @@ from werkzeug.wrappers import Request, Response
 
 from local_test.errors import LocalTestError
 from local_test.hosts.artifacts import REPORT
-from local_test.page.live import Event, JobTail, follow
-from local_test.training.job_queue import JobQueue
-from local_test.training.job_store import RegionStore
+from local_test.page.live import Event, JobTail, Rows, follow
 from local_test.tuning.html_report import page as tuning_report
-from local_test.tuning.job_manager import TuningJobManager
 from local_test.util.atomic_files import as_json
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -54,12 +52,38 @@ _URLS = Map(
 )
 
 
+class Jobs(Protocol):
+    """All jobs of one kind; BadRequest for the name of none."""
+
+    def describe(self, name: str) -> dict[str, Any]: ...
+
+    def all(self) -> list[dict[str, Any]]: ...
+
+
+class TuningJobs(Jobs, Protocol):
+    def children(self, name: str) -> list[dict[str, Any]]: ...
+
+
+class Region(Protocol):
+    """What is shown of one region."""
+
+    @property
+    def jobs(self) -> Jobs: ...
+
+    @property
+    def tuning_jobs(self) -> TuningJobs: ...
+
+    def folder(self, name: str) -> Path:
+        """Where a training job keeps its files."""
+
+
 class Site:
     """WSGI middleware: answers a browser's GET for the page, and leaves all other requests to `application`.
-    It shows one region."""
+    `regions`: those that are shown, by name, as of now; the first one if an address names none."""
 
-    def __init__(self, application: Wsgi, store: RegionStore, jobs: JobQueue, tuning_jobs: TuningJobManager) -> None:
-        self._application, self._store, self._jobs, self._tunings = application, store, jobs, tuning_jobs
+    def __init__(self, application: Wsgi, regions: Callable[[], Mapping[str, Region]]) -> None:
+        self._application, self._regions = application, regions
+        self._rows: dict[str, Rows] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
@@ -93,48 +117,57 @@ class Site:
         return Response('{"status": "ok"}\n', content_type="application/json")
 
     def _feed(self, request: Request) -> Response:
-        """Server-sent events: the list of jobs, and metrics and logs of the jobs that `job` names."""
+        """Server-sent events: the regions, the list of jobs, and metrics and logs of the jobs that `job` names."""
         names = request.args.getlist("job")
         with_logs = "log" in request.args
-        folders = [(name, self._folder(name)) for name in dict.fromkeys(names)]
-        tails = [JobTail(name, folder, with_logs=with_logs) for name, folder in folders]
-        return Response(map(_encode, follow(self._jobs.all, tails)), content_type="text/event-stream")
+        name, region = self._find_region(request)
+        tails = [JobTail(job, _folder(region, job), with_logs=with_logs) for job in dict.fromkeys(names)]
+        rows = self._rows.setdefault(name, Rows(region.jobs.all))
+        events = chain([("regions", list(self._regions()))], follow(rows.read, tails))
+        return Response(map(_encode, events), content_type="text/event-stream")
 
-    def _describe(self, request: Request, name: str) -> Response:  # noqa: ARG002 - an endpoint
-        folder = self._folder(name)
+    def _describe(self, request: Request, name: str) -> Response:
+        _, region = self._find_region(request)
+        description, folder = region.jobs.describe(name), _folder(region, name)
         artifacts = {file: (folder / file).stat().st_size for file in _ARTIFACTS if (folder / file).is_file()}
-        description = {
-            **self._jobs.describe(name),
-            "Artifacts": artifacts,
-            "HasReport": (folder / REPORT).is_file(),
-        }
-        return Response(as_json(description), content_type="application/json")
+        more = {"Artifacts": artifacts, "HasReport": (folder / REPORT).is_file()}
+        return Response(as_json({**description, **more}), content_type="application/json")
 
-    def _artifact(self, request: Request, name: str, file: str) -> Response:  # noqa: ARG002 - an endpoint
-        path = self._folder(name) / file
+    def _artifact(self, request: Request, name: str, file: str) -> Response:
+        path = _folder(self._find_region(request)[1], name) / file
         if not path.is_file():
             raise NotFound
         size = str(path.stat().st_size)
         headers = {"Content-Disposition": f'attachment; filename="{name}-{file}"', "Content-Length": size}
         return Response(_read(path), headers=headers, content_type="application/gzip")
 
-    def _report(self, request: Request, name: str) -> Response:  # noqa: ARG002 - an endpoint
-        path = self._folder(name) / REPORT
+    def _report(self, request: Request, name: str) -> Response:
+        path = _folder(self._find_region(request)[1], name) / REPORT
         if not path.is_file():
             raise NotFound
         return Response(_read(path), content_type="text/html", headers={"Content-Security-Policy": _STRANGERS})
 
-    def _tuning_jobs(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
-        return Response(as_json(self._tunings.all()), content_type="application/json")
+    def _tuning_jobs(self, request: Request) -> Response:
+        return Response(as_json(self._find_region(request)[1].tuning_jobs.all()), content_type="application/json")
 
-    def _tuning_report(self, request: Request, name: str) -> Response:  # noqa: ARG002 - an endpoint
-        text = tuning_report(self._tunings.describe(name), self._tunings.children(name))
+    def _tuning_report(self, request: Request, name: str) -> Response:
+        jobs = self._find_region(request)[1].tuning_jobs
+        text = tuning_report(jobs.describe(name), jobs.children(name))
         return Response(text, content_type="text/html", headers={"Content-Security-Policy": _STRANGERS})
 
-    def _folder(self, name: str) -> Path:
-        """Of a job that there is: no other name gets as far as the file system."""
-        self._jobs.describe(name)
-        return self._store.folder(name)
+    def _find_region(self, request: Request) -> tuple[str, Region]:
+        """The one that the address names: to look at one that has nothing makes none."""
+        regions = self._regions()
+        name = request.args.get("region", next(iter(regions)))
+        if name not in regions:
+            raise NotFound
+        return name, regions[name]
+
+
+def _folder(region: Region, name: str) -> Path:
+    """Of a job that there is: no other name gets as far as the file system."""
+    region.jobs.describe(name)
+    return region.folder(name)
 
 
 def _is_for_page(request: Request) -> bool:

@@ -46,6 +46,10 @@ class Region:
         for description in self.jobs.all():  # of an earlier program
             sync_component(self.experiments, description)
 
+    def folder(self, name: str) -> Path:
+        """Where a training job keeps its files."""
+        return self.store.folder(name)
+
     def _new_job(self, request: Mapping[str, Any], region: str, tuning_arn: str | None) -> TrainingJob:
         context, interrupt_after = self._platform.new_context(request, region), seconds_from_tags(request)
         observers = [
@@ -83,6 +87,12 @@ class Platform:
             if name not in self._regions:
                 self._regions[name] = Region(self, self.store.region(name), self._slots, self._runner)
             return self._regions[name]
+
+    def regions(self, home: str) -> dict[str, Region]:
+        """Those that there are, by name; `home` in any case, and first."""
+        self.region(home)
+        with self._slots.lock:
+            return {name: self._regions[name] for name in (home, *sorted(set(self._regions) - {home}))}
 
     def _all(self) -> list[Region]:
         with self._slots.lock:

@@ -5,6 +5,8 @@ import { Chart, format } from "/.page/chart.js"
 const LOG_LINES = 5000
 const view = document.getElementById("view")
 const connection = document.getElementById("connection")
+const regionChoice = document.getElementById("region")
+const region = new URLSearchParams(location.search).get("region") // none: the server's home
 
 /** An element: attributes, listeners (functions), children (nodes, or text). */
 function h(tag, attributes = {}, ...children) {
@@ -18,20 +20,26 @@ function h(tag, attributes = {}, ...children) {
   return element
 }
 
+/** An address of this page, in the region that it shows. */
+function here(address, parameters = []) {
+  const query = String(new URLSearchParams([...parameters, ...region ? [["region", region]] : []]))
+  return query ? `${address}?${query}` : address
+}
+
 async function getJson(address) {
-  const answer = await fetch(address)
+  const answer = await fetch(here(address))
   if (!answer.ok) throw new Error(await answer.text())
   return answer.json()
 }
 
-/** An operation of SageMaker's API, which is at the same address; the region is that of the job it is about. */
-async function call(operation, request, region = "us-east-1") {
+/** An operation of SageMaker's API, which is at the same address. */
+async function call(operation, request) {
   const answer = await fetch("/", {
     method: "POST",
     headers: {
       "X-Amz-Target": `SageMaker.${operation}`,
       "Content-Type": "application/x-amz-json-1.1",
-      Authorization: `AWS4-HMAC-SHA256 Credential=page/20260101/${region}/sagemaker/aws4_request`,
+      ...region && { Authorization: `AWS4-HMAC-SHA256 Credential=page/20260101/${region}/sagemaker/aws4_request` },
     },
     body: JSON.stringify(request),
   })
@@ -42,10 +50,11 @@ async function call(operation, request, region = "us-east-1") {
 }
 
 /** Server-sent events until the page is left; the browser connects again by itself. */
-function follow(query, handlers) {
+function follow(parameters, handlers) {
   let source = null
   const open = () => {
-    source = new EventSource(`/.page/feed?${query}`)
+    source = new EventSource(here("/.page/feed", parameters))
+    source.addEventListener("regions", event => showRegions(JSON.parse(event.data)))
     source.onopen = () => { connection.textContent = ""; handlers.open?.() }
     source.onerror = () => { connection.textContent = "not connected" }
     for (const [name, handle] of Object.entries(handlers)) {
@@ -57,9 +66,13 @@ function follow(query, handlers) {
   addEventListener("pageshow", event => event.persisted && open())
 }
 
-const regionOf = arn => arn.split(":")[3]
+function showRegions(names) {
+  regionChoice.hidden = names.length < 2
+  regionChoice.replaceChildren(...names.map(name => h("option", { selected: name === region }, name)))
+}
+
 const pathOf = (kind, name) => `/${kind}/${encodeURIComponent(name)}`
-const link = (kind, name) => h("a", { href: pathOf(kind, name) }, name)
+const link = (kind, name) => h("a", { href: here(pathOf(kind, name)) }, name)
 const pill = (status, state) => h("span", { class: `status ${status}` }, state && state !== status ? `${status} · ${state}` : status)
 const time = seconds => new Date(seconds * 1000).toLocaleString()
 const seconds = (from, to) => Math.max(0, Math.round((to ?? Date.now() / 1000) - from))
@@ -105,7 +118,7 @@ function showTrainingJobs() {
   const list = h("div", {}, h("p", { class: "quiet" }, "…")), chosen = new Set()
   const compare = h("button", { disabled: true, click: () => {
     const [first, ...others] = chosen
-    location.href = `${pathOf("training-jobs", first)}?${new URLSearchParams(others.map(name => ["with", name]))}`
+    location.href = here(pathOf("training-jobs", first), others.map(name => ["with", name]))
   } }, "Compare")
   list.addEventListener("change", event => {
     if (event.target.checked) chosen.add(event.target.value)
@@ -113,7 +126,7 @@ function showTrainingJobs() {
     compare.disabled = chosen.size < 2
   })
   view.append(h("h1", {}, "Training jobs"), h("div", { class: "bar" }, compare), list)
-  follow("", {
+  follow([], {
     jobs: jobs => {
       const newest = [...jobs].sort((one, other) => other.created - one.created)
       list.replaceChildren(jobs.length
@@ -134,7 +147,7 @@ async function showTuningJobs() {
     ])
     list.replaceChildren(rows.length ? table(["Name", "Status", "Created", "Strategy", "Best"], rows) : h("p", { class: "quiet" }, "No tuning job yet."))
   }
-  follow("", { jobs: () => refresh().catch(failed) })
+  follow([], { jobs: () => refresh().catch(failed) })
 }
 
 function bestOf(job) {
@@ -152,24 +165,24 @@ function showTuningJob(name) {
     const job = (await getJson("/.page/tuning-jobs")).find(one => one.HyperParameterTuningJobName === name)
     if (!job) throw new Error(`No tuning job is called ${name}.`)
     const running = !["Completed", "Failed", "Stopped"].includes(job.HyperParameterTuningJobStatus)
-    head.replaceChildren(h("div", { class: "bar" }, pill(job.HyperParameterTuningJobStatus), "Best: ", bestOf(job), stopButton(running, "StopHyperParameterTuningJob",
-      { HyperParameterTuningJobName: name }, regionOf(job.HyperParameterTuningJobArn))))
+    head.replaceChildren(h("div", { class: "bar" }, pill(job.HyperParameterTuningJobStatus), "Best: ", bestOf(job),
+      stopButton(running, "StopHyperParameterTuningJob", { HyperParameterTuningJobName: name })))
     if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
     const own = jobs.filter(one => one.tuning === name).sort((one, other) => one.created - other.created)
     list.replaceChildren(table(["", "Name", "Status", "Created", "Duration", "Last metrics"], own.map(one => jobRow(one, new Set()))))
     const state = JSON.stringify([job.HyperParameterTuningJobStatus, own.map(one => one.metrics)])
-    if (state !== before) frame.src = `/.page${pathOf("tuning-jobs", name)}/report.html`
+    if (state !== before) frame.src = here(`/.page${pathOf("tuning-jobs", name)}/report.html`)
     before = state
   }
-  follow("", { jobs: jobs => refresh(jobs).catch(failed) })
+  follow([], { jobs: jobs => refresh(jobs).catch(failed) })
 }
 
-function stopButton(running, operation, request, region) {
+function stopButton(running, operation, request) {
   if (!running) return null
   const button = h("button", { class: "stop", click: async () => {
     button.disabled = true
     try {
-      await call(operation, request, region)
+      await call(operation, request)
       button.textContent = "Stopping"
     } catch (error) {
       failed(error)
@@ -185,8 +198,7 @@ function showTrainingJob(name, others) {
   const head = h("div"), rest = h("div")
   view.append(h("h1", {}, names.join(" · ")), head, curves.element, log.element, rest)
   let before = ""
-  const query = new URLSearchParams([...names.map(one => ["job", one]), ["log", "1"]])
-  follow(query, {
+  follow([...names.map(one => ["job", one]), ["log", "1"]], {
     open: () => { curves.clear(); log.clear() },
     metrics: ({ job, points }) => curves.add(job, points),
     log: ({ job, host, lines }) => job === name && log.add(host, lines),
@@ -208,7 +220,7 @@ function showDescription(head, rest, job) {
   const over = ["Completed", "Failed", "Stopped"].includes(job.TrainingJobStatus)
   head.replaceChildren(h("div", { class: "bar" }, pill(job.TrainingJobStatus, job.SecondaryStatus),
     h("span", { "data-from": created, "data-to": over ? Date.parse(job.LastModifiedTime) / 1000 : "" }, duration(seconds(created, over ? Date.parse(job.LastModifiedTime) / 1000 : null))),
-    stopButton(!over && job.TrainingJobStatus !== "Stopping", "StopTrainingJob", { TrainingJobName: name }, regionOf(job.TrainingJobArn)),
+    stopButton(!over && job.TrainingJobStatus !== "Stopping", "StopTrainingJob", { TrainingJobName: name }),
     job.TuningJobArn ? h("span", {}, "of ", link("tuning-jobs", job.TuningJobArn.split("/").at(-1))) : null))
   if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
   const opened = rest.querySelector("details")?.open
@@ -227,9 +239,9 @@ function showDescription(head, rest, job) {
 function showArtifacts(job, opened) {
   const own = pathOf("training-jobs", job.TrainingJobName), files = Object.entries(job.Artifacts)
   if (!files.length) return []
-  const list = h("ul", {}, files.map(([file, bytes]) => h("li", {}, h("a", { href: `/.page${own}/${file}`, download: true }, file), ` ${size(bytes)}`)))
+  const list = h("ul", {}, files.map(([file, bytes]) => h("li", {}, h("a", { href: here(`/.page${own}/${file}`), download: true }, file), ` ${size(bytes)}`)))
   if (!job.HasReport) return [h("h2", {}, "Artifacts"), list]
-  const report = h("details", { open: opened ?? false, toggle: () => { if (report.open && !frame.src) frame.src = `/.page${own}/report.html` } }, h("summary", {}, "report.html"))
+  const report = h("details", { open: opened ?? false, toggle: () => { if (report.open && !frame.src) frame.src = here(`/.page${own}/report.html`) } }, h("summary", {}, "report.html"))
   const frame = h("iframe", { title: "Report", sandbox: "" })
   report.append(frame)
   return [h("h2", {}, "Artifacts"), list, report]
@@ -348,12 +360,17 @@ function show() {
   for (const anchor of document.querySelectorAll("nav a")) {
     if (anchor.pathname === `/${kind}`) anchor.setAttribute("aria-current", "page")
   }
+  for (const anchor of document.querySelectorAll("header a")) anchor.href = here(anchor.pathname)
+  regionChoice.addEventListener("change", () => { location.href = `/${kind}?${new URLSearchParams({ region: regionChoice.value })}` })
   if (name) document.title = `${name} · Local SageMaker`
   const others = new URLSearchParams(location.search).getAll("with")
   const views = {
     "training-jobs": () => name ? showTrainingJob(name, others) : showTrainingJobs(),
     "tuning-jobs": () => name ? showTuningJob(name) : showTuningJobs(),
-    experiments: () => name ? showExperiment(name) : showExperiments(),
+    experiments: () => {
+      follow([], {})
+      return name ? showExperiment(name) : showExperiments()
+    },
   }
   Promise.resolve(views[kind]()).catch(failed)
 }

@@ -1,10 +1,11 @@
 """What a page is sent, without a server."""
 
 import itertools
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from local_test.page.live import FIRST_LOG_BYTES, JobTail, Tail, follow, summarize
+from local_test.page.live import FIRST_LOG_BYTES, POLL_SECONDS, JobTail, Rows, Tail, follow, summarize
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 JOB = {
@@ -43,11 +44,28 @@ def test_values_that_json_has_no_number_for_are_left_out(tmp_path: Path) -> None
 
 
 def test_the_list_comes_when_it_changes_and_silence_is_broken(tmp_path: Path) -> None:
-    jobs, slept = [JOB], itertools.count()
+    rows, slept = [summarize(JOB)], itertools.count()
     clock = iter(range(0, 1000, 4))
-    events = follow(lambda: jobs, [], lambda _: next(slept), lambda: next(clock))
+    events = follow(lambda: rows, [], lambda _: next(slept), lambda: next(clock))
     assert next(events) == ("jobs", [summarize(JOB)])
     assert next(events) == ("alive", None)
-    jobs = [JOB, {**JOB, "TrainingJobName": "k"}]
+    rows = [summarize(JOB), {**summarize(JOB), "name": "k"}]
     assert next(events)[0] == "jobs"
     assert next(slept) > 2, "it waits between looks"
+
+
+def test_many_pages_cost_no_more_looks_than_one() -> None:
+    looks = 0
+
+    def list_jobs() -> list[dict[str, object]]:
+        nonlocal looks
+        looks += 1
+        return [JOB]
+
+    rows = Rows(list_jobs)
+    first = rows.read()
+    assert all(rows.read() is first for _ in range(50))
+    assert looks <= 2
+    time.sleep(POLL_SECONDS)
+    assert rows.read() is first, "the same object, since nothing is new"
+    assert looks <= 3

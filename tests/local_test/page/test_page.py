@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.browser import ARTIFACTS, browse, find_serious, open_page
-from tests.support.served import BUCKET, Served, ended, request, until
+from tests.support.served import BUCKET, WAIT, Served, ended, request, until
 from tests.support.tuning import tuning_request
 
 PHONE = {"width": 390, "height": 900}
@@ -146,6 +146,22 @@ def test_a_tuning_job_and_an_experiment(served: Served, browser: Any) -> None:
         page.get_by_role("cell", name="run-1").wait_for()
         assert page.get_by_role("cell", name="0.25").is_visible()
         assert find_serious(page) == []
+
+
+@pytest.mark.timeout(90)
+def test_another_region_is_chosen_and_has_an_address(served: Served, browser: Any) -> None:
+    there = served.client("sagemaker", "eu-west-1")
+    there.create_training_job(**request("elsewhere", WAIT))
+    with open_page(browser, url(served, "/")) as page:
+        page.get_by_label("Region").select_option("eu-west-1")
+        page.get_by_role("link", name="elsewhere").click()
+        page.get_by_text("ready").wait_for()
+        assert urlsplit(page.url).query == "region=eu-west-1"
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_text("Stopped", exact=True).wait_for()
+    assert ended(there, "elsewhere")["TrainingJobStatus"] == "Stopped"
+    assert get(served, "/.page/feed?region=us-west-2")[0] == 404
+    assert not (served.root / "regions/us-west-2").exists(), "to look makes nothing"
 
 
 def test_health_and_the_page_are_no_buckets(served: Served) -> None:
