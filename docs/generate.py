@@ -23,7 +23,9 @@ ROOT = PAGES.parent
 # a folder or module may import those before it, never those after it
 LAYERS: Mapping[str, str] = {
     "train": "errors runtime records input_pipeline modeling distributed outputs trainer script_mode pipe entrypoint",
-    "local_test": "errors util request data runners hosts training experiments tuning pipelines aws api page server cli __main__",
+    "local_test": (
+        "errors util request data runners hosts training experiments tuning pipelines aws api page server cli __main__"
+    ),
 }
 
 
