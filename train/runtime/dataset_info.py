@@ -7,6 +7,7 @@ from train.errors import DataError
 from train.runtime.environment import Channel, Environment
 from train.runtime.hyperparameters import Hyperparameters, is_image_shape
 
+ENCODINGS = ("raw", "jpeg", "png")  # raw: height × width × channels bytes
 CHANNEL = "dataset"  # optional, in File mode: the dataset.json that was written with the shards
 
 
@@ -17,11 +18,19 @@ class ImageDatasetInfo:
     shape: tuple[int, int, int]  # height, width, channels
     classes: tuple[str, ...]
     train_examples: int | None = None  # None: not known
+    source: str = ""  # where the pictures are from: kind and name, such as "folder pets"
+    note: str = ""  # what is worth knowing of them
+    encoding: str = "raw"  # of the records: raw pixels, or files of kind jpeg or png
 
     @property
     def bytes(self) -> int:
         height, width, channels = self.shape
         return height * width * channels
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the pictures are the synthetic stand-in's drawn shapes: no result on them says much of photographs."""
+        return self.source == "synthetic"
 
 
 def read_dataset_info(environment: Environment, hparams: Hyperparameters) -> ImageDatasetInfo:
@@ -48,6 +57,11 @@ def _read(channel: Channel) -> ImageDatasetInfo:
             raise ValueError("classes is no list of names")
         if not (examples is None or (isinstance(examples, int) and examples > 0)):
             raise ValueError(f"no number of examples: {examples!r}")
+        source, encoding = text.get("source") or {}, text.get("encoding", "raw")
+        kind, name, note = (str(source.get(member) or "") for member in ("kind", "name", "note"))
+        if encoding not in ENCODINGS:
+            raise ValueError(f"no encoding of pictures: {encoding!r}")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} can't be used: {error!r}. Expected: image_shape and classes.") from None
-    return ImageDatasetInfo((height, width, channels), tuple(classes), examples)
+    source = kind if name in ("", kind) else f"{kind} {name}"
+    return ImageDatasetInfo((height, width, channels), tuple(classes), examples, source, note, encoding)

@@ -26,6 +26,20 @@ def test_the_dataset_channel_decides(tmp_path):
     assert read_dataset_info(here, Hyperparameters()).bytes == 64 * 48
 
 
+@pytest.mark.parametrize(
+    ("source", "expected", "drawn"),
+    [
+        ({"kind": "folder", "name": "pets", "note": "some were cropped"}, ("folder pets", "some were cropped"), False),
+        ({"kind": "synthetic", "name": "synthetic", "note": None}, ("synthetic", ""), True),
+        (None, ("", ""), False),
+    ],
+)
+def test_where_the_pictures_are_from(tmp_path, source, expected, drawn):
+    content = {"image_shape": [64, 48, 1], "classes": ["x", "y"], "source": source, "encoding": "jpeg"}
+    info = read_dataset_info(with_dataset(tmp_path, content), Hyperparameters())
+    assert (info.source, info.note, info.is_drawn, info.encoding) == (*expected, drawn, "jpeg")
+
+
 def test_without_it_the_hyperparameters_do(tmp_path):
     here = environment.read(job_folder(tmp_path, "Pipe", {}))
     assert read_dataset_info(here, Hyperparameters(classes="a,b", image_shape="20,30,3")) == ImageDatasetInfo(
@@ -44,6 +58,8 @@ def test_without_it_the_hyperparameters_do(tmp_path):
         ({"image_shape": [32, -32, 3], "classes": ["a", "b"]}, "no shape of pictures: 32,-32,3"),
         ({"image_shape": [1e300, 32, 3], "classes": ["a", "b"]}, "no shape of pictures"),
         ({"image_shape": [32, 32, 3], "classes": ["a", "b"], "splits": 1}, "AttributeError"),
+        ({"image_shape": [32, 32, 3], "classes": ["a", "b"], "source": 1}, "AttributeError"),
+        ({"image_shape": [32, 32, 3], "classes": ["a", "b"], "encoding": "gif"}, "no encoding of pictures: 'gif'"),
         ('{"image_shape": [Infinity, 32, 3], "classes": ["a", "b"]}', "OverflowError"),
     ],
 )
