@@ -5,15 +5,19 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 from docker.utils import parse_bytes
 
+from local_test.errors import RunnerError
 from local_test.runners.base import Runner
 from local_test.runners.select import CHOICES
 from local_test.util.console import printable
+
+if TYPE_CHECKING:
+    from local_test.server.job_page import JobPage
 
 ChooseRunner = Callable[[str, str | None, str | None, Callable[[str], None]], Runner]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -34,6 +38,20 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
 def add_parallel_option(parser: argparse.ArgumentParser) -> None:
     text = "jobs at a time, others wait (default: one a CPU, at least 2)"
     parser.add_argument("--parallel", type=positive, default=max(2, os.cpu_count() or 1), metavar="N", help=text)
+
+
+def add_ui_option(parser: argparse.ArgumentParser) -> None:
+    text = "show curves, logs and results as they come to a browser, at an address that is printed"
+    parser.add_argument("--ui", action="store_true", help=text)
+
+
+def load_job_page() -> "type[JobPage]":
+    """The module loads moto, which takes a second: only for who wants a page."""
+    try:
+        from local_test.server.job_page import JobPage
+    except ModuleNotFoundError as missing:
+        raise RunnerError(f"{missing.name} is not installed. Run pip install . with this Python") from None
+    return JobPage
 
 
 def open_runner(args: argparse.Namespace, note: Callable[[str], None] | None = None) -> closing[Runner]:

@@ -13,6 +13,8 @@ from local_test.cli.options import (
     Commands,
     add_runner_options,
     add_s3_option,
+    add_ui_option,
+    load_job_page,
     open_runner,
     positive,
     read_environment,
@@ -25,6 +27,7 @@ from local_test.hosts.artifacts import REPORT
 from local_test.request.builder import DEFAULT_JOB, Options, build, parse_pairs, read_job
 from local_test.runners.select import CHECKOUT
 from local_test.training.job import TrainingJob
+from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
 
@@ -53,6 +56,7 @@ def add_parser(commands: Commands) -> None:
     add("--checkpoints", type=Path, metavar="DIR", help="restored before, kept up to date: the same DIR again resumes")
     add("--name", help="the job's name (default: the request's name with the time added)")
     add("--out", type=Path, default=Path("jobs"), metavar="DIR", help="where jobs are kept (default: jobs)")
+    add_ui_option(parser)
 
 
 def run(args: argparse.Namespace) -> str:
@@ -67,6 +71,9 @@ def run(args: argparse.Namespace) -> str:
         job = TrainingJob(request, args.out, runner, storage, environ, [display])
         display.watch(job.channels, len(job.hosts))
         stop_on_signals(job.stop, job.kill)
+        if args.ui:
+            page = stack.enter_context(load_job_page().of_job(region(environ), job))
+            display.say(f"Page, while the job runs: {page.url}/training-jobs/{job.name}")
         description = job.run()
         display.close()
         _print_summary(description, job.folder, display.say)

@@ -18,6 +18,8 @@ from local_test.cli.options import (
     add_parallel_option,
     add_runner_options,
     add_s3_option,
+    add_ui_option,
+    load_job_page,
     open_runner,
     read_environment,
     say,
@@ -52,6 +54,7 @@ def add_parser(commands: Commands) -> None:
     add_runner_options(parser)
     add("--root", type=Path, default=Path("jobs/tune"), metavar="DIR", help="where jobs are kept (default: jobs/tune)")
     add_parallel_option(parser)
+    add_ui_option(parser)
 
 
 def run(args: argparse.Namespace) -> str:
@@ -64,6 +67,10 @@ def run(args: argparse.Namespace) -> str:
         tuner = OfflineTuner(request, args.image, args.root, runner, args.parallel, environ, table)
         stack.callback(tuner.close)
         stop_on_signals(tuner.stop, tuner.platform.kill)
+        if args.ui:
+            home = region(environ)
+            page = stack.enter_context(load_job_page().of_region(home, tuner.platform.region(home)))
+            say(f"Page, while jobs run: {page.url}/tuning-jobs/{tuner.name}")
         description = tuner.run()
     _print_summary(description, tuner, args.root)
     return description[_STATUS]

@@ -1,0 +1,93 @@
+"""The page of a command that runs jobs without a server: `train --ui`, `tune --ui`. At a free port of this machine."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Self
+
+from local_test.api.dispatch import Api, Operation
+from local_test.api.experiments import ExperimentsApi
+from local_test.api.jobs import TrainingJobsApi, TuningJobsApi
+from local_test.api.search import SearchApi
+from local_test.page import site
+from local_test.server.access import Environ
+from local_test.server.http import HttpServer, Router
+from local_test.server.platform import Region
+from local_test.server.refusal import respond
+from local_test.training.job import TrainingJob
+from local_test.training.job_queue import NotFound
+
+# what the page asks for; nothing can be created there
+_OPERATIONS = ("StopTrainingJob", "StopHyperParameterTuningJob", "ListExperiments", "Search")
+
+
+class JobPage(AbstractContextManager["JobPage"]):
+    """Answers inside the `with`; `url` is its address."""
+
+    def __init__(self, region: str, shown: site.Region, operations: Mapping[str, Operation]) -> None:
+        allowed = {name: operations[name] for name in _OPERATIONS if name in operations}
+        router = Router(Api(lambda _: allowed), Api(lambda _: {}), moto=_refuse, home=region)
+        self._server = HttpServer("127.0.0.1", 0, site.Site(router, lambda: {region: shown}))
+        self.url = self._server.url
+
+    @classmethod
+    def of_job(cls, region: str, job: TrainingJob) -> Self:
+        return cls(region, _OneJob(job), {
+            "StopTrainingJob": lambda request, _: _own(job, request["TrainingJobName"]).stop(),
+            "ListExperiments": lambda *_: {"ExperimentSummaries": []},
+        })  # fmt: skip
+
+    @classmethod
+    def of_region(cls, name: str, region: Region) -> Self:
+        parts = (
+            TrainingJobsApi(region.jobs),
+            TuningJobsApi(region.tuning_jobs),
+            ExperimentsApi(region.experiments),
+            SearchApi(region.jobs, region.tuning_jobs, region.experiments),
+        )
+        return cls(name, region, {key: value for part in parts for key, value in part.operations().items()})
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+
+class _OneJob:
+    """A job that no queue runs, as a region's only one."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self._job = job
+        self.jobs, self.tuning_jobs = self, _NoTuningJobs()
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return _own(self._job, name).describe()
+
+    def all(self) -> list[dict[str, Any]]:
+        return [self._job.describe()]
+
+    def folder(self, name: str) -> Path:
+        return _own(self._job, name).folder
+
+
+class _NoTuningJobs:
+    def describe(self, name: str) -> dict[str, Any]:  # noqa: ARG002 - there is none, whatever the name
+        raise NotFound
+
+    def children(self, name: str) -> list[dict[str, Any]]:  # noqa: ARG002
+        raise NotFound
+
+    def all(self) -> list[dict[str, Any]]:
+        return []
+
+
+def _own(job: TrainingJob, name: str) -> TrainingJob:
+    if name != job.name:
+        raise NotFound
+    return job
+
+
+def _refuse(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    return respond(environ, start_response, "This address has the page of running jobs, and no service of AWS")
