@@ -35,13 +35,17 @@ def check(request: Mapping[str, Any], experiments: Experiments) -> None:
 
 
 class JobTracker(Observer):
-    """Keeps one job's component up to date. The first transition means that the job is accepted: then it is created."""
+    """Keeps one job's component up to date. The first transition means that the job is accepted: then it is created.
+    `again`: the job was accepted by an earlier server."""
 
-    def __init__(self, experiments: Experiments, request: Mapping[str, Any], region: str) -> None:
-        check(request, experiments)
+    def __init__(
+        self, experiments: Experiments, request: Mapping[str, Any], region: str, *, again: bool = False
+    ) -> None:
+        if not again:
+            check(request, experiments)
         self._experiments, self._request, self._region = experiments, request, region
         self._name = _component(request)
-        self._created = False
+        self._created = again and experiments.components.has(self._name)
 
     def on_transition(self, description: dict[str, Any]) -> None:
         with self._tolerate_errors():

@@ -59,7 +59,11 @@ class CheckpointSync:
         """The last copy. DataError or OSError if it can't be made."""
         self._stopping.set()
         self._thread.join()
-        self._copy(self._tree.files())
+        self.copy()
+
+    def copy(self) -> None:
+        """All that has changed, now. DataError or OSError if that fails."""
+        self._copy({name: entry for name, entry in self._tree.files().items() if not _is_partial(name)})
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._seconds):

@@ -60,6 +60,15 @@ class Host:
         write_manifest(self.paths, "checkpoints", uri, restored)
         return checkpoints, len(restored)
 
+    def keep_checkpoints(
+        self, request: Mapping[str, Any], storage: ObjectStore, on_problem: Callable[[Exception], None]
+    ) -> None:
+        """Copies up what a server that was killed has left of the host's checkpoints. DataError or OSError if that
+        fails."""
+        path = checkpoint_path(request)
+        if path and self.paths.base.is_dir():
+            CheckpointSync(self._make_folder(path), request["CheckpointConfig"]["S3Uri"], storage, on_problem).copy()
+
     def sync_tensorboard(
         self, request: Mapping[str, Any], storage: ObjectStore, on_problem: Callable[[Exception], None]
     ) -> CheckpointSync:

@@ -108,6 +108,7 @@ class ApiServer:
         iam = self._clients.get("iam", DEFAULT_REGION)
         with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
+        self.platform.resume()
 
     def _load(self) -> None:
         """Fills the own S3; one that is elsewhere only has to answer."""

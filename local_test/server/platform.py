@@ -36,8 +36,8 @@ NewContext = Callable[[Mapping[str, Any], str], JobContext]  # (CreateTrainingJo
 class Region:
     """What one region has: jobs, tuning jobs, experiments. Another region may have others of the same names."""
 
-    def __init__(self, platform: "Platform", store: RegionStore, slots: Slots, runner: Runner) -> None:
-        self._platform, self._runner, self.store = platform, runner, store
+    def __init__(self, platform: "Platform", name: str, store: RegionStore, slots: Slots, runner: Runner) -> None:
+        self.name, self._platform, self._runner, self.store = name, platform, runner, store
         self.jobs = JobQueue(store, self._new_job, slots, runner.remove_orphans)
         self.jobs.delete_listeners = platform.delete_listeners
         self.tuning_jobs = TuningJobManager(store.tuning, self.jobs)
@@ -50,15 +50,21 @@ class Region:
         """Where a training job keeps its files."""
         return self.store.folder(name)
 
-    def _new_job(self, request: Mapping[str, Any], region: str, tuning_arn: str | None) -> TrainingJob:
+    def resume(self) -> None:
+        self.jobs.resume(self.name)
+
+    def _new_job(
+        self, request: Mapping[str, Any], region: str, tuning_arn: str | None, left: Mapping[str, Any] | None
+    ) -> TrainingJob:
         context, interrupt_after = self._platform.new_context(request, region), seconds_from_tags(request)
         observers = [
-            JobTracker(self.experiments, request, region),
+            JobTracker(self.experiments, request, region, again=left is not None),
             *context.observers,
         ]  # who waits for the job asks next
         job = TrainingJob(
-            request, self.store.jobs, self._runner, context.storage, context.environ, observers, tuning_arn=tuning_arn
-        )
+            request, self.store.jobs, self._runner, context.storage, context.environ, observers,
+            tuning_arn=tuning_arn, left=left,
+        )  # fmt: skip
         if interrupt_after is not None:
             job.observe(SpotInterruption(job, interrupt_after))
         return job
@@ -85,7 +91,7 @@ class Platform:
         """Empty at first. BadRequest for what is no region's name."""
         with self._slots.lock:
             if name not in self._regions:
-                self._regions[name] = Region(self, self.store.region(name), self._slots, self._runner)
+                self._regions[name] = Region(self, name, self.store.region(name), self._slots, self._runner)
             return self._regions[name]
 
     def regions(self, home: str) -> dict[str, Region]:
@@ -97,6 +103,11 @@ class Platform:
     def _all(self) -> list[Region]:
         with self._slots.lock:
             return list(self._regions.values())
+
+    def resume(self) -> None:
+        """Goes on with what an earlier server was killed over. Call it once this one answers."""
+        for region in self._all():
+            region.resume()
 
     def stop(self) -> list[str]:
         """Stops all jobs as the service would; the names of the training jobs that still have to end."""

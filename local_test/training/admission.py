@@ -43,18 +43,25 @@ class Accepted:
 
 
 def admit(
-    request: Mapping[str, Any], out: Path, storage: ObjectStore, runner: Runner, environ: Mapping[str, str]
+    request: Mapping[str, Any],
+    out: Path,
+    storage: ObjectStore,
+    runner: Runner,
+    environ: Mapping[str, str],
+    *,
+    again: bool = False,
 ) -> Accepted:
-    """The job `out/<name>`. BadRequest, ResourceInUse or RunnerError if it can't be run here."""
-    ignored = check_request(request)
-    request = normal_form(request)
+    """The job `out/<name>`. BadRequest, ResourceInUse or RunnerError if it can't be run here. `again`: it was admitted
+    before, and its folder is there with this request, which is in its normal form."""
+    ignored = [] if again else check_request(request)
+    request = request if again else normal_form(request)
     name = request["TrainingJobName"]
     folder, arn = out / name, format_arn(region(environ), "training-job", name)
     metrics = MetricReader(request["AlgorithmSpecification"].get("MetricDefinitions", []))
     paths = make_paths(request, folder)
     environment = _container_environment(request, arn, environ)
     specs = [make_spec(request, host, environment) for host in paths]
-    if taken := _find_taken(folder):
+    if not again and (taken := _find_taken(folder)):
         raise name_in_use(taken, arn)
     runner.check(specs[0])
     notes = [f"ignored locally: {', '.join(ignored)}"] if ignored else []

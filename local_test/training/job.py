@@ -46,8 +46,9 @@ _LAST_STATES = {
 class TrainingJob:
     """A CreateTrainingJob request, accepted: its folder `out/<name>` exists from here on.
 
-    `now` gives aware datetimes; `clock` counts seconds, of which `grace` is a number. Raises BadRequest, ResourceInUse
-    or RunnerError, each one line, before anything is on disk.
+    `now` gives aware datetimes; `clock` counts seconds, of which `grace` is a number. `left`: the description of a job
+    that a server has left when it was killed; it runs again, from its checkpoints, as after an interruption. Raises
+    BadRequest, ResourceInUse or RunnerError, each one line, before anything is on disk.
     """
 
     def __init__(
@@ -62,20 +63,33 @@ class TrainingJob:
         grace: float = GRACE_SECONDS,
         tuning_arn: str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        left: Mapping[str, Any] | None = None,
     ) -> None:
-        self._job = admit(request, out, storage, runner, environ)
+        self._job = admit(request, out, storage, runner, environ, again=left is not None)
         self.name, self.arn, self.folder = request["TrainingJobName"], self._job.arn, self._job.folder
         self.hosts = self._job.hosts
         self._request, self._runner, self._storage, self._grace = self._job.request, runner, storage, grace
         self._trained, self._clock, self._created = 0.0, clock, clock()
         self._stop_requested, self._upload_limit = threading.Event(), math.inf
         self._events: EventQueue = queue.SimpleQueue()  # of the run that goes on
-        self.status = JobStatus.from_request(request, self.arn, now, tuning_arn)
+        self._left = left is not None
+        self.status = JobStatus(left, now) if left else JobStatus.from_request(request, self.arn, now, tuning_arn)
         self._publisher = Publisher(self.folder, self.status, observers, now)
-        with make_folder(self._job):
-            self._publisher.publish()
+        if left:
+            self._take_over(left, now())
+        else:
+            with make_folder(self._job):
+                self._publisher.publish()
         for text in self._job.notes:
             self._publisher.note(text)
+
+    def _take_over(self, left: Mapping[str, Any], now: datetime) -> None:
+        """What was counted towards MaxRuntimeInSeconds is lost; MaxWaitTimeInSeconds counts from the job's creation."""
+        self._created -= (now - left["CreationTime"]).total_seconds()
+        if self.status.is_stopping:
+            self.stop()
+        self._publisher.note("the server was killed while the job ran. Started again")
+        self._publisher.move("Restarting")
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -160,6 +174,10 @@ class TrainingJob:
         """Started again, from its checkpoints, after an interruption; and after a failure of the platform's as often as
         RetryStrategy allows."""
         retries, number = self._request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0), 0
+        if self._left:
+            self._keep_checkpoints()
+            self._remove_trees()
+            self._publisher.move("Starting")
         with closing(MetricRecorder(self._job.metrics, self.folder / "metrics.csv", self._publisher.note)) as metrics:
             while True:
                 number += 1
@@ -177,6 +195,13 @@ class TrainingJob:
                     self._await_runner(number)
                 self._remove_trees()
                 self._publisher.move("Starting")
+
+    def _keep_checkpoints(self) -> None:
+        for host in self.hosts:
+            try:
+                host.keep_checkpoints(self._request, self._storage, lambda error: self._publisher.note(str(error)))
+            except (DataError, OSError) as error:
+                self._publisher.note(f"the last checkpoints can't be copied, the job goes on without them: {error}")
 
     def _await_runner(self, number: int) -> None:
         """Until the runner could start a container again, at most a minute; so no retry is spent on its absence."""

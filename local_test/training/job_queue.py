@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_test.errors import BadRequest, ResourceInUse
+from local_test.errors import BadRequest, LocalTestError, ResourceInUse
 from local_test.training.admission import name_in_use
 from local_test.training.job import TrainingJob
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM, JobStatus
-from local_test.training.job_store import RegionStore, Tag, change_tags
+from local_test.training.job_store import RegionStore, Tag, change_tags, goes_on
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.arns import format_arn
 from local_test.util.clock import now_utc
 
-# (request, region, ARN of its tuning job) → an accepted job
-NewJob = Callable[[Mapping[str, Any], str, str | None], TrainingJob]
+# (request, region, ARN of its tuning job, description that an earlier server left of it) → an accepted job
+NewJob = Callable[[Mapping[str, Any], str, str | None, Mapping[str, Any] | None], TrainingJob]
 RETURN_SECONDS = 30.0
 LEFT = f"{PLATFORM}: The local server ended while the job ran. Start the job again"
 
@@ -106,15 +106,39 @@ class JobQueue:
             self._restore(description)
 
     def _restore(self, description: dict[str, Any]) -> None:
-        """A job of an earlier server; one that has not ended will not any more."""
+        """A job of an earlier server; one that has not ended will not any more, unless a pipeline waits for it: see
+        `resume`."""
         name = description["TrainingJobName"]
-        status = JobStatus(description, now_utc)
-        if description["TrainingJobStatus"] not in FINAL_STATUSES:
-            self._store.remove_trees(name)
-            status.fail(LEFT)
-            status.move("Failed")
-            self._store.save(status.describe())
-        self._entries[name.lower()] = _Entry(name, status)
+        entry = self._entries[name.lower()] = _Entry(name, JobStatus(description, now_utc))
+        if description["TrainingJobStatus"] not in FINAL_STATUSES and not goes_on(self._store.folder(name)):
+            self._fail(entry, LEFT)
+
+    def _fail(self, entry: _Entry, reason: str) -> None:
+        self._store.remove_trees(entry.name)
+        entry.status.fail(reason)
+        entry.status.move("Failed")
+        self._store.save(entry.status.describe())
+
+    def resume(self, region: str) -> None:
+        """Runs the jobs of pipelines again that an earlier server has left. Call it once the platform's S3 answers."""
+        with self._lock:
+            left = [(entry.status.describe(), entry) for entry in self._entries.values()]
+        for description, entry in sorted(left, key=lambda item: item[0]["CreationTime"]):
+            if entry.job is None and description["TrainingJobStatus"] not in FINAL_STATUSES:
+                self._resume(entry, description, region)
+
+    def _resume(self, entry: _Entry, description: Mapping[str, Any], region: str) -> None:
+        try:
+            request = self._store.request(entry.name)
+            job = self._new_job(request, region, description.get("TuningJobArn"), description)
+        except (LocalTestError, OSError, ValueError) as error:
+            self._fail(entry, f"{PLATFORM}: The local server ended while the job ran, and it can't go on: {error}")
+            for on_end in self.listeners:
+                on_end(entry.name)
+            return
+        with self._lock:
+            entry.status, entry.job = job.status, job
+            self._run_in_turn(entry, job)
 
     # Operations
 
@@ -123,15 +147,18 @@ class JobQueue:
         if self._closed:
             raise BadRequest("The server is ending and takes no more jobs")
         with self._claim(request["TrainingJobName"], region):
-            job = self._new_job(request, region, tuning_arn)
-            job.observe(MetricForwarder(job.name, self.metric_listeners))
+            job = self._new_job(request, region, tuning_arn, None)
             entry = _Entry(job.name, job.status, job)
             with self._lock:
                 self._entries[job.name.lower()] = entry
-                if self._closed:
-                    job.stop()
-                self._slots.add(self, entry)
+                self._run_in_turn(entry, job)
         return job.arn
+
+    def _run_in_turn(self, entry: _Entry, job: TrainingJob) -> None:
+        job.observe(MetricForwarder(job.name, self.metric_listeners))
+        if self._closed:
+            job.stop()
+        self._slots.add(self, entry)
 
     @contextmanager
     def _claim(self, name: str, region: str) -> Iterator[None]:

@@ -23,6 +23,7 @@ from local_test.util.atomic_files import write_json
 from local_test.util.console import warn_on_stderr
 
 Tag = Mapping[str, str]
+PIPELINE_TAG = "sagemaker:pipeline-execution-arn"  # the service gives it to what a pipeline's execution creates
 _DELETED = ".deleted-"  # no job's name begins with a dot
 _DAMAGED = ".damaged-"
 _ARNS = ("TrainingJobArn", "HyperParameterTuningJobArn", "ExperimentArn", "TrialArn", "TrialComponentArn")
@@ -45,6 +46,10 @@ class RegionStore:
 
     def folder(self, name: str) -> Path:
         return self.jobs / name
+
+    def request(self, name: str) -> dict[str, Any]:
+        """The request of a job in its normal form. OSError or ValueError if it can't be read."""
+        return json.loads((self.folder(name) / "request.json").read_text())
 
     def save(self, description: Mapping[str, Any]) -> None:
         """Writes the description of a job that no TrainingJob runs any more."""
@@ -120,6 +125,15 @@ def _check_own(root: Path) -> None:
             f"--root must be a new or an empty folder, or one that serve or tune has made. Received: {root}, which has "
             f"{min(names)}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
         )
+
+
+def goes_on(folder: Path) -> bool:
+    """Whether the job of the folder, which a server has left before its end, goes on with the next one: a pipeline's
+    execution waits for it. Other jobs have failed."""
+    with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
+        tags = json.loads((folder / "request.json").read_text()).get("Tags", [])
+        return any(tag["Key"] == PIPELINE_TAG for tag in tags)
+    return False
 
 
 def load(folder: Path, operation: str, warn: Callable[[str], object] = warn_on_stderr) -> Iterator[dict[str, Any]]:

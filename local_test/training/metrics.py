@@ -3,7 +3,7 @@
 import csv
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,22 +79,30 @@ class MetricReader:
                 found.append(self._next(pattern.name, value, now))
         return found
 
+    def recall(self, earlier: Iterable[Metric]) -> None:
+        """Values that were found before, in their order."""
+        for metric in earlier:
+            self._keep(metric)
+
     def _next(self, name: str, value: float, now: datetime) -> Metric:
-        index = self._counts.get(name, 0)
-        self._counts[name] = index + 1
-        metric = Metric(now, name, value, index)
-        if math.isfinite(value):  # neither CloudWatch nor JSON has a NaN; metrics.csv keeps it
-            self.final[name] = metric
+        return self._keep(Metric(now, name, value, self._counts.get(name, 0)))
+
+    def _keep(self, metric: Metric) -> Metric:
+        self._counts[metric.name] = metric.index + 1
+        if math.isfinite(metric.value):  # neither CloudWatch nor JSON has a NaN; metrics.csv keeps it
+            self.final[metric.name] = metric
         return metric
 
 
 class MetricFile:
-    """metrics.csv: a header, then a row a value as it arrives."""
+    """metrics.csv: a header, then a row a value as it arrives. `earlier`: those of the job's runs under a server that
+    was killed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, earlier: Iterable[Metric] = ()) -> None:
         self._file = path.open("w", encoding="utf-8", newline="", buffering=1)
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow(COLUMNS)
+        self.write(earlier)
 
     def write(self, metrics: Iterable[Metric]) -> None:
         for metric in metrics:
@@ -110,7 +118,9 @@ class MetricRecorder:
     """Reads the lines of all hosts and writes what it finds to metrics.csv. Safe for threads."""
 
     def __init__(self, reader: MetricReader, path: Path, warn: Callable[[str], object] = lambda _: None) -> None:
-        self._reader, self._warn, self._file, self._lock = reader, warn, MetricFile(path), threading.Lock()
+        earlier = list(_read_rows(path))
+        reader.recall(earlier)
+        self._reader, self._warn, self._file, self._lock = reader, warn, MetricFile(path, earlier), threading.Lock()
 
     def record(self, line: str, now: datetime) -> list[Metric]:
         """The metrics of one line."""
@@ -121,6 +131,14 @@ class MetricRecorder:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _read_rows(path: Path) -> Iterator[Metric]:
+    """The whole rows of a metrics.csv; none if there is no such file. The last one may be cut off."""
+    with suppress(FileNotFoundError, ValueError, TypeError, KeyError), path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(line for line in file if line.endswith("\n")):
+            when, value = datetime.fromisoformat(row["timestamp"]), float(row["value"])
+            yield Metric(when, row["metric"], value, int(row["index"]))
 
 
 def _compile(name: str, text: str) -> regex.Pattern[str]:
