@@ -14,6 +14,7 @@ from train.modeling.augmentation import make_augmentation
 from train.modeling.builtin import build_model, build_optimizer, flip_tta
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.hyperparameters import RECIPES, Hyperparameters
+from train.trainer.progress_lines import ProgressLines
 from train.trainer.schedules import LrSchedule, SizeSchedule, make_lr_schedule
 from train.trainer.train_step import TrainStep
 from train.trainer.trainer import Trainer
@@ -30,6 +31,7 @@ def make_trainer(
     size_schedule: SizeSchedule | None = None,
     stop: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
+    lines: ProgressLines | None = None,
     **changes: Any,
 ) -> Trainer:
     """`changes` are hyperparameters; model tutorial unless they name another. Weights are drawn by `weight_seed`."""
@@ -43,7 +45,7 @@ def make_trainer(
     )  # fmt: skip
     return Trainer(
         step, lr_schedule=lr_schedule or make_lr_schedule(hparams, 96), size_schedule=size_schedule,
-        eval_model=flip_tta(model) if hparams.mirror else None, stop=stop, clock=clock,
+        eval_model=flip_tta(model) if hparams.mirror else None, stop=stop, clock=clock, lines=lines,
     )  # fmt: skip
 
 

@@ -44,8 +44,8 @@ class Evaluation:
         """(classes,): the share of each class's predictions that was right; nan for a class never predicted."""
         return _share(np.diag(self.confusion), self.confusion.sum(axis=0))
 
-    def as_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """evaluation.json. A share of nothing is null."""
+    def as_json(self, classes: tuple[str, ...], note: str = "") -> dict[str, Any]:
+        """evaluation.json, which begins with the note on the data if there is one. A share of nothing is null."""
         per_class = {
             name: {"examples": int(examples), "recall": _or_null(recall), "precision": _or_null(precision)}
             for name, examples, recall, precision in zip(
@@ -53,6 +53,7 @@ class Evaluation:
             )
         }
         return {
+            **({"note": note} if note else {}),
             "accuracy": self.accuracy,
             "loss": self.loss,
             "examples": self.examples,

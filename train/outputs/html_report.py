@@ -15,6 +15,7 @@ import tensorflow as tf
 from train.errors import TrainingError
 from train.outputs.evaluation import Evaluation, Mistake
 from train.runtime.atomic_files import write_text
+from train.runtime.dataset_info import ImageDatasetInfo
 
 History = Sequence[dict[str, float]]  # a row an epoch: the fields of metrics.EpochMetrics
 
@@ -26,7 +27,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 460, 240, 48, 28, 10  # of a chart, in S
 
 
 def write_report(
-    folder: Path, history: History, evaluation: Evaluation, classes: tuple[str, ...], facts: dict[str, str]
+    folder: Path, history: History, evaluation: Evaluation, info: ImageDatasetInfo, facts: dict[str, str]
 ) -> Path:
     """Write the three files into `folder`, each whole or not at all; the page's path."""
     table = io.StringIO()
@@ -37,32 +38,35 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "history.csv", table.getvalue())
-        write_text(folder / "evaluation.json", json.dumps(evaluation.as_json(classes), indent=1))
-        write_text(page, _page(history, evaluation, classes, facts))
+        write_text(folder / "evaluation.json", json.dumps(evaluation.as_json(info.classes, info.note), indent=1))
+        write_text(page, _page(history, evaluation, info, facts))
     except OSError as error:
         raise TrainingError(f"The report can't be written to {folder}: {error.strerror}") from error
     return page
 
 
-def _page(history: History, evaluation: Evaluation, classes: tuple[str, ...], facts: dict[str, str]) -> str:
+def _page(history: History, evaluation: Evaluation, info: ImageDatasetInfo, facts: dict[str, str]) -> str:
     charts = "".join(
         f"<figure><figcaption>{title} by epoch</figcaption>{_chart(history, train, validation)}</figure>"
         for title, train, validation in _CURVES
     )
+    what = "drawn shapes, not photographs," if info.is_drawn else "validation pictures"
+    note = f'<p class="note">{_text(info.note[:1].upper() + info.note[1:])}.</p>' if info.note else ""
     rows = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts.items())
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Training report</title><style>{_STYLE}</style></head><body><main>
-<h1>{evaluation.accuracy:.1%} of {evaluation.examples:,} validation pictures recognised</h1>
+<h1>{evaluation.accuracy:.1%} of {evaluation.examples:,} {what} recognised</h1>
+{note}
 <p>The model saw none of these pictures in training. Loss {evaluation.loss:.4f}. Epochs: {len(history)}.</p>
 <section class="charts">{charts}</section>
 <p class="key"><span class="train">training</span> <span class="validation">validation</span></p>
 <h2>Confusion matrix</h2>
 <p>Rows are true classes, columns predicted ones; numbers are pictures. The diagonal is right.</p>
-<div class="wide">{_confusion(evaluation, classes)}</div>
+<div class="wide">{_confusion(evaluation, info.classes)}</div>
 <h2>Most confident mistakes</h2>
 <p>Under each picture: true class → predicted class, and the probability of the prediction.</p>
-<section class="grid">{"".join(_mistake(mistake, classes) for mistake in evaluation.mistakes)}</section>
+<section class="grid">{"".join(_mistake(mistake, info.classes) for mistake in evaluation.mistakes)}</section>
 <h2>The job</h2><table class="facts">{rows}</table>
 </main></body></html>
 """
@@ -160,5 +164,5 @@ calc(var(--share)*.6))}.confusion td.wrong{background:rgba(var(--wrong),calc(var
 .grid img{width:100%;image-rendering:pixelated;display:block;border-radius:4px}.grid figcaption{font-size:.75rem;
 line-height:1.3;margin-top:4px}.facts th{text-align:left;padding:2px 24px 2px 0;font-weight:600;vertical-align:top;
 white-space:nowrap}
-.facts td{overflow-wrap:anywhere}
+.facts td{overflow-wrap:anywhere}.note{border-left:4px solid var(--validation);padding-left:12px;font-weight:600}
 """

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from train.errors import DataError
 from train.runtime.environment import Channel, Environment
@@ -9,6 +10,7 @@ from train.runtime.hyperparameters import Hyperparameters, is_image_shape
 
 ENCODINGS = ("raw", "jpeg", "png")  # raw: height × width × channels bytes
 CHANNEL = "dataset"  # optional, in File mode: the dataset.json that was written with the shards
+_DRAWN = "drawn shapes, no photographs: an accuracy on them says nothing about pictures"
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class ImageDatasetInfo:
     classes: tuple[str, ...]
     train_examples: int | None = None  # None: not known
     source: str = ""  # where the pictures are from: kind and name, such as "folder pets"
-    note: str = ""  # what is worth knowing of them
+    note: str = ""  # what is worth knowing of them: a line that job log, report and evaluation begin with
     encoding: str = "raw"  # of the records: raw pixels, or files of kind jpeg or png
+    validation_examples: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -50,18 +53,24 @@ def _read(channel: Channel) -> ImageDatasetInfo:
     try:
         text = json.loads(path.read_text())
         height, width, channels = (int(size) for size in text["image_shape"])
-        classes, examples = text["classes"], text.get("splits", {}).get("train", {}).get("examples")
+        classes, train, validation = text["classes"], _examples(text, "train"), _examples(text, "validation")
         if not is_image_shape(height, width, channels):
             raise ValueError(f"no shape of pictures: {height},{width},{channels}")
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise ValueError("classes is no list of names")
-        if not (examples is None or (isinstance(examples, int) and examples > 0)):
-            raise ValueError(f"no number of examples: {examples!r}")
         source, encoding = text.get("source") or {}, text.get("encoding", "raw")
-        kind, name, note = (str(source.get(member) or "") for member in ("kind", "name", "note"))
+        kind, name, note = (" ".join(str(source.get(member) or "").split()) for member in ("kind", "name", "note"))
         if encoding not in ENCODINGS:
             raise ValueError(f"no encoding of pictures: {encoding!r}")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} can't be used: {error!r}. Expected: image_shape and classes.") from None
     source = kind if name in ("", kind) else f"{kind} {name}"
-    return ImageDatasetInfo((height, width, channels), tuple(classes), examples, source, note, encoding)
+    note = note or (_DRAWN if kind == "synthetic" else "")
+    return ImageDatasetInfo((height, width, channels), tuple(classes), train, source, note, encoding, validation)
+
+
+def _examples(text: dict[str, Any], split: str) -> int | None:
+    examples = text.get("splits", {}).get(split, {}).get("examples")
+    if not (examples is None or (isinstance(examples, int) and examples > 0)):
+        raise ValueError(f"no number of examples: {examples!r}")
+    return examples

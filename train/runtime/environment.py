@@ -49,6 +49,8 @@ class Environment:
     tensorboard: Path | None = None  # where event files are wanted, if they are
     variables: Mapping[str, str] = field(default_factory=dict)  # the container's own
     instance_type: str = ""
+    job: str = ""  # its name
+    image: str = ""  # as the request names it
 
     def channel(self, name: str) -> Channel:
         """The channel of that name; TrainingError names those that the job has."""
@@ -64,21 +66,21 @@ class Environment:
 def read(root: Path, variables: Mapping[str, str] = os.environ) -> Environment:
     """The environment below `root`, which is /opt/ml on the service and SAGEMAKER_BASE_DIR elsewhere."""
     config = root / "input/config"
-    resources = _json(config / "resourceconfig.json")
+    resources, request = _json(config / "resourceconfig.json"), _json(config / "trainingjobconfig.json")
     host = resources.get("current_host", "algo-1")
     return Environment(
-        channels=_channels(
-            _json(config / "inputdataconfig.json"), root / "input/data", _json(config / "trainingjobconfig.json")
-        ),
+        channels=_channels(_json(config / "inputdataconfig.json"), root / "input/data", request),
         hyperparameters=_json(config / "hyperparameters.json"),
         host=host,
         hosts=tuple(sorted(resources.get("hosts", [host]))),
         model=root / "model",
         output_data=root / "output/data",
         checkpoints=_moved(_json(config / "checkpointconfig.json").get("LocalPath") or OPT_ML / "checkpoints", root),
-        tensorboard=_tensorboard(_json(config / "trainingjobconfig.json"), root),
+        tensorboard=_tensorboard(request, root),
         variables=dict(variables),
         instance_type=resources.get("current_instance_type", ""),
+        job=request.get("TrainingJobName", ""),
+        image=request.get("AlgorithmSpecification", {}).get("TrainingImage", ""),
     )
 
 

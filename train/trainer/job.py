@@ -1,11 +1,13 @@
 """The built-in job: hyperparameters → datasets → model → trainer → export → report."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 
 import keras
 import tensorflow as tf
@@ -31,6 +33,7 @@ from train.trainer.checkpoint import CheckpointManager, check_order, named_varia
 from train.trainer.datasets import Datasets
 from train.trainer.early_stopping import EarlyStopping
 from train.trainer.progress import Progress
+from train.trainer.progress_lines import ProgressLines
 from train.trainer.schedules import make_lr_schedule, make_size_schedule
 from train.trainer.train_step import TrainStep
 from train.trainer.trainer import Trainer
@@ -47,8 +50,10 @@ def run(environment: Environment, stop: threading.Event) -> None:
     hardware.require_gpus(environment)
     hardware.limit_threads()
     hardware.share_gpus()
-    _log_values(hardware.describe(environment))
     info = read_dataset_info(environment, hparams)
+    if info.note:
+        _log.info("NOTE: %s", info.note)
+    _log_values(hardware.describe(environment))
     with _explain_memory(), rendezvous(environment, hparams.hosts_timeout, stop) as cluster:
         job = Job(environment, hparams, info, cluster, stop)
         with job.report_failure():
@@ -86,17 +91,19 @@ class Job:
         stop: threading.Event,
     ) -> None:
         self._environment, self._hparams, self._info, self._cluster = environment, hparams, info, cluster
+        self._began, self._settings = time.monotonic(), _describe_settings(hparams, info)
         self._is_first = cluster.index == 0
+        self._lines = _make_progress_lines(environment, hparams, info, cluster)
         self._datasets = Datasets(environment, hparams, info, cluster, stop)
-        self._trainer = _build_trainer(environment, hparams, info, cluster, stop)
+        self._trainer = _build_trainer(environment, hparams, info, cluster, stop, self._lines)
         self._model, self._optimizer = self._trainer.model, self._trainer.optimizer
         self._variables = named_variables(self._model, self._optimizer)
         self._early_stopping = EarlyStopping(self._model, hparams.patience)
         self._checkpoints = CheckpointManager(environment.checkpoints)
         self._progress = Progress(order=_data_order(hparams, cluster))
-        self._callbacks = _make_callbacks(environment, hparams) if self._is_first else []
+        self._callbacks = _make_callbacks(environment, self._settings) if self._is_first else []
         _log_values({"model": hparams.model, "parameters": self._model.count_params()})
-        _log_values(asdict(hparams))
+        _log_values(self._settings)
 
     @contextmanager
     def report_failure(self) -> Iterator[None]:
@@ -144,7 +151,8 @@ class Job:
         if self._hparams.weight_average and progress.epoch + 1 == self._hparams.epochs:
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
         waited = progress.input_wait_seconds
-        metrics = progress.finish_epoch(*self._trainer.evaluate(self._datasets.validation()))
+        validation = self._lines.follow("validation", self._datasets.validation(), progress.epoch + 1)
+        metrics = progress.finish_epoch(*self._trainer.evaluate(validation))
         self._early_stopping.on_epoch_end(progress.history)
         check_replicas_in_sync(self._cluster, self._variables)
         self._save()  # before the metric line: whoever reads that may rely on the checkpoint
@@ -157,12 +165,13 @@ class Job:
     def finish(self) -> None:
         """Export the model, evaluate it and write the report."""
         self._early_stopping.restore_best()
+        self._lines.say("export", self._progress.epoch)
         self._export()
         result = self._evaluate()
         if not self._is_first:
             return
         folder, history = self._environment.output_data, self._progress.history
-        page = write_report(folder, history, result, self._info.classes, self._describe())
+        page = write_report(folder, history, result, self._info, self._describe())
         for callback in self._callbacks:
             callback.on_end()
         _log.info("validation accuracy %.4f over %d pictures; report %s", result.accuracy, result.examples, page)
@@ -191,21 +200,34 @@ class Job:
     def _evaluate(self) -> evaluation.Evaluation:
         """Of the validation images of all hosts."""
         with synchronize_stop(self._cluster):
-            result = evaluation.evaluate(self._trainer.predict(self._datasets.validation()), len(self._info.classes))
+            batches = self._lines.follow("evaluation", self._datasets.validation(), self._progress.epoch)
+            result = evaluation.evaluate(self._trainer.predict(batches), len(self._info.classes))
         if len(self._cluster.hosts) == 1:
             return result
         return evaluation.merge(self._cluster.all_gather(result.pack()))
 
     def _describe(self) -> dict[str, str]:
-        """The report's table."""
-        settings = {name: str(value) for name, value in _by_public_name(self._hparams).items()}
-        settings["classes"] = ", ".join(self._info.classes)
-        settings["image-shape"] = "×".join(map(str, self._info.shape))
-        return {"parameters": f"{self._model.count_params():,}", **settings, **hardware.describe(self._environment)}
+        """The report's table; what is not known is left out."""
+        minutes, seconds = divmod(round(time.monotonic() - self._began), 60)
+        known = {
+            "job": self._environment.job,
+            "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            "duration": f"{minutes} min {seconds} s",
+            "image": self._environment.image,
+            "data": self._info.source,
+            "parameters": f"{self._model.count_params():,}",
+        }
+        settings = {name: str(value) for name, value in self._settings.items()}
+        return {name: text for name, text in known.items() if text} | settings | hardware.describe(self._environment)
 
 
 def _build_trainer(
-    environment: Environment, hparams: Hyperparameters, info: ImageDatasetInfo, cluster: Cluster, stop: threading.Event
+    environment: Environment,
+    hparams: Hyperparameters,
+    info: ImageDatasetInfo,
+    cluster: Cluster,
+    stop: threading.Event,
+    lines: ProgressLines,
 ) -> Trainer:
     replicas = Replicas(cluster)  # before anything touches a device
     keras.utils.set_random_seed(hparams.seed)
@@ -220,16 +242,27 @@ def _build_trainer(
     return Trainer(
         train_step, lr_schedule=make_lr_schedule(hparams, examples),
         size_schedule=make_size_schedule(hparams, examples, info.shape), eval_model=eval_model, stop=stop,
-        cluster=cluster,
+        cluster=cluster, lines=lines,
     )  # fmt: skip
 
 
-def _make_callbacks(environment: Environment, hparams: Hyperparameters) -> list[Callback]:
+def _make_progress_lines(
+    environment: Environment, hparams: Hyperparameters, info: ImageDatasetInfo, cluster: Cluster
+) -> ProgressLines:
+    """The number of pictures that is a guess of the schedule's is no number of steps."""
+    given = hparams.train_examples if "train-examples" in environment.hyperparameters else None
+    examples = {"train": info.train_examples or given, "validation": info.validation_examples}
+    pictures = len(cluster.hosts) * hparams.batch_size  # of a step
+    steps = {channel: number and math.ceil(number / pictures) for channel, number in examples.items()}
+    return ProgressLines(environment.variables if cluster.index == 0 else {}, hparams.epochs, steps)
+
+
+def _make_callbacks(environment: Environment, settings: Mapping[str, bool | float | str]) -> list[Callback]:
     callbacks: list[Callback] = []
     if environment.tensorboard:
-        callbacks.append(EventWriter(environment.tensorboard, _by_public_name(hparams)))
+        callbacks.append(EventWriter(environment.tensorboard, settings))
     if environment.variables.get(mlflow.URI):
-        callbacks.append(MlflowRun(environment.variables, _by_public_name(hparams)))
+        callbacks.append(MlflowRun(environment.variables, settings))
     return callbacks
 
 
@@ -249,8 +282,15 @@ def _describe_progress(progress: Progress, finished: bool) -> str:
     return f"epoch {progress.epoch + 1}, step {progress.step_in_epoch} of it"
 
 
-def _by_public_name(hparams: Hyperparameters) -> dict[str, bool | float | str]:
-    return {name.replace("_", "-"): value for name, value in asdict(hparams).items()}
+def _describe_settings(hparams: Hyperparameters, info: ImageDatasetInfo) -> dict[str, bool | float | str]:
+    """The hyperparameters as they are used: what the data say of themselves comes before what the request says."""
+    used = replace(
+        hparams,
+        classes=",".join(info.classes),
+        image_shape=",".join(map(str, info.shape)),
+        train_examples=info.train_examples or hparams.train_examples,
+    )
+    return {name.replace("_", "-"): value for name, value in asdict(used).items()}
 
 
 def _warn_of_slow_input(metrics: EpochMetrics, waited: float) -> None:

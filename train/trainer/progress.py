@@ -23,6 +23,11 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)  # the EpochMetrics of each finished epoch
     order: dict[str, int] = field(default_factory=dict)  # the settings that decide the order of images
 
+    @property
+    def steps_per_epoch(self) -> float | None:
+        """Of the epochs finished; None before the first one is."""
+        return (self.step - self.step_in_epoch) / self.epoch if self.epoch else None
+
     def to_json(self) -> str:
         """The fields by name."""
         return json.dumps(vars(self))

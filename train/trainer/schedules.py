@@ -45,7 +45,7 @@ def _make_fraction_done(hparams: Hyperparameters, examples: float) -> Callable[[
     expected = math.ceil(examples / hparams.batch_size)
 
     def done(progress: Progress) -> float:
-        steps = (progress.step - progress.step_in_epoch) / progress.epoch if progress.epoch else expected
+        steps = progress.steps_per_epoch or expected
         epochs = progress.epoch + min(1.0, (progress.step_in_epoch + 0.5) / max(1.0, steps))
         return epochs / hparams.epochs
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from train.distributed.rendezvous import Cluster, SingleHost, synchronize_stop
 from train.errors import NoRecordsError, StopRequested
 from train.trainer.progress import Progress
+from train.trainer.progress_lines import ProgressLines
 from train.trainer.schedules import LrSchedule, SizeSchedule
 from train.trainer.train_step import Size, TrainStep, make_eval_step
 
@@ -30,10 +31,12 @@ class Trainer:
         eval_model: keras.Model | None = None,
         stop: threading.Event | None = None,
         cluster: Cluster | None = None,
+        lines: ProgressLines | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """The schedules give each step's learning rate (None: the optimizer's own) and image size (None: the images'
         own). `eval_model` is evaluated in place of the trained one. `cluster` are the hosts that share the work.
+        `lines` tell how far an epoch is.
         """
         self.train_step, self.model, self.optimizer = train_step, train_step.model, train_step.optimizer
         self.eval_model = eval_model or self.model
@@ -41,6 +44,7 @@ class Trainer:
         self._lr_schedule, self._size_schedule, self._clock = lr_schedule, size_schedule, clock
         self._stop = stop or threading.Event()
         self._cluster = cluster or SingleHost(self._stop)
+        self._lines = lines or ProgressLines({})
         self._empty = tf.zeros((0, *train_step.image_shape), tf.uint8), tf.zeros(0, tf.int64)
 
     def train_epoch(
@@ -69,6 +73,9 @@ class Trainer:
                     self.train_step.check_finite()
                     self._update(progress, began)
                     save()
+                if self._lines.is_due():
+                    self._update(progress, began)
+                    self._lines.training(progress)
         finally:
             self._update(progress, began)
         self.train_step.check_finite()

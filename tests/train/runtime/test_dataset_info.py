@@ -5,7 +5,7 @@ import pytest
 from tests.support.opt_ml import job_folder
 from train.errors import DataError
 from train.runtime import environment
-from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info
+from train.runtime.dataset_info import _DRAWN, ImageDatasetInfo, read_dataset_info
 from train.runtime.hyperparameters import Hyperparameters
 
 
@@ -29,8 +29,8 @@ def test_the_dataset_channel_decides(tmp_path):
 @pytest.mark.parametrize(
     ("source", "expected", "drawn"),
     [
-        ({"kind": "folder", "name": "pets", "note": "some were cropped"}, ("folder pets", "some were cropped"), False),
-        ({"kind": "synthetic", "name": "synthetic", "note": None}, ("synthetic", ""), True),
+        ({"kind": "folder", "name": "pets", "note": "some\n are cropped"}, ("folder pets", "some are cropped"), False),
+        ({"kind": "synthetic", "name": "synthetic", "note": None}, ("synthetic", _DRAWN), True),
         (None, ("", ""), False),
     ],
 )

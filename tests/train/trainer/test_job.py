@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,9 @@ from tests.support.opt_ml import job_folder
 from tests.support.shards import channel_bytes, write_shard
 from tests.support.train_jobs import ROOT, TrainJob, read_weights, without_speed
 from train.outputs.metric_lines import EpochMetrics
-from train.trainer.job import _describe_progress, _warn_of_slow_input
+from train.runtime.dataset_info import ImageDatasetInfo
+from train.runtime.hyperparameters import Hyperparameters
+from train.trainer.job import _describe_progress, _describe_settings, _warn_of_slow_input
 from train.trainer.progress import Progress
 
 pytestmark = pytest.mark.timeout(180)
@@ -49,8 +52,12 @@ def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, sha
     files = job_folder(tmp_path / "file", "File", hyperparameters)
     for channel in ("train", "validation"):
         (files / "input/data" / channel).symlink_to(shards / channel)
-    filed = start(files)
+    filed = start(files, PROGRESS_SECONDS="0.5")  # which changes nothing but the log
     assert filed.wait() == 0, filed.lines
+    progress = [line for line in filed.lines if line.startswith("progress ")]
+    assert re.match(r"progress training epoch=1/2 step=1 rate=[\d.]+ loss=\d\.\d{6} accuracy=0\.\d{6}$", progress[0])
+    assert "progress export epoch=2/2" in progress
+    assert not [line for line in piped.lines if line.startswith("progress ")]
     assert without_speed(filed.history) == without_speed(piped.history)
     for name, array in read_weights(files).items():
         np.testing.assert_array_equal(array, read_weights(pipe)[name], err_msg=name)
@@ -374,3 +381,10 @@ def test_tensorboards_events_where_they_are_wanted(tmp_path, shards, start, aske
     assert data.count(b"validation/accuracy") == 2
     assert b"_hparams_/session_end_info" in data
     assert b"learning-rate" in data
+
+
+def test_settings_are_told_as_they_are_used():
+    """The defaults are CIFAR-10's; a data set of its own says what it has."""
+    settings = _describe_settings(Hyperparameters(epochs=2), ImageDatasetInfo((64, 48, 1), ("cup", "jug"), 70))
+    told = [settings[name] for name in ("classes", "image-shape", "train-examples", "epochs")]
+    assert told == ["cup,jug", "64,48,1", 70, 2]
