@@ -32,7 +32,7 @@ class ImageDatasetInfo:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the pictures are the synthetic stand-in's drawn shapes: no result on them says much of photographs."""
+        """Whether the pictures are the synthetic stand-in's drawn shapes: a result says little of photographs."""
         return self.source == "synthetic"
 
 
