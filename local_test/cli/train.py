@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> str:
         stack.callback(display.close)
         request = _build_request(args)
         runner = stack.enter_context(open_runner(args, display.on_note))
+        runner.remove_orphans()
         job = TrainingJob(request, args.out, runner, storage, environ, [display])
         display.watch(job.channels, len(job.hosts))
         stop_on_signals(job.stop, job.kill)

@@ -68,8 +68,8 @@ class Runner(Protocol):
 
     def start(self, spec: ContainerSpec) -> Container: ...
 
-    def remove_orphans(self, folder: Path) -> None:
-        """End and remove the containers whose `base` is below the folder: an earlier program has left them."""
+    def remove_orphans(self) -> None:
+        """End and remove the containers whose program was killed and left them; never those of one that lives."""
 
     def gateway(self) -> str | None:
         """The address of this machine as containers see it; None where they see it as 127.0.0.1, or it is not known."""

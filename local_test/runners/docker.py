@@ -12,7 +12,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from local_test.errors import RunnerError
 from local_test.runners.base import OPT_ML, ContainerSpec, Runner
 from local_test.runners.docker_container import ENGINE_ERRORS, LOG, DockerContainer, Removals, one_line
 from local_test.runners.instance_types import Limits, Machine, find_limits
+from local_test.runners.ownership import hold, is_orphan
 from local_test.util.console import warn_on_stderr
 
 LABEL = "sagemaker-local-job"
@@ -118,15 +119,16 @@ class DockerRunner(Runner):
             yield ""
             return
         name = f"{_PREFIX}{uuid4().hex[:12]}"
-        try:
+        with closing(hold(spec.base)):
             try:
-                with self._making_network:
-                    self._make_network(name, spec)
-            except ENGINE_ERRORS as error:
-                raise RunnerError(f"The hosts' network can't be made. Received: {one_line(error)}") from None
-            yield name
-        finally:
-            self._removals.remove(f"network {name}", lambda: self._remove_networks(name))
+                try:
+                    with self._making_network:
+                        self._make_network(name, spec)
+                except ENGINE_ERRORS as error:
+                    raise RunnerError(f"The hosts' network can't be made. Received: {one_line(error)}") from None
+                yield name
+            finally:
+                self._removals.remove(f"network {name}", lambda: self._remove_networks(name))
 
     def _make_network(self, name: str, spec: ContainerSpec) -> None:
         """Addresses can be chosen only in a subnet that was named, so the engine is asked for a free one first."""
@@ -154,13 +156,15 @@ class DockerRunner(Runner):
     def start(self, spec: ContainerSpec) -> DockerContainer:
         name = f"{_PREFIX}{uuid4().hex[:12]}"  # it can be removed although the engine's answer may not have arrived
         self._removals.wait(_CLOSE_SECONDS)  # an earlier run of the same job would write to the same folders
+        lock = hold(spec.base)
         try:
             user = self._user()
             container = self._client.containers.create(name=name, **self._options(spec, user))
             if not _is_root(user):
                 container.put_archive("/", _folders_of(user))
-            return DockerContainer(container, self._removals)
+            return DockerContainer(container, self._removals, lock)
         except BaseException as error:
+            lock.close()
             self._seen.clear()
             self._removals.remove(
                 f"container {name}", lambda: self._client.api.remove_container(name, v=True, force=True)
@@ -169,14 +173,12 @@ class DockerRunner(Runner):
                 raise RunnerError(_explain_start(spec, one_line(error))) from None
             raise
 
-    def remove_orphans(self, folder: Path) -> None:
+    def remove_orphans(self) -> None:
         try:
             for container in self._client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
-                if Path(container.labels.get(BASE_LABEL, "")).is_relative_to(folder):
-                    with suppress(NotFound):
-                        container.remove(force=True, v=True)
+                _remove_orphan(container)
             for network in self._client.networks.list(filters={"label": LABEL}):
-                if Path(network.attrs["Labels"].get(BASE_LABEL, "")).is_relative_to(folder):
+                if is_orphan(Path(network.attrs["Labels"].get(BASE_LABEL, ""))):
                     with suppress(NotFound):
                         network.remove()
         except ENGINE_ERRORS as error:
@@ -237,6 +239,31 @@ class DockerRunner(Runner):
         """The calling user; a rootless engine has that user as its root already."""
         rootless = any("rootless" in option for option in self._engine().get("SecurityOptions") or [])
         return "0:0" if rootless else f"{os.getuid()}:{os.getgid()}"
+
+
+def _remove_orphan(container: Any) -> None:
+    """One whose folder is gone may be of a program that lives and sees other folders: the person is asked."""
+    job, base = container.labels[LABEL], Path(container.labels.get(BASE_LABEL, ""))
+    with suppress(NotFound):
+        if is_orphan(base):
+            container.remove(force=True, v=True)
+            warn_on_stderr(f"a container of the job {job} was left by a program that was killed; it is removed")
+        elif not _is_there(base):
+            container.reload()
+            warn_on_stderr(
+                f"a container of the job {job} is left, and its folder is gone. If nothing of yours runs that job: "
+                f"docker rm -f {container.name}"
+            )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _is_root(user: str) -> bool:

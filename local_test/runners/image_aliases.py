@@ -28,8 +28,8 @@ class ImageAliases(Runner):
     def start(self, spec: ContainerSpec) -> Container:
         return self._runner.start(self._resolve(spec))
 
-    def remove_orphans(self, folder: Path) -> None:
-        self._runner.remove_orphans(folder)
+    def remove_orphans(self) -> None:
+        self._runner.remove_orphans()
 
     def gateway(self) -> str | None:
         return self._runner.gateway()

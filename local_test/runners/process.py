@@ -13,9 +13,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from typing import TextIO
 
 from local_test.errors import RunnerError
 from local_test.runners.base import STOP_EXIT_CODE, ContainerSpec, Exit, Runner
+from local_test.runners.ownership import hold, is_orphan
 
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 2 << 20  # two pipes; Linux lets an ordinary user make one as large as 1 MiB
@@ -84,34 +86,36 @@ class ProcessRunner(Runner):
             "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit's own way not to wait for host names, of which there are none
             **spec.environment,
         }
+        lock = hold(spec.base)
         try:
-            return Process(self._command, environment, spec.base)
+            return Process(self._command, environment, spec.base, lock)
         except OSError as error:
+            lock.close()
             raise RunnerError(f"{self._command[0]} can't be started: {error.strerror}") from None
 
-    def remove_orphans(self, folder: Path) -> None:
+    def remove_orphans(self) -> None:
         """By the variable that each of them has; where there is no /proc, nothing is found."""
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):  # ended meanwhile, or not ours
-                group = os.getpgid(int(environ.parent.name))
-                if _base(environ.read_bytes()).is_relative_to(folder) and group != os.getpgid(0):
+                group, base = os.getpgid(int(environ.parent.name)), _base(environ.read_bytes())
+                if base and group != os.getpgid(0) and is_orphan(base):
                     os.killpg(group, signal.SIGKILL)
 
 
-def _base(environ: bytes) -> Path:
+def _base(environ: bytes) -> Path | None:
     """SAGEMAKER_BASE_DIR of /proc/<pid>/environ."""
     for variable in environ.split(b"\0"):
         if variable.startswith(b"SAGEMAKER_BASE_DIR="):
             return Path(os.fsdecode(variable.partition(b"=")[2]))
-    return Path()
+    return None
 
 
 class Process:
     """A process group of its own. Standard output and error are two streams, as a container's: a line of one never ends
     in the middle of the other's."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
-        self._killed_before = _out_of_memory_kills()
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path, lock: TextIO) -> None:
+        self._killed_before, self._lock = _out_of_memory_kills(), lock
         self._ended = threading.Event()
         self._process = subprocess.Popen(
             command,
@@ -159,6 +163,7 @@ class Process:
     def close(self) -> None:
         self._kill_group()
         self._process.wait()
+        self._lock.close()
 
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from local_test.errors import BadRequest, LocalTestError, ResourceInUse
@@ -85,11 +84,9 @@ class Slots:
 
 
 class JobQueue:
-    """One region's jobs; `remove_orphans` ends what runs below a folder. Safe for threads."""
+    """One region's jobs; `remove_orphans` ends what an earlier program has left. Safe for threads."""
 
-    def __init__(
-        self, store: RegionStore, new_job: NewJob, slots: Slots, remove_orphans: Callable[[Path], None]
-    ) -> None:
+    def __init__(self, store: RegionStore, new_job: NewJob, slots: Slots, remove_orphans: Callable[[], None]) -> None:
         self._store, self._new_job, self._slots = store, new_job, slots
         self._lock = slots.lock
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
@@ -101,7 +98,7 @@ class JobQueue:
         self.metric_listeners: list[Callable[[str, Metric], None]] = []
         # called with the description of a job that is deleted
         self.delete_listeners: list[Callable[[Mapping[str, Any]], None]] = []
-        remove_orphans(store.jobs)
+        remove_orphans()
         for description in store.load():
             self._restore(description)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from local_test.data.object_store import ObjectStore
 from local_test.runners import docker_container
 from local_test.runners.docker import LABEL, DockerRunner
+from local_test.runners.ownership import hold
 from local_test.training.job import TrainingJob
 from tests.support.engine_relay import EngineRelay
 from tests.support.local_jobs import Recorder, request_for
@@ -150,12 +152,13 @@ NetworkCollection.get = lambda *_: os.kill(os.getpid(), 9)
 spec = ContainerSpec("killed", "algo-1", "", Path(sys.argv[1]), hosts=("algo-1", "algo-2"))
 DockerRunner().job_network(spec).__enter__()
 """
-    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "root/job")], cwd=ROOT, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "job")], cwd=ROOT, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     assert len(docker_engine.networks.list(filters={"label": f"{LABEL}=killed"})) == 1
-    runner.remove_orphans(tmp_path / "other")
+    with closing(hold(tmp_path / "job")):  # as if it lived
+        runner.remove_orphans()
     assert len(docker_engine.networks.list(filters={"label": f"{LABEL}=killed"})) == 1
-    runner.remove_orphans(tmp_path / "root")
+    runner.remove_orphans()
     assert docker_engine.networks.list(filters={"label": f"{LABEL}=killed"}) == []
 
 
