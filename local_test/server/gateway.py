@@ -6,6 +6,7 @@ the job's description, its metrics and its logs.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -68,6 +69,8 @@ class JobDoor:
                 "These are not the credentials of a job that runs now: each job has its own, which are void when it "
                 f"ends. Received: access key {signature.access_key[:32]!r}"
             )
+        if signature.expires <= time.time():
+            return "Request has expired: the address was signed for a time that is over"
         if signature.service == "s3" and not environ.get("HTTP_X_AMZ_TARGET"):
             # an address that is signed has no such header, by which alone it is told from other services' requests
             environ.setdefault("HTTP_AUTHORIZATION", _S3_SCOPE)

@@ -5,14 +5,16 @@ headers) is taken from the request.
 """
 
 import hmac
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.message import Message
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlsplit, urlunsplit
 
-from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
+from botocore.auth import SIGV4_TIMESTAMP, HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -24,17 +26,20 @@ _AUTHORIZATION = re.compile(
     rf"AWS4-HMAC-SHA256 Credential={_CREDENTIAL},\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>\S+)"
 )
 _S3 = "s3"
+_WEEK = 7 * 24 * 3600  # seconds: the longest that S3 takes
 ReadBody = Callable[[dict[str, Any]], bytes]
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Of one request. `made_by` says whether it was made with that secret key."""
+    """Of one request. `made_by` says whether it was made with that secret key; `expires`: when an address does, in
+    seconds since 1970."""
 
     access_key: str
     token: str
     service: str
     made_by: Callable[[str], bool]
+    expires: float = math.inf
 
 
 def read_signature(environ: dict[str, Any], read_body: ReadBody) -> Signature | None:
@@ -65,18 +70,23 @@ def _read_header(environ: dict[str, Any], read_body: ReadBody) -> Signature | No
 
 def _read_address(environ: dict[str, Any], query: dict[str, str]) -> Signature | None:
     found = re.fullmatch(_CREDENTIAL, query.get("X-Amz-Credential", ""))
-    if not found or found["service"] != _S3:
-        return None
     names, date = query.get("X-Amz-SignedHeaders", ""), query.get("X-Amz-Date", "")
+    try:
+        seconds = int(query.get("X-Amz-Expires", ""))
+        begins = datetime.strptime(date, SIGV4_TIMESTAMP).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+    if not found or found["service"] != _S3 or not 0 < seconds <= _WEEK:
+        return None
 
     def is_signed(secret: str) -> bool:
         request = _request(environ, names, date, "X-Amz-Signature")
         return _is_signed(_AddressAgain, request, found, secret, query["X-Amz-Signature"])
 
-    return Signature(found["key"], query.get("X-Amz-Security-Token", ""), _S3, is_signed)
+    return Signature(found["key"], query.get("X-Amz-Security-Token", ""), _S3, is_signed, begins + seconds)
 
 
-def _read_version_2(environ: dict[str, Any], query: dict[str, str]) -> Signature:
+def _read_version_2(environ: dict[str, Any], query: dict[str, str]) -> Signature | None:
     headers: Message = environ[HEADERS]
     signed = {name: value for name, value in headers.items() if name.lower() in ("content-md5", "content-type")}
     given = {name: value for name, value in query.items() if name.startswith("x-amz-")}
@@ -87,7 +97,10 @@ def _read_version_2(environ: dict[str, Any], query: dict[str, str]) -> Signature
         text = signer.canonical_string(request.method, urlsplit(request.url), request.headers)
         return hmac.compare_digest(signer.sign_string(text).encode(), query.get("Signature", "").encode())
 
-    return Signature(query["AWSAccessKeyId"], query.get("x-amz-security-token", ""), _S3, is_signed)
+    expires = query.get("Expires", "")
+    if not re.fullmatch(r"[0-9]{1,15}", expires):
+        return None
+    return Signature(query["AWSAccessKeyId"], query.get("x-amz-security-token", ""), _S3, is_signed, int(expires))
 
 
 def _request(environ: dict[str, Any], names: str, date: str, without: str = "", body: bytes = b"") -> AWSRequest:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from botocore.exceptions import ClientError
 from local_test.server.job_keys import JobKeys
 from local_test.server.signatures import Signature
 from tests.support.clients import CLIENTS, require_client, sdk_python
-from tests.support.served import BUCKET, MAIN_WITH_GATEWAY, WAIT, Served, ended, printed, request
+from tests.support.served import BUCKET, MAIN_WITH_GATEWAY, WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(90)
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -92,6 +93,12 @@ def test_an_address_that_a_job_has_signed(environ: dict[str, str], version: str)
     assert (status, "<Code>AccessDenied</Code>" in text) == (403, True)
     place = url.index("oken=") + 5
     assert fetch(url[:place] + "x" + url[place + 1 :])[0] == 403
+    soon = s3.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "a b"}, ExpiresIn=1)
+    assert "Request has expired" in until(lambda: fetch(soon)[1] if fetch(soon)[0] == 403 else "", 20)
+    for seconds in (0, -5) if version == "s3" else (0, -5, 604801):
+        assert fetch(s3.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "a b"}, seconds))[0] == 403
+    for wrong in ("", "x", "1e9"):  # signed or not, that is no time
+        assert fetch(re.sub("Expires=[0-9]+", f"Expires={wrong}", url))[0] == 403
     # no other service by an address that is signed for S3
     host, query = environ["AWS_ENDPOINT_URL"], url.partition("?")[2]
     assert fetch(f"{host}/iam_us-east-1/?Action=ListRoles&{query}")[0] == 403
