@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, Protocol, cast
 
 from local_test.errors import BadRequest
@@ -226,6 +227,8 @@ def _as_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
     raise BadRequest(f"{JOIN} joins texts and numbers. Received: {_short(value)}")
 
 

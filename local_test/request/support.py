@@ -9,7 +9,7 @@ from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.request.normal_form import normal_form
-from local_test.request.validation import validate
+from local_test.request.validation import Unknown, validate
 
 ACTED_ON = frozenset(
     {
@@ -98,7 +98,7 @@ def check_supported(request: Mapping[str, Any]) -> list[str]:
     """The members of a valid request that are ignored locally; BadRequest names one that would change the result."""
     ignored: set[str] = set()
     for path, value in _members(request, ""):
-        if path in VALUES and not VALUES[path][0](value):
+        if path in VALUES and not isinstance(value, Unknown) and not VALUES[path][0](value):
             raise BadRequest(
                 f"{path} has a value that is not supported locally. Received: {value}. Supported: {VALUES[path][1]}"
             )

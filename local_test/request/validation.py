@@ -8,6 +8,7 @@ The one extension: an S3 URI may be a file:// URI, which is how local folders en
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -31,8 +32,44 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "timestamp": (int, float, datetime),  # JSON 1.1: epoch seconds; a description has datetimes
 }
-# classes of Java's regular expressions that Python lacks, widened where Python has no equal
-_JAVA = {r"\p{Alnum}": "A-Za-z0-9", r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": r"\w"}
+# what Java's regular expressions have and Python lacks, widened where Python has no equal
+_JAVA = {
+    r"\p{Alnum}": "A-Za-z0-9",
+    **dict.fromkeys((r"\p{L}", r"\p{M}"), r"\w"),
+    **dict.fromkeys((r"\p{P}", r"\p{S}"), r"\W"),
+    r"\p{N}": r"\d",
+    r"\p{Z}": r"\s",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",  # pairs of surrogates
+    **dict.fromkeys((")${1,128}", ")${1,256}"), ")"),  # an end, repeated; the shape has the lengths
+}
+
+_NUMBERS = ("float", "double", "string")
+# types of a value → the shapes that it may be a value of, where that is more than its own
+_FITS: Mapping[str | None, tuple[str, ...]] = {
+    "integer": ("integer", "long", *_NUMBERS),
+    "long": ("integer", "long", *_NUMBERS),
+    "float": _NUMBERS,
+    "double": _NUMBERS,
+    "boolean": ("boolean", "string"),
+}
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Stands in a request for a value that is known only later: it has a type, and no other constraint to fail.
+
+    `type`: integer, float, string, boolean, structure, list, …, as in the service's model; None: any. A number or a
+    boolean may stand for a text."""
+
+    text: str
+    type: str | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether it may be a value of that shape."""
+        return self.type is None or shape.type_name in _FITS.get(self.type, (self.type,))
 
 
 @cached_once
@@ -51,9 +88,12 @@ def validate(request: Any, operation: str = "CreateTrainingJob", service: str = 
 
 
 def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
+    if isinstance(value, Unknown):
+        yield from () if value.fits(shape) else [_describe_type(value, shape, at, str(value.type))]
+        return
     types = _TYPES.get(shape.type_name)
     if types and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
-        yield _describe_failure(value, at, f"Member must be a {shape.type_name}, not {_json_type(value)}")
+        yield _describe_type(value, shape, at, _json_type(value))
         return
     if shape.type_name == "structure":
         yield from _check_structure(value, shape, at)
@@ -70,6 +110,10 @@ def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
         yield from _check_string(value, shape, at)
     elif shape.type_name not in ("boolean", "timestamp"):
         yield from _check_size(value, value, shape, at, "value")
+
+
+def _describe_type(value: Any, shape: Shape, at: str, received: str) -> str:
+    return _describe_failure(value, at, f"Member must be a {shape.type_name}, not {received}")
 
 
 def _check_structure(value: Mapping[str, Any], shape: Shape, at: str) -> Iterator[str]:
