@@ -5,6 +5,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from dataset import interrupt
@@ -29,7 +30,15 @@ def main(argv: list[str] | None = None) -> int:
 def _end(code: int, line: str) -> int:
     interrupt.ignore()
     sys.stderr.write(f"dataset: {line}\n")
+    _leave_message(line)
     return code
+
+
+def _leave_message(line: str) -> None:
+    """In a processing job this is its ExitMessage."""
+    output = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "output")
+    with suppress(OSError):  # no such job: /opt/ml/output is the platform's
+        (output / "message").write_text(line)
 
 
 def _prepare(arguments: argparse.Namespace) -> int:

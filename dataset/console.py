@@ -4,10 +4,26 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
+
+class Bar(Protocol):
+    """How far something is: `n` of its total."""
+
+    n: float
+
+    def update(self, n: float | None = 1) -> object:
+        """So much more is done."""
+
+
+class _Undrawn:
+    """In the training image, which has no tqdm."""
+
+    def __init__(self, initial: float) -> None:
+        self.n = initial
+
+    def update(self, n: float | None = 1) -> None:
+        self.n += n or 0
 
 
 def say(message: str) -> None:
@@ -16,9 +32,13 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def progress_bar(total: int, what: str, unit: str, *, initial: int = 0) -> Iterator["tqdm[NoReturn]"]:
+def progress_bar(total: int, what: str, unit: str, *, initial: int = 0) -> Iterator[Bar]:
     """A progress bar; in a log, where a line can't be redrawn, it prints one every ten seconds."""
-    from tqdm import tqdm  # here: the command says what is missing where it is not installed
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:
+        yield _Undrawn(initial)
+        return
 
     bar = tqdm(
         total=total,

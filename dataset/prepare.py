@@ -110,13 +110,21 @@ def _locate(request: Request) -> tuple[Path | None, str | None]:
 
 @contextmanager
 def _open_path(path: Path, request: Request, scratch: Path) -> Iterator[Source]:
-    store = open_store(path, scratch, request.max_bytes or MAX_BYTES)
+    store = open_store(_find_archive(path), scratch, request.max_bytes or MAX_BYTES)
     members = store.members()
     if is_cifar10(members):
         yield Cifar10(store, members, request.image_size)
     else:
         with open_pictures(store, members, request.image_size) as source:
             yield source
+
+
+def _find_archive(path: Path) -> Path:
+    """The one file in a folder, which is how a processing job gets an archive; else the path itself."""
+    if not path.is_dir():
+        return path
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    return entries[0] if len(entries) == 1 and entries[0].is_file() else path
 
 
 def _announce_stand_in(error: DownloadError) -> str:

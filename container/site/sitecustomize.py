@@ -3,6 +3,8 @@
 train.py is the commonest name there is, and a script's folder comes first on sys.path. A script does not import itself:
 there, and only there, `train` is the package beside sagemaker_tensorflow. A module of the user's called train.py that
 another script imports stays what it is.
+
+`dataset`, for processing jobs, is found last of all: a package of that name from a script's requirements.txt hides it.
 """
 
 import importlib.machinery
@@ -32,6 +34,7 @@ def _folder(path):
 
 
 sys.meta_path.insert(0, ScriptCalledTrain)
+sys.path.append(os.path.join(_folder(__file__), "last"))
 hidden = _find("sitecustomize", {_folder(__file__)})  # the one that this one hides
 if hidden:
     hidden.loader.exec_module(type(sys)(hidden.name))

@@ -43,6 +43,7 @@ def test_last_stage_installs_nothing():
         "COPY --from=builder /opt/venv /opt/venv",
         "COPY container/train /opt/program/bin/train",
         "COPY container/site /opt/program",
+        "COPY dataset /opt/program/last/dataset",
         "COPY sagemaker_tensorflow /opt/program/sagemaker_tensorflow",
         "COPY train /opt/program/train",
         "RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/program",
@@ -70,7 +71,7 @@ def test_dockerignore_is_an_allow_list():
     assert lines[0] == "*"
     assert {line[1:] for line in lines if line[0] == "!"} == {
         "container/link_cuda.sh", "container/requirements*.txt", "container/site", "container/train",
-        "sagemaker_tensorflow", "train",
+        "dataset", "sagemaker_tensorflow", "train",
     }  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
     for name in (
         "train/trainer/job.py",
         "train/deep/x.py",
+        "dataset/x.py",
         "sagemaker_tensorflow/x.py",
         "container/train",
         "container/site/x.py",
@@ -105,7 +107,7 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
     finally:
         subprocess.run(["docker", "rmi", name], capture_output=True, timeout=60, check=True)
     assert {path.removeprefix("/context/") for path in found} == {
-        "train/trainer/job.py", "train/deep/x.py", "sagemaker_tensorflow/x.py", "container/train",
+        "train/trainer/job.py", "train/deep/x.py", "dataset/x.py", "sagemaker_tensorflow/x.py", "container/train",
         "container/site/x.py", "container/requirements.txt", "container/requirements-gpu.txt", "container/link_cuda.sh",
     }  # fmt: skip
 

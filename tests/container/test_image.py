@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dataset import tfrecord
 from tests.container.conftest import UNPRIVILEGED, InImage
@@ -106,8 +107,30 @@ def test_program_is_that_of_the_checkout(in_image: InImage):
     inside = {path: digest for digest, path in (line.split() for line in listing.splitlines())}
     packages = ("sagemaker_tensorflow", "train")
     sources = {f"./{path.relative_to(ROOT)}": path for name in packages for path in (ROOT / name).rglob("*.py")}
+    sources |= {f"./last/{path.relative_to(ROOT)}": path for path in (ROOT / "dataset").rglob("*.py")}
     sources["./sitecustomize.py"] = ROOT / "container/site/sitecustomize.py"
     assert inside == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sources.items()}
+
+
+def test_pictures_are_prepared_in_it(in_image: InImage, tmp_path: Path) -> None:
+    """As a pipeline's first step does. A package of the same name that a requirements.txt installs is found before."""
+    for split, count in (("train", 4), ("validation", 2)):
+        for shade in (0, 200):
+            (tmp_path / f"zoo/{split}/{shade}").mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (8, 8), (shade + number,) * 3).save(tmp_path / f"zoo/{split}/{shade}/{number}.png")
+    shutil.make_archive(str(tmp_path / "input/zoo"), "gztar", tmp_path / "zoo")
+    command = "python3 -m dataset prepare --source /opt/ml/processing/input --out /tmp/data --shards 1"
+    other = (
+        "mkdir /opt/venv/lib/python3.11/site-packages/dataset && python3 -c 'import dataset; print(dataset.__file__)'"
+    )
+    options = (f"--volume={tmp_path}/input:/opt/ml/processing/input:ro", *UNPRIVILEGED)
+    done = in_image("sh", "-ec", f"{command}; {other}", options=options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "/tmp/data: 8 train pictures in 1 shard, 4 validation pictures in 1 shard, 2 classes, 8×8",
+        "None",
+    ]
 
 
 def test_a_start_compiles_nothing(in_image: InImage):

@@ -134,6 +134,29 @@ def test_folder_zip_and_tar_give_the_same_bytes(command: Command, write_tree: An
     assert len(found[0]) == 16 + 4
 
 
+def test_a_folder_with_an_archive_is_that_archive(
+    command: Command, write_tree: Any, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a processing job gets it; what is wrong is its ExitMessage, too."""
+    (tmp_path / "input").mkdir()
+    (tmp_path / "ml/output").mkdir(parents=True)
+    zipped(tmp_path / "input/pictures.zip", tree)
+    assert (
+        command("prepare", "--source", write_tree(tmp_path / "zoo", tree), "--out", tmp_path / "one", "--shards", 1)[0]
+        == 0
+    )
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path / "ml"))
+    words = ("prepare", "--source", tmp_path / "input", "--out", tmp_path / "two", "--shards", 1)
+    assert command(*words)[0] == 0
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    assert names(tmp_path / "ml/output") == []
+    (tmp_path / "input/pictures.zip").write_bytes(b"nothing")
+    code, _, err = command(*words)
+    assert code == 1
+    assert err == f"dataset: {(tmp_path / 'ml/output/message').read_text()}\n"
+    assert "not an archive" in err
+
+
 def test_another_seed_gives_other_bytes(command: Command, tree: Tree, tmp_path: Path) -> None:
     source = zipped(tmp_path / "a.zip", tree)
     for seed in (1, 2):

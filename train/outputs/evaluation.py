@@ -61,6 +61,27 @@ class Evaluation:
             "confusion_matrix": self.confusion.tolist(),
         }
 
+    def as_model_quality(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """The same as SageMaker's model registry reads it: the statistics of model quality of a multiclass problem.
+
+        An average over classes is weighted by their examples; a class that is never predicted has precision 0. No
+        deviation is estimated, which is written "NaN"
+        (https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html).
+        """
+        weights = self.confusion.sum(axis=1) / self.confusion.sum()
+        recall, precision = np.nan_to_num(self.recall()), np.nan_to_num(self.precision())
+        f1 = np.nan_to_num(_share(2 * recall * precision, recall + precision))
+        values = {
+            "accuracy": self.accuracy,
+            "weighted_recall": float(weights @ recall),
+            "weighted_precision": float(weights @ precision),
+            "weighted_f1": float(weights @ f1),
+        }
+        rows = (dict(zip(classes, map(int, row), strict=True)) for row in self.confusion)
+        metrics: dict[str, Any] = {"confusion_matrix": dict(zip(classes, rows, strict=True))}
+        metrics |= {name: {"value": value, "standard_deviation": "NaN"} for name, value in values.items()}
+        return {"multiclass_classification_metrics": metrics}
+
     def pack(self) -> dict[str, Any]:
         """As JSON values, for `merge` on another host."""
         mistakes = [

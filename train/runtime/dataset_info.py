@@ -40,10 +40,11 @@ def read_dataset_info(environment: Environment, hparams: Hyperparameters) -> Ima
     """From the dataset channel if the job has one, else from the hyperparameters `image-shape` and `classes`."""
     if CHANNEL not in environment.channels:
         return ImageDatasetInfo(hparams.shape, hparams.class_names)
-    return _read(environment.channels[CHANNEL])
+    return read_channel(environment.channels[CHANNEL])
 
 
-def _read(channel: Channel) -> ImageDatasetInfo:
+def read_channel(channel: Channel) -> ImageDatasetInfo:
+    """From the dataset.json in a channel of File mode. DataError if there is none, or it is not one."""
     path = next((path for path in channel.files() if path.name == "dataset.json"), None)
     if path is None:
         raise DataError(
