@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from local_test.api.dispatch import INTERRUPT, Operation
 from local_test.api.pagination import filter_items, page, sort_key
 from local_test.errors import BadRequest
-from local_test.training.job_queue import JobQueue
+from local_test.training.job_queue import TrainingJobQueue
 from local_test.tuning.job_manager import TuningJobManager
 
 _TRAINING, _TUNING = "TrainingJob", "HyperParameterTuningJob"
@@ -56,7 +56,7 @@ def _list(
 class TrainingJobsApi:
     """The operations over one set of jobs."""
 
-    def __init__(self, jobs: JobQueue) -> None:
+    def __init__(self, jobs: TrainingJobQueue) -> None:
         self._jobs = jobs
 
     def operations(self) -> dict[str, Operation]:

@@ -136,7 +136,7 @@ class OfflineTuner:
             self.platform = stack.enter_context(closing(Platform(root, runner, slots, lambda *_: context)))
             own = self.platform.region(self._region)
             self._jobs, self._tuning_jobs, self._store = own.jobs, own.tuning_jobs, own.store
-            self._request = fill_request(request, image, own.store.jobs, now_utc())
+            self._request = fill_request(request, image, own.store.training.path, now_utc())
             self.name = self._request["HyperParameterTuningJobName"]
             self._ended = threading.Semaphore(0)
             self._jobs.listeners.append(lambda _: self._ended.release())

@@ -111,9 +111,9 @@ class Host:
         return ContainerTree(self.paths.base).read_start("output/failure", _FAILURE_BYTES).decode(errors="replace")
 
 
-def make_paths(request: Mapping[str, Any], folder: Path) -> list[HostPaths]:
-    """algo-1 … algo-n, each with its tree below the job's folder."""
-    names = tuple(f"algo-{n}" for n in range(1, request["ResourceConfig"]["InstanceCount"] + 1))
+def make_paths(count: int, folder: Path) -> list[HostPaths]:
+    """algo-1 … algo-<count>, each with its tree below the job's folder."""
+    names = tuple(f"algo-{n}" for n in range(1, count + 1))
     root = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay
     return [HostPaths(root / name / "opt/ml", name, names) for name in names]
 

@@ -13,7 +13,8 @@ from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.experiments.lineage import Lineage
 from local_test.runners.base import Runner
 from local_test.training.job import TrainingJob
-from local_test.training.job_queue import JobQueue, Slots
+from local_test.training.job_queue import Slots, TrainingJobQueue
+from local_test.training.job_status import TrainingJobStatus
 from local_test.training.job_store import JobStore, RegionStore
 from local_test.training.observer import Observer
 from local_test.training.spot import SpotInterruption, seconds_from_tags
@@ -38,7 +39,7 @@ class Region:
 
     def __init__(self, platform: "Platform", name: str, store: RegionStore, slots: Slots, runner: Runner) -> None:
         self.name, self._platform, self._runner, self.store = name, platform, runner, store
-        self.jobs = JobQueue(store, self._new_job, slots, runner.remove_orphans)
+        self.jobs = TrainingJobQueue(store.training, TrainingJobStatus, self._new_job, slots, runner.remove_orphans)
         self.jobs.delete_listeners = platform.delete_listeners
         self.tuning_jobs = TuningJobManager(store.tuning, self.jobs)
         self.experiments = Experiments(store.experiments, now_utc)
@@ -48,7 +49,7 @@ class Region:
 
     def folder(self, name: str) -> Path:
         """Where a training job keeps its files."""
-        return self.store.folder(name)
+        return self.store.training.folder(name)
 
     def resume(self) -> None:
         self.jobs.resume(self.name)
@@ -62,7 +63,7 @@ class Region:
             *context.observers,
         ]  # who waits for the job asks next
         job = TrainingJob(
-            request, self.store.jobs, self._runner, context.storage, context.environ, observers,
+            request, self.store.training.path, self._runner, context.storage, context.environ, observers,
             tuning_arn=tuning_arn, left=left,
         )  # fmt: skip
         if interrupt_after is not None:
@@ -83,6 +84,7 @@ class Platform:
         self._regions: dict[str, Region] = {}
         with ExitStack() as stack:
             self.store = stack.enter_context(closing(JobStore(root)))
+            runner.remove_orphans()  # before the folders of what they run
             for name in self.store.regions():
                 self.region(name)
             self._stack = stack.pop_all()

@@ -1,6 +1,7 @@
-"""A CreateTrainingJob request is admitted as a job, or refused in one line while nothing of it is on disk."""
+"""A CreateTrainingJob request is admitted as a job, or refused in one line while nothing of it is on disk. What jobs of
+every kind need for that is here, too."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from local_test.data.channels import find_channels
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest, ResourceInUse
 from local_test.hosts.host import Host, make_paths, make_spec
+from local_test.request.job_kind import TRAINING, JobKind
 from local_test.request.normal_form import normal_form
 from local_test.request.support import check_request
-from local_test.runners.base import Runner
+from local_test.runners.base import ContainerSpec, Runner
 from local_test.training.metrics import MetricReader
 from local_test.util.arns import format_arn, region
 from local_test.util.atomic_files import new_folder, write_json
@@ -30,7 +32,7 @@ _OUTPUTS = ("OutputDataConfig.S3OutputPath", "CheckpointConfig.S3Uri", "TensorBo
 
 
 @dataclass(frozen=True)
-class Accepted:
+class AcceptedJob:
     """A request that can be run, in its normal form; its job's folder (not there yet), ARN and hosts. `notes`: what
     the platform can't do for it, a line each."""
 
@@ -38,8 +40,14 @@ class Accepted:
     folder: Path
     arn: str
     hosts: Sequence[Host]
-    metrics: MetricReader
     notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Accepted(AcceptedJob):
+    """A training job."""
+
+    metrics: MetricReader
 
 
 def admit(
@@ -56,55 +64,55 @@ def admit(
     ignored = [] if again else check_request(request)
     request = request if again else normal_form(request)
     name = request["TrainingJobName"]
-    folder, arn = out / name, format_arn(region(environ), "training-job", name)
+    folder, arn = out / name, format_arn(region(environ), TRAINING.resource, name)
     metrics = MetricReader(request["AlgorithmSpecification"].get("MetricDefinitions", []))
-    paths = make_paths(request, folder)
-    environment = _container_environment(request, arn, environ)
+    paths = make_paths(request["ResourceConfig"]["InstanceCount"], folder)
+    isolated, own = request.get("EnableNetworkIsolation", False), {"TRAINING_JOB_NAME": name, "TRAINING_JOB_ARN": arn}
+    environment = container_environment(request.get("Environment", {}), own, environ, isolated=isolated)
     specs = [make_spec(request, host, environment) for host in paths]
-    if not again and (taken := _find_taken(folder)):
-        raise name_in_use(taken, arn)
-    runner.check(specs[0])
-    notes = [f"ignored locally: {', '.join(ignored)}"] if ignored else []
-    notes += runner.unmet_limits(specs[0])
+    if not again:
+        check_name(TRAINING, folder, arn)
+    notes = check_start(specs[0], ignored, runner)
     channels = find_channels(request, storage)
-    _check_buckets(request, storage)
+    outputs = ((path, *path.split(".")) for path in _OUTPUTS)
+    check_buckets(((path, request.get(outer, {}).get(inner)) for path, outer, inner in outputs), storage)
     hosts = [
         Host(host, spec, [channel.for_host(index, len(paths)) for channel in channels])
         for index, (host, spec) in enumerate(zip(paths, specs, strict=True))
     ]
-    return Accepted(request, folder, arn, hosts, metrics, notes)
+    return Accepted(request, folder, arn, hosts, notes, metrics)
 
 
-def _find_taken(folder: Path) -> Path | None:
-    """What has the folder's name in any case: the ARN of both would be the same."""
+def check_name(kind: JobKind, folder: Path, arn: str) -> None:
+    """ResourceInUse if the name is taken in any case: the ARN of both would be the same."""
     beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
-    return next((path for path in beside if path.name.lower() == folder.name.lower()), None)
+    if taken := next((path for path in beside if path.name.lower() == folder.name.lower()), None):
+        raise name_in_use(kind, taken, arn)
 
 
-def _container_environment(request: Mapping[str, Any], arn: str, environ: Mapping[str, str]) -> dict[str, str]:
+def check_start(spec: ContainerSpec, ignored: Sequence[str], runner: Runner) -> list[str]:
+    """The job's notes. RunnerError if its containers can't be started."""
+    runner.check(spec)
+    return [*([f"ignored locally: {', '.join(ignored)}"] if ignored else []), *runner.unmet_limits(spec)]
+
+
+def container_environment(
+    requested: Mapping[str, str], own: Mapping[str, str], environ: Mapping[str, str], *, isolated: bool
+) -> dict[str, str]:
     """The request's, the platform's, and the way to S3; an isolated container gets no credentials."""
-    isolated = request.get("EnableNetworkIsolation", False)
     passed_on = {} if isolated else {name: environ[name] for name in PASSED_ON if name in environ}
-    return {
-        **passed_on,
-        **request.get("Environment", {}),
-        "AWS_REGION": region(environ),
-        "TRAINING_JOB_NAME": request["TrainingJobName"],
-        "TRAINING_JOB_ARN": arn,
-    }
+    return {**passed_on, **requested, "AWS_REGION": region(environ), **own}
 
 
-def _check_buckets(request: Mapping[str, Any], storage: ObjectStore) -> None:
-    """What is written to must be there: a job that can't leave its model must not run for hours."""
-    for path in _OUTPUTS:
-        outer, inner = path.split(".")
-        uri = request.get(outer, {}).get(inner)
+def check_buckets(outputs: Iterable[tuple[str, str | None]], storage: ObjectStore) -> None:
+    """What is written to must be there: a job that can't leave its model must not run for hours. (member, URI)s."""
+    for path, uri in outputs:
         if uri and not storage.has_bucket(uri):
             raise BadRequest(f"{path}: its S3 bucket does not exist. Received: {uri}. Create the bucket first")
 
 
 @contextmanager
-def make_folder(accepted: Accepted) -> Iterator[None]:
+def make_folder(kind: JobKind, accepted: AcceptedJob) -> Iterator[None]:
     """The job's folder with logs/ and request.json. It keeps the name unique: ResourceInUse if it exists by now. What
     fails while inside takes it away again."""
     out, folder = accepted.folder.parent, accepted.folder
@@ -116,7 +124,7 @@ def make_folder(accepted: Accepted) -> Iterator[None]:
             yield
     except FileExistsError:
         if folder.exists():
-            raise name_in_use(folder, accepted.arn) from None
+            raise name_in_use(kind, folder, accepted.arn) from None
         raise BadRequest(f"--out must be a folder. Received: {out}") from None
     except OSError as error:
         raise BadRequest(
@@ -124,8 +132,8 @@ def make_folder(accepted: Accepted) -> Iterator[None]:
         ) from None
 
 
-def name_in_use(folder: Path, arn: str) -> ResourceInUse:
+def name_in_use(kind: JobKind, folder: Path, arn: str) -> ResourceInUse:
     return ResourceInUse(
-        "Training job names must be unique within an AWS account and region, and a training job with this name "
-        f"already exists ({arn}). Received: {folder.name}, see {folder}"
+        f"{kind.noun.capitalize()} names must be unique within an AWS account and region, and a {kind.noun} with this "
+        f"name already exists ({arn}). Received: {folder.name}, see {folder}"
     )

@@ -1,13 +1,6 @@
-"""One training job's life: accepted, downloading, training, uploading, over.
-
-A job is checked when it is made (`TrainingJob(...)` raises) and run by `run`, which returns its description: whatever
-happens on the way is in there, not an exception. `stop` and `kill` may come from any thread and from a signal handler.
-"""
+"""One training job: downloading, training, uploading, and again after an interruption."""
 
 import math
-import queue
-import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -21,29 +14,21 @@ from local_test.errors import BadRequest, Cancelled, DataError, RunnerError
 from local_test.hosts.artifacts import checked, keep_report, pack, put_files
 from local_test.hosts.container_tree import ContainerTree
 from local_test.runners.base import Runner
-from local_test.training.admission import admit, make_folder
-from local_test.training.job_status import PLATFORM, JobStatus
+from local_test.runners.supervisor import Interrupt, Outcome
+from local_test.training.admission import admit
+from local_test.training.job_status import PLATFORM, TrainingJobStatus
+from local_test.training.lifecycle import GRACE_SECONDS, Job
 from local_test.training.metrics import MetricRecorder
 from local_test.training.observer import Observer
-from local_test.training.publisher import Publisher
-from local_test.training.run import JobFailed, Run
-from local_test.training.supervisor import EventQueue, Interrupt, Outcome, Stop
+from local_test.training.run import LAST_STATES, JobFailed, TrainingRun
 from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
-from local_test.util.console import count
 
 _PAUSE_SECONDS = 0.1  # before the first retry, twice as long before each further one
 _ABSENT_SECONDS = 60.0  # for which a retry waits for a runner that is not there
-GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL, on the service
-_LAST_STATES = {
-    "ended": "Completed",
-    "stopped": "Stopped",
-    "max runtime": "MaxRuntimeExceeded",
-    "max wait": "MaxWaitTimeExceeded",
-}
 
 
-class TrainingJob:
+class TrainingJob(Job):
     """A CreateTrainingJob request, accepted: its folder `out/<name>` exists from here on.
 
     `now` gives aware datetimes; `clock` counts seconds, of which `grace` is a number. `left`: the description of a job
@@ -66,61 +51,27 @@ class TrainingJob:
         left: Mapping[str, Any] | None = None,
     ) -> None:
         self._job = admit(request, out, storage, runner, environ, again=left is not None)
-        self.name, self.arn, self.folder = request["TrainingJobName"], self._job.arn, self._job.folder
-        self.hosts = self._job.hosts
-        self._request, self._runner, self._storage, self._grace = self._job.request, runner, storage, grace
+        self.hosts, self._request, self._runner, self._storage = self._job.hosts, self._job.request, runner, storage
         self._trained, self._clock, self._created = 0.0, clock, clock()
-        self._stop_requested, self._upload_limit = threading.Event(), math.inf
-        self._events: EventQueue = queue.SimpleQueue()  # of the run that goes on
-        self._left = left is not None
-        self.status = JobStatus(left, now) if left else JobStatus.from_request(request, self.arn, now, tuning_arn)
-        self._publisher = Publisher(self.folder, self.status, observers, now)
+        self.status: TrainingJobStatus
         if left:
-            self._take_over(left, now())
+            # what was counted towards MaxRuntimeInSeconds is lost; MaxWaitTimeInSeconds counts from the job's creation
+            self.status = TrainingJobStatus(left, now)
+            self._created -= (now() - left["CreationTime"]).total_seconds()
         else:
-            with make_folder(self._job):
-                self._publisher.publish()
-        for text in self._job.notes:
-            self._publisher.note(text)
-
-    def _take_over(self, left: Mapping[str, Any], now: datetime) -> None:
-        """What was counted towards MaxRuntimeInSeconds is lost; MaxWaitTimeInSeconds counts from the job's creation."""
-        self._created -= (now - left["CreationTime"]).total_seconds()
-        if self.status.is_stopping:
-            self.stop()
-        self._publisher.note("the server was killed while the job ran. Started again")
-        self._publisher.move("Restarting")
+            tuning = {"TuningJobArn": tuning_arn} if tuning_arn else None
+            self.status = TrainingJobStatus.from_request(request, self._job.arn, now, tuning)
+        super().__init__(self._job, self.status, observers, now, grace, left=left is not None)
 
     @property
     def channels(self) -> Sequence[Channel]:
         """As the first host sees them."""
         return self.hosts[0].channels
 
-    def describe(self) -> dict[str, Any]:
-        """DescribeTrainingJob's response; times are datetimes."""
-        return self.status.describe()
-
-    def observe(self, observer: Observer) -> None:
-        """One more; before `run`."""
-        self._publisher.observe(observer)
-
     def update(self, members: Mapping[str, Any]) -> None:
         """As UpdateTrainingJob: for what has no effect on the container."""
         self.status.update(members)
         self._publisher.write_description()
-
-    def stop(self) -> None:
-        """As the service would: SIGTERM, SIGKILL after the grace period; artifacts are kept."""
-        if not self._stop_requested.is_set():
-            self._upload_limit = time.monotonic() + self._grace
-        self._stop_requested.set()
-        self._events.put(Stop())
-
-    def kill(self) -> None:
-        """SIGKILL at once; an upload is given up."""
-        self._upload_limit = -math.inf
-        self._stop_requested.set()
-        self._events.put(Stop(kill=True))
 
     def interrupt(self) -> None:
         """As if the spot instances were taken away. BadRequest for a job that has none, or that does not train now."""
@@ -131,28 +82,11 @@ class TrainingJob:
             raise BadRequest(f"Only a job that trains can be interrupted. Received: {self.name}, which is {state}")
         self._events.put(Interrupt())
 
-    def run(self) -> dict[str, Any]:
-        """The job from beginning to end; its description. Call it once."""
-        state = "Failed"
-        try:
-            state = self._train_and_upload()
-        except JobFailed as failure:
-            self.status.fail(str(failure))
-        except OSError as error:  # the disk is full, or somebody removed the job's folder
-            self.status.fail(f"{PLATFORM}: {error}")
-        except BaseException as error:  # a bug, or this program is being ended: leave no job that seems to run
-            self.status.fail(f"{PLATFORM}: {error or type(error).__name__}")
-            raise
-        finally:
-            self._remove_trees()
-            self._publisher.move(state)
-        return self.describe()
-
-    def _train_and_upload(self) -> str:
+    def _work(self) -> str:
         """The last state; JobFailed where that is Failed. What a failed job has written is uploaded all the same."""
         failure, state = None, "Failed"
         try:
-            state = _LAST_STATES[self._train().reason]
+            state = LAST_STATES[self._train().reason]
         except Cancelled:  # before there was a container to stop
             self._publisher.move("Stopping")
             return "MaxWaitTimeExceeded" if self._waited_too_long() else "Stopped"
@@ -174,10 +108,6 @@ class TrainingJob:
         """Started again, from its checkpoints, after an interruption; and after a failure of the platform's as often as
         RetryStrategy allows."""
         retries, number = self._request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0), 0
-        if self._left:
-            self._keep_checkpoints()
-            self._remove_trees()
-            self._publisher.move("Starting")
         with closing(MetricRecorder(self._job.metrics, self.folder / "metrics.csv", self._publisher.note)) as metrics:
             while True:
                 number += 1
@@ -193,10 +123,10 @@ class TrainingJob:
                     self._publisher.note(f"{failure}. Started again")
                     self._publisher.move("Restarting")
                     self._await_runner(number)
-                self._remove_trees()
-                self._publisher.move("Starting")
+                self._clear()
 
-    def _keep_checkpoints(self) -> None:
+    def _keep_left(self) -> None:
+        """The checkpoints."""
         for host in self.hosts:
             try:
                 host.keep_checkpoints(self._request, self._storage, lambda error: self._publisher.note(str(error)))
@@ -213,17 +143,18 @@ class TrainingJob:
                 return
 
     def _execute(self, number: int, metrics: MetricRecorder) -> Outcome:
-        run = Run(self._job, number, self._runner, self._storage, self._publisher, self._grace)
+        run = TrainingRun(self._job, number, metrics, self._runner, self._storage, self._publisher, self._grace)
         self._events = run.events  # _stop_requested remembers a stop that came before
         try:
-            return run.execute(self._check, self._limits, metrics)
+            return run.execute(self._check, self._limits)
         finally:
-            self._trained += run.training_seconds
+            self._trained += run.seconds
 
     # Limits
 
     def _check(self) -> None:
-        if self._stop_requested.is_set() or self._waited_too_long():
+        super()._check()
+        if self._waited_too_long():
             raise Cancelled
 
     def _waited_too_long(self) -> bool:
@@ -242,9 +173,9 @@ class TrainingJob:
 
     def _upload(self) -> None:
         """The model and the output data of all hosts. Cancelled if that was to stop, and the grace period is over."""
-        paths = [host.paths for host in self.hosts]
-        if not all(path.base.is_dir() for path in paths):  # it has failed before there was a tree
+        if not self._has_trees():
             return
+        paths = [host.paths for host in self.hosts]
         for path in paths:
             if not path.model.is_folder:
                 self._publisher.note(f"{path.name}: /opt/ml/model is not a folder any more, so nothing of it is kept")
@@ -262,13 +193,6 @@ class TrainingJob:
             raise JobFailed(f"ClientError: Artifact upload failed:{error}") from None
         self._check_upload()
         self.status.set_model(model_uri)
-
-    def _check_upload(self) -> None:
-        """A stop is seen now; it ends the upload after the grace period, as it ends a container."""
-        if self._stop_requested.is_set() and not self.status.is_stopping:
-            self._publisher.move("Stopping")
-        if time.monotonic() >= self._upload_limit:
-            raise Cancelled
 
     def _artifact_uri(self, name: str) -> str:
         """S3OutputPath/<job>/output/, as on the service; the job's own folder where that is the output path."""
@@ -292,11 +216,3 @@ class TrainingJob:
         for nameless in put_files(trees, uri, self._storage, self._check_upload):
             self._publisher.note(f"{uri}: a file's name is not UTF-8, so it is not copied. Received: {nameless!a}")
         return uri
-
-    def _remove_trees(self) -> None:
-        problems: list[str] = []
-        for host in self.hosts:
-            tree = self.folder / host.paths.name
-            shutil.rmtree(tree, onerror=lambda _, path, error: problems.append(f"{path}: {error[1]}"))
-            if problems and tree.exists():
-                self._publisher.note(f"{count(len(problems), 'file')} of the container can't be removed: {problems[0]}")

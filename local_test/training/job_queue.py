@@ -1,4 +1,4 @@
-"""All training jobs of a server: as many run at a time as the machine allows, the others wait their turn."""
+"""All jobs of a server: as many run at a time as the machine allows, the others wait their turn."""
 
 import threading
 from collections import deque
@@ -10,15 +10,16 @@ from typing import Any
 from local_test.errors import BadRequest, LocalTestError, ResourceInUse
 from local_test.training.admission import name_in_use
 from local_test.training.job import TrainingJob
-from local_test.training.job_status import FINAL_STATUSES, PLATFORM, JobStatus
-from local_test.training.job_store import RegionStore, Tag, change_tags, goes_on
+from local_test.training.job_status import PLATFORM, JobStatus
+from local_test.training.job_store import JobFolders, Tag, change_tags, goes_on
+from local_test.training.lifecycle import Job
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.arns import format_arn
 from local_test.util.clock import now_utc
 
 # (request, region, ARN of its tuning job, description that an earlier server left of it) → an accepted job
-NewJob = Callable[[Mapping[str, Any], str, str | None, Mapping[str, Any] | None], TrainingJob]
+NewJob = Callable[[Mapping[str, Any], str, str | None, Mapping[str, Any] | None], Job]
 RETURN_SECONDS = 30.0
 LEFT = f"{PLATFORM}: The local server ended while the job ran. Start the job again"
 
@@ -36,7 +37,7 @@ class _Entry:
 
     name: str
     status: JobStatus
-    job: TrainingJob | None = None
+    job: Job | None = None
 
 
 class MetricForwarder(Observer):
@@ -84,10 +85,11 @@ class Slots:
 
 
 class JobQueue:
-    """One region's jobs; `remove_orphans` ends what an earlier program has left. Safe for threads."""
+    """One region's jobs of a kind. Safe for threads."""
 
-    def __init__(self, store: RegionStore, new_job: NewJob, slots: Slots, remove_orphans: Callable[[], None]) -> None:
-        self._store, self._new_job, self._slots = store, new_job, slots
+    def __init__(self, store: JobFolders, status: type[JobStatus], new_job: NewJob, slots: Slots) -> None:
+        self._store, self._kind, self._new_status = store, store.kind, status
+        self._new_job, self._slots = new_job, slots
         self._lock = slots.lock
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._claimed: set[str] = set()  # of jobs that are being made
@@ -98,16 +100,15 @@ class JobQueue:
         self.metric_listeners: list[Callable[[str, Metric], None]] = []
         # called with the description of a job that is deleted
         self.delete_listeners: list[Callable[[Mapping[str, Any]], None]] = []
-        remove_orphans()
         for description in store.load():
             self._restore(description)
 
     def _restore(self, description: dict[str, Any]) -> None:
         """A job of an earlier server; one that has not ended will not any more, unless a pipeline waits for it: see
         `resume`."""
-        name = description["TrainingJobName"]
-        entry = self._entries[name.lower()] = _Entry(name, JobStatus(description, now_utc))
-        if description["TrainingJobStatus"] not in FINAL_STATUSES and not goes_on(self._store.folder(name)):
+        name = self._kind.name_of(description)
+        entry = self._entries[name.lower()] = _Entry(name, self._new_status(description, now_utc))
+        if not entry.status.is_over and not goes_on(self._store.folder(name)):
             self._fail(entry, LEFT)
 
     def _fail(self, entry: _Entry, reason: str) -> None:
@@ -121,7 +122,7 @@ class JobQueue:
         with self._lock:
             left = [(entry.status.describe(), entry) for entry in self._entries.values()]
         for description, entry in sorted(left, key=lambda item: item[0]["CreationTime"]):
-            if entry.job is None and description["TrainingJobStatus"] not in FINAL_STATUSES:
+            if entry.job is None and not entry.status.is_over:
                 self._resume(entry, description, region)
 
     def _resume(self, entry: _Entry, description: Mapping[str, Any], region: str) -> None:
@@ -143,7 +144,7 @@ class JobQueue:
         """The ARN. The checks read S3, so they are made without the lock, which the name is claimed with."""
         if self._closed:
             raise BadRequest("The server is ending and takes no more jobs")
-        with self._claim(request["TrainingJobName"], region):
+        with self._claim(self._kind.name_of(request), region):
             job = self._new_job(request, region, tuning_arn, None)
             entry = _Entry(job.name, job.status, job)
             with self._lock:
@@ -151,7 +152,7 @@ class JobQueue:
                 self._run_in_turn(entry, job)
         return job.arn
 
-    def _run_in_turn(self, entry: _Entry, job: TrainingJob) -> None:
+    def _run_in_turn(self, entry: _Entry, job: Job) -> None:
         job.observe(MetricForwarder(job.name, self.metric_listeners))
         if self._closed:
             job.stop()
@@ -163,8 +164,8 @@ class JobQueue:
         with self._lock:
             if name.lower() in (*self._entries, *self._claimed):
                 entry = self._entries.get(name.lower())
-                arn = format_arn(region, "training-job", name)
-                raise name_in_use(self._store.folder(entry.name if entry else name), arn)
+                arn = format_arn(region, self._kind.resource, name)
+                raise name_in_use(self._kind, self._store.folder(entry.name if entry else name), arn)
             self._claimed.add(name.lower())
         try:
             yield
@@ -181,27 +182,20 @@ class JobQueue:
         return [entry.status.describe() for entry in entries]
 
     def stop(self, name: str) -> None:
-        """As StopTrainingJob: one that is stopping already is left to it, one that is over can't be stopped."""
+        """As the Stop operation: one that is stopping already is left to it, one that is over can't be stopped."""
         entry = self._entry(name)
-        job, status = entry.job, entry.status.describe()["TrainingJobStatus"]
-        if status in FINAL_STATUSES or not job:
-            raise _rejection(status)
+        job = entry.job
+        if entry.status.is_over or not job:
+            raise self._rejection(entry)
         job.stop()
         with self._lock:
             self._slots.start_early(self, entry)  # one that waits ends at once: it needs no slot for that
 
-    def interrupt(self, name: str) -> None:
-        """As if its spot instances were taken away."""
-        job = self._entry(name).job
-        if not job:
-            raise _rejection(self.describe(name)["TrainingJobStatus"])
-        job.interrupt()
-
     def delete(self, name: str) -> None:
         entry = self._entry(name)
-        status = entry.status.describe()["TrainingJobStatus"]
-        if status not in FINAL_STATUSES:
-            raise ResourceInUse(f"The training job can't be deleted while it is in status {status}: {name}")
+        if not entry.status.is_over:
+            status = self._kind.status_of(entry.status.describe())
+            raise ResourceInUse(f"The {self._kind.noun} can't be deleted while it is in status {status}: {name}")
         with self._lock:
             thread = self._running.get(name)
         if thread:  # its end is published, and it is about to return
@@ -212,14 +206,6 @@ class JobQueue:
         self._store.remove(entry.name)
         for on_delete in self.delete_listeners:
             on_delete(entry.status.describe())
-
-    def update(self, name: str, changes: Mapping[str, Any]) -> str:
-        """The ARN. Only a job that is not over can be changed."""
-        job, status = self._entry(name).job, self._entry(name).status.describe()["TrainingJobStatus"]
-        if status != "InProgress" or not job:
-            raise _rejection(status)
-        job.update(changes)
-        return job.arn
 
     def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
         """The tags after `change`, which gets those before; `name` in any case."""
@@ -235,6 +221,11 @@ class JobQueue:
         if not entry or entry.name != name:
             raise NotFound
         return entry
+
+    def _rejection(self, entry: _Entry) -> BadRequest:
+        """The service's words."""
+        status = self._kind.status_of(entry.status.describe())
+        return BadRequest(f"The request was rejected because the {self._kind.noun} is in status {status}.")
 
     # Running
 
@@ -287,6 +278,21 @@ class JobQueue:
         return True
 
 
-def _rejection(status: str) -> BadRequest:
-    """The service's words."""
-    return BadRequest(f"The request was rejected because the training job is in status {status}.")
+class TrainingJobQueue(JobQueue):
+    """With what can be done to training jobs alone."""
+
+    def interrupt(self, name: str) -> None:
+        """As if its spot instances were taken away."""
+        entry = self._entry(name)
+        if not isinstance(entry.job, TrainingJob):
+            raise self._rejection(entry)
+        entry.job.interrupt()
+
+    def update(self, name: str, changes: Mapping[str, Any]) -> str:
+        """The ARN. Only a job that is not over can be changed."""
+        entry = self._entry(name)
+        job, status = entry.job, self._kind.status_of(entry.status.describe())
+        if status != "InProgress" or not isinstance(job, TrainingJob):
+            raise self._rejection(entry)
+        job.update(changes)
+        return job.arn

@@ -1,12 +1,13 @@
-"""A job's states and times, as DescribeTrainingJob shows them. Pure: the clock comes in, nothing is written."""
+"""A job's states and times, as its Describe operation shows them. Pure: the clock comes in, nothing is written."""
 
 import copy
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from local_test.request.defaults import fill_training_job
+from local_test.request.job_kind import TRAINING, JobKind
 from local_test.training.metrics import Metric
 
 # The service's words for each state.
@@ -32,40 +33,49 @@ _STATUS = {
     "MaxRuntimeExceeded": "Stopped",
     "MaxWaitTimeExceeded": "Stopped",
 }
-_FINAL = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
+FINAL_STATES = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 FINAL_STATUSES = ("Completed", "Failed", "Stopped")
 PLATFORM = "InternalServerError"  # begins the FailureReason that RetryStrategy is for: the platform's own fault
 REASON_CHARACTERS = 1024  # of a FailureReason, with its prefix: the API's limit
 
 
 class JobStatus:
-    """The description of one job, safe to read from any thread while the job moves on. `now` gives aware datetimes."""
+    """The description of one job of a kind, safe to read from any thread while the job moves on. `now` gives aware
+    datetimes.
+
+    Every description has a SecondaryStatus; where the kind's answers have none, it is the platform's own.
+    """
+
+    kind: ClassVar[JobKind]
 
     def __init__(self, description: Mapping[str, Any], now: Callable[[], datetime]) -> None:
-        self._description, self._now, self._lock = fill_training_job(description), now, threading.Lock()
+        self._description, self._now, self._lock = self._fill(description), now, threading.Lock()
 
     @classmethod
     def from_request(
-        cls, request: Mapping[str, Any], arn: str, now: Callable[[], datetime], tuning_arn: str | None = None
+        cls, request: Mapping[str, Any], arn: str, now: Callable[[], datetime], more: Mapping[str, Any] | None = None
     ) -> Self:
-        """A job that has just been accepted: Starting."""
-        created = now()
-        echo = {key: value for key, value in request.items() if key not in ("TrainingJobName", "Tags")}
-        description: dict[str, Any] = {
-            "TrainingJobName": request["TrainingJobName"],
-            "TrainingJobArn": arn,
-            **({"TuningJobArn": tuning_arn} if tuning_arn else {}),
-            "ModelArtifacts": {"S3ModelArtifacts": ""},
-            "TrainingJobStatus": "InProgress",
+        """A job that has just been accepted: Starting. `more` members than the request has."""
+        created, name = now(), cls.kind.name
+        echo = {key: value for key, value in request.items() if key not in (f"{name}Name", "Tags")}
+        description = {
+            f"{name}Name": cls.kind.name_of(request),
+            f"{name}Arn": arn,
+            **(more or {}),
+            f"{name}Status": "InProgress",
             "SecondaryStatus": "Starting",
             **echo,
             "CreationTime": created,
             "LastModifiedTime": created,
-            "SecondaryStatusTransitions": [],
         }
         status = cls(description, now)
         status.move("Starting")
         return status
+
+    @staticmethod
+    def _fill(description: Mapping[str, Any]) -> dict[str, Any]:
+        """With what the service adds; filled in twice it is the same."""
+        raise NotImplementedError
 
     @property
     def max_runtime(self) -> int:
@@ -75,46 +85,72 @@ class JobStatus:
     @property
     def is_stopping(self) -> bool:
         with self._lock:
-            return self._description["TrainingJobStatus"] == "Stopping"
+            return self.kind.status_of(self._description) == "Stopping"
+
+    @property
+    def is_over(self) -> bool:
+        with self._lock:
+            return self.kind.status_of(self._description) in FINAL_STATUSES
 
     def describe(self) -> dict[str, Any]:
-        """DescribeTrainingJob's response, a copy; times are datetimes."""
+        """The response of the kind's Describe operation, a copy; times are datetimes."""
         with self._lock:
             return copy.deepcopy(self._description)
 
     def move(self, state: str) -> None:
         """Into a secondary state; the status follows, except that a job that is stopping uploads as Stopping."""
-        now = self._now()
+        now, member = self._now(), f"{self.kind.name}Status"
         with self._lock:
-            transitions = self._description["SecondaryStatusTransitions"]
-            if transitions:
-                transitions[-1]["EndTime"] = now
-            final = {"EndTime": now} if state in _FINAL else {}
-            transitions.append({"Status": state, "StartTime": now, **final, "StatusMessage": MESSAGES[state]})
             self._description["SecondaryStatus"] = state
-            self._description["TrainingJobStatus"] = _STATUS.get(state, self._description["TrainingJobStatus"])
+            self._description[member] = _STATUS.get(state, self._description[member])
             self._description["LastModifiedTime"] = now
-            self._times(state, now)
+            self._enter(state, now)
 
-    def _times(self, state: str, now: datetime) -> None:
-        """Training time counts from the download of the data to the end of the upload."""
-        description = self._description
-        if state == "Downloading" and "TrainingStartTime" not in description:  # its first run
-            description["TrainingStartTime"] = now
-        if state in _FINAL and "TrainingStartTime" in description:
-            seconds = max(1, round((now - description["TrainingStartTime"]).total_seconds()))  # the model's minimum
-            description.update(TrainingEndTime=now, TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
+    def _enter(self, state: str, now: datetime) -> None:
+        """The times of its work: from the download of the data to the end of the upload."""
+        start, end = (f"{self.kind.running}{what}Time" for what in ("Start", "End"))
+        if state == "Downloading":
+            self._description.setdefault(start, now)  # its first run
+        if state in FINAL_STATES and start in self._description:
+            self._description[end] = now
 
     def fail(self, reason: str) -> None:
         """Why the job will be Failed."""
         with self._lock:
             self._description["FailureReason"] = reason[:REASON_CHARACTERS]
 
+
+class TrainingJobStatus(JobStatus):
+    """As DescribeTrainingJob shows it."""
+
+    kind = TRAINING
+    _fill = staticmethod(fill_training_job)
+
+    @classmethod
+    def from_request(
+        cls, request: Mapping[str, Any], arn: str, now: Callable[[], datetime], more: Mapping[str, Any] | None = None
+    ) -> Self:
+        own = {"ModelArtifacts": {"S3ModelArtifacts": ""}, "SecondaryStatusTransitions": []}
+        return super().from_request(request, arn, now, {**(more or {}), **own})
+
+    def _enter(self, state: str, now: datetime) -> None:
+        super()._enter(state, now)
+        description = self._description
+        transitions = description["SecondaryStatusTransitions"]
+        if transitions:
+            transitions[-1]["EndTime"] = now
+        final = {"EndTime": now} if state in FINAL_STATES else {}
+        transitions.append({"Status": state, "StartTime": now, **final, "StatusMessage": MESSAGES[state]})
+        if "TrainingEndTime" in description:
+            seconds = (description["TrainingEndTime"] - description["TrainingStartTime"]).total_seconds()
+            whole = max(1, round(seconds))  # the model's minimum
+            description.update(TrainingTimeInSeconds=whole, BillableTimeInSeconds=whole)
+
     def update(self, members: Mapping[str, Any]) -> None:
         """What UpdateTrainingJob changes."""
         with self._lock:
             changes = {**members, "LastModifiedTime": self._now()}
-            self._description = fill_training_job({**self._description, **changes})
+            self._description = self._fill({**self._description, **changes})
 
     def set_model(self, model_uri: str) -> None:
         """Where the model is."""

@@ -17,6 +17,7 @@ from typing import Any
 from botocore.model import Shape
 
 from local_test.errors import BadRequest
+from local_test.request.job_kind import PROCESSING, TRAINING, JobKind
 from local_test.request.validation import service_model
 from local_test.util.arns import DEFAULT_REGION, is_region
 from local_test.util.atomic_files import write_json
@@ -32,28 +33,27 @@ _MARKER = ".local-test"  # says that this program made the root
 _FIRST = {"logs", "request.json", "training_jobs.json"}  # what a job's folder has before it has a describe.json
 
 
-class RegionStore:
-    """What is kept of one region, below one folder."""
+class JobFolders:
+    """The folders of a region's jobs of one kind, below `path`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.jobs, self.tuning, self.experiments = folder / "training", folder / "tuning", folder / "experiments"
-        self.jobs.mkdir(parents=True, exist_ok=True)
-        self.tuning.mkdir(exist_ok=True)
+    def __init__(self, kind: JobKind, path: Path) -> None:
+        self.kind, self.path = kind, path
+        path.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> Iterator[dict[str, Any]]:
-        """Every training job's description, times as datetimes."""
-        return load(self.jobs, "DescribeTrainingJob")
+        """Every job's description, times as datetimes."""
+        return load(self.path, f"Describe{self.kind.name}")
 
     def folder(self, name: str) -> Path:
-        return self.jobs / name
+        return self.path / name
 
     def request(self, name: str) -> dict[str, Any]:
         """The request of a job in its normal form. OSError or ValueError if it can't be read."""
         return json.loads((self.folder(name) / "request.json").read_text())
 
     def save(self, description: Mapping[str, Any]) -> None:
-        """Writes the description of a job that no TrainingJob runs any more."""
-        write_json(self.folder(description["TrainingJobName"]) / "describe.json", description)
+        """Writes the description of a job that nothing runs any more."""
+        write_json(self.folder(self.kind.name_of(description)) / "describe.json", description)
 
     def remove(self, name: str) -> None:
         remove(self.folder(name))
@@ -62,6 +62,15 @@ class RegionStore:
         """Removes the /opt/ml that hosts of an earlier program have left."""
         for tree in self.folder(name).glob("algo-*"):
             shutil.rmtree(tree)
+
+
+class RegionStore:
+    """What is kept of one region, below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.training, self.processing = (JobFolders(kind, folder / kind.word) for kind in (TRAINING, PROCESSING))
+        self.tuning, self.experiments = folder / "tuning", folder / "experiments"
+        self.tuning.mkdir(exist_ok=True)
 
 
 class JobStore(RegionStore):
@@ -85,7 +94,7 @@ class JobStore(RegionStore):
         except OSError:
             self._lock.close()
             raise BadRequest(f"Another server keeps its jobs there. Received: {root}. Name another --root") from None
-        for folder in (self.jobs, self.tuning, *(self.experiments / kind for kind in _KINDS)):
+        for folder in (self.training.path, self.tuning, *(self.experiments / kind for kind in _KINDS)):
             self._move_to_regions(folder)
 
     def close(self) -> None:
@@ -108,7 +117,7 @@ class JobStore(RegionStore):
                 description = json.loads((path / "describe.json").read_text())
                 region = description[next(name for name in _ARNS if name in description)].split(":")[3]
                 if region != DEFAULT_REGION and is_region(region):
-                    place = self._regions / region / path.relative_to(self.jobs.parent)
+                    place = self._regions / region / path.relative_to(self.tuning.parent)
                     place.parent.mkdir(parents=True, exist_ok=True)
                     path.rename(place)
 

@@ -20,6 +20,7 @@ class Publisher:
         self, folder: Path, status: JobStatus, observers: Sequence[Observer], now: Callable[[], datetime]
     ) -> None:
         self._folder, self._status, self._observers, self.now = folder, status, list(observers), now
+        self.kind = status.kind
         self._writing = threading.Lock()
 
     def observe(self, observer: Observer) -> None:

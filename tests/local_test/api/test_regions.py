@@ -77,8 +77,8 @@ def test_what_an_earlier_version_kept_in_one_folder_comes_to_its_region(tmp_path
         (tmp_path / place / "describe.json").write_text(json.dumps(description))
     store = JobStore(tmp_path)
     assert store.regions() == ["us-east-1", "ap-south-1", "eu-west-1"]
-    assert (store.region("eu-west-1").jobs / "a/describe.json").exists()
+    assert (store.region("eu-west-1").training.path / "a/describe.json").exists()
     assert (store.region("eu-west-1").tuning / "b/describe.json").exists()
     assert (store.region("ap-south-1").experiments / "trial/c/describe.json").exists()
-    assert sorted(path.name for path in store.region("us-east-1").jobs.iterdir()) == ["damaged", "stays"]
+    assert sorted(path.name for path in store.region("us-east-1").training.path.iterdir()) == ["damaged", "stays"]
     store.close()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local_test.request.defaults import fill_training_job, fill_tuning_job
-from local_test.training.job_status import JobStatus
+from local_test.training.job_status import TrainingJobStatus
 from local_test.tuning.state import TuningState
 from tests.support.tuning import tuning_request
 
@@ -36,7 +36,7 @@ RECORDED: dict[str, Any] = {
 
 
 def test_a_training_job_is_described_as_the_service_does() -> None:
-    description = JobStatus.from_request(REQUEST, "arn", lambda: NOW).describe()
+    description = TrainingJobStatus.from_request(REQUEST, "arn", lambda: NOW).describe()
     assert description.items() >= RECORDED.items()
     assert fill_training_job(description) == description
     without = {name: value for name, value in REQUEST.items() if name != "InputDataConfig"}
@@ -62,7 +62,7 @@ def test_what_was_asked_for_stays() -> None:
     ],
 )
 def test_the_profiler(asked: dict[str, Any], status: str, shown: dict[str, Any]) -> None:
-    job = JobStatus.from_request({**REQUEST, "ProfilerConfig": asked}, "arn", lambda: NOW)
+    job = TrainingJobStatus.from_request({**REQUEST, "ProfilerConfig": asked}, "arn", lambda: NOW)
     assert [job.describe()["ProfilingStatus"], job.describe()["ProfilerConfig"]] == [status, shown]
     job.update({"ProfilerConfig": {"DisableProfiler": True}})
     assert job.describe()["ProfilingStatus"] == "Disabled"

@@ -375,7 +375,7 @@ def test_a_lot_of_output_just_before_the_end_is_not_lost(
     program: Program, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last lines take longer than the platform waits for a silent container."""
-    monkeypatch.setattr("local_test.training.supervisor._SILENT_SECONDS", 0.5)
+    monkeypatch.setattr("local_test.runners.supervisor._SILENT_SECONDS", 0.5)
     request = request_for("j", tmp_path / "jobs")
     request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "n", "Regex": "^n=([0-9]+)"}]
     code = "import os; sys.stdout.write(''.join(f'n={n}\\n' for n in range(100_000))); sys.stdout.flush()"

@@ -67,10 +67,10 @@ def check_left(sagemaker: Any, root: Path) -> None:
 def test_a_job_that_was_never_accepted_or_half_deleted_is_none(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "root")
     for name in (".deleted-old", "cut-off"):
-        (store.jobs / name).mkdir()
-        (store.jobs / name / "request.json").write_text("{}")
-    assert list(store.load()) == []
-    assert list(store.jobs.iterdir()) == []
+        (store.training.path / name).mkdir()
+        (store.training.path / name / "request.json").write_text("{}")
+    assert list(store.training.load()) == []
+    assert list(store.training.path.iterdir()) == []
     store.close()
 
 
@@ -90,9 +90,9 @@ def test_a_root_that_is_a_file(tmp_path: Path) -> None:
 
 def test_a_deletion_leaves_nothing(tmp_path: Path) -> None:
     store = JobStore(tmp_path)
-    (store.folder("job") / "logs").mkdir(parents=True)
-    store.remove("job")
-    assert list(store.jobs.iterdir()) == []
+    (store.training.folder("job") / "logs").mkdir(parents=True)
+    store.training.remove("job")
+    assert list(store.training.path.iterdir()) == []
     store.close()
 
 
@@ -117,13 +117,13 @@ def test_a_root_of_an_earlier_version_is_taken(tmp_path: Path) -> None:
 def test_only_what_a_jobs_creation_leaves_is_removed(tmp_path: Path) -> None:
     store = JobStore(tmp_path)
     for name, file in (("cut-off", "request.json"), ("thesis", "data.csv"), (".deleted-x", "describe.json")):
-        (store.jobs / name).mkdir()
-        (store.jobs / name / file).write_text("{}")
-    (store.jobs / "link").symlink_to(tmp_path)
+        (store.training.path / name).mkdir()
+        (store.training.path / name / file).write_text("{}")
+    (store.training.path / "link").symlink_to(tmp_path)
     said: list[str] = []
-    assert list(load(store.jobs, "DescribeTrainingJob", said.append)) == []
-    assert sorted(path.name for path in store.jobs.iterdir()) == [".damaged-thesis", "link"]
-    assert (store.jobs / ".damaged-thesis/data.csv").exists()
+    assert list(load(store.training.path, "DescribeTrainingJob", said.append)) == []
+    assert sorted(path.name for path in store.training.path.iterdir()) == [".damaged-thesis", "link"]
+    assert (store.training.path / ".damaged-thesis/data.csv").exists()
     store.close()
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_test.training.logs import LINE_BYTES, Lines, LogFile, clean
+from local_test.runners.logs import LINE_BYTES, Lines, LogFile, clean
 
 
 @given(st.lists(st.binary(max_size=40)), st.lists(st.integers(0, 400)))

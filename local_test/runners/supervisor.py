@@ -11,7 +11,7 @@ from functools import partial
 
 from local_test.errors import RunnerError
 from local_test.runners.base import Container, Exit
-from local_test.training.logs import Lines
+from local_test.runners.logs import Lines
 from local_test.util.queues import get_before
 
 _KILL_SECONDS = 30.0  # a container that outlives SIGKILL that long is the machine's trouble
