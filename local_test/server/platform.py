@@ -39,7 +39,7 @@ class Region:
 
     def __init__(self, platform: "Platform", name: str, store: RegionStore, slots: Slots, runner: Runner) -> None:
         self.name, self._platform, self._runner, self.store = name, platform, runner, store
-        self.jobs = TrainingJobQueue(store.training, TrainingJobStatus, self._new_job, slots, runner.remove_orphans)
+        self.jobs = TrainingJobQueue(store.training, TrainingJobStatus, self._new_job, slots)
         self.jobs.delete_listeners = platform.delete_listeners
         self.tuning_jobs = TuningJobManager(store.tuning, self.jobs)
         self.experiments = Experiments(store.experiments, now_utc)
