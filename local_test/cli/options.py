@@ -5,15 +5,17 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 from docker.utils import parse_bytes
 
-from local_test.errors import RunnerError
+from local_test.errors import BadRequest, RunnerError
+from local_test.request.builder import MODES, Options, parse_pairs
 from local_test.runners.base import Runner
-from local_test.runners.select import CHOICES
+from local_test.runners.select import CHECKOUT, CHOICES
 from local_test.util.console import printable
 
 if TYPE_CHECKING:
@@ -26,6 +28,47 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def add_s3_option(parser: argparse.ArgumentParser, default: str) -> None:
     text = f"the S3 of data, artifacts and checkpoints, instead of {default}"
     parser.add_argument("--s3-endpoint-url", type=url, metavar="URL", help=text)
+
+
+def add_job_options(parser: argparse.ArgumentParser, operation: str, default: Path, out: str) -> None:
+    """What `train` and `tune` lay over their job file: `default` of a checkout, a request of `operation`."""
+    add = parser.add_argument
+    add("--job", type=Path, metavar="FILE.json", help=f"a {operation} request (default: {default} of this checkout)")
+    add("--image", metavar="IMG", help="image to run, instead of the request's")
+    add("--input-mode", choices=MODES, help="the job's TrainingInputMode")
+    text = "where a channel's data is: a file, a folder or s3://…; :Pipe, :File or :FastFile after it is its own mode"
+    add("--channel", action="append", default=[], metavar="NAME=PLACE[:MODE]", help=text)
+    add("--hyperparameter", action="append", default=[], metavar="K=V")
+    add("--env", action="append", default=[], metavar="K=V", help="a variable of the container")
+    add("--name", help="the job's name (default: the request's name with the time added)")
+    add("--out", type=Path, default=Path(out), metavar="DIR", help=f"where jobs are kept (default: {out})")
+
+
+def read_job_options(args: argparse.Namespace) -> Options:
+    """What `add_job_options` has added, and `train` alone."""
+    return Options(
+        image=args.image,
+        name=args.name,
+        input_mode=args.input_mode,
+        channels=parse_pairs("--channel", args.channel),
+        hyperparameters=parse_pairs("--hyperparameter", args.hyperparameter),
+        environment=parse_pairs("--env", args.env),
+        instance_count=getattr(args, "instance_count", None),
+        checkpoints=getattr(args, "checkpoints", None),
+        max_runtime=getattr(args, "max_runtime", None),
+    )
+
+
+def find_job_file(args: argparse.Namespace, operation: str, default: Path) -> Path:
+    """The one of --job, else the checkout's."""
+    if args.job:
+        return args.job
+    if CHECKOUT is None:
+        raise BadRequest(
+            f"A job needs a {operation} request. Received: no --job, outside this project's checkout. "
+            "Expected: --job FILE.json"
+        )
+    return CHECKOUT / default
 
 
 def add_runner_options(parser: argparse.ArgumentParser) -> None:

@@ -11,21 +11,22 @@ from typing import Any
 
 from local_test.cli.options import (
     Commands,
+    add_job_options,
     add_runner_options,
     add_s3_option,
     add_ui_option,
+    find_job_file,
     load_job_page,
     open_runner,
     positive,
     read_environment,
+    read_job_options,
 )
 from local_test.cli.progress import Display
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
-from local_test.errors import BadRequest
 from local_test.hosts.artifacts import REPORT
-from local_test.request.builder import DEFAULT_JOB, Options, build, parse_pairs, read_job
-from local_test.runners.select import CHECKOUT
+from local_test.request.builder import DEFAULT_JOB, build, read_job
 from local_test.training.job import TrainingJob
 from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri
@@ -37,25 +38,13 @@ _SHOWN_FILES = 10  # of output.tar.gz
 def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("train", help="run one training job; exit code 0 only if it is Completed")
     parser.set_defaults(run=run)
-    add = parser.add_argument
+    add_job_options(parser, "CreateTrainingJob", DEFAULT_JOB, "jobs")
     add_s3_option(parser, "the one boto3 finds")
-    add(
-        "--job",
-        type=Path,
-        metavar="FILE.json",
-        help=f"a CreateTrainingJob request (default: {DEFAULT_JOB} of this checkout)",
-    )
-    add("--image", metavar="IMG", help="image to run, instead of the request's")
     add_runner_options(parser)
-    add("--input-mode", choices=("Pipe", "File", "FastFile"), help="the job's TrainingInputMode")
-    add("--channel", action="append", default=[], metavar="NAME=PATH_OR_S3", help="where a channel's data is")
-    add("--hyperparameter", action="append", default=[], metavar="K=V")
-    add("--env", action="append", default=[], metavar="K=V", help="a variable of the container")
+    add = parser.add_argument
     add("--instance-count", type=positive, metavar="N")
     add("--max-runtime", type=positive, metavar="SECONDS", help="StoppingCondition.MaxRuntimeInSeconds")
     add("--checkpoints", type=Path, metavar="DIR", help="restored before, kept up to date: the same DIR again resumes")
-    add("--name", help="the job's name (default: the request's name with the time added)")
-    add("--out", type=Path, default=Path("jobs"), metavar="DIR", help="where jobs are kept (default: jobs)")
     add_ui_option(parser)
 
 
@@ -82,28 +71,8 @@ def run(args: argparse.Namespace) -> str:
 
 
 def _build_request(args: argparse.Namespace) -> dict[str, Any]:
-    job = read_job(args.job or _find_default_job())
-    options = Options(
-        image=args.image,
-        name=args.name,
-        input_mode=args.input_mode,
-        channels=parse_pairs("--channel", args.channel),
-        hyperparameters=parse_pairs("--hyperparameter", args.hyperparameter),
-        environment=parse_pairs("--env", args.env),
-        instance_count=args.instance_count,
-        checkpoints=args.checkpoints,
-        max_runtime=args.max_runtime,
-    )
-    return build(job, options, args.out, now_utc())
-
-
-def _find_default_job() -> Path:
-    if CHECKOUT is None:
-        raise BadRequest(
-            "A job needs a CreateTrainingJob request. Received: no --job, outside this project's checkout. "
-            "Expected: --job FILE.json"
-        )
-    return CHECKOUT / DEFAULT_JOB
+    job = read_job(find_job_file(args, "CreateTrainingJob", DEFAULT_JOB))
+    return build(job, read_job_options(args), args.out, now_utc())
 
 
 def _print_summary(description: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,21 @@ from typing import Any
 from local_test.cli.live_table import Table
 from local_test.cli.options import (
     Commands,
+    add_job_options,
     add_parallel_option,
     add_runner_options,
     add_s3_option,
     add_ui_option,
+    find_job_file,
     load_job_page,
     open_runner,
     read_environment,
+    read_job_options,
     say,
 )
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
-from local_test.errors import LocalTestError
+from local_test.errors import BadRequest, LocalTestError
 from local_test.request.builder import Options, build, read_job, timed_name
 from local_test.runners.base import Runner
 from local_test.server.platform import JobContext, Platform
@@ -39,6 +43,7 @@ from local_test.tuning.warm_start import list_definitions
 from local_test.util.arns import region
 from local_test.util.clock import now_utc
 
+_OPERATION, _DEFAULT_JOB = "CreateHyperParameterTuningJob", Path("launch/tuning_job.json")
 _DEFAULT_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
 _STATUS = "HyperParameterTuningJobStatus"
 _OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
@@ -47,24 +52,22 @@ _OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
 def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("tune", help="run one tuning job; exit code 0 only if it is Completed")
     parser.set_defaults(run=run)
-    add = parser.add_argument
+    add_job_options(parser, _OPERATION, _DEFAULT_JOB, "jobs/tune")
+    parser.add_argument("--root", type=Path, dest="out", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add_s3_option(parser, "the one boto3 finds")
-    add("--job", type=Path, required=True, metavar="FILE.json", help="a CreateHyperParameterTuningJob request")
-    add("--image", metavar="IMG", help="image to run, instead of the request's")
     add_runner_options(parser)
-    add("--root", type=Path, default=Path("jobs/tune"), metavar="DIR", help="where jobs are kept (default: jobs/tune)")
     add_parallel_option(parser)
     add_ui_option(parser)
 
 
 def run(args: argparse.Namespace) -> str:
     """Runs the tuning job to its end; its HyperParameterTuningJobStatus."""
-    request = read_job(args.job, args.command)
+    request, options = read_job(find_job_file(args, _OPERATION, _DEFAULT_JOB), args.command), read_job_options(args)
     with ExitStack() as stack:
         runner = stack.enter_context(open_runner(args))
         table = Table(sys.stderr) if sys.stderr.isatty() else None
         environ = read_environment(args)
-        tuner = OfflineTuner(request, args.image, args.root, runner, args.parallel, environ, table)
+        tuner = OfflineTuner(request, options, args.out, runner, args.parallel, environ, table)
         stack.callback(tuner.close)
         stop_on_signals(tuner.stop, tuner.platform.kill)
         if args.ui:
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> str:
             page = stack.enter_context(load_job_page().of_region(home, tuner.platform.region(home)))
             say(f"Page, while jobs run: {page.url}/tuning-jobs/{tuner.name}")
         description = tuner.run()
-    _print_summary(description, tuner, args.root)
+    _print_summary(description, tuner, args.out)
     return description[_STATUS]
 
 
@@ -87,28 +90,47 @@ def _print_summary(description: Mapping[str, Any], tuner: "OfflineTuner", root: 
         say(f"Report: {tuner.folder / NAME}")
 
 
-def fill_request(request: Mapping[str, Any], image: str | None, out: Path, now: datetime) -> dict[str, Any]:
+def fill_request(request: Mapping[str, Any], options: Options, out: Path, now: datetime) -> dict[str, Any]:
     """The request of a local run: fills in each definition as `build` fills in a training job."""
     filled = copy.deepcopy(dict(request))
-    if filled.get("HyperParameterTuningJobName", "<name>") == "<name>":
-        filled["HyperParameterTuningJobName"] = timed_name(_DEFAULT_NAME, now)[:_NAME_LIMIT]
+    if options.name or filled.get("HyperParameterTuningJobName", "<name>") == "<name>":
+        filled["HyperParameterTuningJobName"] = options.name or timed_name(_DEFAULT_NAME, now)[:_NAME_LIMIT]
+    config = filled.get("HyperParameterTuningJobConfig")
+    shared = config.get("ParameterRanges") if isinstance(config, dict) else None
     for key in ("TrainingJobDefinition", "TrainingJobDefinitions"):
         definitions = filled.get(key)
         if isinstance(definitions, dict):
-            filled[key] = _fill_definition(definitions, image, out, now)
+            filled[key] = _fill_definition(definitions, shared, options, out, now)
         elif isinstance(definitions, list):
-            filled[key] = [_fill_definition(item, image, out, now) for item in definitions]
+            filled[key] = [_fill_definition(item, shared, options, out, now) for item in definitions]
     return filled
 
 
-def _fill_definition(definition: Any, image: str | None, out: Path, now: datetime) -> Any:
+def _fill_definition(definition: Any, shared: Any, options: Options, out: Path, now: datetime) -> Any:
+    """`shared`: the ranges of a tuning job with one definition."""
     if not isinstance(definition, dict):  # said by the check of the whole
         return definition
     own = {name: definition[name] for name in OWN if name in definition}
     training = {name: value for name, value in definition.items() if name not in OWN}
-    built = build(training, Options(image=image), out, now)
+    built = build(training, replace(options, name=None, hyperparameters={}), out, now)
     del built["TrainingJobName"]
+    if options.hyperparameters:
+        _check_static(options.hyperparameters, own.get("HyperParameterRanges", shared))
+        own["StaticHyperParameters"] = {**(own.get("StaticHyperParameters") or {}), **options.hyperparameters}
     return {**own, **built}
+
+
+def _check_static(values: Mapping[str, str], ranges: Any) -> None:
+    """BadRequest for a value of a hyperparameter that is tuned."""
+    kinds = ranges.values() if isinstance(ranges, dict) else ()  # else said by the check of the whole
+    items = [item for kind in kinds if isinstance(kind, list) for item in kind if isinstance(item, dict)]
+    for item in items:
+        if item.get("Name") in values:
+            name = item["Name"]
+            raise BadRequest(
+                f"--hyperparameter {name}: the job file tunes it, so it has no value of its own. Received: "
+                f"{name}={values[name]}. Leave the option out, or take its range out of the file's ParameterRanges"
+            )
 
 
 class OfflineTuner:
@@ -121,7 +143,7 @@ class OfflineTuner:
     def __init__(
         self,
         request: Mapping[str, Any],
-        image: str | None,
+        options: Options,
         root: Path,
         runner: Runner,
         slots: int,
@@ -136,7 +158,7 @@ class OfflineTuner:
             self.platform = stack.enter_context(closing(Platform(root, runner, slots, lambda *_: context)))
             own = self.platform.region(self._region)
             self._jobs, self._tuning_jobs, self._store = own.jobs, own.tuning_jobs, own.store
-            self._request = fill_request(request, image, own.store.training.path, now_utc())
+            self._request = fill_request(request, options, own.store.training.path, now_utc())
             self.name = self._request["HyperParameterTuningJobName"]
             self._ended = threading.Semaphore(0)
             self._jobs.listeners.append(lambda _: self._ended.release())

@@ -18,6 +18,7 @@ LOCAL_ROLE = f"arn:aws:iam::{ACCOUNT}:role/local"
 DEFAULT_JOB = Path("launch/training_job.json")
 BASE_NAME = "cv-keras-cifar10"  # of jobs that have no name of their own
 _PLACEHOLDER = re.compile(r"<(image|role|bucket|name)>")
+MODES = ("Pipe", "File", "FastFile")
 _FILE_CHANNELS = ("code", "dataset")  # of the training program: a script and a description are no streams
 _NAME_LIMIT = 63  # of TrainingJobName
 _OUTPUTS = ("OutputDataConfig", "TensorBoardOutputConfig", "DebugHookConfig", "ProfilerConfig")
@@ -30,7 +31,7 @@ class Options:
     image: str | None = None
     name: str | None = None
     input_mode: str | None = None
-    channels: Mapping[str, str] = field(default_factory=dict)  # name → path or URI
+    channels: Mapping[str, str] = field(default_factory=dict)  # name → path or URI, and :MODE if it has its own
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     instance_count: int | None = None
@@ -113,29 +114,45 @@ def _apply_options(request: dict[str, Any], options: Options) -> None:
 
 
 def _set_mode(request: dict[str, Any], mode: str) -> None:
-    """The job's mode, and that of channels which spell out the job's; a channel that differs keeps its own."""
+    """The job's mode, and that of channels which spell out the job's; a channel that differs, or that is no stream,
+    keeps its own."""
     algorithm = request.setdefault("AlgorithmSpecification", {})
     before, algorithm["TrainingInputMode"] = algorithm.get("TrainingInputMode"), mode
     for channel in request.get("InputDataConfig", []):
-        if "InputMode" in channel and channel["InputMode"] == before:
+        if channel.get("InputMode") == before and before and channel["ChannelName"] not in _FILE_CHANNELS:
             channel["InputMode"] = mode
 
 
 def _set_channels(request: dict[str, Any], places: Mapping[str, str]) -> None:
-    """Another place for a channel that the job has, its other members kept; or a new channel, in the job's mode."""
-    for name, place in places.items():
+    """Another place for a channel that the job has, its other members kept; or a new channel. Its mode is the one that
+    the place ends in, else File for what is no stream, else the job's."""
+    for name, text in places.items():
+        place, mode = _split_mode(text)
+        if not place:
+            raise BadRequest(f"Channel {name}: no file, folder or s3:// address. Received: {text!r}")
         uri = place if "://" in place else file_uri(Path(place))
         channels = request.setdefault("InputDataConfig", [])
-        existing = [channel for channel in channels if channel["ChannelName"] == name]
-        if existing:
-            existing[0]["DataSource"].setdefault("S3DataSource", {"S3DataType": "S3Prefix"})["S3Uri"] = uri
+        channel = next((channel for channel in channels if channel["ChannelName"] == name), None)
+        if channel:
+            channel["DataSource"].setdefault("S3DataSource", {"S3DataType": "S3Prefix"})["S3Uri"] = uri
         else:
             source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
-            mode = {"InputMode": "File"} if name in _FILE_CHANNELS else {}
-            channels.append({"ChannelName": name, **mode, "DataSource": {"S3DataSource": source}})
+            channel = {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+            channels.append(channel)
+        if mode:
+            channel["InputMode"] = mode
+        elif name in _FILE_CHANNELS:
+            channel.setdefault("InputMode", "File")
         path = local_path(uri)
         if path and not path.exists():
             raise BadRequest(f"Channel {name}: there is no such file or folder. Received: {place}")
+
+
+def _split_mode(text: str) -> tuple[str, str]:
+    """(place, mode) of PLACE or PLACE:MODE; a file or folder whose own name ends like that is a place."""
+    place, colon, mode = text.rpartition(":")
+    is_mode = colon and mode in MODES and ("://" in text or not Path(text).exists())
+    return (place, mode) if is_mode else (text, "")
 
 
 def _fill_channels(request: dict[str, Any], data: Path) -> None:

@@ -103,9 +103,16 @@ class Supervisor:
         return None
 
     def _stop(self, event: Stop, limit: float) -> float:
-        if event.kill:
-            return self._kill(self._reason if self._reason != "ended" else "stopped")
+        if event.kill and not self._killed:
+            return self._kill("stopped" if self._goes_on() else self._reason)
+        if self._reason == "interrupted":  # SIGTERM is sent; instead of starting again, the job ends
+            self._start_stopping("stopped")
+            return limit
         return self._terminate("stopped") if self._reason == "ended" else limit
+
+    def _goes_on(self) -> bool:
+        """Whether the job would, once its containers have ended: a person's stop is then news."""
+        return self._reason in ("ended", "interrupted")
 
     def _terminate(self, reason: str) -> float:
         self._start_stopping(reason)
@@ -125,7 +132,7 @@ class Supervisor:
             self._containers[index].signal(number)
 
     def _start_stopping(self, reason: str) -> None:
-        if self._reason == "ended" and reason not in ("failed", "interrupted"):
+        if self._goes_on() and reason not in ("failed", "interrupted"):
             self._on_stopping()
         self._reason = reason
 

@@ -123,6 +123,7 @@ class TrainingJob(Job):
                     self._publisher.note(f"{failure}. Started again")
                     self._publisher.move("Restarting")
                     self._await_runner(number)
+                self._check()
                 self._clear()
 
     def _keep_left(self) -> None:

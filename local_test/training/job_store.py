@@ -88,12 +88,12 @@ class JobStore(RegionStore):
             (top / _MARKER).touch()
             self._lock = (top / ".lock").open("w")
         except OSError as error:
-            raise BadRequest(f"--root can't be used: {error.strerror}. Received: {root}") from None
+            raise BadRequest(f"The folder of jobs can't be used: {error.strerror}. Received: {root}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise BadRequest(f"Another server keeps its jobs there. Received: {root}. Name another --root") from None
+            raise BadRequest(f"Another program keeps its jobs there. Received: {root}. Name another folder") from None
         for folder in (self.training.path, self.tuning, *(self.experiments / kind for kind in _KINDS)):
             self._move_to_regions(folder)
 
@@ -131,7 +131,7 @@ def _check_own(root: Path) -> None:
     made_here = names <= {".lock", "training", "tuning", "experiments", "s3", ".s3.old", ".s3.new"} and ".lock" in names
     if names and _MARKER not in names and not made_here:
         raise BadRequest(
-            f"--root must be a new or an empty folder, or one that serve or tune has made. Received: {root}, which has "
+            f"The folder of jobs must be new or empty, or one that serve or tune has made. Received: {root}, which has "
             f"{min(names)}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from local_test.cli.tune import fill_request
+from local_test.request.builder import Options
 from local_test.util.atomic_files import file_uri
 from tests.support.served import MAIN, ROOT, TRAIN, WAIT
 from tests.support.tuning import tuning_request
@@ -47,7 +48,7 @@ def job_file(folder: Path, code: str, **config: Any) -> None:
 
 def tune(folder: Path, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", MAIN, "tune", "--job", "tune.json", "--root", "out", *arguments],
+        [sys.executable, "-c", MAIN, "tune", "--job", "tune.json", "--out", "out", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -74,6 +75,41 @@ def test_a_tuning_job_from_the_command_line(tmp_path: Path) -> None:
     report = described.with_name("report.html")
     assert lines[-1] == f"Report: {report}"
     assert f"<h1>Best acc: {float(best):.4g}</h1>" in report.read_text()
+
+
+def test_it_takes_what_train_takes(tmp_path: Path) -> None:
+    """Own data, code, mode, name and settings, without a word of JSON."""
+    job_file(
+        tmp_path,
+        "import json\n"
+        + CODE.replace("train_0", "train/b")
+        + "print(os.environ['OWN'], h['epochs'], os.listdir(BASE / 'input/data/code'))",
+    )
+    (tmp_path / "own/train").mkdir(parents=True)
+    (tmp_path / "own/train/b").write_bytes(b"x" * 9)
+    (tmp_path / "model.py").write_text("")
+    options = ["--channel=train=own/train", "--channel=code=model.py", "--input-mode=FastFile", "--name=mine"]
+    process = tune(tmp_path, *options, "--hyperparameter=epochs=7", "--env=OWN=yes")
+    _, err = process.communicate(timeout=45)
+    assert process.returncode == 0, err
+    described = json.loads((tmp_path / "out/tuning/mine/describe.json").read_text())
+    assert described["TrainingJobDefinition"]["StaticHyperParameters"]["epochs"] == "7"
+    jobs = sorted((tmp_path / "out/training").iterdir())
+    assert len(jobs) == 4
+    for job in jobs:
+        lines = (job / "logs/algo-1.log").read_text().splitlines()
+        assert lines[0].startswith("9 acc=")
+        assert lines[1] == "yes 7 ['model.py']"
+
+
+def test_a_value_of_what_is_tuned_is_refused(tmp_path: Path) -> None:
+    job_file(tmp_path, "")
+    process = tune(tmp_path, "--hyperparameter", "lr=0.5")
+    _, err = process.communicate(timeout=45)
+    assert (process.returncode, err.count("\n")) == (2, 1), err
+    assert "--hyperparameter lr: the job file tunes it" in err
+    assert "Leave the option out" in err
+    assert not list((tmp_path / "out/training").iterdir())
 
 
 def test_it_does_not_load_moto() -> None:
@@ -142,7 +178,7 @@ def test_a_definition_is_filled_in_as_a_training_job_is(tmp_path: Path, monkeypa
     job_file(tmp_path, "")
     monkeypatch.chdir(tmp_path)
     request = json.loads((tmp_path / "tune.json").read_text())
-    filled = fill_request(request, "mine:1", tmp_path / "out", datetime(2026, 1, 2, 3, 4, 5, 6000, UTC))
+    filled = fill_request(request, Options(image="mine:1"), tmp_path / "out", datetime(2026, 1, 2, 3, 4, 5, 6000, UTC))
     assert filled["HyperParameterTuningJobName"] == "cv-keras-2026-01-02-03-04-05-006"
     definition = filled["TrainingJobDefinition"]
     assert definition["AlgorithmSpecification"]["TrainingImage"] == "mine:1"

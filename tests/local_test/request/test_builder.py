@@ -100,9 +100,46 @@ def test_a_new_channel_of_code_is_no_stream(prepared: Path, tmp_path: Path) -> N
     request = build(job, Options(channels={"code": str(prepared), "extra": str(prepared)}), tmp_path, NOW, prepared)
     modes = {channel["ChannelName"]: channel.get("InputMode") for channel in request["InputDataConfig"]}
     assert (modes["code"], modes["extra"]) == ("File", None)
-    job["InputDataConfig"].append({**job["InputDataConfig"][0], "ChannelName": "code"})
-    request = build(job, Options(channels={"code": str(prepared)}), tmp_path, NOW, prepared)
-    assert "InputMode" not in request["InputDataConfig"][-1]  # what a job file says stays
+    code = {**job["InputDataConfig"][0], "ChannelName": "code"}
+    for own, mode, expected in (
+        ({}, "Pipe", "File"),
+        ({"InputMode": "File"}, "Pipe", "File"),
+        ({"InputMode": "Pipe"}, "File", "Pipe"),
+    ):
+        changed = {**job, "InputDataConfig": [*job["InputDataConfig"], {**code, **own}]}
+        changed["AlgorithmSpecification"] = {**job["AlgorithmSpecification"], "TrainingInputMode": "File"}
+        request = build(changed, Options(input_mode=mode, channels={"code": str(prepared)}), tmp_path, NOW, prepared)
+        assert request["InputDataConfig"][-1]["InputMode"] == expected  # what a job file says stays
+
+
+def test_a_channel_with_a_mode_of_its_own(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file's own name ends in is no mode, if there is such a file; once more says it for that, too."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a:File", "b:Pipe"):
+        Path(name).write_text("x")
+    texts = {
+        "train": f"{prepared}/train:File",
+        "s": "s3://bucket/p:FastFile",
+        "a": "a:File",
+        "b": "b:Pipe:File",
+        "c": "s3://b/c:d",
+    }
+    request = build(prepared_data_request(), Options(channels=texts), tmp_path, NOW, prepared)
+    modes = {channel["ChannelName"]: channel.get("InputMode") for channel in request["InputDataConfig"]}
+    assert {name: (modes[name], places(request)[name]) for name in texts} == {
+        "train": ("File", file_uri(prepared / "train")),
+        "s": ("FastFile", "s3://bucket/p"),
+        "a": (None, file_uri(tmp_path / "a:File")),
+        "b": ("File", file_uri(tmp_path / "b:Pipe")),
+        "c": (None, "s3://b/c:d"),
+    }
+    validate(request)
+    for text, wrong in (
+        (":File", "no file, folder or s3:// address. Received: ':File'"),
+        ("a:file", "Received: a:file"),
+    ):
+        with pytest.raises(BadRequest, match=wrong):
+            build(prepared_data_request(), Options(channels={"train": text}), tmp_path, NOW, prepared)
 
 
 def test_what_lies_beside_an_own_train_folder_is_taken_with_it(prepared: Path, tmp_path: Path) -> None:

@@ -553,6 +553,57 @@ def test_an_interrupted_job_resumes_from_its_checkpoint(program: Program, data: 
     assert description["TrainingStartTime"] == description["SecondaryStatusTransitions"][1]["StartTime"]
 
 
+SLOW_TO_LEAVE = """
+def leave(*_):
+    print("saving", flush=True)
+    channel("go", 0).read()
+    sys.exit(1)
+signal.signal(signal.SIGTERM, leave)
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_stop_during_an_interruption_is_seen_at_once(program: Program, tmp_path: Path, kill: bool) -> None:
+    """While the container still saves what it has, the job is Stopping; and it does not start again."""
+    job, seen, result = started(
+        program(SLOW_TO_LEAVE), request_for("job", tmp_path / "jobs", **SPOT), tmp_path / "jobs"
+    )
+    seen.wait_for(lambda: seen.lines)
+    go = job.folder / "algo-1/opt/ml/input/data/go_0"
+    os.mkfifo(go)
+    job.interrupt()
+    seen.wait_for(lambda: "saving" in seen.lines)
+    assert job.describe()["TrainingJobStatus"] == "InProgress"
+    (job.kill if kill else job.stop)()
+    seen.wait_for(lambda: "Stopping" in seen.states)
+    assert job.describe()["TrainingJobStatus"] == "Stopping"
+    if not kill:
+        go.write_text("")
+    description = result()
+    assert description["TrainingJobStatus"] == "Stopped"
+    assert states(description)[2:] == ["Training", "Stopping", "Uploading", "Stopped"]
+
+
+def test_a_stop_between_an_interruption_and_the_restart(program: Program, tmp_path: Path) -> None:
+    class Stopper(Recorder):
+        def on_transition(self, description: dict[str, Any]) -> None:
+            super().on_transition(description)
+            if description["SecondaryStatus"] == "Interrupted":
+                job.stop()
+
+    stopper = Stopper()
+    runner, out = program("print('ready', flush=True)\nsignal.pause()"), tmp_path / "jobs"
+    job = TrainingJob(request_for("job", out, **SPOT), out, runner, ObjectStore(), {}, [stopper])
+    running = threading.Thread(target=job.run)
+    running.start()
+    stopper.wait_for(lambda: stopper.lines)
+    job.interrupt()
+    running.join(30)
+    assert stopper.states[2:] == ["Training", "Interrupted", "Stopping", "Stopped"]
+
+
 def test_only_a_spot_job_that_trains_can_be_interrupted(program: Program, tmp_path: Path) -> None:
     runner = program("")
     job = TrainingJob(request_for("a", tmp_path), tmp_path, runner, ObjectStore(), {})

@@ -76,7 +76,7 @@ def test_a_job_that_was_never_accepted_or_half_deleted_is_none(tmp_path: Path) -
 
 def test_one_server_a_root(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "root")
-    with pytest.raises(BadRequest, match=f"Another server keeps its jobs there. Received: {tmp_path / 'root'}"):
+    with pytest.raises(BadRequest, match=f"Another serve or tune keeps its jobs there. Received: {tmp_path / 'root'}"):
         JobStore(tmp_path / "root")
     store.close()
     JobStore(tmp_path / "root").close()
@@ -84,7 +84,7 @@ def test_one_server_a_root(tmp_path: Path) -> None:
 
 def test_a_root_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "root").touch()
-    with pytest.raises(BadRequest, match="--root can't be used: "):
+    with pytest.raises(BadRequest, match="The folder of jobs can't be used: "):
         JobStore(tmp_path / "root")
 
 
@@ -101,7 +101,7 @@ def test_a_folder_of_somebody_elses_is_refused_and_untouched(tmp_path: Path) -> 
     (tmp_path / "training/thesis/data.csv").write_text("x")
     (tmp_path / "notes.txt").write_text("x")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(BadRequest, match=r"--root must be a new or an empty folder.*notes.txt and 1 more"):
+    with pytest.raises(BadRequest, match=r"The folder of jobs must be new or empty.*notes.txt and 1 more"):
         JobStore(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
