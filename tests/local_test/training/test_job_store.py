@@ -76,7 +76,7 @@ def test_a_job_that_was_never_accepted_or_half_deleted_is_none(tmp_path: Path) -
 
 def test_one_server_a_root(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "root")
-    with pytest.raises(BadRequest, match=f"Another serve or tune keeps its jobs there. Received: {tmp_path / 'root'}"):
+    with pytest.raises(BadRequest, match=f"Another program keeps its jobs there. Received: {tmp_path / 'root'}"):
         JobStore(tmp_path / "root")
     store.close()
     JobStore(tmp_path / "root").close()
