@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,7 +21,9 @@ from local_test.util.console import printable
 if TYPE_CHECKING:
     from local_test.server.job_page import JobPage
 
-ChooseRunner = Callable[[str, str | None, str | None, Callable[[str], None]], Runner]
+ChooseRunner = Callable[
+    [str, str | None, str | None, Collection[int] | None, Callable[[str], None]], Runner
+]  # as runners.select.choose
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -76,6 +78,7 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
     add("--runner", choices=CHOICES, default="auto", help="auto: containers if a Docker engine answers, else processes")
     add("--memory", type=_size, metavar="SIZE", help="limit of each container's memory, such as 8g")
     add("--shm-size", type=_size, metavar="SIZE", help="size of each container's /dev/shm, such as 1g")
+    add("--gpus", type=_gpus, metavar="all|none|0,1", help="which containers may have; parallel ones take turns")
 
 
 def add_parallel_option(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +102,7 @@ def load_job_page() -> "type[JobPage]":
 
 def open_runner(args: argparse.Namespace, note: Callable[[str], None] | None = None) -> closing[Runner]:
     """The runner that the options name; `note` gets a line for the person. RunnerError if there is none."""
-    return closing(args.choose_runner(args.runner, args.memory, args.shm_size, note or say_note))
+    return closing(args.choose_runner(args.runner, args.memory, args.shm_size, args.gpus, note or say_note))
 
 
 def read_environment(args: argparse.Namespace) -> dict[str, str]:
@@ -134,6 +137,16 @@ def _size(text: str) -> str:
     if not fits:
         raise argparse.ArgumentTypeError(f"not a size. Received: {text}. Expected: b, k, m or g after a number")
     return text
+
+
+def _gpus(text: str) -> list[int] | None:
+    """Numbers of GPUs; None for all."""
+    if text in ("all", "none"):
+        return None if text == "all" else []
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"not GPUs. Received: {text}. Expected: all, none, or numbers such as 0,1")
+    return [int(part) for part in parts]
 
 
 def url(text: str) -> str:

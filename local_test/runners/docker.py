@@ -11,8 +11,8 @@ import os
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from docker.types import DeviceRequest, IPAMConfig, IPAMPool, Mount
 from local_test.errors import RunnerError
 from local_test.runners.base import OPT_ML, ContainerSpec, Runner
 from local_test.runners.docker_container import ENGINE_ERRORS, LOG, DockerContainer, Removals, one_line
+from local_test.runners.gpus import Gpus
 from local_test.runners.instance_types import Limits, Machine, find_limits
 from local_test.runners.ownership import hold, is_orphan
 from local_test.util.console import warn_on_stderr
@@ -33,7 +34,6 @@ LABEL = "sagemaker-local-job"
 BASE_LABEL = "sagemaker-local-base"  # the folder on this machine: names are unique only there
 _PIDS = 8192  # processes and threads of a container: TensorFlow has tens a CPU, and a machine as few as 32768 in all
 _PREFIX = "sagemaker-local-"  # of names in the engine
-_GPUS = Path("/proc/driver/nvidia/gpus")  # a folder each
 _CLOSE_SECONDS = 10.0  # for what could not be removed yet
 _SUBNET_TRIES = 5  # another program may take the same free subnet
 _SEEN_SECONDS = 1.0  # for which an image that was there is taken to be there: jobs come by the dozen
@@ -48,15 +48,17 @@ _CAPABILITIES = (
 
 class DockerRunner(Runner):
     """`memory` and `shm_size` in Docker's notation ("2g"). Without them a container has its instance type's memory, as
-    far as the machine has that, and the engine's default of /dev/shm (64 MB)."""
+    far as the machine has that, and the engine's default of /dev/shm (64 MB). `gpus`: the numbers of those that
+    containers may have; None: all."""
 
     def __init__(
         self,
         memory: str | None = None,
         shm_size: str | None = None,
+        gpus: Collection[int] | None = None,
         new_client: Callable[[], docker.DockerClient] = docker.from_env,
     ) -> None:
-        self._memory, self._shm_size = memory, shm_size
+        self._memory, self._shm_size, self._gpus = memory, shm_size, Gpus(gpus)
         client = None
         try:
             client = new_client()
@@ -100,7 +102,7 @@ class DockerRunner(Runner):
 
     def _machine(self) -> Machine:
         engine = self._engine()
-        gpus = len(list(_GPUS.glob("*"))) if "nvidia" in (engine.get("Runtimes") or {}) else 0
+        gpus = len(self._gpus) if "nvidia" in (engine.get("Runtimes") or {}) else 0
         return Machine(engine["NCPU"], engine["MemTotal"], gpus)
 
     def _engine(self) -> Mapping[str, Any]:
@@ -156,15 +158,18 @@ class DockerRunner(Runner):
     def start(self, spec: ContainerSpec) -> DockerContainer:
         name = f"{_PREFIX}{uuid4().hex[:12]}"  # it can be removed although the engine's answer may not have arrived
         self._removals.wait(_CLOSE_SECONDS)  # an earlier run of the same job would write to the same folders
-        lock = hold(spec.base)
+        held = ExitStack()  # until the container has ended
         try:
+            held.enter_context(closing(hold(spec.base)))
+            gpus = self._gpus.take(self._limits(spec).gpus)
+            held.callback(self._gpus.give_back, gpus)
             user = self._user()
-            container = self._client.containers.create(name=name, **self._options(spec, user))
+            container = self._client.containers.create(name=name, **self._options(spec, user, gpus))
             if not _is_root(user):
                 container.put_archive("/", _folders_of(user))
-            return DockerContainer(container, self._removals, lock)
+            return DockerContainer(container, self._removals, held)
         except BaseException as error:
-            lock.close()
+            held.close()
             self._seen.clear()
             self._removals.remove(
                 f"container {name}", lambda: self._client.api.remove_container(name, v=True, force=True)
@@ -193,7 +198,7 @@ class DockerRunner(Runner):
         # some engines name none: it is the first address then
         return next((pool.get("Gateway") or str(ip_network(pool["Subnet"])[1]) for pool in pools or []), None)
 
-    def _options(self, spec: ContainerSpec, user: str) -> Mapping[str, Any]:
+    def _options(self, spec: ContainerSpec, user: str, gpus: Sequence[int]) -> Mapping[str, Any]:
         limit = self._limits(spec)
         memory = self._memory or limit.memory
         home = {} if _is_root(user) else {"HOME": "/tmp"}  # noqa: S108 - inside the container
@@ -213,7 +218,7 @@ class DockerRunner(Runner):
             "mem_limit": memory,
             "memswap_limit": memory,  # equal to the memory: no swap, as on the service
             "nano_cpus": limit.cpus and limit.cpus * 1_000_000_000,
-            "device_requests": [DeviceRequest(count=limit.gpus, capabilities=[["gpu"]])] if limit.gpus else None,
+            "device_requests": _request_gpus(gpus),
             "shm_size": self._shm_size,
             "pids_limit": _PIDS,
             "log_config": LOG,
@@ -264,6 +269,10 @@ def _is_there(path: Path) -> bool:
     except OSError:  # another user's
         return True
     return True
+
+
+def _request_gpus(numbers: Sequence[int]) -> list[DeviceRequest]:
+    return [DeviceRequest(device_ids=[*map(str, numbers)], capabilities=[["gpu"]])] if numbers else []
 
 
 def _is_root(user: str) -> bool:

@@ -8,8 +8,8 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any, TextIO, TypeVar
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar
 
 import requests
 import urllib3
@@ -97,9 +97,9 @@ def _keep_removing(remove: Callable[[], object]) -> None:
 class DockerContainer:
     """Attached before it starts, so that no output is missed."""
 
-    def __init__(self, container: Any, removals: Removals, lock: TextIO) -> None:
+    def __init__(self, container: Any, removals: Removals, held: ExitStack) -> None:
         self._container: Any = container
-        self._removals, self._lock, self._closed = removals, lock, False
+        self._removals, self._held, self._closed = removals, held, False
         self._exit: Exit | str | None = None
         self._received = dict.fromkeys(_STREAMS.values(), 0)  # bytes
         self._log_bytes = 0  # that the engine's log of it has at most
@@ -150,7 +150,7 @@ class DockerContainer:
             self._removals.remove(
                 f"container {self._container.short_id}", lambda: self._container.remove(force=True, v=True)
             )
-            self._lock.close()
+            self._held.close()
             self._close_socket()
 
     def _close_socket(self) -> None:

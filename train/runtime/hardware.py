@@ -23,12 +23,11 @@ _CUDA_LIBRARIES = (
 
 def describe(environment: Environment) -> dict[str, str]:
     """Host, cores and memory that this process may use, devices, versions, input modes."""
-    gpus = tf.config.list_physical_devices("GPU")
     return {
         "host": f"{environment.host}/{len(environment.hosts)}",
         "cores": str(count_cores()),
         "memory": f"{_memory() / 2**30:.1f}GiB",
-        "gpus": str(len(gpus)),
+        "gpus": _describe_gpus(),
         "inputs": ",".join(f"{channel.name}:{channel.mode}" for channel in environment.channels.values()),
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
@@ -45,7 +44,7 @@ def require_gpus(environment: Environment, dev: Path = Path("/dev")) -> None:
     devices = sorted(path.name for path in dev.glob("nvidia[0-9]*"))
     meant = environment.instance_type.startswith(("ml.g", "ml.p")) or tf.test.is_built_with_cuda()
     hidden = environment.variables.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if not devices or not meant or hidden or tf.config.list_physical_devices("GPU"):
+    if not devices or not meant or hidden or count_gpus():
         return
     raise TrainingError(
         f"The host has a GPU, but TensorFlow sees none. Received: {', '.join(f'/dev/{name}' for name in devices)}. "
@@ -80,6 +79,31 @@ def _opens(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def count_gpus() -> int:
+    """Those that TensorFlow sees."""
+    return len(tf.config.list_physical_devices("GPU"))
+
+
+def _describe_gpus() -> str:
+    """How many; which, and what they take for float32: since Ampere, TF32 with its ten bits."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "0"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    tf32 = details.get("compute_capability", (0, 0)) >= (8, 0)
+    name = details.get("device_name", "unknown").replace(" ", "-")
+    return f"{len(gpus)}×{name}" + (",float32-as-TF32" if tf32 else "")
+
+
+def make_deterministic(wanted: bool) -> None:
+    """The same weights at each run on a GPU, whose fastest kernels add in any order. A processor's always do so.
+
+    To be called before TensorFlow computes.
+    """
+    if wanted and count_gpus():
+        tf.config.experimental.enable_op_determinism()
 
 
 def share_gpus() -> None:

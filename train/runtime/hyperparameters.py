@@ -93,6 +93,12 @@ class Hyperparameters:
         0, "steps between checkpoints within an epoch, for what SIGTERM does not announce; 0: at its end", low=0
     )
     precision: str = _define("float32", "what layers compute in", one_of=("float32", "mixed_bfloat16", "mixed_float16"))
+    jit: str = _define(
+        "auto", "XLA compiles the steps: auto on one GPU; on a processor it is slower", one_of=("auto", "on", "off")
+    )
+    deterministic: bool = _define(
+        True, "on a GPU: the same weights at each run, for about a tenth of its speed; on a processor always"
+    )
     crc: str = _define(
         "full",
         "which CRCs of TFRecords are checked: of lengths and data, of lengths, or none",

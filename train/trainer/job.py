@@ -50,6 +50,7 @@ def run(environment: Environment, stop: threading.Event) -> None:
     hardware.require_gpus(environment)
     hardware.limit_threads()
     hardware.share_gpus()
+    hardware.make_deterministic(hparams.deterministic)
     info = read_dataset_info(environment, hparams)
     if info.note:
         _log.info("NOTE: %s", info.note)
@@ -237,7 +238,7 @@ def _build_trainer(
     examples = (info.train_examples or hparams.train_examples) / len(cluster.hosts)
     train_step = TrainStep(
         model, optimizer, augment=make_augmentation(hparams), label_smoothing=hparams.label_smoothing,
-        seed=hparams.seed, replicas=replicas,
+        seed=hparams.seed, replicas=replicas, batch_size=hparams.batch_size, jit=_choose_jit(hparams, replicas),
     )  # fmt: skip
     return Trainer(
         train_step, lr_schedule=make_lr_schedule(hparams, examples),
@@ -255,6 +256,17 @@ def _make_progress_lines(
     pictures = len(cluster.hosts) * hparams.batch_size  # of a step
     steps = {channel: number and math.ceil(number / pictures) for channel, number in examples.items()}
     return ProgressLines(environment.variables if cluster.index == 0 else {}, hparams.epochs, steps)
+
+
+def _choose_jit(hparams: Hyperparameters, replicas: Replicas) -> str:
+    if hparams.jit == "auto":
+        return "auto" if replicas.count == 1 and hardware.count_gpus() else "off"
+    if hparams.jit == "on" and replicas.count > 1:
+        raise TrainingError(
+            f"XLA does not compile the steps of several devices. Received: jit on, {replicas.count} devices. Expected: "
+            "jit auto or off."
+        )
+    return hparams.jit
 
 
 def _make_callbacks(environment: Environment, settings: Mapping[str, bool | float | str]) -> list[Callback]:

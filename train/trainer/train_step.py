@@ -3,7 +3,7 @@
 import functools
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,16 +14,9 @@ from train.errors import TrainingError
 from train.modeling.augmentation import Augmentation, no_augmentation
 from train.modeling.resizing import resize_images, resize_input
 from train.trainer.progress import Progress
+from train.trainer.xla import CompiledStep, compile_step
 
 Size = tuple[int, int]  # height, width in pixels
-
-
-class CompiledStep(Protocol):
-    """A tf.function with an input signature."""
-
-    def __call__(self, *tensors: tf.Tensor) -> Any: ...
-
-    def get_concrete_function(self) -> object: ...
 
 
 class TrainStep:
@@ -38,12 +31,16 @@ class TrainStep:
         label_smoothing: float = 0.0,
         seed: int = 0,
         replicas: Replicas | None = None,
+        batch_size: int = 1,
+        jit: str = "off",
     ) -> None:
-        """`replicas` are the devices of all hosts that share a step; None: one device."""
+        """`replicas` are the devices of all hosts that share a step; None: one device. `batch_size` and `jit` are for
+        XLA: see compile_step."""
         self.model, self.optimizer = model, optimizer
         self.image_shape = tuple(model.inputs[0].shape[1:])
         self.compiled: dict[Size, CompiledStep] = {}
         self._augment, self._label_smoothing, self._seed = augment, label_smoothing, seed
+        self.batch_size, self.jit = batch_size, jit
         self._replicas = replicas or Replicas(SingleHost(threading.Event()), ())
         optimizer.build(model.trainable_variables)
         self._step = tf.Variable(0, dtype=tf.int64)
@@ -94,7 +91,7 @@ class TrainStep:
             if self._replicas.count > 1:
                 step = self._train_replicated
                 signature += [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
-            self.compiled[size] = tf.function(functools.partial(step, model), input_signature=signature)
+            self.compiled[size] = compile_step(functools.partial(step, model), signature, self.batch_size, self.jit)
         return self.compiled[size]
 
     def _train(self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor) -> None:
@@ -174,14 +171,14 @@ class TrainStep:
         self._bad_step.assign(tf.where(first_bad, self._step, self._bad_step))
 
 
-def make_eval_step(model: keras.Model) -> CompiledStep:
+def make_eval_step(model: keras.Model, batch_size: int = 1, jit: str = "off") -> CompiledStep:
     """Compiled: images and labels → logits (n, classes) and cross-entropies (n,) float32."""
 
     def evaluate(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = model(images, training=False)
         return logits, _cross_entropy(labels, logits)
 
-    return tf.function(evaluate, input_signature=_signature(model))
+    return compile_step(evaluate, _signature(model), batch_size, jit)
 
 
 def _signature(model: keras.Model) -> list[tf.TensorSpec]:

@@ -40,7 +40,7 @@ class Trainer:
         """
         self.train_step, self.model, self.optimizer = train_step, train_step.model, train_step.optimizer
         self.eval_model = eval_model or self.model
-        self.eval_step = make_eval_step(self.eval_model)
+        self.eval_step = make_eval_step(self.eval_model, train_step.batch_size, train_step.jit)
         self._lr_schedule, self._size_schedule, self._clock = lr_schedule, size_schedule, clock
         self._stop = stop or threading.Event()
         self._cluster = cluster or SingleHost(self._stop)

@@ -26,22 +26,23 @@ class TestWithoutAnEngine:
 
     def test_docker_is_one_line(self) -> None:
         with pytest.raises(RunnerError, match=r"No Docker engine answers. Received: .*--runner process") as caught:
-            choose("docker", None, None, lambda _: None)
+            choose("docker", None, None, None, lambda _: None)
         assert "\n" not in str(caught.value)
 
     def test_auto_falls_to_a_process_and_says_so(self) -> None:
         notes: list[str] = []
-        assert isinstance(choose("auto", None, None, notes.append), ProcessRunner)
+        assert isinstance(choose("auto", None, None, None, notes.append), ProcessRunner)
         assert "No Docker engine answers" in notes[0]
         assert "as a process, without the image" in notes[0]
 
     def test_a_process_has_no_limits(self) -> None:
-        with pytest.raises(BadRequest, match="--memory and --shm-size limit a container"):
-            choose("process", "1g", None, lambda _: None)
+        for limits in (("1g", None, None), (None, "1g", None), (None, None, [])):
+            with pytest.raises(BadRequest, match="--memory, --shm-size and --gpus limit a container"):
+                choose("process", *limits, lambda _: None)
 
 
 @pytest.mark.docker
 def test_auto_takes_a_container_where_an_engine_answers(docker_engine: Any) -> None:
-    runner = choose("auto", None, None, pytest.fail)
+    runner = choose("auto", None, None, None, pytest.fail)
     assert isinstance(runner, DockerRunner)
     runner.close()
