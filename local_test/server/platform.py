@@ -41,7 +41,7 @@ class Region:
         self.name, self._platform, self._runner, self.store = name, platform, runner, store
         self.jobs = TrainingJobQueue(store.training, TrainingJobStatus, self._new_job, slots)
         self.jobs.delete_listeners = platform.delete_listeners
-        self.tuning_jobs = TuningJobManager(store.tuning, self.jobs)
+        self.tuning_jobs = TuningJobManager(store.tuning, self.jobs, store.late)
         self.experiments = Experiments(store.experiments, now_utc)
         self.lineage = Lineage(store.experiments, self.experiments.components, now_utc)
         for description in self.jobs.all():  # of an earlier program

@@ -237,9 +237,12 @@ class JobQueue:
 
     def _run(self, entry: _Entry) -> None:
         assert entry.job
+        job = entry.job
         try:
-            entry.job.run()
+            job.run()
         finally:
+            if not job.is_saved:
+                self._store.save(entry.status.describe())
             with self._lock:
                 entry.job = None
                 del self._running[entry.name]

@@ -22,6 +22,7 @@ from local_test.request.validation import service_model
 from local_test.util.arns import DEFAULT_REGION, is_region
 from local_test.util.atomic_files import write_json
 from local_test.util.console import warn_on_stderr
+from local_test.util.late_writes import LateWrites
 
 Tag = Mapping[str, str]
 PIPELINE_TAG = "sagemaker:pipeline-execution-arn"  # the service gives it to what a pipeline's execution creates
@@ -36,8 +37,8 @@ _FIRST = {"logs", "request.json", "training_jobs.json"}  # what a job's folder h
 class JobFolders:
     """The folders of a region's jobs of one kind, below `path`."""
 
-    def __init__(self, kind: JobKind, path: Path) -> None:
-        self.kind, self.path = kind, path
+    def __init__(self, kind: JobKind, path: Path, late: LateWrites) -> None:
+        self.kind, self.path, self._late = kind, path, late
         path.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> Iterator[dict[str, Any]]:
@@ -53,9 +54,10 @@ class JobFolders:
 
     def save(self, description: Mapping[str, Any]) -> None:
         """Writes the description of a job that nothing runs any more."""
-        write_json(self.folder(self.kind.name_of(description)) / "describe.json", description)
+        self._late.write(self.folder(self.kind.name_of(description)) / "describe.json", description)
 
     def remove(self, name: str) -> None:
+        self._late.drop(self.folder(name))
         remove(self.folder(name))
 
     def remove_trees(self, name: str) -> None:
@@ -67,8 +69,9 @@ class JobFolders:
 class RegionStore:
     """What is kept of one region, below one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.training, self.processing = (JobFolders(kind, folder / kind.word) for kind in (TRAINING, PROCESSING))
+    def __init__(self, folder: Path, late: LateWrites) -> None:
+        self.late = late
+        self.training, self.processing = (JobFolders(kind, folder / kind.word, late) for kind in (TRAINING, PROCESSING))
         self.tuning, self.experiments = folder / "tuning", folder / "experiments"
         self.tuning.mkdir(exist_ok=True)
 
@@ -84,7 +87,7 @@ class JobStore(RegionStore):
         self.s3, self._regions = top / "s3", top / "regions"
         try:
             _check_own(top)
-            super().__init__(top)
+            super().__init__(top, LateWrites())
             (top / _MARKER).touch()
             self._lock = (top / ".lock").open("w")
         except OSError as error:
@@ -98,6 +101,7 @@ class JobStore(RegionStore):
             self._move_to_regions(folder)
 
     def close(self) -> None:
+        self.late.close()
         self._lock.close()
 
     def regions(self) -> list[str]:
@@ -108,7 +112,7 @@ class JobStore(RegionStore):
         """BadRequest for what is no region's name."""
         if not is_region(name):
             raise BadRequest(f"It is no name of a region. Received: {name[:64]!r}")
-        return self if name == DEFAULT_REGION else RegionStore(self._regions / name)
+        return self if name == DEFAULT_REGION else RegionStore(self._regions / name, self.late)
 
     def _move_to_regions(self, folder: Path) -> None:
         """An earlier version kept the entities of all regions in one folder."""

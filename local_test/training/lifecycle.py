@@ -67,6 +67,11 @@ class Job(ABC):
         """The response of the kind's Describe operation; times are datetimes."""
         return self.status.describe()
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether describe.json is what `describe` says: on a full disk it is not."""
+        return self._publisher.is_saved
+
     def observe(self, observer: Observer) -> None:
         """One more; before `run`."""
         self._publisher.observe(observer)

@@ -22,6 +22,7 @@ class Publisher:
         self._folder, self._status, self._observers, self.now = folder, status, list(observers), now
         self.kind = status.kind
         self._writing = threading.Lock()
+        self.is_saved = True  # whether describe.json is the status
 
     def observe(self, observer: Observer) -> None:
         self._observers.append(observer)
@@ -32,7 +33,7 @@ class Publisher:
         try:
             self.write_description()
         except OSError as error:
-            self.note(f"describe.json can't be written: {error.strerror}")
+            self.note(f"describe.json can't be written, so it does not say {state}: {error.strerror}")
         self._tell()
 
     def publish(self) -> None:
@@ -47,7 +48,9 @@ class Publisher:
 
     def write_description(self) -> None:
         with self._writing:  # two writers would share a temporary name, and the older description could win
+            self.is_saved = False
             write_json(self._folder / "describe.json", self._status.describe())
+            self.is_saved = True
 
     def note(self, text: str) -> None:
         with suppress(OSError), (self._folder / "logs/platform.log").open("a", encoding="utf-8") as log:

@@ -22,6 +22,7 @@ from local_test.util.arns import format_arn
 from local_test.util.atomic_files import new_folder, write_json
 from local_test.util.clock import now_utc
 from local_test.util.console import warn_on_stderr
+from local_test.util.late_writes import LateWrites
 
 
 @dataclass
@@ -37,8 +38,8 @@ class _Entry:
 class TuningJobManager:
     """Creates tuning jobs, runs each in a thread and keeps them on disk. Safe for threads."""
 
-    def __init__(self, root: Path, jobs: JobQueue) -> None:
-        self._root, self._jobs, self._lock = root, jobs, threading.RLock()
+    def __init__(self, root: Path, jobs: JobQueue, late: LateWrites) -> None:
+        self._root, self._jobs, self._late, self._lock = root, jobs, late, threading.RLock()
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._closed = False
         jobs.listeners.append(self._on_job_end)
@@ -89,7 +90,8 @@ class TuningJobManager:
                 )
             with new_folder(self._root / name, "The tuning job"):
                 write_json(self._root / name / "request.json", request)
-                self._save(job.describe(), [])
+                write_json(self._root / name / "training_jobs.json", [])
+                write_json(self._root / name / "describe.json", job.describe())
             entry = self._entries[name.lower()] = _Entry(name, lambda: (job.describe(), job.children()), job)
             entry.thread = threading.Thread(target=self._run, args=(entry,), name=f"tuning-{name}", daemon=True)
             entry.thread.start()
@@ -125,6 +127,7 @@ class TuningJobManager:
         with self._lock:
             if self._entries.pop(name.lower(), None) is None:
                 raise TuningJobNotFound(name)
+        self._late.drop(self._root / name)
         remove(self._root / name)
 
     def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
@@ -168,8 +171,8 @@ class TuningJobManager:
 
     def _save(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
         folder = self._root / description["HyperParameterTuningJobName"]
-        write_json(folder / "training_jobs.json", children)
-        write_json(folder / "describe.json", description)
+        self._late.write(folder / "training_jobs.json", children)
+        self._late.write(folder / "describe.json", description)
 
     def _report(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
         """Writes the page of results; if that fails, the tuning job still counts."""

@@ -1,11 +1,12 @@
 """A name is one job's, in any case; a request that is refused takes none; what is kept is for this user alone."""
 
 import json
+import re
 import resource
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from local_test.errors import BadRequest, ResourceInUse
 from local_test.training.job import TrainingJob
 from tests.support.api import refusal_of
 from tests.support.local_jobs import AnyRunner, request_for
-from tests.support.served import BUCKET, WAIT, Served, ended, printed, request
+from tests.support.served import BUCKET, WAIT, Served, ended, printed, request, until
 from tests.support.tuning import tuning_request
 
 pytestmark = pytest.mark.timeout(90)
@@ -32,7 +33,8 @@ def full_disk(served: Served) -> Iterator[None]:
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +93,42 @@ def test_a_full_disk_keeps_no_name_in_use(own: Served) -> None:
     assert ended(sagemaker, "full")["TrainingJobStatus"] == "Completed"
 
 
-def test_a_disk_that_is_full_as_a_job_runs_does_not_leave_it_running(own: Served) -> None:
-    sagemaker = own.client("sagemaker")
-    sagemaker.create_training_job(**request("fills", WAIT))
-    printed(own, "fills", "ready")
-    with full_disk(own):
-        sagemaker.stop_training_job(TrainingJobName="fills")
-        description = ended(sagemaker, "fills")
-    assert description["TrainingJobStatus"] == "Failed"
-    assert "Artifact upload failed" in description["FailureReason"]
+def test_what_ends_on_a_full_disk_is_written_when_there_is_room(tmp_path: Path) -> None:
+    """By the server that saw it, since the next one would call it Failed; and if there never is room, that is said."""
+    with Served(tmp_path, "--parallel", "3") as own:
+        own.client("s3").create_bucket(Bucket=BUCKET)
+        sagemaker = own.client("sagemaker")
+        tuning = tuning_request(1, 1)
+        waits = {"OutputDataConfig": request("x")["OutputDataConfig"], "Environment": {"PROGRAM": WAIT}}
+        tuning["TrainingJobDefinition"] |= waits
+        sagemaker.create_hyper_parameter_tuning_job(**tuning)
+        name = tuning["HyperParameterTuningJobName"]
+        find = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job
+        child = find(HyperParameterTuningJobName=name)["TrainingJobSummaries"]
+        child = child or until(lambda: find(HyperParameterTuningJobName=name)["TrainingJobSummaries"])
+        printed(own, child[0]["TrainingJobName"], "ready")
+        for job in ("fills", "last"):
+            sagemaker.create_training_job(**request(job, WAIT))
+            printed(own, job, "ready")
+        read = sagemaker.describe_hyper_parameter_tuning_job
+        with full_disk(own):
+            sagemaker.stop_training_job(TrainingJobName="fills")
+            description = ended(sagemaker, "fills")
+            sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+            until(lambda: read(HyperParameterTuningJobName=name)["HyperParameterTuningJobStatus"] == "Stopped")
+            assert '"Training"' in (own.root / "training/fills/describe.json").read_text()
+        assert description["TrainingJobStatus"] == "Failed"
+        assert "Artifact upload failed" in description["FailureReason"]
+        for path in (own.root / "training/fills/describe.json", own.root / "tuning" / name / "describe.json"):
+            until(lambda path=path: re.search('Status": "(Failed|Stopped)"', path.read_text()))
+        with full_disk(own):
+            sagemaker.stop_training_job(TrainingJobName="last")
+            ended(sagemaker, "last")
+            said = own.end()
+    assert "Traceback" not in said
+    path = own.root / "training/last/describe.json"
+    assert f"{path} can't be written, and is tried again: File too large" in said
+    assert f"{path} is old, its last change could not be written: File too large" in said
 
 
 def test_names_of_the_command_line_that_differ_by_case_are_one(tmp_path: Path, storage: ObjectStore) -> None:
