@@ -6,7 +6,7 @@ from typing import Any
 from local_test.api.dispatch import NotHandled, Operation
 from local_test.api.pagination import page
 from local_test.errors import BadRequest
-from local_test.experiments.entities import Experiments
+from local_test.experiments.entities import EntityStore, Experiments
 from local_test.experiments.lineage import Lineage
 from local_test.training.job_queue import JobQueue
 from local_test.training.job_store import Tag
@@ -17,12 +17,20 @@ _PAGE = 50
 
 
 class TagsApi:
-    """Tags of training and tuning jobs, experiments, trials, their components, artifacts, contexts and actions."""
+    """Tags of jobs, pipelines, experiments, trials, their components, artifacts, contexts and actions."""
 
-    def __init__(self, jobs: JobQueue, tunings: TuningJobManager, experiments: Experiments, lineage: Lineage) -> None:
+    def __init__(
+        self,
+        jobs: JobQueue,
+        tunings: TuningJobManager,
+        pipelines: EntityStore,
+        experiments: Experiments,
+        lineage: Lineage,
+    ) -> None:
         self._kinds = {
             "training-job": jobs.change_tags,
             "hyper-parameter-tuning-job": tunings.change_tags,
+            "pipeline": pipelines.change_tags,
             "experiment": experiments.experiments.change_tags,
             "experiment-trial": experiments.trials.change_tags,
             **{resource: store.change_tags for resource, store in lineage.stores.items()},

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from local_test.api.guard import Guard
 from local_test.api.jobs import TrainingJobsApi, TuningJobsApi
 from local_test.api.lineage import LineageApi
 from local_test.api.metrics import MetricsApi
+from local_test.api.pipelines import PipelinesApi
 from local_test.api.search import SearchApi
 from local_test.api.tags import TagsApi
 from local_test.aws import s3_snapshot
@@ -83,7 +84,8 @@ class ApiServer:
         with ExitStack() as stack:
             aliases = ImageAliases(runner, images or {})
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
-            apis = _build_apis(self.platform, Guard(allowed.files, None if allowed.any_role else check_role))
+            guard = Guard(allowed.files, None if allowed.any_role else check_role)
+            apis = _build_apis(self.platform, guard, lambda region: self._clients.get("s3", region))
             router = Router(*apis, s3_url, allow_mocked=allowed.mocked, home=_home_region())
             site = Site(router, lambda: self.platform.regions(_home_region()))
             self._server = stack.enter_context(closing(HttpServer(host, port, site)))
@@ -163,11 +165,11 @@ def _home_region() -> str:
     return os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
 
 
-def _build_apis(platform: Platform, guard: Guard) -> tuple[Api, Api]:
+def _build_apis(platform: Platform, guard: Guard, s3: Callable[[str], Any]) -> tuple[Api, Api]:
     """SageMaker's API and that of SageMaker Metrics."""
 
     def operations(region: str) -> dict[str, Operation]:
-        return _build_operations(platform.region(region))
+        return _build_operations(platform.region(region), guard, s3)
 
     def metrics_operations(region: str) -> dict[str, Operation]:
         return MetricsApi(platform.region(region).experiments).operations()
@@ -175,7 +177,7 @@ def _build_apis(platform: Platform, guard: Guard) -> tuple[Api, Api]:
     return Api(operations, guard=guard), Api(metrics_operations, metrics.SERVICE)
 
 
-def _build_operations(region: Region) -> dict[str, Operation]:
+def _build_operations(region: Region, guard: Guard, s3: Callable[[str], Any]) -> dict[str, Operation]:
     jobs, tuning_jobs, experiments, lineage = region.jobs, region.tuning_jobs, region.experiments, region.lineage
     parts = (
         TrainingJobsApi(jobs),
@@ -183,7 +185,8 @@ def _build_operations(region: Region) -> dict[str, Operation]:
         ExperimentsApi(experiments),
         SearchApi(jobs, tuning_jobs, experiments),
         LineageApi(lineage),
-        TagsApi(jobs, tuning_jobs, experiments, lineage),
+        PipelinesApi(region.pipelines, s3, guard),
+        TagsApi(jobs, tuning_jobs, region.pipelines, experiments, lineage),
     )
     return {name: operation for part in parts for name, operation in part.operations().items()}
 

@@ -7,12 +7,12 @@ from local_test.request.validation import service_model
 STORED = frozenset(
     f"{verb}{resource}"
     for verbs, resources in {
-        "Create Describe Delete": """Model EndpointConfig ModelCard NotebookInstanceLifecycleConfig Pipeline
+        "Create Describe Delete": """Model EndpointConfig ModelCard NotebookInstanceLifecycleConfig
             DataQualityJobDefinition ModelBiasJobDefinition ModelExplainabilityJobDefinition
             ModelQualityJobDefinition""",
         "Create Describe": "FeatureGroup ModelPackage ModelPackageGroup",
-        "Update": "ModelCard ModelPackage Pipeline",
-        "List": """Models EndpointConfigs ModelCards ModelCardVersions ModelPackages ModelPackageGroups Pipelines
+        "Update": "ModelCard ModelPackage",
+        "List": """Models EndpointConfigs ModelCards ModelCardVersions ModelPackages ModelPackageGroups
             DataQualityJobDefinitions ModelBiasJobDefinitions ModelExplainabilityJobDefinitions
             ModelQualityJobDefinitions""",
     }.items()

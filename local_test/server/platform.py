@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from local_test.data.object_store import ObjectStore
-from local_test.experiments.entities import Experiments
+from local_test.experiments.entities import EntityStore, Experiments
 from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.experiments.lineage import Lineage
 from local_test.runners.base import Runner
@@ -35,7 +35,7 @@ NewContext = Callable[[Mapping[str, Any], str], JobContext]  # (CreateTrainingJo
 
 
 class Region:
-    """What one region has: jobs, tuning jobs, experiments. Another region may have others of the same names."""
+    """A region: jobs, tuning jobs, pipelines, experiments. Another region may have others of the same names."""
 
     def __init__(self, platform: "Platform", name: str, store: RegionStore, slots: Slots, runner: Runner) -> None:
         self.name, self._platform, self._runner, self.store = name, platform, runner, store
@@ -43,6 +43,7 @@ class Region:
         self.jobs.delete_listeners = platform.delete_listeners
         self.tuning_jobs = TuningJobManager(store.tuning, self.jobs, store.late)
         self.experiments = Experiments(store.experiments, now_utc)
+        self.pipelines = EntityStore(store.pipelines, "Pipeline", "pipeline", now_utc)
         self.lineage = Lineage(store.experiments, self.experiments.components, now_utc)
         for description in self.jobs.all():  # of an earlier program
             sync_component(self.experiments, description)

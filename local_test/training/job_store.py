@@ -72,7 +72,7 @@ class RegionStore:
     def __init__(self, folder: Path, late: LateWrites) -> None:
         self.late = late
         self.training, self.processing = (JobFolders(kind, folder / kind.word, late) for kind in (TRAINING, PROCESSING))
-        self.tuning, self.experiments = folder / "tuning", folder / "experiments"
+        self.tuning, self.experiments, self.pipelines = folder / "tuning", folder / "experiments", folder / "pipelines"
         self.tuning.mkdir(exist_ok=True)
 
 

@@ -1,0 +1,122 @@
+"""Operations on pipelines: a definition is checked whole before it is kept."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_test.api.dispatch import Operation
+from local_test.api.guard import Guard
+from local_test.api.pagination import page, sort_key, within_times
+from local_test.data.object_store import s3_reason
+from local_test.errors import BadRequest, ResourceNotFound
+from local_test.experiments.entities import Entity, EntityStore
+from local_test.pipelines.checks import read_checked
+from local_test.pipelines.parser import LONGEST, refuse
+
+Request = dict[str, Any]
+_TEXT, _PLACE = "PipelineDefinition", "PipelineDefinitionS3Location"
+_KEPT = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
+_SUMMARY = (
+    *("PipelineArn", "PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn"),
+    *("CreationTime", "LastModifiedTime"),
+)
+_VERSION = "PipelineVersionId"
+
+
+class PipelinesApi:
+    """The operations over one region's pipelines. `s3`: a region → the client that reads definitions; `guard`: what the
+    Arguments of steps may name."""
+
+    def __init__(self, pipelines: EntityStore, s3: Callable[[str], Any], guard: Guard) -> None:
+        self._pipelines, self._s3, self._guard = pipelines, s3, guard
+
+    def operations(self) -> dict[str, Operation]:
+        return {
+            "CreatePipeline": self._create,
+            "UpdatePipeline": self._update,
+            "DescribePipeline": self._describe,
+            "ListPipelines": self._list,
+            "DeletePipeline": self._delete,
+        }
+
+    def _create(self, request: Request, region: str) -> Mapping[str, Any]:
+        """A request that is sent again, which its token tells, is answered as the first time."""
+        name, token = request["PipelineName"], request["ClientRequestToken"]
+        if self._pipelines.has(name) and self._pipelines.get(name).get("ClientRequestToken") == token:
+            return {"PipelineArn": self._pipelines.get(name)["PipelineArn"]}
+        if request.get(_TEXT) is None and _PLACE not in request:
+            raise BadRequest("Either Pipeline Definition or Pipeline Definition S3 location should be provided")
+        members = {
+            "PipelineName": name,
+            "PipelineDisplayName": name,
+            "PipelineStatus": "Active",
+            "ClientRequestToken": token,
+            "Tags": request.get("Tags", []),
+            _VERSION: 1,
+            **self._changes(request, region),
+        }
+        return {"PipelineArn": self._pipelines.create(members, region)["PipelineArn"]}
+
+    def _update(self, request: Request, region: str) -> Mapping[str, Any]:
+        name, changes = self._pipelines.name(request["PipelineName"]), self._changes(request, region)
+        entity = self._pipelines.change(
+            name, lambda entity: entity.update({**changes, _VERSION: entity.get(_VERSION, 1) + 1})
+        )
+        return {"PipelineArn": entity["PipelineArn"], _VERSION: entity[_VERSION]}
+
+    def _changes(self, request: Request, region: str) -> dict[str, Any]:
+        """What a request says of a pipeline, its definition checked."""
+        if "PipelineVersionAliases" in request:
+            raise BadRequest("PipelineVersionAliases is not supported locally: the latest version alone is kept")
+        if _TEXT in request and _PLACE in request:
+            raise BadRequest("Both Pipeline Definition and Pipeline Definition S3 Location shouldn't be present")
+        changes = {name: request[name] for name in _KEPT if name in request}
+        if _TEXT in request or _PLACE in request:
+            text = request[_TEXT] if _TEXT in request else self._read(request[_PLACE], region)
+            self._check(text)
+            changes[_TEXT] = text
+        return changes
+
+    def _check(self, text: str) -> None:
+        for step in read_checked(text).by_name.values():
+            try:
+                self._guard.check(step.arguments)
+            except BadRequest as error:
+                raise refuse(f"Step {step.name}: {error}") from None
+
+    def _read(self, place: Mapping[str, str], region: str) -> str:
+        """A definition in S3. BadRequest if it can't be read."""
+        uri = f"s3://{place['Bucket']}/{place['ObjectKey']}"
+        version = {"VersionId": place["VersionId"]} if "VersionId" in place else {}
+        try:
+            body = self._s3(region).get_object(Bucket=place["Bucket"], Key=place["ObjectKey"], **version)["Body"]
+            return str(body.read(4 * LONGEST + 1).decode())  # UTF-8 has up to four bytes a character
+        except (ClientError, BotoCoreError) as error:
+            raise refuse(f"It can't be read from S3: {s3_reason(error)}. Received: {uri}") from None
+        except UnicodeDecodeError:
+            raise refuse(f"It is no text in UTF-8. Received: {uri}") from None
+
+    def _describe(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+        entity = self._pipelines.get(request["PipelineName"])
+        current = entity.get(_VERSION, 1)
+        if "PipelineVersionAlias" in request or request.get(_VERSION, current) != current:
+            raise ResourceNotFound(f"The local platform keeps a pipeline's latest version alone, which is {current}")
+        return entity
+
+    def _list(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Newest first by default, as experiments are."""
+        prefix = request.get("PipelineNamePrefix", "")
+        matching: list[Entity] = [
+            item
+            for item in self._pipelines.all()
+            if item["PipelineName"].startswith(prefix) and within_times(item, request)
+        ]
+        if request.get("ManagedBy") == "AWS":  # the service has pipelines of its own, here there are none
+            matching = []
+        ordered = {"SortOrder": "Descending", **request}
+        on_page, more = page(matching, ordered, sort_key(ordered, "PipelineName", "PipelineStatus"))
+        return {"PipelineSummaries": [{key: item[key] for key in _SUMMARY if key in item} for item in on_page], **more}
+
+    def _delete(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        return {"PipelineArn": self._pipelines.delete(request["PipelineName"])["PipelineArn"]}
