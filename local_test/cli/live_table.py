@@ -1,4 +1,4 @@
-"""A table below a terminal's lines, redrawn in place as it changes."""
+"""What is drawn below a terminal's lines and redrawn in place as it changes: a table, or one line."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ class Table:
     thread and its signal handlers."""
 
     def __init__(self, out: TextIO, size: Callable[[], os.terminal_size] | None = None) -> None:
-        self._out, self._size = out, size or self._ask
+        self._out, self._size = out, size or (lambda: ask_size(out))
         self._rows: list[str] = []
         self._drawn = 0  # rows that are on the screen
         self._left = False
@@ -52,11 +52,50 @@ class Table:
             self._out.write(erase + lines + "".join(f"{row}\n" for row in rows))
             self._out.flush()
 
-    def _ask(self) -> os.terminal_size:
-        with suppress(OSError, ValueError):
-            size = os.get_terminal_size(self._out.fileno())
-            return size if size.columns and size.lines else _SIZE
-        return _SIZE
+
+class StatusLine:
+    """One line, which stays the last. It ends without a newline: what another program writes there costs no line."""
+
+    def __init__(self, out: TextIO, size: Callable[[], os.terminal_size] | None = None) -> None:
+        self._out, self._size = out, size or (lambda: ask_size(out))
+        self._shown = ""
+
+    @property
+    def columns(self) -> int:
+        """The room that it has: a line that fills a terminal's last column may wrap."""
+        return self._size().columns - 1
+
+    def show(self, text: str) -> None:
+        text = _cut(printable(text), self.columns)
+        if text != self._shown:
+            self._shown = text
+            self._write(self._out, f"\r{text}\x1b[K")
+
+    def say(self, line: str, stream: TextIO) -> None:
+        """Prints a line above it to `stream`, which may be another one."""
+        if self._shown:
+            self._write(self._out, "\r\x1b[K")
+        self._write(stream, f"{line}\n")
+        if self._shown:
+            self._write(self._out, self._shown)
+
+    def clear(self) -> None:
+        if self._shown:
+            self._shown = ""
+            self._write(self._out, "\r\x1b[K")
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        with suppress(OSError):  # a terminal that is gone does not end the jobs
+            stream.write(text)
+            stream.flush()
+
+
+def ask_size(out: TextIO) -> os.terminal_size:
+    """The terminal's; the usual one where it does not tell its own."""
+    with suppress(OSError, ValueError):
+        size = os.get_terminal_size(out.fileno())
+        return size if size.columns and size.lines else _SIZE
+    return _SIZE
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,86 +1,225 @@
-"""A job on a terminal: states, log lines, and for each epoch a progress bar of the bytes fed; elsewhere plain lines."""
+"""A job while it runs: states, log lines, and how far it is. On a terminal a line below them is drawn in place;
+elsewhere a line comes every few seconds.
+"""
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
-from tqdm import tqdm
-
+from local_test.cli.live_table import StatusLine
 from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
+from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.console import printable
+from local_test.util.progress_lines import StepProgress
+
+DRAW_SECONDS = 0.5  # on a terminal; there a program is asked for lines as often
+LINE_SECONDS = 9.0  # elsewhere: nobody waits for ten seconds without a word
+_PHASES = {"training": "step", "validation": "validation", "evaluation": "evaluation", "export": "writing the model"}
+_SEPARATOR = " · "
+
+
+class Pace:
+    """How long a count takes to reach its total, from how it has grown since it began."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._what: object = None
+        self._first = self._last = (0.0, 0)
+
+    def count(self, what: object, number: int) -> None:
+        """`what` names what is counted: another one begins anew."""
+        now = self._clock(), number
+        if what != self._what or number < self._last[1]:
+            self._what, self._first = what, now
+        self._last = now
+
+    def left(self, total: int | None) -> float | None:
+        """Seconds; None as long as that is not known."""
+        (began, first), (last, number) = self._first, self._last
+        if not total or number <= first or last <= began:
+            return None
+        return max(0.0, (total - number) * (last - began) / (number - first) - (self._clock() - last))
+
+
+class JobView:
+    """What is known of a running job, as the parts of a line, the most important ones first. Not safe for threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._pace = clock, Pace(clock)
+        self._state, self._began = "", clock()
+        self._step: StepProgress | None = None
+        self._fed: FeedProgress | None = None
+        self._channel: Channel | None = None
+
+    def watch(self, channels: Sequence[Channel]) -> None:
+        """The bytes of `train` are counted, or of the channel with the most, while the program says nothing better."""
+        fed = [channel for channel in channels if channel.mode == "Pipe"]
+        if fed:
+            self._channel = max(fed, key=lambda channel: (channel.name == "train", channel.size))
+
+    def move(self, state: str) -> None:
+        self._state, self._began = state, self._clock()
+        self._step = self._fed = None
+
+    def step(self, progress: StepProgress) -> None:
+        self._step = progress
+        if progress.step is not None:
+            self._pace.count((progress.phase, progress.epoch), progress.step)
+
+    def feed(self, fed: FeedProgress) -> None:
+        if self._channel and fed.channel == self._channel.name and not self._step:
+            self._fed = fed
+            self._pace.count(fed.n, fed.bytes)
+
+    def done(self) -> float | None:
+        """The share of what is under way: an epoch, a pass; None where it is not known."""
+        if self._step:
+            part, whole = self._step.step, self._step.steps
+        else:
+            part, whole = (self._fed.bytes if self._fed else None), self._total_bytes()
+        return min(1.0, part / whole) if part is not None and whole else None
+
+    def parts(self) -> list[str]:
+        seconds, step = self._clock() - self._began, self._step
+        if step:
+            return [*_describe_place(step), *self._describe_left(step.steps), *_describe_results(step)]
+        waited = [f"{self._state} {format_seconds(seconds)}"] if self._state else []
+        if not self._fed:
+            return waited
+        total = self._total_bytes()
+        fed = f"{self._fed.bytes / 1e6:.1f}" + (f"/{total / 1e6:.1f} MB" if total else " MB")
+        return [f"{self._fed.channel}_{self._fed.n} {fed}", *self._describe_left(total), *waited]
+
+    def _total_bytes(self) -> int | None:
+        # gzip: the stored size says little about the bytes that will flow
+        return self._channel.size if self._channel and self._channel.compression == "None" else None
+
+    def _describe_left(self, total: int | None) -> list[str]:
+        left = self._pace.left(total)
+        return [] if left is None else [f"{format_seconds(left)} left"]
+
+
+def _describe_place(at: StepProgress) -> list[str]:
+    epoch = [f"epoch {_of(at.epoch, at.epochs)}"] if at.epoch is not None else []
+    phase = _PHASES.get(at.phase, at.phase)
+    return [*epoch, phase if at.step is None else f"{phase} {_of(at.step, at.steps)}"]
+
+
+def _describe_results(at: StepProgress) -> list[str]:
+    loss = [f"loss {at.loss:.3f}"] if at.loss is not None else []
+    accuracy = [f"accuracy {at.accuracy:.3f}"] if at.accuracy is not None else []
+    return [*loss, *accuracy, *([f"{at.rate:,.0f} images/s"] if at.rate is not None else [])]
+
+
+def _of(part: int, whole: int | None) -> str:
+    return f"{part}/{whole}" if whole else str(part)
+
+
+def format_seconds(seconds: float) -> str:
+    """`0:05`, `12:34`, `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def fit(parts: Sequence[str], done: float | None, columns: int) -> str:
+    """As many parts as there is room for, and before them a bar if they leave some."""
+    text = ""
+    for part in parts:
+        longer = f"{text}{_SEPARATOR}{part}" if text else part
+        if len(longer) > columns and text:
+            break
+        text = longer
+    bar = min(20, columns - len(text) - 1)
+    if done is None or bar < 6:
+        return text
+    full = int(done * bar)
+    return f"{'█' * full}{'░' * (bar - full)} {text}"
 
 
 class Display(Observer):
-    """Writes the container's lines to `out`, the platform's own lines and the progress bar to `err`."""
+    """Writes the container's lines to `out`, the platform's own lines and how far the job is to `err`."""
 
-    def __init__(self, out: TextIO, err: TextIO) -> None:
-        self._out, self._err = out, err
+    def __init__(self, out: TextIO, err: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out, self._err, self._clock = out, err, clock
         self._lock = threading.RLock()
-        self._channel: Channel | None = None
-        self._bar: tqdm[NoReturn] | None = None
-        self._n = -1
+        self._line = StatusLine(err) if err.isatty() else None
+        self._view, self._told = JobView(clock), clock()
         self._several = False
+        self._closed = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="display", daemon=True)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks of a person's at how far the job is."""
+        return DRAW_SECONDS if self._line else LINE_SECONDS / 2
 
     def watch(self, channels: Sequence[Channel], hosts: int = 1) -> None:
-        """Prefixes lines with their host if there are several hosts.
-
-        The bar follows `train`, or the channel with the most bytes; there is none if `err` is not a terminal."""
+        """From here on how far the job is is shown. Prefixes lines with their host if there are several hosts."""
         self._several = hosts > 1
-        fed = [channel for channel in channels if channel.mode == "Pipe"]
-        if fed and self._err.isatty():
-            self._channel = max(fed, key=lambda channel: (channel.name == "train", channel.size))
+        self._view.watch(channels)
+        self._ticker.start()
 
     def on_transition(self, description: dict[str, Any]) -> None:
         last = description["SecondaryStatusTransitions"][-1]
+        with self._lock:
+            self._view.move(last["Status"])
+            self._told = self._clock()
         self.say(f"{last['StartTime']:%Y-%m-%d %H:%M:%S} {last['Status']} - {last['StatusMessage']}")
 
     def on_line(self, line: str, host: str) -> None:
         self._write(f"{host}: {line}" if self._several else line, self._out)
 
+    def on_metric(self, metric: Metric) -> None:  # noqa: ARG002 - any: the line that has it says how far the job is
+        self._told = self._clock()
+
     def on_note(self, text: str) -> None:
         self.say(f"local_test: {text}")
 
     def on_feed(self, fed: FeedProgress) -> None:
-        if self._channel and fed.channel == self._channel.name:
-            with self._lock:
-                self._follow(fed, self._channel)
+        with self._lock:
+            self._view.feed(fed)
+
+    def on_progress(self, progress: StepProgress) -> None:
+        with self._lock:
+            self._view.step(progress)
 
     def say(self, text: str) -> None:
         """Prints a line of the platform's own."""
         self._write(text, self._err)
 
     def close(self) -> None:
+        self._closed.set()
+        if self._ticker.is_alive():
+            self._ticker.join()
         with self._lock:
-            if self._bar is not None:
-                self._bar.close()
-            self._bar = self._channel = None
+            if self._line:
+                self._line.clear()
 
-    def _follow(self, fed: FeedProgress, channel: Channel) -> None:
-        if self._bar is None or fed.n != self._n:
-            self._start_bar(fed.n, channel)
-        assert self._bar is not None
-        self._bar.update(fed.bytes - self._bar.n)
-        if fed.end:
-            self._bar.close()
-            self._bar = None
+    def show(self) -> None:
+        """How far the job is, if it is time to say so."""
+        with self._lock:
+            parts = self._view.parts()
+            if not parts:
+                return
+            if self._line:
+                self._line.show(fit(parts, self._view.done(), self._line.columns))
+            elif self._clock() - self._told >= LINE_SECONDS:
+                self._told = self._clock()
+                self.say(f"local_test: {', '.join(parts)}")
 
-    def _start_bar(self, n: int, channel: Channel) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        # gzip: the stored size says little about the bytes that will flow
-        total = channel.size if channel.compression == "None" else None
-        name = f"{channel.name}_{n}"
-        self._n = n
-        self._bar = tqdm(total=total, desc=name, unit="B", unit_scale=True, leave=False, file=self._err)
+    def _tick(self) -> None:
+        while not self._closed.wait(DRAW_SECONDS):
+            self.show()
 
     def _write(self, line: str, stream: TextIO) -> None:
         line = printable(line)
         with self._lock, suppress(OSError):  # a reader that has had enough, such as head, does not end the job
-            if self._bar is not None:
-                tqdm.write(line, file=stream)
+            if self._line:
+                self._line.say(line, stream)
             else:
                 stream.write(f"{line}\n")
-            stream.flush()
+                stream.flush()

@@ -31,6 +31,7 @@ from local_test.training.job import TrainingJob
 from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
+from local_test.util.progress_lines import VARIABLE
 
 _SHOWN_FILES = 10  # of output.tar.gz
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> str:
     """Runs the job to its end; its TrainingJobStatus."""
     display = Display(sys.stdout, sys.stderr)
     with ExitStack() as stack:
-        environ = read_environment(args)
+        environ = read_environment(args) | {VARIABLE: str(display.interval)}
         storage = stack.enter_context(closing(open_object_store(environ)))
         stack.callback(display.close)
         request = _build_request(args)

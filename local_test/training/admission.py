@@ -18,6 +18,7 @@ from local_test.runners.base import ContainerSpec, Runner
 from local_test.training.metrics import MetricReader
 from local_test.util.arns import format_arn, region
 from local_test.util.atomic_files import new_folder, write_json
+from local_test.util.progress_lines import VARIABLE
 
 # What a container gets of the caller's environment, so that a program can reach the S3 that the job's data came from.
 PASSED_ON = (
@@ -41,6 +42,11 @@ class AcceptedJob:
     arn: str
     hosts: Sequence[Host]
     notes: Sequence[str]
+
+    @property
+    def asks_progress(self) -> bool:
+        """Whether a program's progress lines are there because the platform has asked for them, not the request."""
+        return VARIABLE in self.hosts[0].spec.environment and VARIABLE not in self.request.get("Environment", {})
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,8 @@ def container_environment(
 ) -> dict[str, str]:
     """The request's, the platform's, and the way to S3; an isolated container gets no credentials."""
     passed_on = {} if isolated else {name: environ[name] for name in PASSED_ON if name in environ}
-    return {**passed_on, **requested, "AWS_REGION": region(environ), **own}
+    progress = {name: environ[name] for name in (VARIABLE,) if name in environ}
+    return {**passed_on, **progress, **requested, "AWS_REGION": region(environ), **own}
 
 
 def check_buckets(outputs: Iterable[tuple[str, str | None]], storage: ObjectStore) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from local_test.data.fifo_feeder import FeedProgress
 from local_test.training.metrics import Metric
+from local_test.util.progress_lines import StepProgress
 
 
 class Observer:
@@ -17,6 +18,9 @@ class Observer:
 
     def on_metric(self, metric: Metric) -> None:
         """A definition has found a value."""
+
+    def on_progress(self, progress: StepProgress) -> None:
+        """The program has said how far it is."""
 
     def on_feed(self, fed: FeedProgress) -> None:
         """A FIFO of the first host was opened, has got more data, or is served."""

@@ -11,6 +11,7 @@ from local_test.training.job_status import JobStatus
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.atomic_files import write_json
+from local_test.util.progress_lines import StepProgress
 
 
 class Publisher:
@@ -64,6 +65,10 @@ class Publisher:
             observer.on_line(line, host)
             for metric in metrics:
                 observer.on_metric(metric)
+
+    def progress(self, progress: StepProgress) -> None:
+        for observer in self._observers:
+            observer.on_progress(progress)
 
     def feed(self, progress: FeedProgress) -> None:
         for observer in self._observers:

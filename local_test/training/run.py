@@ -21,6 +21,7 @@ from local_test.training.job_status import PLATFORM, format_algorithm_error
 from local_test.training.metrics import Metric, MetricRecorder
 from local_test.training.publisher import Publisher
 from local_test.util import console
+from local_test.util.progress_lines import parse
 
 LAST_STATES = {  # by an Outcome's reason
     "ended": "Completed",
@@ -48,6 +49,7 @@ class Run(ABC):
         self, job: AcceptedJob, number: int, runner: Runner, storage: ObjectStore, publisher: Publisher, grace: float
     ) -> None:
         self._hosts, self._folder, self._request, self._arn = job.hosts, job.folder, job.request, job.arn
+        self._asks_progress = job.asks_progress
         self._number, self._runner, self._storage = number, runner, storage
         self._publisher, self._grace = publisher, grace
         self.events: EventQueue = queue.SimpleQueue()
@@ -127,14 +129,21 @@ class Run(ABC):
                 containers = self._start_containers(stack)
 
                 def on_lines(index: int, lines: Sequence[str]) -> None:
-                    logs[index].write(lines)
-                    for line in lines:
+                    kept = [line for line in lines if not self._is_progress(line)]
+                    logs[index].write(kept)
+                    for line in kept:
                         self._publisher.line(names[index], line, self._record(line, self._publisher.now()))
 
                 with attach(containers, on_lines, self.events, self._publisher.note):
                     return self._supervise(containers, limits())
             except RunnerError as error:
                 raise JobFailed(f"{PLATFORM}: {error}") from None
+
+    def _is_progress(self, line: str) -> bool:
+        """Tells how far the program is. Only a line that the platform itself has asked for is no line of the log."""
+        if progress := parse(line):
+            self._publisher.progress(progress)
+        return progress is not None and self._asks_progress
 
     def _start_containers(self, stack: ExitStack) -> list[Container]:
         network = stack.enter_context(self._runner.job_network(self._hosts[0].spec))

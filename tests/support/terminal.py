@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,14 @@ from pathlib import Path
 class Terminal:
     """Runs `arguments` in `folder`; `output` is what it has shown until now."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], columns: int = 0
+    ) -> None:
+        """`columns` 0: it does not tell its size."""
         self._pid, self._file = pty.fork()
         if not self._pid:
             try:
+                termios.tcsetwinsize(0, (24 if columns else 0, columns))
                 os.chdir(folder)
                 os.execvpe(arguments[0], list(arguments), dict(environment))
             finally:

@@ -1,8 +1,6 @@
 """The commands as a person runs them: exit codes, one line for what was to be expected, Ctrl-C."""
 
 import json
-import os
-import pty
 import re
 import shutil
 import signal
@@ -16,9 +14,6 @@ from typing import Any
 import pytest
 
 from local_test.cli.main import main
-from local_test.cli.progress import Display
-from local_test.data.channels import Channel
-from local_test.data.fifo_feeder import FeedProgress
 from local_test.util.atomic_files import file_uri
 from tests.support.command_line import ROOT, finish, start, write_program
 from tests.support.local_jobs import prepared_data_request
@@ -277,44 +272,6 @@ def test_feed_ends_at_ctrl_c(folder: Path) -> None:
 def test_feed_has_nothing_or_nowhere(folder: Path) -> None:
     assert "There is nothing to feed. Received: absent" in error(folder, "feed", "absent", "train")
     assert "can't make the FIFO" in error(folder, "feed", "data/train", "absent/train")
-
-
-def test_the_bar_does_not_mangle_lines() -> None:
-    """On a terminal: every log line stands alone on its line, whatever the bar did before."""
-    reading, writing = pty.openpty()
-    with os.fdopen(writing, "w") as terminal:
-        display = Display(terminal, terminal)
-        display.watch([Channel("train", "Pipe", "s3://b/t", ()), Channel("validation", "Pipe", "s3://b/v", ())])
-        display.on_feed(FeedProgress("train", 0, 0))
-        display.on_line("epoch=0 train:loss=0.5", "algo-1")
-        display.on_feed(FeedProgress("train", 0, 500))
-        display.on_feed(FeedProgress("validation", 0, 500, "all"))
-        display.on_line("epoch=1 train:loss=0.4", "algo-1")
-        display.on_feed(FeedProgress("train", 0, 900, "all"))
-        display.close()
-    shown = b""
-    while not shown.endswith(b"epoch=1 train:loss=0.4\r\n") and len(shown) < 10_000:
-        try:
-            shown += os.read(reading, 1000)
-        except OSError:  # the terminal is closed
-            break
-    os.close(reading)
-    visible = [line.rsplit("\r", 1)[-1] for line in shown.decode().split("\r\n")]
-    assert "epoch=0 train:loss=0.5" in visible
-    assert "epoch=1 train:loss=0.4" in visible
-    assert "train_0: " in shown.decode()
-    assert "validation_0" not in shown.decode()
-
-
-def test_there_is_no_bar_in_a_file(tmp_path: Path) -> None:
-    with (tmp_path / "out").open("w+") as file:
-        display = Display(file, file)
-        display.watch([Channel("train", "Pipe", "s3://b/t", ())])
-        display.on_feed(FeedProgress("train", 0, 10))
-        display.on_line("line", "algo-1")
-        display.close()
-        file.seek(0)
-        assert file.read() == "line\n"
 
 
 @pytest.mark.parametrize("port", ["65536", "-1", "http"])
