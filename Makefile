@@ -42,12 +42,15 @@ RUNNER = $(if $(ENGINE),docker,process)
 # the SageMaker SDKs, which exclude each other: each has an environment of its own
 SDKS = sdk-v2 sdk-v3
 
-# $(call pytest,EXPRESSION,OPTIONS): the tests with these marks. Those with containers come apart and one at a time: they
-# share the engine, its images and its networks.
+# $(call pytest,EXPRESSION,OPTIONS): the tests with these marks. Those with containers run one at a time, since they share
+# the engine, its images and its networks; meanwhile the others run, and then what the first have said is shown.
 WORKERS ?= 3
 pytest = failed=; \
+	$(if $(ENGINE),log=$$(mktemp); $(RUN) -m pytest -m "docker and $1" >"$$log" 2>&1 & containers=$$!; \
+	trap 'kill $$containers; cat "$$log"; rm -f "$$log"; exit 130' INT TERM HUP;) \
 	$(RUN) -m pytest -m "not docker and $1" --numprocesses $(WORKERS) --dist worksteal $2 || failed=yes; \
-	$(if $(ENGINE),$(RUN) -m pytest -m "docker and $1" || failed=yes,echo "no Docker engine: no test in containers" >&2); \
+	$(if $(ENGINE),tail -n +1 -f "$$log" & follow=$$!; wait $$containers || failed=yes; sleep 1; kill $$follow; rm -f "$$log",\
+	echo "no Docker engine: no test in containers" >&2); \
 	[ -z "$$failed" ]
 FUZZ_SECONDS ?= 25
 KILLS ?= 50
