@@ -1,6 +1,6 @@
 """The page's addresses, in front of the API at the same port.
 
-`/`, `/training-jobs/NAME`, `/tuning-jobs/NAME`, `/experiments/NAME` are the page itself, which can be bookmarked and
+`/`, `/training-jobs/NAME`, `/tuning-jobs/NAME`, `/pipelines/NAME`, … are the page itself, which can be bookmarked and
 sent; `?region=NAME` is added for another region than the home one. What it loads is below `/.page/`, a name that no
 bucket of S3 can have. `/health` answers once the server does. Everything else is the API's.
 """
@@ -34,11 +34,12 @@ _OWN = (
 )
 # a report is a job's own HTML: shown, but without scripts, requests or this origin's rights
 _STRANGERS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_VIEWS = ("training-jobs", "tuning-jobs", "pipelines", "experiments")
 _URLS = Map(
     [
         Rule("/", endpoint="document"),
-        *(Rule(f"/{kind}/<name>", endpoint="document") for kind in ("training-jobs", "tuning-jobs", "experiments")),
-        *(Rule(f"/{kind}", endpoint="document") for kind in ("training-jobs", "tuning-jobs", "experiments")),
+        *(Rule(f"/{kind}{name}", endpoint="document") for kind in _VIEWS for name in ("", "/<name>")),
+        Rule("/pipelines/<name>/<execution>", endpoint="document"),
         Rule("/health", endpoint="health"),
         Rule("/.page/feed", endpoint="feed"),
         Rule("/.page/training-jobs/<name>", endpoint="describe"),
@@ -103,7 +104,7 @@ class Site:
 
     # Each method below answers one endpoint of _URLS
 
-    def _document(self, request: Request, name: str = "") -> Response:  # noqa: ARG002 - the page reads its address
+    def _document(self, request: Request, name: str = "", execution: str = "") -> Response:  # noqa: ARG002 - the page reads its address
         return self._static(request, "index.html")
 
     def _static(self, request: Request, file: str) -> Response:  # noqa: ARG002 - an endpoint
@@ -180,7 +181,7 @@ def _is_for_page(request: Request) -> bool:
 
 
 def _is_document(request: Request) -> bool:
-    return re.fullmatch(r"/|/(training-jobs|tuning-jobs|experiments)(/[^/]*)?/?", request.path) is not None
+    return re.fullmatch(rf"/|/({'|'.join(_VIEWS)})(/[^/]*)?/?|/pipelines/[^/]+/[^/]+/?", request.path) is not None
 
 
 def _encode(event: Event) -> bytes:

@@ -1,6 +1,7 @@
 // The page: which view its address names, and what each view shows. Everything that a job says becomes text, never HTML.
 
 import { Chart, format } from "/.page/chart.js"
+import { drawGraph, stepsOf } from "/.page/graph.js"
 
 const LOG_LINES = 5000
 const view = document.getElementById("view")
@@ -87,7 +88,7 @@ function size(bytes) {
 }
 
 function table(head, rows, attributes = { class: "list" }) {
-  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": head.join(", ") }, h("table", attributes,
+  return scrolled(head.join(", "), h("table", attributes,
     h("thead", {}, h("tr", {}, head.map(name => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map(cells => h("tr", {}, cells.map(cell => cell instanceof HTMLTableCellElement ? cell : h("td", {}, cell)))))))
 }
@@ -353,10 +354,104 @@ async function showExperiment(name) {
   view.append(h("h1", {}, name), rows.length ? table(["Run", "Status", ...metrics, ...parameters], rows) : h("p", { class: "quiet" }, "No run yet."))
 }
 
+// Pipelines: their executions, and the steps of one on its graph
+
+const idOf = execution => execution.PipelineExecutionArn.split("/").at(-1)
+const executionLink = (name, execution) => h("a", { href: here(`${pathOf("pipelines", name)}/${idOf(execution)}`) },
+  execution.PipelineExecutionDisplayName ?? idOf(execution))
+
+async function showPipelines() {
+  const { PipelineSummaries: all } = await call("ListPipelines", { SortBy: "CreationTime", MaxResults: 100 })
+  const rows = await Promise.all(all.map(async ({ PipelineName: name }) => {
+    const [last] = (await call("ListPipelineExecutions", { PipelineName: name, MaxResults: 1 })).PipelineExecutionSummaries
+    return [h("td", { class: "name" }, link("pipelines", name)), ...last
+      ? [executionLink(name, last), pill(last.PipelineExecutionStatus), time(last.StartTime)] : ["–", "", ""]]
+  }))
+  view.append(h("h1", {}, "Pipelines"), rows.length ? table(["Name", "Last execution", "Status", "Started"], rows)
+    : h("p", { class: "quiet" }, "No pipeline yet. CreatePipeline of any client makes one."))
+}
+
+async function showPipeline(name) {
+  const pipeline = await call("DescribePipeline", { PipelineName: name })
+  const list = h("div")
+  view.append(h("h1", {}, name), pipeline.PipelineDescription ?? "", h("h2", {}, "Executions"), list, h("h2", {}, "Steps"),
+    scrolled("Graph", drawGraph(JSON.parse(pipeline.PipelineDefinition), () => undefined)))
+  await repeat(async () => {
+    const { PipelineExecutionSummaries: all } = await call("ListPipelineExecutions", { PipelineName: name, MaxResults: 100 })
+    list.replaceChildren(all.length ? table(["Execution", "Status", "Started", "Reason"], all.map(one => [
+      executionLink(name, one), pill(one.PipelineExecutionStatus), time(one.StartTime), h("td", { class: "name" }, one.PipelineExecutionFailureReason ?? "")]))
+      : h("p", { class: "quiet" }, "None yet. StartPipelineExecution starts one."))
+  })
+}
+
+async function showExecution(name, id) {
+  const { PipelineArn: arn } = await call("DescribePipeline", { PipelineName: name })
+  const execution = { PipelineExecutionArn: `${arn}/execution/${id}` }
+  const definition = JSON.parse((await call("DescribePipelineDefinitionForExecution", execution)).PipelineDefinition)
+  const { PipelineParameters: parameters = [] } = await call("ListPipelineParametersForExecution", { ...execution, MaxResults: 100 })
+  const head = h("div"), graph = h("div"), list = h("div")
+  view.append(h("h1", {}, link("pipelines", name), ` · ${id}`), head, graph, h("h2", {}, "Steps"), list,
+    h("h2", {}, "Parameters"), parameters.length ? facts(Object.fromEntries(parameters.map(one => [one.Name, one.Value]))) : h("p", { class: "quiet" }, "None."))
+  let before = ""
+  await repeat(async () => {
+    const job = await call("DescribePipelineExecution", execution), steps = []
+    for (let NextToken; ;) {
+      const page = await call("ListPipelineExecutionSteps", { ...execution, SortOrder: "Ascending", MaxResults: 100, ...NextToken && { NextToken } })
+      steps.push(...page.PipelineExecutionSteps)
+      if (!(NextToken = page.NextToken)) break
+    }
+    const over = !["Executing", "Stopping"].includes(job.PipelineExecutionStatus), state = JSON.stringify([job, steps])
+    if (state === before) return over
+    before = state
+    head.replaceChildren(h("div", { class: "bar" }, pill(job.PipelineExecutionStatus), ranFor(job.CreationTime, over ? job.LastModifiedTime : null),
+      stopButton(job.PipelineExecutionStatus === "Executing", "StopPipelineExecution", { ...execution, ClientRequestToken: crypto.randomUUID?.() ?? `page-${Date.now()}-${"0".repeat(32)}` })))
+    if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
+    const statuses = new Map(steps.map(step => [step.StepName, step.StepStatus]))
+    graph.replaceChildren(scrolled("Graph", drawGraph(definition, one => statuses.get(one))))
+    const types = new Map(stepsOf(definition).map(step => [step.name, step.type]))
+    list.replaceChildren(table(["Name", "Type", "Status", "Duration", "Result"], steps.map(step => [
+      h("td", { class: "name" }, step.StepDisplayName ?? step.StepName), types.get(step.StepName) ?? "", pill(step.StepStatus),
+      step.StartTime ? ranFor(step.StartTime, step.EndTime) : "", h("td", { class: "name" }, ...resultOf(step))])))
+    return over
+  })
+}
+
+const PAGES = { TrainingJob: "training-jobs", TuningJob: "tuning-jobs", ProcessingJob: "processing-jobs" }
+
+/** What a step made, decided or failed for. */
+function resultOf(step) {
+  const said = Object.entries(step.Metadata ?? {}).flatMap(([kind, made]) => {
+    if (made.Arn && PAGES[kind]) return [link(PAGES[kind], made.Arn.split("/").at(-1))]
+    return [made.Outcome ?? made.Arn ?? made.ErrorMessage ?? JSON.stringify(made)]
+  })
+  if (step.CacheHitResult) said.push(" from the cache")
+  if (step.FailureReason) said.push(` ${step.FailureReason}`)
+  return said
+}
+
+const scrolled = (label, ...children) => h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": label }, children)
+
+const ranFor = (from, to) => h("span", { "data-from": from, "data-to": to ?? "" }, duration(seconds(from, to)))
+
+/** `work` now and each second, until it says that it is done; an answer that does not come is tried again. */
+async function repeat(work) {
+  let over = await work()
+  while (!over) {
+    await new Promise(resolve => setTimeout(resolve, 1000))
+    try {
+      over = await work()
+      connection.textContent = ""
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error
+      connection.textContent = "not connected"
+    }
+  }
+}
+
 // The address
 
 function show() {
-  const [kind = "training-jobs", name] = location.pathname.split("/").slice(1).map(decodeURIComponent).filter(Boolean)
+  const [kind = "training-jobs", name, id] = location.pathname.split("/").slice(1).map(decodeURIComponent).filter(Boolean)
   for (const anchor of document.querySelectorAll("nav a")) {
     if (anchor.pathname === `/${kind}`) anchor.setAttribute("aria-current", "page")
   }
@@ -367,6 +462,10 @@ function show() {
   const views = {
     "training-jobs": () => name ? showTrainingJob(name, others) : showTrainingJobs(),
     "tuning-jobs": () => name ? showTuningJob(name) : showTuningJobs(),
+    pipelines: () => {
+      follow([], {})
+      return id ? showExecution(name, id) : name ? showPipeline(name) : showPipelines()
+    },
     experiments: () => {
       follow([], {})
       return name ? showExperiment(name) : showExperiments()
