@@ -46,7 +46,8 @@ class Pace:
 
 
 class JobView:
-    """What is known of a running job, as the parts of a line, the most important ones first. Not safe for threads."""
+    """What is known of a running job, as the parts of a line, the most important ones first. Written to by
+    one thread at a time, read by any."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._pace = clock, Pace(clock)
@@ -77,10 +78,11 @@ class JobView:
 
     def done(self) -> float | None:
         """The share of what is under way: an epoch, a pass; None where it is not known."""
-        if self._step:
-            part, whole = self._step.step, self._step.steps
+        at, fed = self._step, self._fed
+        if at:
+            part, whole = at.step, at.steps
         else:
-            part, whole = (self._fed.bytes if self._fed else None), self._total_bytes()
+            part, whole = (fed.bytes if fed else None), self._total_bytes()
         return min(1.0, part / whole) if part is not None and whole else None
 
     def parts(self) -> list[str]:
@@ -88,11 +90,20 @@ class JobView:
         if step:
             return [*_describe_place(step), *self._describe_left(step.steps), *_describe_results(step)]
         waited = [f"{self._state} {format_seconds(seconds)}"] if self._state else []
-        if not self._fed:
+        fed, total = self._fed, self._total_bytes()
+        if not fed:
             return waited
-        total = self._total_bytes()
-        fed = f"{self._fed.bytes / 1e6:.1f}" + (f"/{total / 1e6:.1f} MB" if total else " MB")
-        return [f"{self._fed.channel}_{self._fed.n} {fed}", *self._describe_left(total), *waited]
+        size = f"{fed.bytes / 1e6:.1f}" + (f"/{total / 1e6:.1f} MB" if total else " MB")
+        return [f"{fed.channel}_{fed.n} {size}", *self._describe_left(total), *waited]
+
+    def place(self) -> str:
+        """Where the program says it is, in a few words: `epoch 2/3 31 %`."""
+        at, done = self._step, self.done()
+        if not at:
+            return ""
+        words = _describe_place(at)
+        share = [f"{done:.0%}".replace("%", " %")] if done is not None else []
+        return " ".join([*words[:1], *share] if at.phase == "training" else words)
 
     def _total_bytes(self) -> int | None:
         # gzip: the stored size says little about the bytes that will flow

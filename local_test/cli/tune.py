@@ -6,6 +6,7 @@ import argparse
 import copy
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -28,6 +29,7 @@ from local_test.cli.options import (
     read_job_options,
     say,
 )
+from local_test.cli.progress import DRAW_SECONDS, LINE_SECONDS, JobView
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
 from local_test.errors import BadRequest, LocalTestError
@@ -37,11 +39,13 @@ from local_test.server.platform import JobContext, Platform
 from local_test.training.job_queue import RETURN_SECONDS
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.metrics import Metric
+from local_test.training.observer import Observer
 from local_test.tuning.html_report import NAME
 from local_test.tuning.plan import OWN
 from local_test.tuning.warm_start import list_definitions
 from local_test.util.arns import region
 from local_test.util.clock import now_utc
+from local_test.util.progress_lines import VARIABLE, StepProgress
 
 _OPERATION, _DEFAULT_JOB = "CreateHyperParameterTuningJob", Path("launch/tuning_job.json")
 _DEFAULT_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
@@ -133,6 +137,19 @@ def _check_static(values: Mapping[str, str], ranges: Any) -> None:
             )
 
 
+class _Watcher(Observer):
+    """Keeps what is known of a training job up to date."""
+
+    def __init__(self, view: JobView) -> None:
+        self._view = view
+
+    def on_transition(self, description: dict[str, Any]) -> None:
+        self._view.move(description["SecondaryStatus"])
+
+    def on_progress(self, progress: StepProgress) -> None:
+        self._view.step(progress)
+
+
 class OfflineTuner:
     """A tuning job, filled in, accepted and ready to `run`; its folders are below `root`.
 
@@ -153,9 +170,17 @@ class OfflineTuner:
         self._region, self._table = region(environ), table
         self._say = table.say if table else say
         self._values: dict[tuple[str, str], tuple[int, float]] = {}  # (job, metric) → how many, the last
+        self._views: dict[str, JobView] = {}  # of training jobs
+        self._told = time.monotonic()
         with ExitStack() as stack:
-            context = JobContext(stack.enter_context(closing(open_object_store(environ))), environ)
-            self.platform = stack.enter_context(closing(Platform(root, runner, slots, lambda *_: context)))
+            storage = stack.enter_context(closing(open_object_store(environ)))
+            watched = {**environ, VARIABLE: str(DRAW_SECONDS if table else LINE_SECONDS / 2)}
+
+            def new_context(request: Mapping[str, Any], _: str) -> JobContext:
+                view = self._views[request["TrainingJobName"]] = JobView()
+                return JobContext(storage, watched, [_Watcher(view)])
+
+            self.platform = stack.enter_context(closing(Platform(root, runner, slots, new_context)))
             own = self.platform.region(self._region)
             self._jobs, self._tuning_jobs, self._store = own.jobs, own.tuning_jobs, own.store
             self._request = fill_request(request, options, own.store.training.path, now_utc())
@@ -176,6 +201,7 @@ class OfflineTuner:
         """Stops all jobs as the service would."""
         if self._table:
             self._table.leave()  # a word to the person is written where it is
+            self._table = None
         self.platform.stop()
 
     def run(self) -> dict[str, Any]:
@@ -183,22 +209,30 @@ class OfflineTuner:
         self._tuning_jobs.create(self._request, self._region)
         printed: set[str] = set()
         while True:
+            table = self._table  # None after a stop
             description = self._tuning_jobs.describe(self.name)
             self._print_ended(printed)
             if description[_STATUS] in FINAL_STATUSES:
                 self._tuning_jobs.wait(RETURN_SECONDS)  # it has told its end, and writes its report
-                if self._table:
-                    self._table.clear()
+                if table:
+                    table.clear()
                 return description
-            if self._table:
-                self._table.show(*self._running(description))
+            if table:
+                table.show(*self._running(description))
+            elif time.monotonic() - self._told >= LINE_SECONDS:
+                rows, title = self._running(description)
+                self._print("; ".join([title, *(" ".join(filter(None, row[:4])) for row in rows)]))
             self._ended.acquire(timeout=0.2)
 
     def _print_ended(self, printed: set[str]) -> None:
         for child in self._tuning_jobs.children(self.name):
             if child["TrainingJobName"] not in printed and child["ObjectiveStatus"] != "Pending":
                 printed.add(child["TrainingJobName"])
-                self._say(format_line(child))
+                self._print(format_line(child))
+
+    def _print(self, line: str) -> None:
+        self._told = time.monotonic()
+        self._say(line)
 
     def _on_metric(self, name: str, metric: Metric) -> None:
         self._values[name, metric.name] = metric.index + 1, metric.value
@@ -219,7 +253,7 @@ class OfflineTuner:
         return rows, f"{self.name}: {description[_STATUS]}, {over}{total} over, {len(running)} begun{objective_text}"
 
     def _row(self, child: Mapping[str, Any], objective: str) -> list[str]:
-        """Name, state, age, objective so far (number of values), hyperparameters."""
+        """Name, state or how far it is, age, objective so far (number of values), hyperparameters."""
         name = child["TrainingJobName"]
         count, value = self._values.get((name, objective), (0, 0.0))
         seconds = int((now_utc() - child["CreationTime"]).total_seconds())
@@ -228,6 +262,8 @@ class OfflineTuner:
         except LocalTestError:  # deleted meanwhile
             state = child["TrainingJobStatus"]
         hyperparameters = " ".join(f"{key}={text}" for key, text in child["TunedHyperParameters"].items())
+        if (view := self._views.get(name)) and (place := view.place()):
+            state = place
         short = name.removeprefix(f"{self.name}-")  # the title has the rest: 80 columns are soon full
         return [short, state, f"{seconds} s", f"{objective}={value:g} ({count})" if count else "", hyperparameters]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,9 +47,9 @@ def job_file(folder: Path, code: str, **config: Any) -> None:
     (folder / "tune.json").write_text(json.dumps(request))
 
 
-def tune(folder: Path, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+def tune(folder: Path, *arguments: str, stderr: int = subprocess.PIPE, main: str = MAIN) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", MAIN, "tune", "--job", "tune.json", "--out", "out", *arguments],
+        [sys.executable, "-c", main, "tune", "--job", "tune.json", "--out", "out", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -135,6 +136,7 @@ def test_ctrl_c_stops_it(tmp_path: Path) -> None:
 
 
 MEASURED = """
+print("progress training epoch=1/1 step=1/4 rate=2 loss=1.0 accuracy=0.5", flush=True)
 print("acc=0.25", flush=True)
 print("acc=0.5", flush=True)
 signal.pause()
@@ -160,9 +162,25 @@ def test_a_terminal_has_a_table_of_what_runs(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in seen
     assert "\r\n001-" in seen
+    assert "  epoch 1/1 25 %  " in seen
     assert ": InProgress, 0 of 4 over, 2 begun\r\n" in seen
     after = seen.rpartition("Ctrl-C again kills it")[2]
     assert after.count("  Stopped  lr=") == 2
+
+
+def test_without_a_terminal_lines_say_what_runs(tmp_path: Path) -> None:
+    job_file(tmp_path, MEASURED)
+    often = MAIN.replace("sys.exit(", "import local_test.cli.tune as tune\ntune.LINE_SECONDS = 0.3\nsys.exit(")
+    process = tune(tmp_path, main=often)
+    assert process.stderr
+    line = ""
+    while line.count("epoch 1/1 25 %") < 2:
+        line = process.stderr.readline()
+        assert line
+    assert re.search(r": InProgress, 0 of 4 over, 2 begun; 001-\S+ epoch 1/1 25 % \d+ s acc=0.5 \(2\); 002-", line)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=45)
+    assert (process.returncode, "Traceback" in err) == (130, False), err
 
 
 def test_what_is_not_supported_is_one_line(tmp_path: Path) -> None:
