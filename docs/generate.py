@@ -25,7 +25,8 @@ LAYERS: Mapping[str, str] = {
     "train": "errors runtime records input_pipeline modeling distributed outputs trainer script_mode pipe evaluate "
     "entrypoint",
     "local_test": (
-        "errors util request data runners hosts training experiments tuning pipelines aws api page server cli __main__"
+        "errors util request data runners hosts training experiments tuning pipelines executions aws api page server "
+        "cli __main__"
     ),
 }
 

@@ -5,9 +5,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local_test.api.guard import Guard
 from local_test.api.json_protocol import Answer, answer, decode, refusal
 from local_test.errors import LocalTestError
+from local_test.request.guard import Guard
 from local_test.request.validation import service_model, validate
 from local_test.util.arns import DEFAULT_REGION
 from local_test.util.console import warn_on_stderr

@@ -6,13 +6,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_test.api.dispatch import Operation
-from local_test.api.guard import Guard
 from local_test.api.pagination import page, sort_key, within_times
 from local_test.data.object_store import s3_reason
 from local_test.errors import BadRequest, ResourceNotFound
 from local_test.experiments.entities import Entity, EntityStore
 from local_test.pipelines.checks import read_checked
 from local_test.pipelines.parser import LONGEST, refuse
+from local_test.request.guard import Guard
 
 Request = dict[str, Any]
 _TEXT, _PLACE = "PipelineDefinition", "PipelineDefinitionS3Location"
@@ -26,10 +26,17 @@ _VERSION = "PipelineVersionId"
 
 class PipelinesApi:
     """The operations over one region's pipelines. `s3`: a region → the client that reads definitions; `guard`: what the
-    Arguments of steps may name."""
+    Arguments of steps may name; `delete_executions`: of a pipeline, by its ARN."""
 
-    def __init__(self, pipelines: EntityStore, s3: Callable[[str], Any], guard: Guard) -> None:
+    def __init__(
+        self,
+        pipelines: EntityStore,
+        s3: Callable[[str], Any],
+        guard: Guard,
+        delete_executions: Callable[[str], object],
+    ) -> None:
         self._pipelines, self._s3, self._guard = pipelines, s3, guard
+        self._delete_executions = delete_executions
 
     def operations(self) -> dict[str, Operation]:
         return {
@@ -119,4 +126,6 @@ class PipelinesApi:
         return {"PipelineSummaries": [{key: item[key] for key in _SUMMARY if key in item} for item in on_page], **more}
 
     def _delete(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """With its executions, as on the service. Refused while one runs."""
+        self._delete_executions(self._pipelines.get(request["PipelineName"])["PipelineArn"])
         return {"PipelineArn": self._pipelines.delete(request["PipelineName"])["PipelineArn"]}

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_test.api import metrics
 from local_test.api.dispatch import Api, Operation
+from local_test.api.executions import ExecutionsApi
 from local_test.api.experiments import ExperimentsApi
-from local_test.api.guard import Guard
 from local_test.api.jobs import TrainingJobsApi, TuningJobsApi
 from local_test.api.lineage import LineageApi
 from local_test.api.metrics import MetricsApi
@@ -24,11 +25,14 @@ from local_test.aws import s3_snapshot
 from local_test.aws.clients import CREDENTIALS, Clients, find_credentials
 from local_test.aws.cloudwatch import CloudWatch, delete_logs
 from local_test.aws.in_process_s3 import InProcessS3
+from local_test.aws.in_process_services import InProcessServices
 from local_test.aws.roles import check_role, load_managed_policies
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest
+from local_test.executions.services import Services
 from local_test.page.site import Site
 from local_test.request.builder import LOCAL_ROLE
+from local_test.request.guard import Guard
 from local_test.runners.base import Runner
 from local_test.runners.image_aliases import ImageAliases
 from local_test.server.access import Wsgi
@@ -95,6 +99,7 @@ class ApiServer:
                 stack.callback(self._gateway.close)
             self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url)))
             self.platform.delete_listeners.append(self._delete_logs)
+            self.platform.services = cache(lambda region: self._new_services(router, region))
             self._stack = stack.pop_all()
 
     @property
@@ -149,9 +154,15 @@ class ApiServer:
         elsewhere = {"AWS_ENDPOINT_URL_S3": self._s3_url} if self._s3_url else {}
         return {"AWS_ENDPOINT_URL": url, **elsewhere, **credentials, "AWS_DEFAULT_REGION": region}
 
-    def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
+    def _new_services(self, application: Wsgi, region: str) -> Services:
+        return InProcessServices(application, self._clients, self._new_storage(region), region, lambda: None)
+
+    def _new_storage(self, region: str) -> ObjectStore:
         in_process = {} if self._s3_url else {"in_process": InProcessS3()}
-        storage = ObjectStore(lambda: self._clients.get("s3", region), **in_process, allow_files=self._allow_files)
+        return ObjectStore(lambda: self._clients.get("s3", region), **in_process, allow_files=self._allow_files)
+
+    def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
+        storage = self._new_storage(region)
         name = request["TrainingJobName"]
         # an S3 elsewhere knows the caller's, not ours
         keys = new_keys() if self._credentials is CREDENTIALS else self._credentials
@@ -185,7 +196,8 @@ def _build_operations(region: Region, guard: Guard, s3: Callable[[str], Any]) ->
         ExperimentsApi(experiments),
         SearchApi(jobs, tuning_jobs, experiments),
         LineageApi(lineage),
-        PipelinesApi(region.pipelines, s3, guard),
+        PipelinesApi(region.pipelines, s3, guard, region.executions.delete_of),
+        ExecutionsApi(region.executions),
         TagsApi(jobs, tuning_jobs, region.pipelines, experiments, lineage),
     )
     return {name: operation for part in parts for name, operation in part.operations().items()}

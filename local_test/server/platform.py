@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from local_test.data.object_store import ObjectStore
+from local_test.executions.manager import ExecutionManager
+from local_test.executions.services import Services
 from local_test.experiments.entities import EntityStore, Experiments
 from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.experiments.lineage import Lineage
@@ -45,6 +47,7 @@ class Region:
         self.experiments = Experiments(store.experiments, now_utc)
         self.pipelines = EntityStore(store.pipelines, "Pipeline", "pipeline", now_utc)
         self.lineage = Lineage(store.experiments, self.experiments.components, now_utc)
+        self.executions = ExecutionManager(store.executions, self._services, self.pipelines.get)
         for description in self.jobs.all():  # of an earlier program
             sync_component(self.experiments, description)
 
@@ -52,8 +55,14 @@ class Region:
         """Where a training job keeps its files."""
         return self.store.training.folder(name)
 
+    def _services(self) -> Services:
+        assert self._platform.services, "executions need a server"
+        return self._platform.services(self.name)
+
     def resume(self) -> None:
+        """Jobs first: executions look for theirs."""
         self.jobs.resume(self.name)
+        self.executions.resume()
 
     def _new_job(
         self, request: Mapping[str, Any], region: str, tuning_arn: str | None, left: Mapping[str, Any] | None
@@ -82,6 +91,8 @@ class Platform:
         self.new_context, self._runner, self._slots = new_context, runner, Slots(slots)
         # called with the description of a training job that is deleted
         self.delete_listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        # what executions ask for, by region; a server sets it
+        self.services: Callable[[str], Services] | None = None
         self._regions: dict[str, Region] = {}
         with ExitStack() as stack:
             self.store = stack.enter_context(closing(JobStore(root)))
@@ -115,6 +126,7 @@ class Platform:
     def stop(self) -> list[str]:
         """Stops all jobs as the service would; the names of the training jobs that still have to end."""
         for region in self._all():
+            region.executions.close()
             region.tuning_jobs.close()
         return [name for region in self._all() for name in region.jobs.close()]
 
@@ -126,7 +138,11 @@ class Platform:
     def wait(self, seconds: float) -> bool:
         """Waits for the end of all jobs, at most so long; whether they have ended."""
         limit = time.monotonic() + seconds
-        waits = [wait for region in self._all() for wait in (region.jobs.wait, region.tuning_jobs.wait)]
+        waits = [
+            wait
+            for region in self._all()
+            for wait in (region.jobs.wait, region.tuning_jobs.wait, region.executions.wait)
+        ]
         return all(wait(max(0.0, limit - time.monotonic())) for wait in waits)
 
     def close(self) -> None:

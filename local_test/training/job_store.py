@@ -73,6 +73,7 @@ class RegionStore:
         self.late = late
         self.training, self.processing = (JobFolders(kind, folder / kind.word, late) for kind in (TRAINING, PROCESSING))
         self.tuning, self.experiments, self.pipelines = folder / "tuning", folder / "experiments", folder / "pipelines"
+        self.executions = folder / "executions"
         self.tuning.mkdir(exist_ok=True)
 
 

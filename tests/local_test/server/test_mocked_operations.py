@@ -41,7 +41,8 @@ def test_each_operation_of_botocores_model_has_one_of_three_answers(served: Serv
         assert status < 500, (operation, text)
         (refused if f"does not execute {operation}: nothing would run" in text else executed).add(operation)
     assert {"CreateTrainingJob", "StopHyperParameterTuningJob", "Search", "ListTags", "CreatePipeline"} <= executed
-    assert {"CreateProcessingJob", "CreateTransformJob", "CreateEndpoint", "StartPipelineExecution"} <= refused
+    assert {"StartPipelineExecution", "SendPipelineExecutionStepFailure"} <= executed
+    assert {"CreateProcessingJob", "CreateTransformJob", "CreateEndpoint", "StartMlflowTrackingServer"} <= refused
     assert not {name for name in executed if "Job" in name and "Training" not in name and "Tuning" not in name}
 
 

@@ -1,0 +1,94 @@
+"""Operations on executions of pipelines."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local_test.api.dispatch import Operation
+from local_test.api.pagination import page, within_times
+from local_test.executions.manager import ExecutionManager
+from local_test.executions.record import describe_step
+
+Request = dict[str, Any]
+_ARN = "PipelineExecutionArn"
+
+
+class ExecutionsApi:
+    """The operations over one region's executions."""
+
+    def __init__(self, executions: ExecutionManager) -> None:
+        self._executions = executions
+
+    def operations(self) -> dict[str, Operation]:
+        every = self._executions
+        operations: dict[str, Callable[[Request], Mapping[str, Any]]] = {
+            "StartPipelineExecution": lambda request: {_ARN: every.start(request)},
+            "DescribePipelineExecution": lambda request: every.find(request[_ARN]).describe(),
+            "ListPipelineExecutions": self._list,
+            "StopPipelineExecution": lambda request: {_ARN: every.stop(request[_ARN])},
+            "RetryPipelineExecution": lambda request: {_ARN: every.retry(request[_ARN], request)},
+            "UpdatePipelineExecution": lambda request: {_ARN: every.update(request[_ARN], request)},
+            "ListPipelineExecutionSteps": self._list_steps,
+            "ListPipelineParametersForExecution": self._list_parameters,
+            "DescribePipelineDefinitionForExecution": self._describe_definition,
+            "SendPipelineExecutionStepSuccess": self._succeed,
+            "SendPipelineExecutionStepFailure": self._fail,
+        }
+        return {name: _without_region(call) for name, call in operations.items()}
+
+    def _list(self, request: Request) -> Mapping[str, Any]:
+        """Newest first by default, as on the service."""
+        pipeline = self._executions.find_pipeline(request["PipelineName"])
+        found = [record.summarize() for record in self._executions.of(pipeline["PipelineArn"])]
+        matching = [item for item in found if within_times({"CreationTime": item["StartTime"]}, _as_jobs(request))]
+        by = request.get("SortBy", "CreationTime")
+
+        def key(item: Mapping[str, Any]) -> tuple[Any, ...]:
+            return (item[_ARN],) if by == _ARN else (item["StartTime"].timestamp(), item[_ARN])
+
+        on_page, more = page(matching, {"SortOrder": "Descending", **request}, key)
+        return {"PipelineExecutionSummaries": on_page, **more}
+
+    def _list_steps(self, request: Request) -> Mapping[str, Any]:
+        """Steps that were begun, the last one first by default. A branch that was not taken has none, as on the
+        service."""
+        record = self._executions.find(request.get(_ARN, ""))
+        names = self._executions.definition(record.arn).by_name
+        order = {name: index for index, name in enumerate(list(record.steps))}
+        found = [
+            describe_step(step, names[step.name].display_name, names[step.name].description)
+            for step in list(record.steps.values())
+        ]
+        ordered = {"SortOrder": "Descending", **request}
+        on_page, more = page(found, ordered, lambda item: (order[item["StepName"]], item["StepName"]))
+        return {"PipelineExecutionSteps": on_page, **more}
+
+    def _list_parameters(self, request: Request) -> Mapping[str, Any]:
+        """Those that the execution was started with; defaults are the definition's."""
+        given = self._executions.find(request[_ARN]).given
+        found = [{"Name": name, "Value": value} for name, value in given.items()]
+        on_page, more = page(found, request, lambda item: (item["Name"],))
+        return {"PipelineParameters": on_page, **more}
+
+    def _describe_definition(self, request: Request) -> Mapping[str, Any]:
+        record = self._executions.find(request[_ARN])
+        return {
+            "PipelineDefinition": self._executions.definition_text(record.arn),
+            "CreationTime": record.describe()["CreationTime"],
+        }
+
+    def _succeed(self, request: Request) -> Mapping[str, Any]:
+        answer = {"OutputParameters": request.get("OutputParameters", [])}
+        return {_ARN: self._executions.answer(request["CallbackToken"], answer)}
+
+    def _fail(self, request: Request) -> Mapping[str, Any]:
+        reason = request.get("FailureReason", "The callback step was reported as failed")
+        return {_ARN: self._executions.answer(request["CallbackToken"], {"FailureReason": reason})}
+
+
+def _as_jobs(request: Request) -> Request:
+    """CreatedAfter as pagination knows it."""
+    return {name: value for name, value in request.items() if name in ("CreatedAfter", "CreatedBefore")}
+
+
+def _without_region(call: Callable[[Request], Mapping[str, Any]]) -> Operation:
+    return lambda request, region: call(request)  # noqa: ARG005 - an Operation

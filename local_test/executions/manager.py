@@ -1,0 +1,321 @@
+"""All executions of a region's pipelines; each has a folder with its definition and its state."""
+
+import secrets
+import string
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from local_test.errors import BadRequest, LocalTestError, ResourceNotFound
+from local_test.executions.execution import Execution
+from local_test.executions.record import ExecutionFolder, ExecutionRecord, StepRecord
+from local_test.executions.scope import ExecutionScope
+from local_test.executions.services import Services
+from local_test.pipelines.checks import read_checked
+from local_test.pipelines.definition import Definition, Step
+from local_test.pipelines.expressions import references, resolve
+from local_test.pipelines.parameters import parse_values
+from local_test.training.job_status import PLATFORM
+from local_test.training.job_store import put_aside, remove
+from local_test.util.atomic_files import new_folder
+
+_ID = string.ascii_lowercase + string.digits
+_ID_LENGTH = 12
+
+
+class Conflict(LocalTestError):  # noqa: N818
+    """The execution is in a state in which that can't be done."""
+
+    code = "ConflictException"
+
+
+class ExecutionManager:
+    """Starts executions, runs each in a thread and keeps them below `root`. `services` gives those of this region once
+    the server answers; `find_pipeline` a pipeline's members, by name or ARN. Safe for threads."""
+
+    def __init__(
+        self,
+        root: Path,
+        services: Callable[[], Services],
+        find_pipeline: Callable[[str], Mapping[str, Any]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._root, self._services, self.find_pipeline, self._now = root, services, find_pipeline, now
+        self._lock = threading.RLock()
+        self._records: dict[str, ExecutionRecord] = {}  # by ARN
+        self._running: dict[str, Execution] = {}
+        self._closed = False
+        for path in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+            try:
+                record = ExecutionFolder(path).load()
+            except FileNotFoundError:  # its start was cut off
+                continue
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                put_aside(path, error)
+            else:
+                self._records[record.arn] = record
+
+    def resume(self) -> None:
+        """Goes on with executions that an earlier server has left. Call it once this one answers."""
+        with self._lock:
+            left = [record for record in self._records.values() if not record.is_over]
+        for record in left:
+            try:
+                self._run(record)
+            except (LocalTestError, OSError, ValueError) as error:  # its definition can't be read any more
+                self._change(record, {"status": "Failed", "failure": f"{PLATFORM}: {error}"})
+
+    # Operations
+
+    def start(self, request: Mapping[str, Any]) -> str:
+        """The ARN. BadRequest for parameters and steps that the pipeline does not have."""
+        pipeline = self.find_pipeline(request["PipelineName"])
+        with self._lock:
+            if known := self._find_token(pipeline["PipelineArn"], request["ClientRequestToken"]):
+                return known.arn
+            if self._closed:
+                raise BadRequest("The server is ending and starts no more executions")
+            text = pipeline["PipelineDefinition"]
+            definition = read_checked(text)
+            record = self._new_record(request, pipeline, definition)
+            folder = ExecutionFolder(self._root / record.id)
+            with new_folder(folder.path, "The execution"):
+                folder.create(record, text)
+            self._records[record.arn] = record
+            self._run(record)
+        return record.arn
+
+    def _find_token(self, pipeline_arn: str, token: str) -> ExecutionRecord | None:
+        return next((one for one in self.of(pipeline_arn) if one.token == token), None)
+
+    def _new_record(
+        self, request: Mapping[str, Any], pipeline: Mapping[str, Any], definition: Definition
+    ) -> ExecutionRecord:
+        now, name = self._now(), "".join(secrets.choice(_ID) for _ in range(_ID_LENGTH))
+        texts = {item["Name"]: item["Value"] for item in request.get("PipelineParameters", [])}
+        parallelism = request.get("ParallelismConfiguration") or pipeline.get("ParallelismConfiguration") or {}
+        record = ExecutionRecord(
+            id=name,
+            arn=f"{pipeline['PipelineArn']}/execution/{name}",
+            pipeline=pipeline["PipelineName"],
+            pipeline_arn=pipeline["PipelineArn"],
+            display_name=request.get("PipelineExecutionDisplayName", f"execution-{round(now * 1000)}"),
+            description=request.get("PipelineExecutionDescription", ""),
+            created=now,
+            modified=now,
+            parameters=parse_values(definition.parameters, texts),
+            given=texts,
+            token=request["ClientRequestToken"],
+            role=request.get("RoleArn") or pipeline.get("RoleArn"),
+            parallelism=parallelism.get("MaxParallelExecutionSteps", definition.parallelism),
+        )
+        if definition.experiment:
+            scope = ExecutionScope(record, definition, self._services(), self._now)
+            record.experiment = {
+                "ExperimentName": resolve(definition.experiment.experiment_name, scope),
+                "TrialName": resolve(definition.experiment.trial_name, scope),
+            }
+        if selection := request.get("SelectiveExecutionConfig"):
+            self._select(record, definition, selection)
+        return record
+
+    def _select(self, record: ExecutionRecord, definition: Definition, selection: Mapping[str, Any]) -> None:
+        """What the selected steps refer to comes from an earlier execution, in which it must have succeeded."""
+        selected = [item["StepName"] for item in selection["SelectedSteps"]]
+        if unknown := [name for name in selected if name not in definition.by_name]:
+            raise BadRequest(
+                f"SelectedSteps names steps that the pipeline does not have. Received: {', '.join(unknown)}. "
+                f"It has: {', '.join(definition.by_name)}"
+            )
+        record.selected, record.source_arn = selected, selection.get("SourcePipelineExecutionArn")
+        source = self.find(record.source_arn) if record.source_arn else None
+        if source and source.pipeline_arn != record.pipeline_arn:
+            raise BadRequest(f"SourcePipelineExecutionArn is of another pipeline. Received: {source.arn}")
+        for name in sorted(_list_sources(definition, selected)):
+            found = source.steps.get(name) if source else None
+            if not source or found is None or found.outputs is None:
+                raise BadRequest(
+                    f"The selected steps need step {name}, which is not selected and has not succeeded in "
+                    f"{source.arn if source else 'an execution that SourcePipelineExecutionArn names'}"
+                )
+            record.steps[name] = _copy(found, self._now(), selected_from=found.selected_from or source.arn)
+
+    def find(self, arn: str) -> ExecutionRecord:
+        with self._lock:
+            record = self._records.get(arn) or next(
+                (one for one in self._records.values() if one.arn.lower() == arn.lower()), None
+            )
+        if record is None:
+            raise ResourceNotFound(f"Pipeline execution with ARN {arn} does not exist.")
+        return record
+
+    def of(self, pipeline_arn: str) -> list[ExecutionRecord]:
+        """Those of a pipeline."""
+        with self._lock:
+            return [record for record in self._records.values() if record.pipeline_arn == pipeline_arn]
+
+    def definition_text(self, arn: str) -> str:
+        return ExecutionFolder(self._root / self.find(arn).id).definition()
+
+    def definition(self, arn: str) -> Definition:
+        return read_checked(self.definition_text(arn))
+
+    def update(self, arn: str, request: Mapping[str, Any]) -> str:
+        """The ARN."""
+        members = {
+            "description": request.get("PipelineExecutionDescription"),
+            "display_name": request.get("PipelineExecutionDisplayName"),
+            "parallelism": request.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps"),
+        }
+        record = self.find(arn)
+        self._change(record, {name: value for name, value in members.items() if value is not None})
+        return record.arn
+
+    def _change(self, record: ExecutionRecord, members: Mapping[str, Any]) -> None:
+        with self._lock:
+            if running := self._running.get(record.arn):
+                running.change(**members)
+                return
+            for name, value in members.items():
+                setattr(record, name, value)
+            record.modified = self._now()
+            ExecutionFolder(self._root / record.id).save(record)
+
+    def stop(self, arn: str) -> str:
+        """The ARN. One that is stopping is left to it. Conflict for one that is over."""
+        record = self.find(arn)
+        with self._lock:
+            running = self._running.get(record.arn)
+        if record.is_over or not running:
+            raise Conflict(
+                f"Pipeline execution with ARN {arn} is {record.status}. Only one that is Executing can be stopped"
+            )
+        running.stop()
+        return record.arn
+
+    def retry(self, arn: str, request: Mapping[str, Any]) -> str:
+        """Begins what failed or was stopped again; what has succeeded stays. The ARN. Conflict for any other one."""
+        record = self.find(arn)
+        if record.status not in ("Failed", "Stopped"):
+            raise Conflict(
+                f"Pipeline execution with ARN {arn} is {record.status}. Only what Failed or was Stopped can be retried"
+            )
+        with self._lock:
+            if self._closed:
+                raise BadRequest("The server is ending and starts no more executions")
+            if running := self._running.pop(record.arn, None):
+                assert running.thread
+                running.thread.join()
+            again = {name: step.attempt for name, step in record.steps.items() if step.status != "Succeeded"}
+            members: dict[str, Any] = {
+                "status": "Executing",
+                "failure": "",
+                "attempts": {**record.attempts, **again},
+                "steps": {name: step for name, step in record.steps.items() if name not in again},
+            }
+            if limit := request.get("ParallelismConfiguration"):
+                members["parallelism"] = limit["MaxParallelExecutionSteps"]
+            self._change(record, members)
+            self._run(record)
+        return record.arn
+
+    def answer(self, token: str, answer: Mapping[str, Any]) -> str:
+        """To the callback step that has the token; the execution's ARN."""
+        with self._lock:
+            found = [
+                (self._running.get(record.arn), step)
+                for record in self._records.values()
+                for step in record.steps.values()
+                if step.identity == token and "Callback" in step.metadata
+            ]
+        if not found:
+            raise ResourceNotFound(f"No callback step has this token. Received: {token}")
+        (running, step) = found[0]
+        if not running or not running.answer(step, answer):
+            raise Conflict(f"The callback step {step.name} has had its answer. Received: {token}")
+        return running.record.arn
+
+    def delete_of(self, pipeline_arn: str) -> None:
+        """With their pipeline. Conflict while one runs."""
+        with self._lock:
+            records = self.of(pipeline_arn)
+            if running := [record.arn for record in records if not record.is_over]:
+                raise Conflict(f"The pipeline has executions that run. Stop them first: {', '.join(running)}")
+            for record in records:
+                del self._records[record.arn]
+                self._running.pop(record.arn, None)
+        for record in records:
+            remove(self._root / record.id)
+
+    # Running
+
+    def _run(self, record: ExecutionRecord) -> None:
+        folder = ExecutionFolder(self._root / record.id)
+        definition = read_checked(folder.definition())
+
+        def find_cached(step: Step, key: str) -> StepRecord | None:
+            return self._find_cached(record, step, key)
+
+        with self._lock:
+            execution = Execution(record, folder, definition, self._services(), find_cached, self._now)
+            self._running[record.arn] = execution
+            execution.start()
+
+    def _find_cached(self, record: ExecutionRecord, step: Step, key: str) -> StepRecord | None:
+        """The last success of the pipeline's step with that key, if it is not too old. As on the service: of the same
+        pipeline alone, and what was itself reused counts where it ran."""
+        age = step.cache.expire_after if step.cache else None
+        oldest = float("-inf") if age is None else self._now() - age.total_seconds()
+        found = [
+            (known.end, other.arn, known)
+            for other in self.of(record.pipeline_arn)
+            if other is not record and (known := other.steps.get(step.name))
+            if known.status == "Succeeded" and known.key == key and not known.cached_from and not known.selected_from
+            if known.end is not None and known.end >= oldest
+        ]
+        if not found:
+            return None
+        _, arn, known = max(found, key=lambda item: item[0])
+        return _copy(known, self._now(), cached_from=arn)
+
+    # The end
+
+    def close(self) -> None:
+        """Stops all executions as the service would."""
+        with self._lock:
+            self._closed = True
+            running = list(self._running.values())
+        for execution in running:
+            execution.close()
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for the end of all, at most so long; whether they have ended."""
+        with self._lock:
+            threads = [one.thread for one in self._running.values() if one.thread]
+        limit = time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0.0, limit - time.monotonic()))
+            if thread.is_alive():
+                return False
+        return True
+
+
+def _list_sources(definition: Definition, selected: list[str]) -> set[str]:
+    """The steps that selected ones refer to and that are not selected themselves."""
+    names = {
+        reference.name
+        for name in selected
+        for reference in references([definition.by_name[name].arguments, dict(definition.by_name[name].members)])
+        if reference.kind == "Steps"
+    }
+    return names - set(selected)
+
+
+def _copy(step: StepRecord, now: float, *, cached_from: str = "", selected_from: str = "") -> StepRecord:
+    """A step as another execution knows it that takes it over."""
+    copied = StepRecord(step.name, "Succeeded", now, now, cached_from=cached_from, selected_from=selected_from)
+    copied.arn, copied.metadata, copied.outputs = step.arn, step.metadata, step.outputs
+    return copied

@@ -1,0 +1,160 @@
+"""What is known of an execution and of its steps, and the file that it is kept in.
+
+A record belongs to its execution's thread. Others read it at any time, so its values are replaced and never altered.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local_test.util.atomic_files import write_json
+
+FINAL = ("Succeeded", "Failed", "Stopped")
+_STATE, _DEFINITION = "execution.json", "definition.json"
+
+
+@dataclass
+class StepRecord:
+    """A step that was begun; times are epoch seconds.
+
+    `identity`: the name of its job, or what else makes its creation idempotent, on disk before it is created.
+    `outputs`: its properties, once it has succeeded. `key`: tells steps with the same arguments. `retries`: how often
+    each retry policy, by its index, was followed.
+    """
+
+    name: str
+    status: str
+    start: float
+    end: float | None = None
+    attempt: int = 1
+    identity: str = ""
+    arn: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] | None = None
+    failure: str = ""
+    key: str = ""
+    cached_from: str = ""
+    selected_from: str = ""
+    retries: dict[str, int] = field(default_factory=dict)
+    retry_at: float | None = None
+    answer: dict[str, Any] | None = None  # to a callback step
+    children: list[str] = field(default_factory=list)  # training jobs of a tuning job that are in the trial
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in FINAL
+
+
+@dataclass
+class ExecutionRecord:
+    """`parameters`: all of them; `given`: as the client gave them. `selected`: None: all steps are to run."""
+
+    id: str
+    arn: str
+    pipeline: str
+    pipeline_arn: str
+    display_name: str
+    description: str
+    created: float
+    modified: float
+    parameters: dict[str, Any]
+    given: dict[str, str]
+    token: str
+    role: str | None = None
+    status: str = "Executing"
+    failure: str = ""
+    parallelism: int | None = None
+    selected: list[str] | None = None
+    source_arn: str | None = None
+    experiment: dict[str, str] | None = None
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)  # of steps that RetryPipelineExecution begins again
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in FINAL
+
+    def describe(self) -> dict[str, Any]:
+        """DescribePipelineExecution's answer."""
+        selection: dict[str, Any] = {"SelectedSteps": [{"StepName": name} for name in self.selected or ()]}
+        if self.source_arn:
+            selection["SourcePipelineExecutionArn"] = self.source_arn
+        members: dict[str, Any] = {
+            "PipelineArn": self.pipeline_arn,
+            "PipelineExecutionArn": self.arn,
+            "PipelineExecutionDisplayName": self.display_name,
+            "PipelineExecutionStatus": self.status,
+            "PipelineExecutionDescription": self.description,
+            "PipelineExperimentConfig": self.experiment,
+            "FailureReason": self.failure,
+            "CreationTime": to_time(self.created),
+            "LastModifiedTime": to_time(self.modified),
+            "CreatedBy": {},
+            "LastModifiedBy": {},
+            "ParallelismConfiguration": self.parallelism and {"MaxParallelExecutionSteps": self.parallelism},
+            "SelectiveExecutionConfig": selection if self.selected else None,
+            "RoleArn": self.role,
+        }
+        return {name: value for name, value in members.items() if value not in (None, "")}
+
+    def summarize(self) -> dict[str, Any]:
+        """An item of ListPipelineExecutions."""
+        members = self.describe()
+        names = ("Arn", "Status", "Description", "DisplayName")
+        found = {f"PipelineExecution{name}": members.get(f"PipelineExecution{name}") for name in names}
+        found |= {"StartTime": members["CreationTime"], "PipelineExecutionFailureReason": self.failure}
+        return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def describe_step(step: StepRecord, display_name: str, description: str) -> dict[str, Any]:
+    """An item of ListPipelineExecutionSteps."""
+    source = "SourcePipelineExecutionArn"
+    members: dict[str, Any] = {
+        "StepName": step.name,
+        "StepDisplayName": display_name,
+        "StepDescription": description,
+        "StartTime": to_time(step.start),
+        "EndTime": None if step.end is None else to_time(step.end),
+        "StepStatus": step.status,
+        "CacheHitResult": {source: step.cached_from} if step.cached_from else None,
+        "SelectiveExecutionResult": {source: step.selected_from} if step.selected_from else None,
+        "FailureReason": step.failure[:1024],
+        "Metadata": step.metadata,
+        "AttemptCount": step.attempt,
+    }
+    return {name: value for name, value in members.items() if value not in (None, "")}
+
+
+def to_time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+class ExecutionFolder:
+    """Where one execution is kept: its definition, and what is known of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, record: ExecutionRecord, definition: str) -> None:
+        """OSError if it can't be written."""
+        (self.path / _DEFINITION).write_text(definition, encoding="utf-8")
+        self.save(record)
+
+    def save(self, record: ExecutionRecord) -> None:
+        write_json(self.path / _STATE, asdict(record))
+
+    def load(self) -> ExecutionRecord:
+        """OSError, ValueError or TypeError if it can't be read."""
+        return parse_record(json.loads((self.path / _STATE).read_text(encoding="utf-8")))
+
+    def definition(self) -> str:
+        return (self.path / _DEFINITION).read_text(encoding="utf-8")
+
+
+def parse_record(members: Mapping[str, Any]) -> ExecutionRecord:
+    """What asdict has made of one. TypeError for anything else."""
+    steps = {name: StepRecord(**step) for name, step in members["steps"].items()}
+    return ExecutionRecord(**{**members, "steps": steps})

@@ -1,0 +1,80 @@
+"""What an execution's expressions have for values: parameters, variables, properties of steps that have succeeded."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from local_test.data.object_store import join_uri
+from local_test.errors import BadRequest, DataError
+from local_test.executions.record import ExecutionRecord, to_time
+from local_test.executions.services import Services
+from local_test.pipelines.definition import Definition
+from local_test.pipelines.expressions import Path, format_path, resolve
+from local_test.pipelines.step_types import get_property
+
+_MOST_BYTES = 16 << 20  # of a property file
+
+
+class ExecutionScope:
+    """A Scope. `step`: whose arguments are resolved, with the `job` that it will make."""
+
+    def __init__(
+        self,
+        record: ExecutionRecord,
+        definition: Definition,
+        services: Services,
+        now: Callable[[], float],
+        job: str = "",
+    ) -> None:
+        self._record, self._definition, self._services, self._now, self._job = record, definition, services, now, job
+
+    def parameter(self, name: str) -> Any:
+        return self._record.parameters[name]
+
+    def execution_variable(self, name: str) -> Any:
+        record = self._record
+        values: dict[str, str] = {
+            "StartDateTime": _format(to_time(record.created)),
+            "CurrentDateTime": _format(to_time(self._now())),
+            "PipelineName": record.pipeline,
+            "PipelineArn": record.pipeline_arn,
+            "PipelineExecutionId": record.id,
+            "PipelineExecutionArn": record.arn,
+            "TrainingJobName": self._job,
+            "ProcessingJobName": self._job,
+        }
+        if not values.get(name):
+            raise BadRequest(f"There is no Execution.{name} here")
+        return values[name]
+
+    def experiment_config(self, name: str) -> Any:
+        return (self._record.experiment or {})[name]
+
+    def step_property(self, step: str, path: Path) -> Any:
+        found = self._record.steps.get(step)
+        if found is None or found.outputs is None:
+            status = found.status if found else "not executed"
+            raise BadRequest(f"Steps.{step}.{format_path(path)} has no value: the step is {status}")
+        return get_property(found.outputs, path)
+
+    def property_file(self, step: str, name: str) -> Any:
+        file = next(file for file in self._definition.by_name[step].property_files if file.name == name)
+        place = ("ProcessingOutputConfig", "Outputs", file.output_name, "S3Output", "S3Uri")
+        return self.json_object(join_uri(self.step_property(step, place), resolve(file.file_path, self)))
+
+    def json_object(self, s3_uri: str) -> Any:
+        try:
+            content = self._services.read(s3_uri)
+        except DataError as error:
+            raise BadRequest(str(error)) from None
+        if len(content) > _MOST_BYTES:
+            raise BadRequest(f"A property file has at most {_MOST_BYTES} bytes. Received: {s3_uri}, of {len(content)}")
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"A property file must be JSON: {error}. Received: {s3_uri}") from None
+
+
+def _format(time: datetime) -> str:
+    return f"{time.astimezone(UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
