@@ -22,8 +22,10 @@ PAGES = Path(__file__).parent
 ROOT = PAGES.parent
 # a folder or module may import those before it, never those after it
 LAYERS: Mapping[str, str] = {
-    "train": "errors runtime records input_pipeline modeling distributed outputs trainer script_mode pipe evaluate "
-    "entrypoint",
+    "train": (
+        "errors runtime records input_pipeline modeling distributed outputs trainer script_mode predict pipe evaluate "
+        "entrypoint"
+    ),
     "local_test": (
         "errors util request data runners hosts training experiments tuning pipelines executions aws api page server "
         "cli __main__"

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from train.errors import TrainingError
+from train.outputs.model_card import CLASSES
 from train.runtime.atomic_files import write_text
 from train.runtime.dataset_info import ImageDatasetInfo
 
@@ -30,7 +31,7 @@ def export_model(model: keras.Model, info: ImageDatasetInfo, folder: Path) -> No
         partial = folder / ".partial-model.keras"
         whole.save(partial)
         partial.replace(folder / "model.keras")
-        write_text(folder / "classes.json", json.dumps(list(info.classes)))
+        write_text(folder / CLASSES, json.dumps(list(info.classes)))
     except (OSError, tf.errors.ResourceExhaustedError) as error:
         raise TrainingError(f"The model can't be written to {folder}: {error}") from error
 

@@ -24,6 +24,7 @@ from train.outputs.export import export_model
 from train.outputs.html_report import write_report
 from train.outputs.metric_lines import EpochMetrics, print_metrics
 from train.outputs.mlflow import MlflowRun
+from train.outputs.model_card import write_model_card
 from train.outputs.tensorboard import EventWriter
 from train.runtime import hardware
 from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info
@@ -172,6 +173,7 @@ class Job:
         if not self._is_first:
             return
         folder, history = self._environment.output_data, self._progress.history
+        self._write_card(result)
         page = write_report(folder, history, result, self._info, self._describe())
         for callback in self._callbacks:
             callback.on_end()
@@ -183,6 +185,7 @@ class Job:
         self._save()
         if self._progress.history:
             self._export()
+            self._write_card(None)
         for callback in self._callbacks:
             callback.on_stop()
         _log.info(
@@ -197,6 +200,11 @@ class Job:
     def _export(self) -> None:
         if self._is_first:
             export_model(self._trainer.eval_model, self._info, self._environment.model)
+
+    def _write_card(self, result: evaluation.Evaluation | None) -> None:
+        if self._is_first:
+            folder, history = self._environment.model, self._progress.history
+            write_model_card(folder, self._info, history, result, self._describe())
 
     def _evaluate(self) -> evaluation.Evaluation:
         """Of the validation images of all hosts."""

@@ -42,7 +42,8 @@ def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, sha
     assert " inputs=train:Pipe,validation:Pipe python=3." in facts
     assert (pipe / "output/success").exists()
     assert piped.failure is None
-    assert sorted(path.name for path in (pipe / "model").iterdir()) == ["1", "classes.json", "model.keras"]
+    left = ["1", "classes.json", "input.json", "model-card.md", "model.keras"]
+    assert sorted(path.name for path in (pipe / "model").iterdir()) == left
     evaluation = json.loads((pipe / "output/data/evaluation.json").read_text())
     assert evaluation["examples"] == 60
     assert evaluation["accuracy"] == pytest.approx(float(piped.history[-1]["validation_accuracy"]))
