@@ -53,12 +53,28 @@ def check_artifacts(folder: Path, pictures: Path, scratch: Path) -> dict:
     return described
 
 
+def check_predictions(folder: Path, pictures: Path, scratch: Path, *options: str) -> None:
+    """`predict` says of every validation picture what the evaluation says."""
+    done = run("local_test", "predict", str(folder), str(pictures / "validation"), "--json", *options)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    evaluation = json.loads((scratch / "output/evaluation.json").read_text())
+    names = list(evaluation["classes"])
+    confusion = np.zeros((len(names), len(names)), int)
+    for one in told:
+        confusion[names.index(Path(one["picture"]).parent.name), names.index(one["class"])] += 1
+    assert confusion.tolist() == evaluation["confusion_matrix"]
+    right = [best["probability"] for one in told for best in one["top"] if best["class"] in one["picture"].split("/")]
+    assert -np.log(right).mean() == pytest.approx(evaluation["loss"], rel=1e-4)
+
+
 def test_in_a_process(data, tmp_path):
     done = run(*job(data, tmp_path / "jobs", "process"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "end-to-end: Completed" in done.stderr
     assert "output.tar.gz: evaluation.json, history.csv, report.html" in done.stderr
     check_artifacts(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path)
+    check_predictions(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path)
 
 
 @pytest.mark.docker
@@ -67,6 +83,8 @@ def test_in_the_image_with_the_result_of_a_process(data, tmp_path, docker_engine
     assert done.returncode == 0, done.stdout + done.stderr
     described = check_artifacts(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path)
     assert described["AlgorithmSpecification"]["TrainingImage"] == IMAGE
+    options = ("--runner", "docker", "--image", IMAGE)
+    check_predictions(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path, *options)
     left = docker_engine.containers.list(all=True, filters={"label": "sagemaker-local-job=end-to-end"})
     assert left == []
 

@@ -104,6 +104,16 @@ class _Picture:
         return DatasetError(f"{self._name} cannot be decoded: {describe_error(error)}")
 
 
+def is_kept(image: Image.Image, size: Size) -> bool:
+    """Whether `--encoding jpeg` can keep the file as it is: TensorFlow decodes it to the pixels that are to be seen."""
+    return (
+        image.format == "JPEG"
+        and image.mode in ("RGB", "L")
+        and (image.height, image.width) == size
+        and _orientation(image) == 1
+    )
+
+
 def upright_size(image: Image.Image) -> Size:
     """Height and width as it is to be seen. EXIF orientations 5 to 8 lie on their side."""
     width, height = image.size

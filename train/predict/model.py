@@ -1,6 +1,7 @@
 """Where a model is → the model: model.tar.gz, the folder it unpacks to, or a job's folder."""
 
 import json
+import shutil
 import tarfile
 import tempfile
 import zlib
@@ -67,7 +68,7 @@ def _find_versions(folder: Path) -> list[Path]:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """What of the archive is needed. Links, devices and ways out of the folder are refused, as is a bomb."""
+    """What of the archive is needed, which are files: links and devices are left out. DataError for a bomb."""
     left = MAX_BYTES
     try:
         with tarfile.open(archive) as tar:
@@ -77,11 +78,20 @@ def _unpack(archive: Path, folder: Path) -> None:
                     raise DataError(
                         f"{archive} unpacks to more than {MAX_BYTES:,} bytes, or {_MAX_FILES:,} files: not a model"
                     )
-                first = PurePosixPath(member.name).parts[:1]
-                if member.isreg() and first and (first[0].isdecimal() or first[0] in (CLASSES, INPUT)):
-                    tar.extract(member, folder, filter="data")
+                name = PurePosixPath(member.name)
+                content = tar.extractfile(member) if member.isreg() and _is_needed(name) else None
+                if content:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    with (folder / name).open("xb") as file:
+                        shutil.copyfileobj(content, file)
     except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
         raise DataError(f"{archive} can't be unpacked: {error}") from None
+
+
+def _is_needed(name: PurePosixPath) -> bool:
+    """Whether it is of a SavedModel, or one of the files beside it; never a way out of the folder."""
+    first = next(iter(name.parts), "")
+    return ".." not in name.parts and (first.isdecimal() or str(name) in (CLASSES, INPUT))
 
 
 def _load(folder: Path) -> Model:

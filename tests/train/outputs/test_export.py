@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -23,28 +20,6 @@ def exported(tmp_path_factory):
     built = build_model(Hyperparameters(), PICTURES)
     export_model(built, PICTURES, folder)
     return built, folder
-
-
-def test_the_saved_model_serves_pictures_as_they_are_in_a_process_of_its_own(exported, tmp_path):
-    """TensorFlow alone, nothing of this project on the path: what a serving container has."""
-    built, folder = exported
-    images, _ = examples(16)
-    np.save(tmp_path / "images.npy", images)
-    script = (
-        "import sys, json, numpy as np, tensorflow as tf\n"
-        "serve = tf.saved_model.load(sys.argv[1]).signatures['serving_default']\n"
-        "out = serve(image=tf.constant(np.load(sys.argv[2])))\n"
-        "print(json.dumps({'p': out['probabilities'].numpy().tolist(), 'l': out['label'].numpy().tolist(),"
-        " 'c': [name.decode() for name in out['class'].numpy()]}))\n"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-c", script, str(folder / "1"), str(tmp_path / "images.npy")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True)
-    served = json.loads(done.stdout.splitlines()[-1])
-    expected = tf.nn.softmax(built(images)).numpy()
-    np.testing.assert_allclose(served["p"], expected, atol=1e-5)
-    assert served["l"] == expected.argmax(axis=1).tolist()
-    assert served["c"] == [CLASSES[label] for label in served["l"]]
 
 
 def test_the_keras_file_gives_the_same_probabilities(exported):

@@ -1,0 +1,107 @@
+"""`predict`: what a job's model says of pictures, told by the training program's own `train.predict`.
+
+It runs as a process where this Python has TensorFlow, which takes seconds; else in the image, so that the platform
+alone is enough. A model is a program: in the image it has no network and sees nothing but itself and the pictures.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+
+from local_test.cli.options import Commands, positive, say_note
+from local_test.errors import BadRequest
+from local_test.request.builder import LOCAL_IMAGE
+from local_test.runners.base import ContainerSpec, Runner
+from local_test.runners.process import PROGRAM, python_path
+from local_test.runners.select import CHECKOUT, CHOICES
+
+_MODULE = "train.predict"
+_INSIDE = "/opt/predict"  # where a container sees model and pictures
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser("predict", help="what a job's model says of pictures")
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a job's name or folder, its model.tar.gz, or the folder that this unpacks to")
+    add("pictures", nargs="+", metavar="PICTURE", help="a file, or a folder of them")
+    add("--top", type=positive, default=3, metavar="N", help="classes told of each picture (default: 3)")
+    add("--json", action="store_true", help="a JSON object a line: picture, class, probability, top; or picture, error")
+    add(
+        "--runner",
+        choices=CHOICES,
+        default="auto",
+        help="auto: a process if this Python has TensorFlow, else the image",
+    )
+    add("--image", default=LOCAL_IMAGE, metavar="IMG", help=f"the image to run (default: {LOCAL_IMAGE})")
+    add("--out", type=Path, default=Path("jobs"), metavar="DIR", help="where jobs are kept (default: jobs)")
+
+
+def run(args: argparse.Namespace) -> str:
+    """Completed, or Failed if the model or a picture can't be read."""
+    model = find_model(args.model, args.out)
+    can_run_here = CHECKOUT is not None and find_spec("tensorflow") is not None
+    if args.runner == "process" and not can_run_here:
+        raise BadRequest(
+            "predict needs a checkout and TensorFlow to run as a process. Run make env, or --runner docker"
+        )
+    options = [f"--top={args.top}", *(["--json"] if args.json else [])]
+    if args.runner == "docker" or not can_run_here:
+        with closing(args.choose_runner("docker", None, None, say_note)) as runner:
+            code = _run_container(runner, args.image, model, args.pictures, options)
+    else:
+        code = _run_process(model, args.pictures, options)
+    return "Failed" if code else "Completed"
+
+
+def find_model(text: str, jobs: Path) -> Path:
+    """A path, or the folder of the job of that name. BadRequest if there is neither."""
+    for path in (Path(text), jobs / text):
+        if path.exists():
+            return path
+    raise BadRequest(
+        f"There is no such model. Received: {text}. Expected: a job in {jobs}, its folder, its model.tar.gz, or the "
+        "folder that this unpacks to"
+    )
+
+
+def _run_process(model: Path, pictures: list[str], options: list[str]) -> int:
+    assert CHECKOUT
+    environment = {**os.environ, **PROGRAM, "PYTHONPATH": python_path(CHECKOUT)}
+    command = [sys.executable, "-m", _MODULE, *options, "--", str(model), *pictures]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _run_container(runner: Runner, image: str, model: Path, pictures: list[str], options: list[str]) -> int:
+    mounts = {model.resolve(): f"{_INSIDE}/model/{model.resolve().name}"}
+    for number, picture in enumerate(pictures):
+        if not (path := Path(picture).resolve()).exists():
+            raise BadRequest(f"There is no such picture. Received: {picture}")
+        mounts.setdefault(path, f"{_INSIDE}/{number}/{path.name}")
+    inside = [mounts[path.resolve()] for path in (model, *map(Path, pictures))]
+    with tempfile.TemporaryDirectory(prefix="predict-") as base:
+        spec = ContainerSpec(
+            job="predict",
+            host="algo-1",
+            image=image,
+            base=Path(base),
+            entrypoint=("python3", "-m", _MODULE),
+            arguments=(*options, f"--shown={json.dumps(pictures)}", "--", *inside),
+            folders=(),
+            mounts=mounts,
+            network=False,
+        )
+        runner.check(spec)
+        with closing(runner.start(spec)) as container:
+            for name, data in container.output():
+                stream = getattr(sys, name)
+                stream.buffer.write(data)
+                stream.flush()
+            ended = container.wait()
+            return ended.code if ended else 1
