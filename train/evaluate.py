@@ -11,10 +11,7 @@ import logging
 import os
 import signal
 import sys
-import tarfile
-import tempfile
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +25,6 @@ from train.runtime.environment import Channel
 from train.runtime.hyperparameters import Hyperparameters
 from train.runtime.signals import stop_on_sigterm
 
-MAX_BYTES = 16 << 30  # that an archive may unpack to
-_DAMAGE = (tarfile.TarError, EOFError, zlib.error, OSError)
 _log = logging.getLogger(__name__)
 
 Predict = Callable[[Any], Any]  # uint8 (n, height, width, channels) → float32 (n, classes), probabilities
@@ -63,10 +58,15 @@ def run(root: Path, batch_size: int, stop: threading.Event) -> Evaluation:
     """Evaluate what lies below `root`, which is /opt/ml on the service."""
     _check_hosts(root / "config/resourceconfig.json")
     data = root / "processing"
-    with tempfile.TemporaryDirectory() as scratch:
-        predict, info = _load_model(_unpack(data / "model", Path(scratch)))
+    from train.predict.model import open_model  # here: TensorFlow takes seconds
+    from train.runtime import hardware
+
+    hardware.limit_threads()
+    hardware.share_gpus()
+    with open_model(data / "model") as model:
+        info = ImageDatasetInfo(model.shape, model.classes)
         _check_classes(data, info)
-        result = evaluate(_predictions(predict, data, info, batch_size, stop), len(info.classes))
+        result = evaluate(_predictions(model.predict, data, info, batch_size, stop), len(info.classes))
     _write(data / "evaluation", result, info.classes)
     _log.info("accuracy %.4f, loss %.4f over %d pictures", result.accuracy, result.loss, result.examples)
     return result
@@ -77,56 +77,6 @@ def _check_hosts(path: Path) -> None:
     hosts = json.loads(path.read_text()).get("hosts", []) if path.exists() else []
     if len(hosts) > 1:
         raise TrainingError(f"One host evaluates. Received: InstanceCount {len(hosts)}. Expected: 1.")
-
-
-def _unpack(folder: Path, scratch: Path) -> Path:
-    """Where the model's files are: unpacked, or in `folder` as a job with CompressionType NONE leaves them."""
-    archive = folder / "model.tar.gz"
-    if (folder / "1").is_dir():
-        return folder
-    if not archive.is_file():
-        raise TrainingError(
-            f"There is no {archive}. Received: {_list(folder)}. Expected: the S3ModelArtifacts of a training job."
-        )
-    try:
-        with tarfile.open(archive) as tar:
-            size = 0
-            for member in tar:
-                size += member.size
-                if size > MAX_BYTES:
-                    raise TrainingError(f"{archive} unpacks to more than {MAX_BYTES:,} bytes.")
-                tar.extract(member, scratch, filter="data")
-    except _DAMAGE as error:
-        raise TrainingError(f"{archive} can't be unpacked: {str(error) or type(error).__name__}.") from error
-    return scratch
-
-
-def _load_model(folder: Path) -> tuple[Predict, ImageDatasetInfo]:
-    """The SavedModel that is served, and what its pictures and classes are."""
-    import tensorflow as tf
-
-    from train.outputs.export import VERSION
-    from train.runtime import hardware
-
-    hardware.limit_threads()
-    hardware.share_gpus()
-    try:
-        classes = json.loads((folder / "classes.json").read_text())
-        signature = tf.saved_model.load(str(folder / VERSION)).signatures["serving_default"]
-        picture = signature.structured_input_signature[1]["image"]
-        info = ImageDatasetInfo(tuple(picture.shape[1:]), tuple(map(str, classes)))
-        if signature.structured_outputs["probabilities"].shape[1] != len(info.classes):
-            raise ValueError(f"{len(info.classes)} classes for {signature.structured_outputs['probabilities'].shape}")
-    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
-        raise TrainingError(
-            f"The model is not one that `train` has left: {error!r}. Received: {_list(folder)}. "
-            f"Expected: {VERSION}/ (a SavedModel) and classes.json."
-        ) from error
-    return lambda images: signature(image=images)["probabilities"], info
-
-
-def _list(folder: Path) -> str:
-    return ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
 
 
 def _check_classes(data: Path, info: ImageDatasetInfo) -> None:

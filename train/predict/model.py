@@ -9,21 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from train.errors import DataError
 from train.outputs.model_card import CLASSES, INPUT
 from train.runtime.dataset_info import ENCODINGS
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 ARCHIVE = "model.tar.gz"
 GRAPH = "saved_model.pb"
 MAX_BYTES = 16 << 30  # that an archive may unpack to
 _MAX_JSON = 16 << 20  # bytes
 _MAX_FILES = 100_000
-_EXPECTED = f"Expected: a job's folder, its {ARCHIVE}, or the folder that this unpacks to, with 1/{GRAPH}"
+_EXPECTED = f"Expected: a job's folder, its {ARCHIVE}, or the folder that this unpacks to, with 1/{GRAPH}."
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class Model:
     encoding: str
     serve: Any
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    def predict(self, images: "np.ndarray | tf.Tensor") -> np.ndarray:
         """(n, classes) float32 probabilities of uint8 pictures (n, height, width, channels)."""
+        import tensorflow as tf
+
         return self.serve(tf.constant(images))["probabilities"].numpy()
 
 
@@ -76,7 +80,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 left -= member.size
                 if left < 0 or number >= _MAX_FILES:
                     raise DataError(
-                        f"{archive} unpacks to more than {MAX_BYTES:,} bytes, or {_MAX_FILES:,} files: not a model"
+                        f"{archive} unpacks to more than {MAX_BYTES:,} bytes, or {_MAX_FILES:,} files: not a model."
                     )
                 name = PurePosixPath(member.name)
                 content = tar.extractfile(member) if member.isreg() and _is_needed(name) else None
@@ -85,7 +89,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                     with (folder / name).open("xb") as file:
                         shutil.copyfileobj(content, file)
     except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
-        raise DataError(f"{archive} can't be unpacked: {error}") from None
+        raise DataError(f"{archive} can't be unpacked: {error}.") from None
 
 
 def _is_needed(name: PurePosixPath) -> bool:
@@ -95,6 +99,8 @@ def _is_needed(name: PurePosixPath) -> bool:
 
 
 def _load(folder: Path) -> Model:
+    import tensorflow as tf  # here: what can't be unpacked is told at once
+
     version = _find_versions(folder)[-1]
     try:
         serve = tf.saved_model.load(str(version)).signatures["serving_default"]
@@ -107,7 +113,7 @@ def _load(folder: Path) -> Model:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{version} is no model of this training program. Received: {reason}. Expected: a SavedModel whose "
-            "serving_default takes uint8 pictures and returns probabilities"
+            "serving_default takes uint8 pictures and returns probabilities."
         ) from None
     names = _read_json(folder / CLASSES, [])
     if not isinstance(names, list) or len(names) != count:
@@ -124,5 +130,5 @@ def _read_json(path: Path, default: Any) -> Any:
         with path.open("rb") as file:
             value = json.loads(file.read(_MAX_JSON))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path.name} of the model can't be read: {error}") from None
+        raise DataError(f"{path.name} of the model can't be read: {error}.") from None
     return value if isinstance(value, type(default)) else default
