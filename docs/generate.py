@@ -12,7 +12,8 @@ from pathlib import Path
 
 from botocore.model import Shape
 
-from local_test.request.support import ACTED_ON, IGNORED, VALUES
+from local_test.request.processing import PROCESSING_SUPPORT
+from local_test.request.support import TRAINING_SUPPORT, Support
 from local_test.request.validation import service_model
 from local_test.server.mocked_operations import STORED
 from train.runtime.hyperparameters import describe
@@ -27,7 +28,8 @@ LAYERS: Mapping[str, str] = {
         "entrypoint"
     ),
     "local_test": (
-        "errors util request data runners hosts training experiments tuning pipelines executions aws api page server "
+        "errors util request data runners hosts training processing experiments tuning pipelines executions aws api page "
+        "server "
         "cli __main__"
     ),
 }
@@ -49,28 +51,37 @@ def list_effects(effects: Mapping[str, str]) -> str:
     return format_table(("name", "effect"), ((f"`{name}`", effect) for name, effect in effects.items()))
 
 
-def list_members(paths: Iterable[str]) -> str:
-    """Members of CreateTrainingJob, and the values that are supported of those which don't take all."""
-    rows = ((f"`{path}`", VALUES[path][1] if path in VALUES else "all") for path in sorted(paths))
+def list_acted_on(support: Support) -> str:
+    """Members, and the values that are supported of those which don't take all."""
+    values = support.values
+    rows = ((f"`{path}`", values[path][1] if path in values else "all") for path in sorted(support.acted_on))
     return format_table(("member", "values"), rows)
 
 
-def find_refused() -> list[str]:
+def list_ignored(support: Support) -> str:
+    return format_table(("member", "values"), ((f"`{path}`", "all") for path in sorted(support.ignored)))
+
+
+def list_refused(support: Support) -> str:
+    return "\n".join(f"- `{path}`" for path in find_refused(support))
+
+
+def find_refused(support: Support) -> list[str]:
     """The members that are refused, each by the outermost one of which nothing is supported."""
-    return sorted(_walk(service_model().operation_model("CreateTrainingJob").input_shape, ""))
+    shape = service_model().operation_model(support.operation).input_shape
+    return sorted(_walk(shape, "", support.acted_on | support.ignored))
 
 
-def _walk(shape: Shape, path: str) -> Iterator[str]:
-    known = ACTED_ON | IGNORED
+def _walk(shape: Shape, path: str, known: frozenset[str]) -> Iterator[str]:
     if path in known:
         return
     if path and not any(member.startswith((f"{path}.", f"{path}[")) for member in known):
         yield path
     elif shape.type_name == "list":
-        yield from _walk(shape.member, f"{path}[]")
+        yield from _walk(shape.member, f"{path}[]", known)
     else:
         for name, member in shape.members.items():
-            yield from _walk(member, f"{path}.{name}" if path else name)
+            yield from _walk(member, f"{path}.{name}" if path else name, known)
 
 
 def list_folders(package: str) -> str:
@@ -89,9 +100,12 @@ def _describe_folder(folder: Path) -> tuple[str, str]:
 TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "hyperparameters.md": {"hyperparameters": list_hyperparameters},
     "api-support.md": {
-        "acted-on": lambda: list_members(ACTED_ON),
-        "ignored": lambda: list_members(IGNORED),
-        "refused": lambda: "\n".join(f"- `{path}`" for path in find_refused()),
+        "acted-on": lambda: list_acted_on(TRAINING_SUPPORT),
+        "ignored": lambda: list_ignored(TRAINING_SUPPORT),
+        "refused": lambda: list_refused(TRAINING_SUPPORT),
+        "processing-acted-on": lambda: list_acted_on(PROCESSING_SUPPORT),
+        "processing-ignored": lambda: list_ignored(PROCESSING_SUPPORT),
+        "processing-refused": lambda: list_refused(PROCESSING_SUPPORT),
         "stored": lambda: ", ".join(f"`{operation}`" for operation in sorted(STORED)),
     },
     "scripts.md": {

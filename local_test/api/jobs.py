@@ -1,4 +1,4 @@
-"""Operations on training jobs and on tuning jobs."""
+"""Operations on training jobs, tuning jobs and processing jobs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -6,10 +6,10 @@ from typing import Any, Protocol
 from local_test.api.dispatch import INTERRUPT, Operation
 from local_test.api.pagination import filter_items, page, sort_key
 from local_test.errors import BadRequest
-from local_test.training.job_queue import TrainingJobQueue
+from local_test.training.job_queue import JobQueue, TrainingJobQueue
 from local_test.tuning.job_manager import TuningJobManager
 
-_TRAINING, _TUNING = "TrainingJob", "HyperParameterTuningJob"
+_TRAINING, _TUNING, _PROCESSING = "TrainingJob", "HyperParameterTuningJob", "ProcessingJob"
 _TIMES = ("CreationTime", "TrainingEndTime", "HyperParameterTuningEndTime", "LastModifiedTime")
 _SUMMARY = (*_TIMES, "SecondaryStatus", "TrainingJobStatusCounters", "ObjectiveStatusCounters")
 _OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
@@ -119,6 +119,24 @@ class TuningJobsApi:
         key = _objective_key if by_objective else sort_key({"SortBy": by}, "TrainingJobName", "TrainingJobStatus")
         on_page, more = page(matching, request, key)
         return {"TrainingJobSummaries": on_page, **more}
+
+
+class ProcessingJobsApi:
+    """The operations over one set of processing jobs."""
+
+    def __init__(self, jobs: JobQueue) -> None:
+        self._jobs = jobs
+
+    def operations(self) -> dict[str, Operation]:
+        return {**_common_operations(_PROCESSING, self._jobs), "ListProcessingJobs": self._list}
+
+    def _list(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+        found = filter_items(self._jobs.all(), request, f"{_PROCESSING}Name", f"{_PROCESSING}Status")
+        return _list(_PROCESSING, found, request, _describe_end)
+
+
+def _describe_end(job: Description) -> Description:
+    return {name: job[name] for name in ("ProcessingEndTime", "FailureReason", "ExitMessage") if name in job}
 
 
 def _objective_key(child: Description) -> tuple[Any, ...]:

@@ -23,12 +23,14 @@ class TagsApi:
         self,
         jobs: JobQueue,
         tunings: TuningJobManager,
+        processing_jobs: JobQueue,
         pipelines: EntityStore,
         experiments: Experiments,
         lineage: Lineage,
     ) -> None:
         self._kinds = {
             "training-job": jobs.change_tags,
+            "processing-job": processing_jobs.change_tags,
             "hyper-parameter-tuning-job": tunings.change_tags,
             "pipeline": pipelines.change_tags,
             "experiment": experiments.experiments.change_tags,

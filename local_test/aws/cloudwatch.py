@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_test.aws.clients import Clients
+from local_test.request.job_kind import TRAINING, JobKind, kind_of
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.console import warn_on_stderr
 
-GROUP = NAMESPACE = "/aws/sagemaker/TrainingJobs"
+NAMESPACE = TRAINING.log_group  # of metrics, which training jobs alone have
 _SECONDS = 0.5  # between two deliveries
 _EVENTS, _EVENT_BYTES, _BATCH_BYTES = 10_000, 26, 1_048_576  # PutLogEvents: events a call, overhead of each, bytes
 _VALUES = 1000  # PutMetricData: values a call
@@ -32,8 +33,8 @@ class CloudWatch(Observer):
     Memory is bounded: a container that prints faster than that waits, and a job's lines above a limit are left out.
     """
 
-    def __init__(self, job: str, region: str, clients: Clients, now: Callable[[], datetime]) -> None:
-        self._job, self._region, self._clients, self._now = job, region, clients, now
+    def __init__(self, kind: JobKind, job: str, region: str, clients: Clients, now: Callable[[], datetime]) -> None:
+        self._kind, self._job, self._region, self._clients, self._now = kind, job, region, clients, now
         self._lock, self._delivery = threading.Lock(), threading.Lock()
         self._lines: dict[str, list[Event]] = {}  # by host
         self._values: list[Event] = []
@@ -44,7 +45,7 @@ class CloudWatch(Observer):
 
     def on_transition(self, description: dict[str, Any]) -> None:
         state = description["SecondaryStatus"]
-        if state == "Training" and not self._thread.ident:
+        if state == self._kind.running and not self._thread.ident:
             self._thread.start()
         elif state in ("Uploading", *_OVER):  # the container is gone, so nothing comes after this
             if state in _OVER:
@@ -115,7 +116,7 @@ class CloudWatch(Observer):
 
     def _put_lines(self, host: str, events: list[Event]) -> None:
         client = self._clients.get("logs", self._region)
-        names = {"logGroupName": GROUP, "logStreamName": self._stream(host)}
+        names = {"logGroupName": self._kind.log_group, "logStreamName": self._stream(host)}
         batch: list[Event] = []
         size = 0
         for event in events:
@@ -133,20 +134,22 @@ class CloudWatch(Observer):
             client = self._clients.get("logs", self._region)
             name = f"{self._job}/{host}-{int(self._now().timestamp())}"
             with _suppress("ResourceAlreadyExistsException"):
-                client.create_log_group(logGroupName=GROUP)
+                client.create_log_group(logGroupName=self._kind.log_group)
             with _suppress("ResourceAlreadyExistsException"):
-                client.create_log_stream(logGroupName=GROUP, logStreamName=name)
+                client.create_log_stream(logGroupName=self._kind.log_group, logStreamName=name)
             self._streams[host] = name
         return self._streams[host]
 
 
-def delete_logs(clients: Clients, job: str, region: str) -> None:
+def delete_logs(clients: Clients, description: Mapping[str, Any]) -> None:
     """Frees the memory of a job's log streams. The service keeps them, but not in the memory of a laptop."""
-    client = clients.get("logs", region)
+    kind = kind_of(description)
+    job, group = kind.name_of(description), kind.log_group
+    client = clients.get("logs", kind.arn_of(description).split(":")[3])
     with _suppress("ResourceNotFoundException"):  # nothing has printed a line here
-        pages = client.get_paginator("describe_log_streams").paginate(logGroupName=GROUP, logStreamNamePrefix=f"{job}/")
+        pages = client.get_paginator("describe_log_streams").paginate(logGroupName=group, logStreamNamePrefix=f"{job}/")
         for name in [stream["logStreamName"] for page in pages for stream in page["logStreams"]]:
-            client.delete_log_stream(logGroupName=GROUP, logStreamName=name)
+            client.delete_log_stream(logGroupName=group, logStreamName=name)
 
 
 @contextmanager

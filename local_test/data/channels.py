@@ -107,7 +107,7 @@ def _channel(given: Mapping[str, Any], job_mode: str, role: str, storage: Object
         name=name,
         mode=given.get("InputMode", job_mode),
         uri=source["S3Uri"],
-        objects=tuple(_objects(source["S3Uri"], role, storage)),
+        objects=tuple(find_objects(source["S3Uri"], role, storage)),
         data_type=source["S3DataType"],
         attributes=tuple(source.get("AttributeNames", ())),
         distribution=source.get("S3DataDistributionType", "FullyReplicated"),
@@ -147,7 +147,8 @@ def _check_modes(channel: Channel) -> None:
             raise BadRequest(f"Channel {channel.name}: S3DataType AugmentedManifestFile needs AttributeNames")
 
 
-def _objects(uri: str, role: str, storage: ObjectStore) -> Sequence[StoredObject]:
+def find_objects(uri: str, role: str, storage: ObjectStore) -> Sequence[StoredObject]:
+    """Everything under the URI. BadRequest if there is nothing, in the service's words."""
     try:
         objects = storage.objects(uri)
         reason = ""

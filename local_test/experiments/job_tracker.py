@@ -1,4 +1,4 @@
-"""A training job → the trial component that the service makes for it: <job>-aws-training-job."""
+"""A job → the trial component that the service makes for it: <job>-aws-training-job, <job>-aws-processing-job."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,13 +8,13 @@ from typing import Any
 from local_test.errors import BadRequest, LocalTestError
 from local_test.experiments.entities import Experiments
 from local_test.experiments.metric_store import MetricPoint
+from local_test.request.job_kind import kind_of
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.console import warn_on_stderr
 from local_test.util.numbers import number
 
-_SUFFIX = "-aws-training-job"
 _TEXT = 2500  # characters of a parameter's StringValue
 
 
@@ -44,7 +44,7 @@ class JobTracker(Observer):
         if not again:
             check(request, experiments)
         self._experiments, self._request, self._region = experiments, request, region
-        self._name = _component(request)
+        self._kind, self._name = kind_of(request), kind_of(request).component_of(request)
         self._created = again and experiments.components.has(self._name)
 
     def on_transition(self, description: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ class JobTracker(Observer):
         members = {
             "TrialComponentName": self._name,
             "DisplayName": config.get("TrialComponentDisplayName", self._name),
-            "Source": {"SourceArn": description["TrainingJobArn"], "SourceType": "SageMakerTrainingJob"},
+            "Source": {"SourceArn": self._kind.arn_of(description), "SourceType": self._kind.source_type},
             "Parameters": dict(_parameters(self._request)),
             "InputArtifacts": dict(_inputs(self._request)),
             "OutputArtifacts": {},
@@ -90,28 +90,24 @@ class JobTracker(Observer):
 
     def _new_trial(self, config: Mapping[str, str]) -> str:
         """As the service does where a job names only an experiment."""
-        name = f"{self._request['TrainingJobName']}-trial"
+        name = f"{self._kind.name_of(self._request)}-trial"
         members = {"TrialName": name, "ExperimentName": config["ExperimentName"]}
         if not self._experiments.trials.has(name):
             self._experiments.create_trial(members, self._region)
         return name
 
 
-def _component(job: Mapping[str, Any]) -> str:
-    """The component's name, from a request or a description."""
-    return f"{job['TrainingJobName']}{_SUFFIX}"
-
-
 def update(experiments: Experiments, description: Mapping[str, Any]) -> None:
     """Writes the job's state into its component, if there is one."""
-    name = _component(description)
+    name = kind_of(description).component_of(description)
     if experiments.components.has(name):
         experiments.components.change(name, lambda entity: entity.update(_state(description)))
 
 
 def _state(description: Mapping[str, Any]) -> dict[str, Any]:
     """The component's members that change with the job."""
-    status, reason = description["TrainingJobStatus"], description.get("FailureReason", "")
+    kind = kind_of(description)
+    status, reason = kind.status_of(description), description.get("FailureReason", "")
     second = description["SecondaryStatus"]
     state: dict[str, Any] = {
         "Status": {
@@ -119,25 +115,33 @@ def _state(description: Mapping[str, Any]) -> dict[str, Any]:
             "Message": f"Status: {status}, secondary status: {second}, failure reason: {reason}."[:1024],
         }
     }
-    times = {"TrainingStartTime": "StartTime", "TrainingEndTime": "EndTime"}
+    times = {f"{kind.running}{time}": time for time in ("StartTime", "EndTime")}
     state |= {ours: description[theirs] for theirs, ours in times.items() if theirs in description}
-    if model := description["ModelArtifacts"]["S3ModelArtifacts"]:
-        state["OutputArtifacts"] = {"SageMaker.ModelArtifact": {"Value": model}}
+    if outputs := dict(_outputs(description)):
+        state["OutputArtifacts"] = outputs
     return state
+
+
+def _outputs(description: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    if model := description.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
+        yield "SageMaker.ModelArtifact", {"Value": model}
+    for output in description.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        yield output["OutputName"], {"Value": output["S3Output"]["S3Uri"]}
 
 
 def sync_component(experiments: Experiments, description: Mapping[str, Any]) -> None:
     """Updates the component of a job that ended while no server watched it."""
-    name = _component(description)
-    if description["TrainingJobStatus"] in FINAL_STATUSES and experiments.components.has(name):
+    name = kind_of(description).component_of(description)
+    status = kind_of(description).status_of(description)
+    if status in FINAL_STATUSES and experiments.components.has(name):
         known = experiments.components.get(name).get("Status", {}).get("PrimaryStatus")
-        if known != description["TrainingJobStatus"]:
+        if known != status:
             update(experiments, description)
 
 
 def _parameters(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Hyperparameters and resources; a text that holds a number becomes a number."""
-    resources = request["ResourceConfig"]
+    resources = request.get("ResourceConfig") or request["ProcessingResources"]["ClusterConfig"]
     for name in ("InstanceCount", "InstanceType", "VolumeSizeInGB"):
         if name in resources:
             yield f"SageMaker.{name}", _value(str(resources[name]))
@@ -151,7 +155,10 @@ def _value(text: str) -> Mapping[str, Any]:
 
 
 def _inputs(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    yield "SageMaker.ImageUri", {"Value": request["AlgorithmSpecification"]["TrainingImage"]}
+    program = request.get("AppSpecification") or request["AlgorithmSpecification"]
+    yield "SageMaker.ImageUri", {"Value": program.get("ImageUri") or program["TrainingImage"]}
+    for item in request.get("ProcessingInputs", []):
+        yield item["InputName"], {"Value": item["S3Input"]["S3Uri"]}
     for channel in request.get("InputDataConfig", []):
         media = {"MediaType": channel["ContentType"]} if "ContentType" in channel else {}
         yield channel["ChannelName"], {**media, "Value": channel["DataSource"]["S3DataSource"]["S3Uri"]}

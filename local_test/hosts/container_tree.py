@@ -39,10 +39,11 @@ class Entry:
 
 
 class ContainerTree:
-    """The folder `name` below `base`. `base` is this machine's and trusted, what is below it is the container's."""
+    """The folder `name` below `base`. `base` is this machine's and trusted, what is below it is the container's.
+    `links`: whether a link within the tree stands for the file that it leads to."""
 
-    def __init__(self, base: Path, name: str = "") -> None:
-        self._base, self._parts = base, PurePosixPath(name).parts
+    def __init__(self, base: Path, name: str = "", *, links: bool = True) -> None:
+        self._base, self._parts, self._links = base, PurePosixPath(name).parts, links
 
     @property
     def path(self) -> Path:
@@ -61,7 +62,7 @@ class ContainerTree:
     def files(self) -> dict[str, Entry]:
         """Name → regular file. A relative link to a file of this tree is one too, such as `latest`: by its own name,
         with the entry that it leads to. Other links are left out."""
-        entries = {entry.name: entry for entry in self.entries()}
+        entries = {entry.name: entry for entry in self.entries() if self._links or not entry.link}
         targets = {name: _follow(entry, entries) for name, entry in entries.items()}
         return {name: target for name, target in targets.items() if target and target.is_file}
 

@@ -1,7 +1,7 @@
 """One host of a job: its /opt/ml, its channels and FIFOs, its checkpoints, what its container is started with."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -131,7 +131,10 @@ def make_spec(request: Mapping[str, Any], paths: HostPaths, environment: Mapping
         environment=environment,
         entrypoint=algorithm.get("ContainerEntrypoint"),
         arguments=algorithm.get("ContainerArguments", () if "ContainerEntrypoint" in algorithm else ("train",)),
-        folders=_mounted_folders([path for path in local.values() if path and paths.locate(path)]),
+        folders=outermost(
+            ContainerSpec.folders,
+            (str(PurePosixPath(path).relative_to(OPT_ML)) for path in local.values() if path and paths.locate(path)),
+        ),
         mounts=outside,
         network=not request.get("EnableNetworkIsolation", False),
         hosts=paths.hosts,
@@ -139,13 +142,13 @@ def make_spec(request: Mapping[str, Any], paths: HostPaths, environment: Mapping
     )
 
 
-def _mounted_folders(local_paths: Sequence[str]) -> list[str]:
-    """The folders below /opt/ml that are the platform's: those of every container, and LocalPaths outside of these.
+def outermost(own: Sequence[str], more: Iterable[str]) -> list[str]:
+    """The folders below /opt/ml that are the platform's: those of every container, and others outside of these.
 
     One by one, as on the service: what else the image has there, such as /opt/ml/code, is its own.
     """
-    folders = list(ContainerSpec.folders)
-    for path in (PurePosixPath(text).relative_to(OPT_ML) for text in local_paths):
+    folders = list(own)
+    for path in sorted(map(PurePosixPath, more), key=lambda path: len(path.parts)):
         if not any(path.is_relative_to(folder) for folder in folders):
             folders.append(str(path))
     return folders

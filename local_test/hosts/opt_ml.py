@@ -113,8 +113,13 @@ def write_config(
     host: HostPaths, request: Mapping[str, Any], channels: Sequence[Channel], arn: str, run: int = 1
 ) -> None:
     """input/config: the files a container reads, and those it was seen with. `run` counts starts of the job."""
-    for name, value in config_files(host, request, channels, arn, run).items():
-        (host.base / "input/config" / name).write_text(_compact(value))
+    write_files(host.base / "input/config", config_files(host, request, channels, arn, run))
+
+
+def write_files(folder: Path, files: Mapping[str, Any]) -> None:
+    """Compact JSON, as the service writes it: name → content."""
+    for name, value in files.items():
+        (folder / name).write_text(_compact(value))
 
 
 def config_files(
@@ -252,22 +257,27 @@ def _inner(value: Any, name: str = "") -> Any:
 
 
 def fetch_channel(host: HostPaths, channel: Channel, storage: ObjectStore, check: Callable[[], None]) -> None:
-    """File mode: every object below input/data/<channel>/, and <channel>-manifest. `check` is called between objects
-    and raises to end the work. Local files are copied, where the file system allows without their blocks: as on the
-    service a program may change what it gets, and the originals stay as they are.
-    """
+    """File mode: every object below input/data/<channel>/, and <channel>-manifest."""
     folder = host.input_data / channel.name
     folder.mkdir()
+    fetch_objects(folder, f"channel {channel.name}", channel, storage, check)
+    write_manifest(host, channel.name, channel.uri, channel.objects)  # all hosts' objects, as the service lists them
+
+
+def fetch_objects(folder: Path, what: str, channel: Channel, storage: ObjectStore, check: Callable[[], None]) -> None:
+    """The host's objects of a channel below a folder. `check` is called between objects and raises to end the work.
+    Local files are copied, where the file system allows without their blocks: as on the service a program may change
+    what it gets, and the originals stay as they are. DataError names `what`.
+    """
     for item in channel.local_objects:
         check()
         try:
             _fetch(item, folder / item.name, storage)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise DataError(
-                f"channel {channel.name}: a file and a folder, or two files, would have the same name. Received: "
+                f"{what}: a file and a folder, or two files, would have the same name. Received: "
                 f"{item.uri}. Expected: no other object called {item.name}, or with that as its folder"
             ) from None
-    write_manifest(host, channel.name, channel.uri, channel.objects)  # all hosts' objects, as the service lists them
 
 
 def write_manifest(host: HostPaths, name: str, uri: str, objects: Sequence[StoredObject]) -> None:

@@ -1,4 +1,4 @@
-"""What the service adds to a request where it describes the job, as recorded answers of DescribeTrainingJob show it.
+"""What the service adds to a request where it describes the job, as recorded answers of Describe operations show it.
 
 Clients read these members unguarded: SDK v2's `Estimator.attach` fails without OutputDataConfig.KmsKeyId.
 """
@@ -10,6 +10,7 @@ from typing import Any
 _RANGES = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 _RESOURCES = ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId")
 _MAX_RUNTIME = 86400  # seconds
+_S3_INPUT = {"S3InputMode": "File", "S3DataDistributionType": "FullyReplicated", "S3CompressionType": "None"}
 
 Description = dict[str, Any]
 
@@ -28,6 +29,19 @@ def fill_training_job(description: Mapping[str, Any]) -> Description:
         profiler.setdefault("DisableProfiler", False)
     for rule in [*filled.get("DebugRuleConfigurations", []), *filled.get("ProfilerRuleConfigurations", [])]:
         rule.setdefault("VolumeSizeInGB", 0)
+    return filled
+
+
+def fill_processing_job(description: Mapping[str, Any]) -> Description:
+    """A processing job with what was left out of its request; filled in twice it is the same."""
+    filled: Description = copy.deepcopy(dict(description))
+    filled.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": _MAX_RUNTIME})
+    for item in filled.get("ProcessingInputs", []):
+        item.setdefault("AppManaged", False)
+        for name, value in _S3_INPUT.items():
+            item["S3Input"].setdefault(name, value)
+    for item in filled.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        item.setdefault("AppManaged", False)
     return filled
 
 

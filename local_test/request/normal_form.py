@@ -21,10 +21,17 @@ _S3_HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:[.-][a-z0-9-]+){0,3}\.amazonaw
 
 def normal_form(request: Mapping[str, Any]) -> dict[str, Any]:
     """A CreateTrainingJob request in that form. BadRequest for what has none."""
-    shape = service_model().operation_model("CreateTrainingJob").input_shape
-    found: dict[str, Any] = _with_s3_uris(copy.deepcopy(dict(request)), shape)
+    found = with_s3_uris(request, "CreateTrainingJob")
     found["ResourceConfig"] = _with_one_type(found.get("ResourceConfig", {}))
     _check_groups(found)
+    return found
+
+
+def with_s3_uris(request: Mapping[str, Any], operation: str) -> dict[str, Any]:
+    """A copy of the request in which every S3 address is s3://bucket/key."""
+    found: dict[str, Any] = _with_s3_uris(
+        copy.deepcopy(dict(request)), service_model().operation_model(operation).input_shape
+    )
     return found
 
 

@@ -1,15 +1,59 @@
-"""What of CreateTrainingJob is acted on, what is ignored locally, and what is refused.
+"""What of a request is acted on, what is ignored locally, and what is refused; of CreateTrainingJob the lists.
 
 Everything not named here is refused: a member that a newer botocore brings must not be dropped in silence.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.request.normal_form import normal_form
-from local_test.request.validation import Unknown, validate
+from local_test.request.validation import validate
+
+Values = Mapping[str, tuple[Callable[[Any], bool], str]]
+
+
+@dataclass(frozen=True)
+class Support:
+    """Of one operation, by paths such as `InputDataConfig[].ChannelName`. `values`: members that are acted on, but not
+    with every value: path → (test, what is supported)."""
+
+    operation: str
+    acted_on: frozenset[str]
+    ignored: frozenset[str]
+    values: Values = field(default_factory=dict)
+
+    def check(self, request: Mapping[str, Any]) -> list[str]:
+        """The members of a valid request that are ignored; BadRequest names one that would change the result."""
+        ignored: set[str] = set()
+        for path, value in self._members(request, ""):
+            if path in self.values and not self.values[path][0](value):
+                raise BadRequest(
+                    f"{path} has a value that is not supported locally. Received: {value}. "
+                    f"Supported: {self.values[path][1]}"
+                )
+            if path in self.ignored and value:
+                ignored.add(path)
+            elif path not in self.acted_on | self.ignored:
+                raise BadRequest(
+                    f"{path} is not supported locally and would change the result. Received: {value}. Take it out"
+                )
+        return sorted(ignored)
+
+    def _members(self, value: Any, path: str) -> Iterator[tuple[str, Any]]:
+        """(path, value) of every leaf; maps and ignored members are leaves, list items share one path."""
+        opaque = path in self.ignored or (path in self.acted_on and "." not in path and "[" not in path)
+        if isinstance(value, Mapping) and not opaque:
+            for name, item in value.items():
+                yield from self._members(item, f"{path}.{name}" if path else name)
+        elif isinstance(value, list) and not opaque:
+            for item in value:
+                yield from self._members(item, f"{path}[]")
+        else:
+            yield path, value
+
 
 ACTED_ON = frozenset(
     {
@@ -84,43 +128,18 @@ IGNORED = frozenset(
     }
 )
 
-# Members that are acted on, but not with every value: path → (test, what is supported).
-VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+VALUES: Values = {
     "InputDataConfig[].DataSource.S3DataSource.S3DataType": (
         lambda value: value in ("S3Prefix", "ManifestFile", "AugmentedManifestFile"),
         "S3Prefix, ManifestFile, AugmentedManifestFile",
     ),
 }
-_OPAQUE = IGNORED | {path for path in ACTED_ON if "." not in path and "[" not in path}
+TRAINING_SUPPORT = Support("CreateTrainingJob", ACTED_ON, IGNORED, VALUES)
 
 
 def check_supported(request: Mapping[str, Any]) -> list[str]:
-    """The members of a valid request that are ignored locally; BadRequest names one that would change the result."""
-    ignored: set[str] = set()
-    for path, value in _members(request, ""):
-        if path in VALUES and not isinstance(value, Unknown) and not VALUES[path][0](value):
-            raise BadRequest(
-                f"{path} has a value that is not supported locally. Received: {value}. Supported: {VALUES[path][1]}"
-            )
-        if path in IGNORED and value:
-            ignored.add(path)
-        elif path not in ACTED_ON | IGNORED:
-            raise BadRequest(
-                f"{path} is not supported locally and would change the result. Received: {value}. Take it out"
-            )
-    return sorted(ignored)
-
-
-def _members(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """(path, value) of every leaf; maps and ignored members are leaves, list items share one path."""
-    if isinstance(value, Mapping) and path not in _OPAQUE:
-        for name, item in value.items():
-            yield from _members(item, f"{path}.{name}" if path else name)
-    elif isinstance(value, list) and path not in _OPAQUE:
-        for item in value:
-            yield from _members(item, f"{path}[]")
-    else:
-        yield path, value
+    """Of a valid CreateTrainingJob request."""
+    return TRAINING_SUPPORT.check(request)
 
 
 def check_request(request: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from local_test.request.job_kind import TRAINING, JobKind
+
 OPT_ML = PurePosixPath("/opt/ml")  # where a container sees the folders of ContainerSpec.base
 STOP_EXIT_CODE = 128  # plus the signal: how a shell, and a container engine, report a process that a signal ended
 
@@ -28,6 +30,7 @@ class ContainerSpec:
     hosts: Sequence[str] = ("algo-1",)  # all of the job, whose names resolve in each of its containers
     instance_type: str = ""  # whose CPUs and memory are the limits; empty: none
     network_name: str = ""  # the network of a job with several hosts, from Runner.job_network
+    kind: JobKind = TRAINING
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from ipaddress import ip_network
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
@@ -166,7 +166,7 @@ class DockerRunner(Runner):
             user = self._user()
             container = self._client.containers.create(name=name, **self._options(spec, user, gpus))
             if not _is_root(user):
-                container.put_archive("/", _folders_of(user))
+                container.put_archive("/", _folders_of(user, spec.folders))
             return DockerContainer(container, self._removals, held)
         except BaseException as error:
             held.close()
@@ -287,14 +287,16 @@ def _mounts(spec: ContainerSpec) -> list[Mount]:
     ]
 
 
-def _folders_of(user: str) -> bytes:
-    """/opt/ml and /opt/ml/code, an image's own or new, as the user's: the toolkit unpacks a job's script into it.
+def _folders_of(user: str, mounted: Sequence[str]) -> bytes:
+    """/opt/ml, /opt/ml/code and what else the mounted folders lie in, an image's own or new, as the user's: the toolkit
+    unpacks a job's script into it, a processing script may write beside its outputs.
 
     An archive to be merged into the container.
     """
+    above = {OPT_ML / parent for name in mounted for parent in PurePosixPath(name).parents}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path in (OPT_ML, OPT_ML / "code"):
+        for path in sorted({OPT_ML, OPT_ML / "code", *above}):
             member = tarfile.TarInfo(str(path.relative_to("/")))
             member.type, member.mode = tarfile.DIRTYPE, 0o755
             member.uid, member.gid = map(int, user.split(":"))
@@ -303,11 +305,16 @@ def _folders_of(user: str) -> bytes:
 
 
 def _explain_start(spec: ContainerSpec, reason: str) -> str:
-    """The service starts `docker run IMAGE train`, so an image without ENTRYPOINT needs a program of that name."""
-    program = [*(spec.entrypoint or ()), *spec.arguments][0]
+    """The service starts `docker run IMAGE train`, so an image without ENTRYPOINT needs a program of that name; of a
+    processing job the image's own."""
+    words = [*(spec.entrypoint or ()), *spec.arguments]
+    program = words[0] if words else "what its ENTRYPOINT or CMD says"
+    if "no command specified" in reason.lower():
+        member = f"{spec.kind.specification}.ContainerEntrypoint"
+        return f"The image names no program. Received: {spec.image}. Name one in {member}"
     if "executable file not found" in reason:
         return (
             f"The image has no program called {program} on its PATH. Received: {spec.image}. Add one, or name another "
-            "in AlgorithmSpecification.ContainerEntrypoint"
+            f"in {spec.kind.specification}.ContainerEntrypoint"
         )
     return f"The container can't be started. Received: {reason}"

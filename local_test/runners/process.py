@@ -1,27 +1,33 @@
-"""Runs the toolkit's `train` command as a process: the same program without a container, where there is no engine.
+"""Runs a job's program as a process, without a container, where there is no engine: the toolkit's `train` command, or
+what a processing job names as its entry point.
 
-The process sees the caller's environment, this checkout and, by SAGEMAKER_BASE_DIR, its own /opt/ml. There is no
-isolation: no limits, no network of its own, and all of this user's files.
+The process sees the caller's environment, this checkout and, by SAGEMAKER_BASE_DIR, its own /opt/ml, which it also gets
+in the place of /opt/ml in its arguments and environment. There is no isolation: no limits, no network of its own, and
+all of this user's files.
 """
 
 import os
+import re
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from local_test.errors import RunnerError
-from local_test.runners.base import STOP_EXIT_CODE, ContainerSpec, Exit, Runner
+from local_test.request.job_kind import TRAINING
+from local_test.runners.base import OPT_ML, STOP_EXIT_CODE, ContainerSpec, Exit, Runner
 from local_test.runners.ownership import hold, is_orphan
 
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 2 << 20  # two pipes; Linux lets an ordinary user make one as large as 1 MiB
 _LOOK_SECONDS = 0.5  # how soon the end is seen where another process keeps the pipes open
+_OPT_ML = re.compile(rf"(?<![^=:,]){OPT_ML}(?=/|$)")
 _VMSTAT = Path("/proc/vmstat")
 # the ENV of the image; see container/Dockerfile
 PROGRAM = {
@@ -44,6 +50,26 @@ class ProcessRunner(Runner):
         self._command = tuple(command) if command else (str(Path(sys.executable).with_name("train")),)
 
     def check(self, spec: ContainerSpec) -> None:
+        if spec.kind is TRAINING:
+            self._check_toolkit(spec)
+        else:
+            self._find_program(spec)
+        if len(spec.hosts) > 1:
+            raise RunnerError(
+                f"{spec.kind.resources}.InstanceCount above 1 needs a container for each host, whose names resolve "
+                f"there. Received: {len(spec.hosts)}. Use --runner docker"
+            )
+        if not spec.network:
+            raise RunnerError(
+                "EnableNetworkIsolation needs a container: a process has this machine's network. Use --runner docker"
+            )
+        if spec.mounts:
+            raise RunnerError(
+                "A LocalPath must be below /opt/ml where a process runs instead of a container. "
+                f"Received: {', '.join(spec.mounts.values())}. Use --runner docker"
+            )
+
+    def _check_toolkit(self, spec: ContainerSpec) -> None:
         if not os.access(self._command[0], os.X_OK):
             raise RunnerError(
                 f"The training toolkit is not installed beside this Python. Received: no {self._command[0]}. "
@@ -55,20 +81,26 @@ class ProcessRunner(Runner):
                 "AlgorithmSpecification.ContainerEntrypoint and ContainerArguments name a program of the image. "
                 f"Received: {[*(spec.entrypoint or ()), *spec.arguments]}. Use --runner docker"
             )
-        if len(spec.hosts) > 1:
+
+    def _find_program(self, spec: ContainerSpec) -> str:
+        """The first word of a processing job's entry point. RunnerError if this machine has no such program."""
+        if not spec.entrypoint:
             raise RunnerError(
-                "ResourceConfig.InstanceCount above 1 needs a container for each host, whose names resolve there. "
-                f"Received: {len(spec.hosts)}. Use --runner docker"
+                "AppSpecification.ContainerEntrypoint is missing, and without a container there is no image that "
+                f"names another program. Received: {spec.image}. Add one, or use --runner docker"
             )
-        if not spec.network:
+        name = spec.entrypoint[0]
+        if PurePosixPath(name).is_relative_to(OPT_ML):  # an input of the job's
+            return name
+        # the image's python3 has this project's packages, as the one that runs here has
+        here = os.pathsep.join((str(Path(sys.executable).parent), self._environ.get("PATH", os.defpath)))
+        program = shutil.which(name, path=here)
+        if not program:
             raise RunnerError(
-                "EnableNetworkIsolation needs a container: a process has this machine's network. Use --runner docker"
+                "AppSpecification.ContainerEntrypoint names a program that this machine does not have. "
+                f"Received: {name}. Install it, or use --runner docker"
             )
-        if spec.mounts:
-            raise RunnerError(
-                "A LocalPath must be below /opt/ml where a process runs instead of a container. "
-                f"Received: {', '.join(spec.mounts.values())}. Use --runner docker"
-            )
+        return program
 
     def unmet_limits(self, spec: ContainerSpec) -> Sequence[str]:  # noqa: ARG002 - a Runner
         """A process has the machine as it is."""
@@ -86,12 +118,17 @@ class ProcessRunner(Runner):
             "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit's own way not to wait for host names, of which there are none
             **spec.environment,
         }
+        command = self._command
+        if spec.kind is not TRAINING:
+            words = [self._find_program(spec), *(spec.entrypoint or ())[1:], *spec.arguments]
+            command = tuple(_here(word, spec.base) for word in words)
+            environment |= {name: _here(value, spec.base) for name, value in spec.environment.items()}
         lock = hold(spec.base)
         try:
-            return Process(self._command, environment, spec.base, lock)
+            return Process(command, environment, spec.base, lock)
         except OSError as error:
             lock.close()
-            raise RunnerError(f"{self._command[0]} can't be started: {error.strerror}") from None
+            raise RunnerError(f"{command[0]} can't be started: {error.strerror}") from None
 
     def remove_orphans(self) -> None:
         """By the variable that each of them has; where there is no /proc, nothing is found."""
@@ -100,6 +137,11 @@ class ProcessRunner(Runner):
                 group, base = os.getpgid(int(environ.parent.name)), _base(environ.read_bytes())
                 if base and group != os.getpgid(0) and is_orphan(base):
                     os.killpg(group, signal.SIGKILL)
+
+
+def _here(text: str, base: Path) -> str:
+    """A path below /opt/ml, where it lies here; also as the value of an option, --input=/opt/ml/processing/input."""
+    return _OPT_ML.sub(lambda _: str(base), text)
 
 
 def _base(environ: bytes) -> Path | None:

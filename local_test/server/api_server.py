@@ -15,7 +15,7 @@ from local_test.api import metrics
 from local_test.api.dispatch import Api, Operation
 from local_test.api.executions import ExecutionsApi
 from local_test.api.experiments import ExperimentsApi
-from local_test.api.jobs import TrainingJobsApi, TuningJobsApi
+from local_test.api.jobs import ProcessingJobsApi, TrainingJobsApi, TuningJobsApi
 from local_test.api.lineage import LineageApi
 from local_test.api.metrics import MetricsApi
 from local_test.api.pipelines import PipelinesApi
@@ -33,6 +33,7 @@ from local_test.executions.services import Services
 from local_test.page.site import Site
 from local_test.request.builder import LOCAL_ROLE
 from local_test.request.guard import Guard
+from local_test.request.job_kind import kind_of
 from local_test.runners.base import Runner
 from local_test.runners.image_aliases import ImageAliases
 from local_test.server.access import Wsgi
@@ -140,7 +141,7 @@ class ApiServer:
         self._stack.close()
 
     def _delete_logs(self, description: Mapping[str, Any]) -> None:
-        delete_logs(self._clients, description["TrainingJobName"], description["TrainingJobArn"].split(":")[3])
+        delete_logs(self._clients, description)
 
     def exports(self) -> Iterator[str]:
         """Lines for a shell, so that every client finds this address; without the caller's own credentials."""
@@ -163,11 +164,12 @@ class ApiServer:
 
     def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
         storage = self._new_storage(region)
-        name = request["TrainingJobName"]
+        kind = kind_of(request)
+        name = kind.name_of(request)
         # an S3 elsewhere knows the caller's, not ours
         keys = new_keys() if self._credentials is CREDENTIALS else self._credentials
         environ = self._environment((self._gateway or self._server).url, region, keys)
-        observers = [CloudWatch(name, region, self._clients, now_utc), self._keys.for_job(name, keys)]
+        observers = [CloudWatch(kind, name, region, self._clients, now_utc), self._keys.for_job(kind, name, keys)]
         return JobContext(storage, environ, observers)
 
 
@@ -193,12 +195,13 @@ def _build_operations(region: Region, guard: Guard, s3: Callable[[str], Any]) ->
     parts = (
         TrainingJobsApi(jobs),
         TuningJobsApi(tuning_jobs),
+        ProcessingJobsApi(region.processing_jobs),
         ExperimentsApi(experiments),
         SearchApi(jobs, tuning_jobs, experiments),
         LineageApi(lineage),
         PipelinesApi(region.pipelines, s3, guard, region.executions.delete_of),
         ExecutionsApi(region.executions),
-        TagsApi(jobs, tuning_jobs, region.pipelines, experiments, lineage),
+        TagsApi(jobs, tuning_jobs, region.processing_jobs, region.pipelines, experiments, lineage),
     )
     return {name: operation for part in parts for name, operation in part.operations().items()}
 

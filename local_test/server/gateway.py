@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from werkzeug.exceptions import HTTPException
 
+from local_test.request.job_kind import PROCESSING, TRAINING, JobKind
 from local_test.server.access import Environ, Wsgi
 from local_test.server.job_keys import JobKeys
 from local_test.server.refusal import respond
@@ -25,7 +26,8 @@ _SAGEMAKER = frozenset(
         *(f"{verb}{entity}" for verb in ("Create", "Describe", "Update") for entity in _ENTITIES),
         *(f"List{entity}s" for entity in _ENTITIES),
         *("AssociateTrialComponent", "DisassociateTrialComponent", "AddAssociation", "ListAssociations"),
-        *("BatchPutMetrics", "BatchGetMetrics", "QueryLineage", "DescribeTrainingJob", "Search", "ListTags"),
+        *("BatchPutMetrics", "BatchGetMetrics", "QueryLineage", "Search", "ListTags"),
+        *("DescribeTrainingJob", "DescribeProcessingJob"),
     }
 )
 _ALLOWED: Mapping[str, frozenset[str]] = {
@@ -106,15 +108,17 @@ def _actions(text: str) -> list[str]:
         return [""]
 
 
-def _check_members(names: set[str], body: bytes, jobs: set[str]) -> str | None:
+def _check_members(names: set[str], body: bytes, jobs: set[tuple[JobKind, str]]) -> str | None:
     """Operations that are allowed for some resources only."""
     try:
         request = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         return None  # is answered as the bad request that it is
     member = request.get if isinstance(request, dict) else {}.get
-    if "DescribeTrainingJob" in names and member("TrainingJobName") not in jobs:
-        return f"A job may describe itself alone. Received: {member('TrainingJobName')!r:.200}"
+    for kind in (TRAINING, PROCESSING):
+        name = member(f"{kind.name}Name")
+        if f"Describe{kind.name}" in names and (kind, name) not in jobs:
+            return f"A job may describe itself alone. Received: {name!r:.200}"
     if "Search" in names and member("Resource") not in _SEARCHED:
         return f"A job may search experiments, trials and trial components. Received: {member('Resource')!r:.200}"
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Any
 
+from local_test.request.job_kind import JobKind
 from local_test.server.signatures import Signature
 from local_test.training.observer import Observer
 
@@ -24,6 +25,7 @@ def new_keys() -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class _Grant:
+    kind: JobKind
     job: str
     access_key: str
     secret: str
@@ -43,16 +45,16 @@ class JobKeys:
         self._lock = threading.Lock()
         self._grants: set[_Grant] = set()
 
-    def for_job(self, job: str, keys: Mapping[str, str]) -> "Grant":
+    def for_job(self, kind: JobKind, job: str, keys: Mapping[str, str]) -> "Grant":
         """What makes the keys valid as the job's hosts start, and void as they end."""
         token = keys.get("AWS_SESSION_TOKEN", "")
-        return Grant(self, _Grant(job, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], token))
+        return Grant(self, _Grant(kind, job, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], token))
 
-    def jobs_of(self, signature: Signature) -> set[str]:
+    def jobs_of(self, signature: Signature) -> set[tuple[JobKind, str]]:
         """The running jobs whose credentials have signed. Several only where all have those of an S3 elsewhere."""
         with self._lock:
             grants = list(self._grants)
-        return {grant.job for grant in grants if grant.fits(signature)}
+        return {(grant.kind, grant.job) for grant in grants if grant.fits(signature)}
 
     def change(self, grant: _Grant, valid: bool) -> None:
         with self._lock:
@@ -63,11 +65,12 @@ class JobKeys:
 
 
 class Grant(Observer):
-    """One job's: its hosts run from Training on, and until anything but Stopping comes, which leaves them 120 s."""
+    """One job's: its hosts run from Training or Processing on, until anything but Stopping comes, which leaves them
+    120 s."""
 
     def __init__(self, keys: JobKeys, grant: _Grant) -> None:
         self._keys, self._grant = keys, grant
 
     def on_transition(self, description: dict[str, Any]) -> None:
         if description["SecondaryStatus"] != "Stopping":
-            self._keys.change(self._grant, valid=description["SecondaryStatus"] == "Training")
+            self._keys.change(self._grant, valid=description["SecondaryStatus"] == self._grant.kind.running)

@@ -1,4 +1,4 @@
-"""The platform put together: jobs on disk, job queue, tuning jobs, experiments. `tune` and `serve` both run on it."""
+"""The platform put together: jobs on disk, job queues, tuning jobs, experiments. `tune` and `serve` both run on it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,11 @@ from local_test.executions.services import Services
 from local_test.experiments.entities import EntityStore, Experiments
 from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.experiments.lineage import Lineage
+from local_test.processing.job import ProcessingJob
+from local_test.processing.job_status import ProcessingJobStatus
 from local_test.runners.base import Runner
 from local_test.training.job import TrainingJob
-from local_test.training.job_queue import Slots, TrainingJobQueue
+from local_test.training.job_queue import JobQueue, Slots, TrainingJobQueue
 from local_test.training.job_status import TrainingJobStatus
 from local_test.training.job_store import JobStore, RegionStore
 from local_test.training.observer import Observer
@@ -26,30 +28,37 @@ from local_test.util.clock import now_utc
 
 @dataclass(frozen=True)
 class JobContext:
-    """Where one training job reads and writes, and who observes it."""
+    """Where one job reads and writes, and who observes it."""
 
     storage: ObjectStore
     environ: Mapping[str, str]
     observers: Sequence[Observer] = ()
 
 
-NewContext = Callable[[Mapping[str, Any], str], JobContext]  # (CreateTrainingJob request, region) → its context
+NewContext = Callable[[Mapping[str, Any], str], JobContext]  # (request, region) → its context
 
 
 class Region:
-    """A region: jobs, tuning jobs, pipelines, experiments. Another region may have others of the same names."""
+    """A region: jobs of every kind, pipelines, experiments. Another region may have others of the same names."""
 
     def __init__(self, platform: "Platform", name: str, store: RegionStore, slots: Slots, runner: Runner) -> None:
         self.name, self._platform, self._runner, self.store = name, platform, runner, store
         self.jobs = TrainingJobQueue(store.training, TrainingJobStatus, self._new_job, slots)
-        self.jobs.delete_listeners = platform.delete_listeners
+        self.processing_jobs = JobQueue(store.processing, ProcessingJobStatus, self._new_processing_job, slots)
+        for queue in self.queues:
+            queue.delete_listeners = platform.delete_listeners
         self.tuning_jobs = TuningJobManager(store.tuning, self.jobs, store.late)
         self.experiments = Experiments(store.experiments, now_utc)
         self.pipelines = EntityStore(store.pipelines, "Pipeline", "pipeline", now_utc)
         self.lineage = Lineage(store.experiments, self.experiments.components, now_utc)
         self.executions = ExecutionManager(store.executions, self._services, self.pipelines.get)
-        for description in self.jobs.all():  # of an earlier program
+        for description in (*self.jobs.all(), *self.processing_jobs.all()):  # of an earlier program
             sync_component(self.experiments, description)
+
+    @property
+    def queues(self) -> tuple[JobQueue, ...]:
+        """Of the jobs that take a slot."""
+        return self.jobs, self.processing_jobs
 
     def folder(self, name: str) -> Path:
         """Where a training job keeps its files."""
@@ -61,7 +70,8 @@ class Region:
 
     def resume(self) -> None:
         """Jobs first: executions look for theirs."""
-        self.jobs.resume(self.name)
+        for queue in self.queues:
+            queue.resume(self.name)
         self.executions.resume()
 
     def _new_job(
@@ -80,16 +90,28 @@ class Region:
             job.observe(SpotInterruption(job, interrupt_after))
         return job
 
+    def _new_processing_job(
+        self,
+        request: Mapping[str, Any],
+        region: str,
+        tuning_arn: str | None,  # noqa: ARG002 - a NewJob
+        left: Mapping[str, Any] | None,
+    ) -> ProcessingJob:
+        context = self._platform.new_context(request, region)
+        observers = [JobTracker(self.experiments, request, region, again=left is not None), *context.observers]
+        folder = self.store.processing.path
+        return ProcessingJob(request, folder, self._runner, context.storage, context.environ, observers, left=left)
+
 
 class Platform:
-    """Keeps everything below the folder `root` and runs at most `slots` training jobs at a time.
+    """Keeps everything below the folder `root` and runs at most `slots` jobs at a time.
 
     BadRequest, one line, if the folder can't be had.
     """
 
     def __init__(self, root: Path, runner: Runner, slots: int, new_context: NewContext) -> None:
         self.new_context, self._runner, self._slots = new_context, runner, Slots(slots)
-        # called with the description of a training job that is deleted
+        # called with the description of a job that is deleted
         self.delete_listeners: list[Callable[[Mapping[str, Any]], None]] = []
         # what executions ask for, by region; a server sets it
         self.services: Callable[[str], Services] | None = None
@@ -124,16 +146,17 @@ class Platform:
             region.resume()
 
     def stop(self) -> list[str]:
-        """Stops all jobs as the service would; the names of the training jobs that still have to end."""
+        """Stops all jobs as the service would; the names of those that take a slot and still have to end."""
         for region in self._all():
             region.executions.close()
             region.tuning_jobs.close()
-        return [name for region in self._all() for name in region.jobs.close()]
+        return [name for region in self._all() for queue in region.queues for name in queue.close()]
 
     def kill(self) -> None:
         """SIGKILL to what still runs."""
         for region in self._all():
-            region.jobs.kill()
+            for queue in region.queues:
+                queue.kill()
 
     def wait(self, seconds: float) -> bool:
         """Waits for the end of all jobs, at most so long; whether they have ended."""
@@ -141,7 +164,7 @@ class Platform:
         waits = [
             wait
             for region in self._all()
-            for wait in (region.jobs.wait, region.tuning_jobs.wait, region.executions.wait)
+            for wait in (*(queue.wait for queue in region.queues), region.tuning_jobs.wait, region.executions.wait)
         ]
         return all(wait(max(0.0, limit - time.monotonic())) for wait in waits)
 

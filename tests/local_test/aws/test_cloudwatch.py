@@ -9,7 +9,8 @@ import pytest
 
 from local_test.aws import cloudwatch
 from local_test.aws.clients import Clients
-from local_test.aws.cloudwatch import GROUP, CloudWatch
+from local_test.aws.cloudwatch import CloudWatch
+from local_test.request.job_kind import TRAINING
 from local_test.server.http import HttpServer
 from local_test.server.mocked_services import mocked_services
 
@@ -26,13 +27,13 @@ def clients() -> Iterator[Clients]:
 
 def deliver(clients: Clients, job: str, lines: int) -> list[str]:
     """What CloudWatch has of a job that prints so many lines at once and ends."""
-    observer = CloudWatch(job, REGION, clients, lambda: datetime.now(UTC))
+    observer = CloudWatch(TRAINING, job, REGION, clients, lambda: datetime.now(UTC))
     for n in range(lines):
         observer.on_line(f"line {n}", "algo-1")
     observer.on_transition({"SecondaryStatus": "Completed"})
     logs = clients.get("logs", REGION)
-    (stream,) = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=f"{job}/")["logStreams"]
-    names = {"logGroupName": GROUP, "logStreamName": stream["logStreamName"], "startFromHead": True}
+    (stream,) = logs.describe_log_streams(logGroupName=TRAINING.log_group, logStreamNamePrefix=f"{job}/")["logStreams"]
+    names = {"logGroupName": TRAINING.log_group, "logStreamName": stream["logStreamName"], "startFromHead": True}
     return [event["message"] for event in logs.get_log_events(**names)["events"]]
 
 
@@ -40,7 +41,7 @@ def test_a_container_that_prints_faster_than_the_delivery_waits_for_it(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cloudwatch, "_WAITING", 100)
-    observer = CloudWatch("fast", REGION, clients, lambda: datetime.now(UTC))
+    observer = CloudWatch(TRAINING, "fast", REGION, clients, lambda: datetime.now(UTC))
     for n in range(1050):
         observer.on_line(f"line {n}", "algo-1")
         assert sum(map(len, observer._lines.values())) < 100

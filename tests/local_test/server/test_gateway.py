@@ -15,6 +15,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from local_test.request.job_kind import TRAINING
 from local_test.server.job_keys import JobKeys
 from local_test.server.signatures import Signature
 from tests.support.clients import CLIENTS, require_client, sdk_python
@@ -274,11 +275,11 @@ def test_where_jobs_share_credentials_each_has_its_time() -> None:
     """Those that an S3 elsewhere knows."""
     shared = {"AWS_ACCESS_KEY_ID": "caller", "AWS_SECRET_ACCESS_KEY": "secret"}
     keys, signature = JobKeys(), Signature("caller", "", "s3", lambda secret: secret == "secret")
-    grants = {name: keys.for_job(name, shared) for name in ("a", "b")}
+    grants = {name: keys.for_job(TRAINING, name, shared) for name in ("a", "b")}
     for name, state, running in (
         ("a", "Starting", set()), ("a", "Training", {"a"}), ("b", "Training", {"a", "b"}),
         ("a", "Stopping", {"a", "b"}), ("a", "Uploading", {"b"}), ("b", "Interrupted", set()),
         ("b", "Stopping", set()), ("b", "Training", {"b"}), ("b", "Failed", set()),
     ):  # fmt: skip
         grants[name].on_transition({"SecondaryStatus": state})
-        assert keys.jobs_of(signature) == running, (name, state)
+        assert {job for _, job in keys.jobs_of(signature)} == running, (name, state)

@@ -1,0 +1,4 @@
+"""Processing jobs: admission, files of /opt/ml, run, outputs.
+
+Needs `training`, on whose parts they run.
+"""
