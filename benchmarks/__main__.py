@@ -15,7 +15,7 @@ from local_test.util.console import drop_unread_output
 
 TOPICS = sorted(path.stem for path in (Path(__file__).parent / "topics").glob("[!_]*.py"))
 # these take --data
-OVER_SHARDS = {"feeding", "hosts", "memory", "pipe_training", "reader", "streaming", "time_to_accuracy"}
+OVER_SHARDS = {"feeding", "hosts", "memory", "pipe_training", "reader", "time_to_accuracy"}
 
 
 def main() -> int:
@@ -49,8 +49,8 @@ def run(topic: str, data: Path | None, page: Path | None) -> bool:
 def replace_tables(text: str, topic: str, tables: str) -> str:
     """The text with the tables between the topic's marks, if it has them."""
     marks = rf"(<!-- {topic} -->\n).*?(<!-- /{topic} -->)"
-    slim = re.sub(r" +\|", " |", re.sub(r"-{3,}", "---", tables.strip())).replace("### ", "**", 1)
-    slim = re.sub(r"^(\*\*.*)$", r"\1**", slim, count=1, flags=re.MULTILINE)
+    slim = re.sub(r" +\|", " |", re.sub(r"-{3,}", "---", tables.strip()))
+    slim = re.sub(r"^### (.*)$", r"**\1**", slim, flags=re.MULTILINE)
     return re.sub(marks, lambda found: f"{found[1]}\n{slim}\n\n{found[2]}", text, flags=re.DOTALL)
 
 

@@ -1,7 +1,8 @@
-"""Peak memory of a tutorial job in Pipe mode, beside that of importing, the model and one training step alone.
+"""Memory: of a channel that streams, and of a tutorial job in Pipe mode.
 
-The job is a whole one — the toolkit's command, real FIFOs, training, validation, export, report — over the prepared
-shards, once and several times over: with the reader's memory bounded, the size of the data must not show.
+What the process holds after 5 % of the bytes, and at most until the end: a bounded reader does not grow. The job is a
+whole one — the toolkit's command, real FIFOs, training, validation, export, report — over the prepared shards, once and
+several times over, beside importing, the model and one training step alone.
 """
 
 import argparse
@@ -18,13 +19,18 @@ from benchmarks.data import read_dataset_info
 from benchmarks.measure import (
     ROOT,
     TRAIN,
+    describe_machine,
     feed_fifos,
     make_parser,
     print_figures,
+    print_table,
     run_rounds,
     training_environment,
     write_job,
 )
+from train.input_pipeline import pipeline
+from train.records.channels import FifoSource
+from train.runtime.environment import Channel
 
 ALONE = """
 import sys
@@ -47,15 +53,43 @@ trainer.train_epoch([batch], Progress(step=1))
 """
 
 
+BATCH, SHUFFLED = 256, 10_000
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     arguments = build_parser().parse_args()
+    stream(arguments.data, arguments.gigabytes)
     _, examples = read_dataset_info(arguments.data)
     candidates: dict[str, Callable[[], float]] = {"import, model, one step": alone}
     for times in arguments.times:
         candidates[f"job, {examples * times:,} pictures"] = partial(job, arguments.data, times)
     peaks = run_rounds(candidates, arguments.rounds)
     print_figures("Peak memory of a tutorial job in Pipe mode", ["", "MB", "ratio"], peaks, "import, model, one step")
+
+
+def stream(data: Path, gigabytes: float) -> None:
+    """Print the table of a stream that is read and not trained on."""
+    pictures, examples = read_dataset_info(data)
+    repeats = max(20, round(gigabytes * 1e9 / (examples * pictures.bytes)))
+    seen, early, most = 0, 0.0, 0.0
+    with feed_fifos(data / "train", repeats) as folder:
+        source = FifoSource(Channel("train", "Pipe", folder))
+        for number, (_, labels) in enumerate(pipeline.for_training(source, pictures, BATCH, SHUFFLED, 0, 0)):
+            seen += labels.numpy().size
+            if number % 100 == 0:
+                most = max(most, resident())
+                early = early if seen > 0.05 * repeats * examples else most
+    assert seen == repeats * examples
+    row = [f"{seen * pictures.bytes / 1e9:.1f}", f"{early:,.0f}", f"{most:,.0f}", f"{most / early:.2f}"]
+    title = f"Memory while streaming, {SHUFFLED:,} pictures shuffled; {describe_machine()}"
+    print_table(title, ["GB streamed", "MB resident after 5 %", "MB at most", "ratio"], [row])
+
+
+def resident() -> float:
+    """MB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
 
 
 def alone() -> float:
@@ -98,6 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--times", type=int, nargs="+", default=[1, 4], help="the data so many times over (default: 1 4)"
     )
+    parser.add_argument("--gigabytes", type=float, default=5, help="to stream through one FIFO (default: 5)")
     return parser
 
 

@@ -27,7 +27,7 @@ def describe(environment: Environment) -> dict[str, str]:
         "host": f"{environment.host}/{len(environment.hosts)}",
         "cores": str(count_cores()),
         "memory": f"{_memory() / 2**30:.1f}GiB",
-        "gpus": _describe_gpus(),
+        "gpus": describe_gpus(),
         "inputs": ",".join(f"{channel.name}:{channel.mode}" for channel in environment.channels.values()),
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
@@ -86,7 +86,7 @@ def count_gpus() -> int:
     return len(tf.config.list_physical_devices("GPU"))
 
 
-def _describe_gpus() -> str:
+def describe_gpus() -> str:
     """How many; which, and what they take for float32: since Ampere, TF32 with its ten bits."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:

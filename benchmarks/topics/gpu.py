@@ -1,0 +1,86 @@
+"""Training steps on the device that is there: with and without XLA, in 32 and in 16 bits, of several batch sizes.
+
+A batch lies on the device already, so that the step alone is measured; the first step compiles. For what feeds the
+steps: `python -m benchmarks reader`.
+"""
+
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.measure import describe_machine, format_spread, make_parser, print_table, ratios, run_rounds
+from train.modeling.augmentation import make_augmentation
+from train.modeling.builtin import build_model, build_optimizer
+from train.runtime import hardware
+from train.runtime.dataset_info import ImageDatasetInfo
+from train.runtime.hyperparameters import parse
+from train.trainer.train_step import TrainStep
+
+SECONDS = 2.0  # of steps in a round
+SHAPE = (32, 32, 3)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = make_parser(__doc__, 5)
+    add = parser.add_argument
+    add("--models", nargs="+", default=["fast"], help="tutorial, lab, fast (default: fast)")
+    add("--batch-sizes", nargs="+", type=int, default=[128, 1024], help="pictures a step (default: 128 1024)")
+    add("--precisions", nargs="+", default=["float32", "mixed_bfloat16"], help="(default: float32 mixed_bfloat16)")
+    arguments = parser.parse_args()
+    hardware.limit_threads()
+    hardware.share_gpus()
+    steps = {
+        f"{model}, batch {size}, {precision}, jit {jit}": (model, size, precision, jit)
+        for model in arguments.models
+        for size in arguments.batch_sizes
+        for precision in arguments.precisions
+        for jit in ("off", "on")
+    }
+    first: dict[str, float] = {}
+    candidates = {name: prepare(name, *what, first) for name, what in steps.items()}
+    figures = run_rounds(candidates, arguments.rounds)
+    base = next(iter(figures.values()))
+    rows = [
+        [name, format_spread(taken), format_spread(ratios(taken, base), ".2f"), f"{first[name]:.1f}"]
+        for name, taken in figures.items()
+    ]
+    device = f"GPU: {hardware.describe_gpus()}; " if hardware.count_gpus() else ""
+    title = f"Training steps; median of {arguments.rounds} (range); {device}{describe_machine()}"
+    print_table(title, ["step", "pictures/s", "of the first", "first step, s"], rows)
+
+
+def prepare(name: str, model: str, size: int, precision: str, jit: str, first: dict[str, float]) -> Callable[[], float]:
+    """→ pictures a second of one round. Sets `first` to the seconds of the step that compiles."""
+    hparams = parse({"model": model, "batch-size": str(size), "precision": precision})
+    info = ImageDatasetInfo(SHAPE, hparams.class_names)
+    keras.utils.set_random_seed(0)
+    step = TrainStep(
+        build_model(hparams, info), build_optimizer(hparams), augment=make_augmentation(hparams),
+        label_smoothing=hparams.label_smoothing, batch_size=size, jit=jit,
+    )  # fmt: skip
+    generator = np.random.default_rng(0)
+    images = tf.identity(generator.integers(0, 256, (size, *SHAPE)).astype(np.uint8))
+    labels = tf.identity(generator.integers(0, len(info.classes), size))
+    began = time.perf_counter()
+    step(images, labels, size)
+    step.check_finite()  # waits for the device
+    first[name] = time.perf_counter() - began
+
+    def measure() -> float:
+        count, began = 0, time.perf_counter()
+        while time.perf_counter() - began < SECONDS:
+            for _ in range(5):
+                step(images, labels, size)
+            step.check_finite()
+            count += 5 * size
+        return count / (time.perf_counter() - began)
+
+    return measure
+
+
+if __name__ == "__main__":
+    main()
