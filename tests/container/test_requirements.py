@@ -1,6 +1,8 @@
 """The locks: whole, hashed, and of one mind with pyproject.toml and with each other."""
 
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -22,10 +24,55 @@ def locked(name: str) -> dict[str, str]:
     return pins((CONTAINER / name).read_text())
 
 
-def test_the_audit_looks_at_every_lock_and_takes_no_silence_for_an_answer() -> None:
-    recipe = subprocess.run(["make", "--dry-run", "audit"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert set(re.findall(r"container/(requirements[a-z-]*\.txt)", recipe)) == set(LOCKS)
-    assert " --strict " in recipe
+# what pip-audit 2.10 does: a package without an answer, or no network, is an error; a table is what was found
+ANSWERS = {
+    "echo 'No known vulnerabilities found' >&2": (0, "nothing known", ""),
+    "echo 'Found 1 known vulnerability' >&2; echo 'pillow 12.0 CVE-1'; exit 1": (1, "vulnerabilities:", "see above"),
+    "echo 'Traceback:\n  line' >&2; echo 'ProxyError: refused' >&2; exit 1": (
+        1,
+        "no answer: ProxyError: refused",
+        "nothing is known. It needs a network",
+    ),
+}
+
+
+@pytest.mark.parametrize("program", ANSWERS)
+def test_the_audit_looks_at_every_lock_and_takes_no_silence_for_an_answer(tmp_path, program):
+    tool = tmp_path / "pip-audit"
+    tool.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/log\n{program}\n')
+    tool.chmod(0o755)
+    done = run_audit(CONTAINER, PIP_AUDIT=str(tool))
+    code, line, last = ANSWERS[program]
+    assert done.returncode == code
+    lines = [text for text in done.stdout.splitlines() if text.startswith("container/")]
+    assert lines == [f"container/{name}: {line}" for name in sorted(LOCKS)]
+    calls = (tmp_path / "log").read_text().splitlines()
+    assert [Path(call.split()[-1]).name for call in calls] == sorted(LOCKS)
+    assert all("--strict " in call for call in calls)
+    assert last in done.stderr
+    assert done.stderr.count("\n") == code
+
+
+def test_an_audit_without_its_program_and_a_network_is_one_line(tmp_path):
+    (tmp_path / "container").mkdir()
+    shutil.copy(CONTAINER / "audit.sh", tmp_path / "container")
+    python = tmp_path / "python"  # python -m venv FOLDER, and a pip that finds no index
+    pip = "echo 'WARNING: Retrying' >&2; echo 'ERROR: No matching distribution found' >&2; exit 1"
+    python.write_text(
+        f"#!/bin/sh\nmkdir -p $3/bin\nprintf '%s\\n' '#!/bin/sh' \"{pip}\" >$3/bin/pip\nchmod +x $3/bin/pip\n"
+    )
+    python.chmod(0o755)
+    done = run_audit(tmp_path / "container", PYTHON=str(python))
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"audit.sh: pip-audit\S+ could not be installed: ERROR: No matching .*\. Is there a network\?\n", done.stderr
+    )
+
+
+def run_audit(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [folder / "audit.sh"], env={**os.environ, **variables}, capture_output=True, text=True, timeout=60
+    )
 
 
 def project_pins() -> dict[str, str]:

@@ -1,5 +1,8 @@
 """JPEG and PNG in records: the same pictures as pixels would be, in order, or one line that says which is not."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -124,14 +127,25 @@ def test_a_picture_that_is_none_is_named(tmp_path, bad, message):
         read(tmp_path)
 
 
-def test_a_header_that_lies_is_refused_among_many(tmp_path):
-    """A group of 64 takes the graph's other branch."""
-    images, labels = examples(70)
+@pytest.mark.parametrize("count", [4, 70])
+def test_a_header_that_lies_is_refused_before_it_is_decoded(tmp_path, count):
+    """That would take 507 MB. A group of 64 takes the graph's other branch."""
+    images, labels = examples(count)
     files = [picture_file(image, "JPEG") for image in images]
+    write(tmp_path / "good", [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
+    read(tmp_path / "good")
     files[3] = enlarged(files[3], files[3].index(b"\xff\xc0") + 5)
-    write(tmp_path, [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
+    write(tmp_path / "bad", [record(data, int(label)) for data, label in zip(files, labels, strict=True)])
+    Path("/proc/self/clear_refs").write_text("5")  # the highest memory so far is the present one
+    before = highest_memory()
     with pytest.raises(DataError, match=r"record 3 at byte \d+: the JPEG has another size\. Received: 13000×13000"):
-        read(tmp_path)
+        read(tmp_path / "bad")
+    assert highest_memory() - before < 200_000
+
+
+def highest_memory() -> int:
+    """Of this process, in kB."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 
 @pytest.mark.parametrize(
