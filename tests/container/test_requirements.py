@@ -58,9 +58,8 @@ def test_an_audit_without_its_program_and_a_network_is_one_line(tmp_path):
     shutil.copy(CONTAINER / "audit.sh", tmp_path / "container")
     python = tmp_path / "python"  # python -m venv FOLDER, and a pip that finds no index
     pip = "echo 'WARNING: Retrying' >&2; echo 'ERROR: No matching distribution found' >&2; exit 1"
-    python.write_text(
-        f"#!/bin/sh\nmkdir -p $3/bin\nprintf '%s\\n' '#!/bin/sh' \"{pip}\" >$3/bin/pip\nchmod +x $3/bin/pip\n"
-    )
+    makes = f"mkdir -p $3/bin; printf '%s\\n' '#!/bin/sh' \"{pip}\" >$3/bin/pip; chmod +x $3/bin/pip"
+    python.write_text(f"#!/bin/sh\n{makes}\n")
     python.chmod(0o755)
     done = run_audit(tmp_path / "container", PYTHON=str(python))
     assert done.returncode == 1
