@@ -28,8 +28,8 @@ LAYERS: Mapping[str, str] = {
         "entrypoint"
     ),
     "local_test": (
-        "errors util request data runners hosts training processing experiments tuning pipelines executions aws api page "
-        "server "
+        "errors util request data runners hosts training processing experiments tuning pipelines executions aws api "
+        "page server "
         "cli __main__"
     ),
 }
