@@ -15,7 +15,15 @@ from local_test.pipelines.step_types import OUTPUT_PARAMETERS, find_step_type
 VERSION = "2020-12-01"
 LONGEST = 1 << 20  # characters: what DescribePipeline's PipelineDefinition holds
 _DEEPEST = 100  # levels; Arguments of the deepest operation have 12, expressions and branches around them
-_TOP = {"Version", "Metadata", "Parameters", "PipelineExperimentConfig", "Steps", "ParallelismConfiguration"}
+_TOP = {
+    "Version",
+    "Metadata",
+    "Parameters",
+    "PipelineExperimentConfig",
+    "Steps",
+    "ParallelismConfiguration",
+    "MlflowConfig",
+}
 _EXPERIMENT = {"ExperimentName", "TrialName"}
 _TRIGGERS = ("Completed", "Failed", "Stopped", "Any")
 EXCEPTIONS = (
@@ -83,6 +91,11 @@ def _depth(value: Any) -> int:
 def _read_definition(value: Any) -> Definition:
     top = _object(value, "The definition")
     _check_members(top, _TOP, "The definition")
+    if top.get("MlflowConfig") is not None:
+        raise BadRequest(
+            "MlflowConfig is not supported locally: no run is sent to MLflow. Leave it out, and give a step's "
+            "Environment the variable MLFLOW_TRACKING_URI instead"
+        )
     version = top.get("Version", VERSION)
     if version != VERSION:
         raise BadRequest(f"Unknown Version. Received: {version!r:.200}. Expected: {VERSION}")
