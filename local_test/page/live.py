@@ -86,21 +86,19 @@ def _point(row: Sequence[str]) -> list[Any] | None:
 
 
 def summarize(description: Description) -> dict[str, Any]:
-    """A row of the list of jobs."""
+    """A row of the list of jobs of one kind."""
+    kind = "TrainingJob" if "TrainingJobName" in description else "ProcessingJob"
+    status = description[f"{kind}Status"]
     return {
-        "name": description["TrainingJobName"],
-        "arn": description["TrainingJobArn"],
-        "status": description["TrainingJobStatus"],
-        "state": description["SecondaryStatus"],
+        "name": description[f"{kind}Name"],
+        "arn": description[f"{kind}Arn"],
+        "status": status,
+        "state": description.get("SecondaryStatus", status),
         "created": description["CreationTime"].timestamp(),
-        "ended": description["LastModifiedTime"].timestamp() if is_over(description) else None,
+        "ended": description["LastModifiedTime"].timestamp() if status in FINAL_STATUSES else None,
         "tuning": description.get("TuningJobArn", "").rpartition("/")[2],
         "metrics": {item["MetricName"]: item["Value"] for item in description.get("FinalMetricDataList", [])},
     }
-
-
-def is_over(description: Description) -> bool:
-    return description["TrainingJobStatus"] in FINAL_STATUSES
 
 
 class Rows:

@@ -9,6 +9,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,7 +35,8 @@ _OWN = (
 )
 # a report is a job's own HTML: shown, but without scripts, requests or this origin's rights
 _STRANGERS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_VIEWS = ("training-jobs", "tuning-jobs", "pipelines", "experiments")
+_VIEWS = ("training-jobs", "tuning-jobs", "processing-jobs", "pipelines", "experiments")
+_JOB = "/.page/<any('training-jobs', 'processing-jobs'):kind>"
 _URLS = Map(
     [
         Rule("/", endpoint="document"),
@@ -42,9 +44,9 @@ _URLS = Map(
         Rule("/pipelines/<name>/<execution>", endpoint="document"),
         Rule("/health", endpoint="health"),
         Rule("/.page/feed", endpoint="feed"),
-        Rule("/.page/training-jobs/<name>", endpoint="describe"),
-        Rule("/.page/training-jobs/<name>/<any('model.tar.gz', 'output.tar.gz'):file>", endpoint="artifact"),
-        Rule("/.page/training-jobs/<name>/report.html", endpoint="report"),
+        Rule(f"{_JOB}/<name>", endpoint="describe"),
+        Rule(f"{_JOB}/<name>/<any('model.tar.gz', 'output.tar.gz'):file>", endpoint="artifact"),
+        Rule(f"{_JOB}/<name>/report.html", endpoint="report"),
         Rule("/.page/tuning-jobs", endpoint="tuning_jobs"),
         Rule("/.page/tuning-jobs/<name>/report.html", endpoint="tuning_report"),
         Rule("/.page/<file>", endpoint="static"),
@@ -65,17 +67,27 @@ class TuningJobs(Jobs, Protocol):
     def children(self, name: str) -> list[dict[str, Any]]: ...
 
 
+@dataclass(frozen=True)
+class JobSet:
+    """The jobs of one kind that have logs, and where each keeps its files."""
+
+    jobs: Jobs
+    folder: Callable[[str], Path]
+
+    def find(self, name: str) -> Path:
+        """The folder of a job that there is: no other name gets as far as the file system."""
+        self.jobs.describe(name)
+        return self.folder(name)
+
+
 class Region(Protocol):
     """What is shown of one region."""
 
     @property
-    def jobs(self) -> Jobs: ...
-
-    @property
     def tuning_jobs(self) -> TuningJobs: ...
 
-    def folder(self, name: str) -> Path:
-        """Where a training job keeps its files."""
+    def job_sets(self) -> Mapping[str, JobSet]:
+        """training-jobs, and processing-jobs where there can be any."""
 
 
 class Site:
@@ -84,7 +96,7 @@ class Site:
 
     def __init__(self, application: Wsgi, regions: Callable[[], Mapping[str, Region]]) -> None:
         self._application, self._regions = application, regions
-        self._rows: dict[str, Rows] = {}
+        self._rows: dict[tuple[str, str], Rows] = {}  # (region, kind of jobs) → those
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
@@ -118,57 +130,58 @@ class Site:
         return Response('{"status": "ok"}\n', content_type="application/json")
 
     def _feed(self, request: Request) -> Response:
-        """Server-sent events: the regions, the list of jobs, and metrics and logs of the jobs that `job` names."""
-        names = request.args.getlist("job")
-        with_logs = "log" in request.args
-        name, region = self._find_region(request)
-        tails = [JobTail(job, _folder(region, job), with_logs=with_logs) for job in dict.fromkeys(names)]
-        rows = self._rows.setdefault(name, Rows(region.jobs.all))
+        """Server-sent events: the regions, the jobs of a `kind`, and metrics and logs of those that `job` names."""
+        region, kind = self._find_region(request), request.args.get("kind", "training-jobs")
+        job_set = self._find_jobs(request, kind)
+        names, with_logs = dict.fromkeys(request.args.getlist("job")), "log" in request.args
+        tails = [JobTail(name, job_set.find(name), with_logs=with_logs) for name in names]
+        rows = self._rows.setdefault((region, kind), Rows(job_set.jobs.all))
         events = chain([("regions", list(self._regions()))], follow(rows.read, tails))
         return Response(map(_encode, events), content_type="text/event-stream")
 
-    def _describe(self, request: Request, name: str) -> Response:
-        _, region = self._find_region(request)
-        description, folder = region.jobs.describe(name), _folder(region, name)
+    def _describe(self, request: Request, kind: str, name: str) -> Response:
+        job_set = self._find_jobs(request, kind)
+        description, folder = job_set.jobs.describe(name), job_set.folder(name)
         artifacts = {file: (folder / file).stat().st_size for file in _ARTIFACTS if (folder / file).is_file()}
         more = {"Artifacts": artifacts, "HasReport": (folder / REPORT).is_file()}
         return Response(as_json({**description, **more}), content_type="application/json")
 
-    def _artifact(self, request: Request, name: str, file: str) -> Response:
-        path = _folder(self._find_region(request)[1], name) / file
+    def _artifact(self, request: Request, kind: str, name: str, file: str) -> Response:
+        path = self._find_jobs(request, kind).find(name) / file
         if not path.is_file():
             raise NotFound
         size = str(path.stat().st_size)
         headers = {"Content-Disposition": f'attachment; filename="{name}-{file}"', "Content-Length": size}
         return Response(_read(path), headers=headers, content_type="application/gzip")
 
-    def _report(self, request: Request, name: str) -> Response:
-        path = _folder(self._find_region(request)[1], name) / REPORT
+    def _report(self, request: Request, kind: str, name: str) -> Response:
+        path = self._find_jobs(request, kind).find(name) / REPORT
         if not path.is_file():
             raise NotFound
         return Response(_read(path), content_type="text/html", headers={"Content-Security-Policy": _STRANGERS})
 
     def _tuning_jobs(self, request: Request) -> Response:
-        return Response(as_json(self._find_region(request)[1].tuning_jobs.all()), content_type="application/json")
+        jobs = self._regions()[self._find_region(request)].tuning_jobs
+        return Response(as_json(jobs.all()), content_type="application/json")
 
     def _tuning_report(self, request: Request, name: str) -> Response:
-        jobs = self._find_region(request)[1].tuning_jobs
+        jobs = self._regions()[self._find_region(request)].tuning_jobs
         text = tuning_report(jobs.describe(name), jobs.children(name))
         return Response(text, content_type="text/html", headers={"Content-Security-Policy": _STRANGERS})
 
-    def _find_region(self, request: Request) -> tuple[str, Region]:
+    def _find_region(self, request: Request) -> str:
         """The one that the address names: to look at one that has nothing makes none."""
         regions = self._regions()
         name = request.args.get("region", next(iter(regions)))
         if name not in regions:
             raise NotFound
-        return name, regions[name]
+        return name
 
-
-def _folder(region: Region, name: str) -> Path:
-    """Of a job that there is: no other name gets as far as the file system."""
-    region.jobs.describe(name)
-    return region.folder(name)
+    def _find_jobs(self, request: Request, kind: str) -> JobSet:
+        found = self._regions()[self._find_region(request)].job_sets().get(kind)
+        if not found:
+            raise NotFound
+        return found
 
 
 def _is_for_page(request: Request) -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Self
 
 from local_test.api.dispatch import Api, Operation
@@ -60,16 +59,16 @@ class _OneJob:
 
     def __init__(self, job: TrainingJob) -> None:
         self._job = job
-        self.jobs, self.tuning_jobs = self, _NoTuningJobs()
+        self.tuning_jobs = _NoTuningJobs()
+
+    def job_sets(self) -> dict[str, site.JobSet]:
+        return {"training-jobs": site.JobSet(self, lambda _: self._job.folder)}
 
     def describe(self, name: str) -> dict[str, Any]:
         return _own(self._job, name).describe()
 
     def all(self) -> list[dict[str, Any]]:
         return [self._job.describe()]
-
-    def folder(self, name: str) -> Path:
-        return _own(self._job, name).folder
 
 
 class _NoTuningJobs:

@@ -13,6 +13,7 @@ from local_test.executions.services import Services
 from local_test.experiments.entities import EntityStore, Experiments
 from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.experiments.lineage import Lineage
+from local_test.page.site import JobSet
 from local_test.processing.job import ProcessingJob
 from local_test.processing.job_status import ProcessingJobStatus
 from local_test.runners.base import Runner
@@ -60,9 +61,12 @@ class Region:
         """Of the jobs that take a slot."""
         return self.jobs, self.processing_jobs
 
-    def folder(self, name: str) -> Path:
-        """Where a training job keeps its files."""
-        return self.store.training.folder(name)
+    def job_sets(self) -> dict[str, JobSet]:
+        """For the page."""
+        return {
+            "training-jobs": JobSet(self.jobs, self.store.training.folder),
+            "processing-jobs": JobSet(self.processing_jobs, self.store.processing.folder),
+        }
 
     def _services(self) -> Services:
         assert self._platform.services, "executions need a server"

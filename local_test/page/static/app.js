@@ -104,11 +104,11 @@ function failed(error) {
 
 // Lists
 
-function jobRow(job, chosen) {
+function jobRow(job, chosen, kind = "training-jobs") {
   const metrics = Object.entries(job.metrics).map(([name, value]) => `${name} ${format(value)}`).join(", ")
   return [
     h("td", {}, h("input", { type: "checkbox", "aria-label": `compare ${job.name}`, value: job.name, checked: chosen.has(job.name) })),
-    h("td", { class: "name" }, link("training-jobs", job.name)),
+    h("td", { class: "name" }, link(kind, job.name)),
     pill(job.status, job.state), time(job.created),
     h("td", { "data-from": job.created, "data-to": job.ended ?? "" }, duration(seconds(job.created, job.ended))),
     h("td", { class: "name" }, metrics),
@@ -133,6 +133,19 @@ function showTrainingJobs() {
       list.replaceChildren(jobs.length
         ? table(["", "Name", "Status", "Created", "Duration", "Last metrics"], newest.map(job => jobRow(job, chosen)))
         : h("p", { class: "quiet" }, "No training job yet. A client that this server's exports are set for creates one."))
+    },
+  })
+}
+
+function showProcessingJobs() {
+  const list = h("div", {}, h("p", { class: "quiet" }, "…"))
+  view.append(h("h1", {}, "Processing jobs"), list)
+  follow([["kind", "processing-jobs"]], {
+    jobs: jobs => {
+      const newest = [...jobs].sort((one, other) => other.created - one.created)
+      list.replaceChildren(jobs.length
+        ? table(["Name", "Status", "Created", "Duration"], newest.map(job => jobRow(job, new Set(), "processing-jobs").slice(1, -1)))
+        : h("p", { class: "quiet" }, "No processing job yet. CreateProcessingJob of any client makes one."))
     },
   })
 }
@@ -165,7 +178,7 @@ function showTuningJob(name) {
   const refresh = async jobs => {
     const job = (await getJson("/.page/tuning-jobs")).find(one => one.HyperParameterTuningJobName === name)
     if (!job) throw new Error(`No tuning job is called ${name}.`)
-    const running = !["Completed", "Failed", "Stopped"].includes(job.HyperParameterTuningJobStatus)
+    const running = !FINAL.includes(job.HyperParameterTuningJobStatus)
     head.replaceChildren(h("div", { class: "bar" }, pill(job.HyperParameterTuningJobStatus), "Best: ", bestOf(job),
       stopButton(running, "StopHyperParameterTuningJob", { HyperParameterTuningJobName: name })))
     if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
@@ -194,12 +207,13 @@ function stopButton(running, operation, request) {
 
 // One training job, or several on the same charts
 
-function showTrainingJob(name, others) {
+function showJob(kind, name, others) {
   const names = [name, ...others], curves = new Curves(names), log = new Log()
   const head = h("div"), rest = h("div")
   view.append(h("h1", {}, names.join(" · ")), head, curves.element, log.element, rest)
+  const show = kind === "training-jobs" ? showTrainingJob : showProcessingJob
   let before = ""
-  follow([...names.map(one => ["job", one]), ["log", "1"]], {
+  follow([["kind", kind], ...names.map(one => ["job", one]), ["log", "1"]], {
     open: () => { curves.clear(); log.clear() },
     metrics: ({ job, points }) => curves.add(job, points),
     log: ({ job, host, lines }) => job === name && log.add(host, lines),
@@ -208,7 +222,7 @@ function showTrainingJob(name, others) {
       if (state === before) return
       before = state
       try {
-        showDescription(head, rest, await getJson(`/.page${pathOf("training-jobs", name)}`))
+        show(head, rest, await getJson(`/.page${pathOf(kind, name)}`))
       } catch (error) {
         failed(error)
       }
@@ -216,18 +230,26 @@ function showTrainingJob(name, others) {
   })
 }
 
-function showDescription(head, rest, job) {
-  const name = job.TrainingJobName, created = Date.parse(job.CreationTime) / 1000
-  const over = ["Completed", "Failed", "Stopped"].includes(job.TrainingJobStatus)
-  head.replaceChildren(h("div", { class: "bar" }, pill(job.TrainingJobStatus, job.SecondaryStatus),
-    h("span", { "data-from": created, "data-to": over ? Date.parse(job.LastModifiedTime) / 1000 : "" }, duration(seconds(created, over ? Date.parse(job.LastModifiedTime) / 1000 : null))),
-    stopButton(!over && job.TrainingJobStatus !== "Stopping", "StopTrainingJob", { TrainingJobName: name }),
-    job.TuningJobArn ? h("span", {}, "of ", link("tuning-jobs", job.TuningJobArn.split("/").at(-1))) : null))
-  if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
+const FINAL = ["Completed", "Failed", "Stopped"]
+
+/** Status, duration, a button to stop, and why it failed. */
+function showHead(head, what, job, state, ...more) {
+  const status = job[`${what}Status`], over = FINAL.includes(status)
+  head.replaceChildren(h("div", { class: "bar" }, pill(status, state),
+    ranFor(Date.parse(job.CreationTime) / 1000, over ? Date.parse(job.LastModifiedTime) / 1000 : null),
+    stopButton(!over && status !== "Stopping", `Stop${what}`, { [`${what}Name`]: job[`${what}Name`] }), ...more))
+  for (const text of [job.FailureReason, job.ExitMessage]) if (text) head.append(h("p", { class: "message" }, text))
+}
+
+const none = () => h("p", { class: "quiet" }, "None.")
+
+function showTrainingJob(head, rest, job) {
+  showHead(head, "TrainingJob", job, job.SecondaryStatus,
+    job.TuningJobArn ? h("span", {}, "of ", link("tuning-jobs", job.TuningJobArn.split("/").at(-1))) : null)
   const opened = rest.querySelector("details")?.open
   rest.replaceChildren(
     h("h2", {}, "Hyperparameters"), facts(job.HyperParameters ?? {}),
-    h("h2", {}, "Channels"), !job.InputDataConfig?.length ? h("p", { class: "quiet" }, "None.") : table(["Name", "Mode", "Data"], (job.InputDataConfig ?? []).map(channel => [
+    h("h2", {}, "Channels"), !job.InputDataConfig?.length ? none() : table(["Name", "Mode", "Data"], (job.InputDataConfig ?? []).map(channel => [
       channel.ChannelName, channel.InputMode ?? job.AlgorithmSpecification.TrainingInputMode, h("td", { class: "name" }, channel.DataSource?.S3DataSource?.S3Uri ?? "")])),
     h("h2", {}, "Job"), facts({
       Image: job.AlgorithmSpecification.TrainingImage, Instances: `${job.ResourceConfig.InstanceCount ?? 1} × ${job.ResourceConfig.InstanceType ?? ""}`,
@@ -235,6 +257,20 @@ function showDescription(head, rest, job) {
       "Training seconds": job.TrainingTimeInSeconds, Role: job.RoleArn,
     }),
     ...showArtifacts(job, opened))
+}
+
+function showProcessingJob(head, rest, job) {
+  showHead(head, "ProcessingJob", job)
+  const { ClusterConfig: cluster } = job.ProcessingResources, app = job.AppSpecification
+  const places = (title, rows) => [h("h2", {}, title), rows.length ? table(["Name", "Local path", "S3"], rows) : none()]
+  const row = (name, { LocalPath: path, S3Uri: uri } = {}) => [name, path ?? "", h("td", { class: "name" }, uri ?? "")]
+  rest.replaceChildren(
+    ...places("Inputs", (job.ProcessingInputs ?? []).map(one => row(one.InputName, one.S3Input))),
+    ...places("Outputs", (job.ProcessingOutputConfig?.Outputs ?? []).map(one => row(one.OutputName, one.S3Output))),
+    h("h2", {}, "Job"), facts({
+      Image: app.ImageUri, Command: [...app.ContainerEntrypoint ?? [], ...app.ContainerArguments ?? []].join(" "),
+      Instances: `${cluster.InstanceCount} × ${cluster.InstanceType}`, Created: new Date(job.CreationTime).toLocaleString(), Role: job.RoleArn,
+    }))
 }
 
 function showArtifacts(job, opened) {
@@ -391,7 +427,7 @@ async function showExecution(name, id) {
   const { PipelineParameters: parameters = [] } = await call("ListPipelineParametersForExecution", { ...execution, MaxResults: 100 })
   const head = h("div"), graph = h("div"), list = h("div")
   view.append(h("h1", {}, link("pipelines", name), ` · ${id}`), head, graph, h("h2", {}, "Steps"), list,
-    h("h2", {}, "Parameters"), parameters.length ? facts(Object.fromEntries(parameters.map(one => [one.Name, one.Value]))) : h("p", { class: "quiet" }, "None."))
+    h("h2", {}, "Parameters"), parameters.length ? facts(Object.fromEntries(parameters.map(one => [one.Name, one.Value]))) : none())
   let before = ""
   await repeat(async () => {
     const job = await call("DescribePipelineExecution", execution), steps = []
@@ -460,7 +496,8 @@ function show() {
   if (name) document.title = `${name} · Local SageMaker`
   const others = new URLSearchParams(location.search).getAll("with")
   const views = {
-    "training-jobs": () => name ? showTrainingJob(name, others) : showTrainingJobs(),
+    "training-jobs": () => name ? showJob(kind, name, others) : showTrainingJobs(),
+    "processing-jobs": () => name ? showJob(kind, name, []) : showProcessingJobs(),
     "tuning-jobs": () => name ? showTuningJob(name) : showTuningJobs(),
     pipelines: () => {
       follow([], {})

@@ -1,6 +1,7 @@
 """The page in a real browser while real jobs run. Screenshots stay in tests/artifacts."""
 
 import io
+import re
 import tarfile
 import time
 from collections.abc import Iterator
@@ -12,6 +13,19 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.browser import ARTIFACTS, browse, find_serious, open_page
+from tests.support.executions import (
+    condition_step,
+    create_pipeline,
+    equals,
+    fail_step,
+    get,
+    job_name,
+    start,
+    steps,
+    train_step,
+    wait_for_step,
+)
+from tests.support.executions import ended as ended_execution
 from tests.support.served import BUCKET, WAIT, Served, ended, request, until
 from tests.support.tuning import tuning_request
 
@@ -148,6 +162,42 @@ def test_a_tuning_job_and_an_experiment(served: Served, browser: Any) -> None:
         assert find_serious(page) == []
 
 
+@pytest.mark.timeout(150)
+def test_a_pipeline_on_its_graph(served: Served, browser: Any) -> None:
+    """Each step's state and job, a branch not taken, a stop; the processing job that a step may have made."""
+    client = served.client("sagemaker")
+    check = condition_step(
+        "Check",
+        [equals(get("Steps.First.TrainingJobStatus"), "Completed")],
+        [train_step("Then", WAIT)],
+        [fail_step("Otherwise", HOSTILE)],
+    )
+    create_pipeline(
+        client, "drawn", [train_step("First"), check], {"Name": "Go", "Type": "String", "DefaultValue": HOSTILE}
+    )
+    arn = start(client, "drawn", {"Go": HOSTILE})
+    wait_for_step(client, arn, "Then")
+    with open_page(browser, url(served, "/pipelines"), viewport=PHONE) as page:
+        page.get_by_role("link", name="drawn", exact=True).click()
+        page.get_by_role(
+            "img", name="Graph: First; Check after First; Then after Check; Otherwise after Check"
+        ).wait_for()
+        page.get_by_role("link", name=re.compile("^execution-")).click()
+        page.get_by_role("row", name=re.compile("Then Training .*Executing")).wait_for()
+        assert page.locator(".graph .node.Succeeded").count() == 2
+        assert page.locator(".graph .node.Executing").count() == 1
+        assert page.get_by_role("cell", name=HOSTILE).is_visible()
+        assert find_serious(page) == []
+        page.screenshot(path=ARTIFACTS / "page-pipeline.png", full_page=True)
+        page.get_by_role("link", name=job_name(steps(client, arn)["Then"])).click()
+        page.get_by_text("ready").wait_for()
+        page.go_back()
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("row", name=re.compile("Then Training .*Stopped")).wait_for()
+        page.get_by_text("Stopped", exact=True).first.wait_for()
+    assert ended_execution(client, arn)["PipelineExecutionStatus"] == "Stopped"
+
+
 @pytest.mark.timeout(90)
 def test_another_region_is_chosen_and_has_an_address(served: Served, browser: Any) -> None:
     there = served.client("sagemaker", "eu-west-1")
@@ -160,24 +210,24 @@ def test_another_region_is_chosen_and_has_an_address(served: Served, browser: An
         page.get_by_role("button", name="Stop").click()
         page.get_by_text("Stopped", exact=True).wait_for()
     assert ended(there, "elsewhere")["TrainingJobStatus"] == "Stopped"
-    assert get(served, "/.page/feed?region=us-west-2")[0] == 404
+    assert fetch(served, "/.page/feed?region=us-west-2")[0] == 404
     assert not (served.root / "regions/us-west-2").exists(), "to look makes nothing"
 
 
 def test_health_and_the_page_are_no_buckets(served: Served) -> None:
     """S3's clients get S3 at the same addresses, and a job that is not there is not found."""
-    assert get(served, "/health") == (200, '{"status": "ok"}\n')
-    assert get(served, "/")[1].startswith("<?xml")
-    assert get(served, "/training-jobs/nosuch")[0] == 404, "a bucket that does not exist"
-    assert get(served, "/training-jobs/nosuch", Accept="text/html")[1].startswith("<!doctype html>")
+    assert fetch(served, "/health") == (200, '{"status": "ok"}\n')
+    assert fetch(served, "/")[1].startswith("<?xml")
+    assert fetch(served, "/training-jobs/nosuch")[0] == 404, "a bucket that does not exist"
+    assert fetch(served, "/training-jobs/nosuch", Accept="text/html")[1].startswith("<!doctype html>")
     for path in (
         "training-jobs/nosuch", "training-jobs/..%2f..", "training-jobs/nosuch/model.tar.gz", "feed?job=nosuch",
         "tuning-jobs/nosuch/report.html", "..%2fsite.py", "nosuch.js",
     ):  # fmt: skip
-        assert get(served, f"/.page/{path}")[0] == 404, path
+        assert fetch(served, f"/.page/{path}")[0] == 404, path
 
 
-def get(served: Served, path: str, **headers: str) -> tuple[int, str]:
+def fetch(served: Served, path: str, **headers: str) -> tuple[int, str]:
     connection = HTTPConnection(urlsplit(served.exports["AWS_ENDPOINT_URL"]).netloc, timeout=20)
     try:
         connection.request("GET", path, headers=headers)
