@@ -40,10 +40,13 @@ class InProcessS3:
             return [(key.name, key.size) for key in keys]
         return None
 
-    def objects(self, bucket: str) -> list[tuple[str, str, dict[str, str]]]:
-        """(key, content type, metadata) of the newest version of every object, whatever its policy or storage class."""
+    def objects(self, bucket: str) -> list[tuple[str, str, dict[str, str], str]]:
+        """(key, content type, metadata, version) of the newest version of every object, whatever its policy or storage
+        class; see s3_snapshot.Store."""
         versions = list(_s3().buckets[bucket].keys.items())
-        return [(key.name, *_split_headers(key.metadata)) for _, key in versions if isinstance(key, FakeKey)]
+        return [
+            (key.name, *_split_headers(key.metadata), _version(key)) for _, key in versions if isinstance(key, FakeKey)
+        ]
 
     def buckets(self) -> list[tuple[str, str]]:
         """(name, region) of every bucket."""
@@ -55,6 +58,11 @@ class InProcessS3:
 
 def _s3() -> Any:
     return s3_backends[ACCOUNT]["aws"]
+
+
+def _version(key: FakeKey) -> str:
+    """The same for the same bytes alone: the ETag is their MD5, and if they came in parts, of the parts' MD5."""
+    return f"{key.etag} {key.size}" if key._etag else ""  # it is known once the object was answered for
 
 
 def _split_headers(headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:

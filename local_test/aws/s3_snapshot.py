@@ -5,7 +5,8 @@ Objects with their content type and metadata; versions, policies and other setti
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,11 +22,14 @@ _OBJECTS = "objects"  # a folder of files with numbers: no name of a bucket or a
 
 
 class Store(Protocol):
-    """What is kept: in_process_s3.InProcessS3. No policy and no storage class stands between it and its objects."""
+    """What is kept: in_process_s3.InProcessS3. No policy and no storage class stands between it and its objects.
+
+    `objects`: (key, content type, metadata, version) each. Equal versions mean equal contents; empty: nobody knows.
+    """
 
     def buckets(self) -> list[tuple[str, str]]: ...
 
-    def objects(self, bucket: str) -> list[tuple[str, str, dict[str, str]]]: ...
+    def objects(self, bucket: str) -> list[tuple[str, str, dict[str, str], str]]: ...
 
     def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None: ...
 
@@ -42,7 +46,7 @@ def save(store: Store, folder: Path, warn: Callable[[str], object] = warn_on_std
         for left in (fresh, old):
             shutil.rmtree(left, ignore_errors=True)
         (fresh / _OBJECTS).mkdir(parents=True)
-        count = _write(store, fresh, warn)
+        count = _write(store, fresh, _read_versions(folder), warn)
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)
@@ -83,23 +87,43 @@ def _recover(folder: Path) -> None:
         old.rename(folder)
 
 
-def _write(store: Store, folder: Path, warn: Callable[[str], object]) -> int:
+def _write(store: Store, folder: Path, kept_before: Mapping[str, Path], warn: Callable[[str], object]) -> int:
     buckets, count = [], 0
     for name, region in store.buckets():
         kept = []
-        for key, content_type, metadata in store.objects(name):
+        for key, content_type, metadata, version in store.objects(name):
             file = f"{_OBJECTS}/{count}"
-            chunks = store.chunks(name, key)
-            if chunks is None:
-                warn(f"an object can't be read, so it is not kept. Received: s3://{name}/{key}")
-                continue
-            with (folder / file).open("wb") as target:
-                target.writelines(chunks)
-            kept.append({"Key": key, "File": file, "ContentType": content_type, "Metadata": metadata})
+            if not _link(kept_before.get(version), folder / file):
+                chunks = store.chunks(name, key)
+                if chunks is None:
+                    warn(f"an object can't be read, so it is not kept. Received: s3://{name}/{key}")
+                    continue
+                with (folder / file).open("wb") as target:
+                    target.writelines(chunks)
+            item = {"Key": key, "File": file, "ContentType": content_type, "Metadata": metadata, "Version": version}
+            kept.append(item)
             count += 1
         buckets.append({"Name": name, "Region": region, "Objects": kept})
     write_json(folder / _INDEX, buckets)
     return count
+
+
+def _link(before: Path | None, file: Path) -> bool:
+    """Whether the file is a second name of what an earlier save has written: what has not changed is not copied."""
+    with suppress(OSError):  # it is gone, or the disk knows no links
+        if before:
+            file.hardlink_to(before)
+            return True
+    return False
+
+
+def _read_versions(folder: Path) -> dict[str, Path]:
+    """What the last save has written, by the version of its content."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        buckets = json.loads((folder / _INDEX).read_text())
+        items = [(bucket["Name"], item) for bucket in buckets for item in bucket["Objects"]]
+        return {item["Version"]: _find(folder, bucket, item["File"]) for bucket, item in items if item.get("Version")}
+    return {}
 
 
 def _load_bucket(s3: Any, bucket: dict[str, Any], folder: Path, warn: Callable[[str], object]) -> int:

@@ -58,7 +58,7 @@ class ObjectStore:
     """Lists, reads and writes objects. Safe for threads.
 
     A client, which needs a region and credentials, is made for the first s3:// URI that `in_process` does not answer.
-    `allow_files`: whether file:// URIs are followed, wherever they stand; BadRequest if not.
+    `allow_files`: whether file:// URIs are followed, wherever they stand; BadRequest if not. `keep`: what `keep` calls.
     """
 
     def __init__(
@@ -67,10 +67,17 @@ class ObjectStore:
         in_process: InProcess | None = None,
         *,
         allow_files: bool = True,
+        keep: Callable[[], None] | None = None,
     ) -> None:
+        self._keep = keep
         self._new_client, self._in_process, self._allow_files = new_client, in_process, allow_files
         self._client: Any = None
         self._lock = threading.Lock()
+
+    def keep(self) -> None:
+        """What was put is on disk from here on, where somebody sees to that."""
+        if self._keep:
+            self._keep()
 
     def close(self) -> None:
         with self._lock:

@@ -89,6 +89,7 @@ class ProcessingJob(Job):
             self._publisher.note("the upload of the job's outputs was stopped, so some of them are missing")
         except (DataError, OSError) as error:
             raise JobFailed(f"ClientError: Output upload failed:{error}") from None
+        self._storage.keep()
         return "Stopped" if self._stop_requested.is_set() else "Completed"
 
     def _upload_output(self, output: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ from local_test.aws.cloudwatch import CloudWatch, delete_logs
 from local_test.aws.in_process_s3 import InProcessS3
 from local_test.aws.in_process_services import InProcessServices
 from local_test.aws.roles import check_role, load_managed_policies
+from local_test.aws.stored_operations import StoredOperations
 from local_test.data.object_store import ObjectStore
-from local_test.errors import BadRequest
+from local_test.errors import BadRequest, DataError
 from local_test.executions.services import Services
 from local_test.page.site import Site
 from local_test.request.builder import LOCAL_ROLE
@@ -40,10 +42,13 @@ from local_test.server.access import Wsgi
 from local_test.server.gateway import BACKENDS, JobDoor
 from local_test.server.http import HttpServer, Router, read_body
 from local_test.server.job_keys import JobKeys, new_keys
+from local_test.server.mocked_operations import STORED
 from local_test.server.mocked_services import mocked_services
 from local_test.server.platform import JobContext, Platform, Region
+from local_test.training.job_store import is_of_pipeline
 from local_test.util.arns import DEFAULT_REGION
 from local_test.util.clock import now_utc
+from local_test.util.console import warn_on_stderr
 
 _TRUST = {
     "Version": "2012-10-17",
@@ -85,13 +90,15 @@ class ApiServer:
         load_managed_policies()
         self._s3_url, self._allow_files = s3_url, allowed.files
         self._credentials = find_credentials() if s3_url else CREDENTIALS
-        self._keys = JobKeys()
+        self._keys, self._saving = JobKeys(), threading.Lock()
         with ExitStack() as stack:
             aliases = ImageAliases(runner, images or {})
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
             guard = Guard(allowed.files, None if allowed.any_role else check_role)
             apis = _build_apis(self.platform, guard, lambda region: self._clients.get("s3", region))
-            router = Router(*apis, s3_url, allow_mocked=allowed.mocked, home=_home_region())
+            stored = self.platform.store.stored
+            self._stored = StoredOperations(mocked_services(), stored, STORED, read_body)
+            router = Router(*apis, s3_url, self._stored, allow_mocked=allowed.mocked, home=_home_region())
             site = Site(router, lambda: self.platform.regions(_home_region()))
             self._server = stack.enter_context(closing(HttpServer(host, port, site)))
             for_jobs = JobDoor(Router(*apis, s3_url, mocked_services(BACKENDS)), self._keys, read_body)
@@ -109,6 +116,7 @@ class ApiServer:
 
     def start(self) -> None:
         """Answers from here on. S3 holds what an earlier server has kept; the role of local job files exists."""
+        self._stored.load()
         self._server.start()
         if self._gateway:
             self._gateway.start()
@@ -134,7 +142,14 @@ class ApiServer:
     def save(self) -> None:
         """Keeps what S3 holds for the next start. DataError if that fails."""
         if not self._s3_url:
-            s3_snapshot.save(InProcessS3(), self.platform.store.s3)
+            with self._saving:
+                s3_snapshot.save(InProcessS3(), self.platform.store.s3)
+
+    def _try_to_save(self) -> None:
+        try:
+            self.save()
+        except DataError as error:
+            warn_on_stderr(f"{error}. If this server is killed, pipelines can't go on from here")
 
     def close(self) -> None:
         """Does not wait for jobs that still run: see Platform."""
@@ -156,14 +171,18 @@ class ApiServer:
         return {"AWS_ENDPOINT_URL": url, **elsewhere, **credentials, "AWS_DEFAULT_REGION": region}
 
     def _new_services(self, application: Wsgi, region: str) -> Services:
-        return InProcessServices(application, self._clients, self._new_storage(region), region, lambda: None)
+        return InProcessServices(application, self._clients, self._new_storage(region), region, self._try_to_save)
 
-    def _new_storage(self, region: str) -> ObjectStore:
+    def _new_storage(self, region: str, keep: Callable[[], None] | None = None) -> ObjectStore:
         in_process = {} if self._s3_url else {"in_process": InProcessS3()}
-        return ObjectStore(lambda: self._clients.get("s3", region), **in_process, allow_files=self._allow_files)
+        return ObjectStore(
+            lambda: self._clients.get("s3", region), **in_process, allow_files=self._allow_files, keep=keep
+        )
 
     def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
-        storage = self._new_storage(region)
+        # a pipeline goes on after this server was killed, so what its jobs leave must be there
+        keep = self._try_to_save if is_of_pipeline(request) else None
+        storage = self._new_storage(region, keep)
         kind = kind_of(request)
         name = kind.name_of(request)
         # an S3 elsewhere knows the caller's, not ours

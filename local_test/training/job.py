@@ -100,6 +100,7 @@ class TrainingJob(Job):
             self._upload()
         except Cancelled:
             self._publisher.note("the upload of the job's artifacts was stopped, so there are none")
+        self._storage.keep()
         if failure:
             raise failure
         return "Stopped" if state == "Completed" and self._stop_requested.is_set() else state

@@ -85,7 +85,7 @@ class JobStore(RegionStore):
 
     def __init__(self, root: Path) -> None:
         top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay
-        self.s3, self._regions = top / "s3", top / "regions"
+        self.s3, self.stored, self._regions = top / "s3", top / "stored.jsonl", top / "regions"
         try:
             _check_own(top)
             super().__init__(top, LateWrites())
@@ -145,9 +145,13 @@ def goes_on(folder: Path) -> bool:
     """Whether the job of the folder, which a server has left before its end, goes on with the next one: a pipeline's
     execution waits for it. Other jobs have failed."""
     with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
-        tags = json.loads((folder / "request.json").read_text()).get("Tags", [])
-        return any(tag["Key"] == PIPELINE_TAG for tag in tags)
+        return is_of_pipeline(json.loads((folder / "request.json").read_text()))
     return False
+
+
+def is_of_pipeline(request: Mapping[str, Any]) -> bool:
+    """Whether the request was made by a step of a pipeline's execution."""
+    return any(tag["Key"] == PIPELINE_TAG for tag in request.get("Tags", []))
 
 
 def load(folder: Path, operation: str, warn: Callable[[str], object] = warn_on_stderr) -> Iterator[dict[str, Any]]:

@@ -52,14 +52,14 @@ def test_what_s3_itself_would_not_give_is_kept_as_well(tmp_path: Path) -> None:
 class Objects:
     """A store of two objects, of which one can't be read."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
+    def __init__(self, error: Exception | None = None, version: str = "") -> None:
+        self.error, self.version = error, version
 
     def buckets(self) -> list[tuple[str, str]]:
         return [("b", "us-east-1")]
 
-    def objects(self, bucket: str) -> list[tuple[str, str, dict[str, str]]]:  # noqa: ARG002
-        return [("gone", "x/y", {}), ("a", "x/y", {})]
+    def objects(self, bucket: str) -> list[tuple[str, str, dict[str, str], str]]:  # noqa: ARG002
+        return [("gone", "x/y", {}, ""), ("a", "x/y", {}, self.version)]
 
     def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None:  # noqa: ARG002
         if self.error:
@@ -109,3 +109,15 @@ def test_a_damaged_index_is_put_aside_and_the_server_starts(tmp_path: Path, inde
     assert len(said) == 1
     assert "what S3 held can't be read again" in said[0]
     assert (tmp_path / ".s3.damaged/index.json").read_text() == index
+
+
+def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
+    """It is the same file: a save costs what is new, however much S3 holds."""
+    files = []
+    for version in ("one", "one", "two", ""):
+        snapshot.save(Objects(version=version), tmp_path / "s3", lambda _: None)
+        files.append((tmp_path / "s3/objects/0").stat())
+        assert (tmp_path / "s3/objects/0").read_bytes() == b"content"
+    numbers = [file.st_ino for file in files]
+    assert numbers[0] == numbers[1] != numbers[2]
+    assert files[-1].st_nlink == 1

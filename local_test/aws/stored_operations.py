@@ -1,0 +1,153 @@
+"""What moto stores of SageMaker outlives a restart: requests that changed it are kept in a file, and made again.
+
+A request says all that moto makes of it, whichever version moto has; only the time it came is kept beside it.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import moto.sagemaker.models as moto_models
+from werkzeug.test import Client, run_wsgi_app
+from werkzeug.wrappers import Response
+
+from local_test.errors import DataError
+from local_test.util.clock import now_utc
+from local_test.util.console import warn_on_stderr
+
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+_TARGET = "SageMaker."
+_TAGS = ("AddTags", "DeleteTags")
+_CHANGES = ("Create", "Update", "Delete")
+
+
+class StoredOperations:
+    """WSGI middleware before moto. `path`: the file, a line a request; `operations`: what moto stores. `read_body`
+    gives a request's body, and leaves it to be read again. Safe for threads."""
+
+    def __init__(
+        self,
+        application: Wsgi,
+        path: Path,
+        operations: Collection[str],
+        read_body: Callable[[Environ], bytes],
+        now: Callable[[], datetime] = now_utc,
+    ) -> None:
+        self._application, self._path, self._read_body, self._now = application, path, read_body, now
+        self._changes = {*_TAGS, *(name for name in operations if name.startswith(_CHANGES))}
+        self._lock = threading.Lock()
+        self._answers: dict[tuple[str, str], str] = {}  # (operation, ClientToken) → answer
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        operation = environ.get("HTTP_X_AMZ_TARGET", "").removeprefix(_TARGET)
+        if operation not in self._changes:
+            return self._application(environ, start_response)
+        body = self._read_body(environ)
+        with self._lock:
+            return self._change(operation, body, environ)(environ, start_response)
+
+    def _change(self, operation: str, body: bytes, environ: Environ) -> Response:
+        """The answer, kept before anybody has it."""
+        token = _read_token(body)
+        if token and (known := self._answers.get((operation, token))) is not None:
+            return _respond(known)
+        chunks, status, headers = run_wsgi_app(self._application, environ, buffered=True)
+        response = Response(chunks, status, headers)
+        if response.status_code == 200:
+            answer = response.get_data(as_text=True)
+            self._keep(
+                {
+                    "Operation": operation,
+                    "Time": self._now().isoformat(),
+                    "Authorization": _without_signature(environ.get("HTTP_AUTHORIZATION", "")),
+                    "Request": body.decode(),
+                    "Answer": answer,
+                }
+            )
+            self._remember(operation, token, answer)
+        return response
+
+    def _remember(self, operation: str, token: str | None, answer: str) -> None:
+        """A request that comes again is answered as the first one, as on the service."""
+        if token:
+            self._answers[operation, token] = answer
+
+    def _keep(self, entry: Mapping[str, str]) -> None:
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(f"{json.dumps(entry)}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            warn_on_stderr(f"{entry['Operation']} is not kept for the next start: {error}")
+
+    def load(self, warn: Callable[[str], object] = warn_on_stderr) -> int:
+        """Makes the requests of earlier servers again; their number. Call it once, before anybody asks. What can't be
+        read, or is refused, is left out and stays in the file; `warn` is told. DataError if there is no reading."""
+        count = 0
+        for entry in self._read(warn):
+            operation, token = entry["Operation"], _read_token(entry["Request"].encode())
+            headers = {"X-Amz-Target": f"{_TARGET}{operation}", "Authorization": entry["Authorization"]}
+            with _moto_time(datetime.fromisoformat(entry["Time"])):
+                answer = Client(self._application).post("/", data=entry["Request"], headers=headers)
+            if answer.status_code == 200:
+                count += 1
+                self._remember(operation, token, entry["Answer"])
+            else:
+                warn(f"{operation} of an earlier start is refused: {answer.get_data(as_text=True)[:200]}")
+        return count
+
+    def _read(self, warn: Callable[[str], object]) -> Iterator[dict[str, str]]:
+        try:
+            lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+            if lines and not lines[-1].endswith(b"\n"):  # it was cut off, and nobody has had an answer
+                os.truncate(self._path, sum(map(len, lines[:-1])))
+                lines.pop()
+        except OSError as error:
+            raise DataError(f"{self._path} can't be read: {error.strerror}") from None
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line)
+                names = ("Operation", "Time", "Authorization", "Request", "Answer")
+                yield {name: str(entry[name]) for name in names}
+            except (ValueError, KeyError, TypeError) as error:
+                warn(f"line {number} of {self._path} can't be read, so it is left out: {error}")
+
+
+def _respond(answer: str) -> Response:
+    return Response(answer, 200, content_type="application/x-amz-json-1.1")
+
+
+def _read_token(body: bytes) -> str | None:
+    try:
+        token = json.loads(body).get("ClientToken")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return token if isinstance(token, str) else None
+
+
+def _without_signature(authorization: str) -> str:
+    """What moto reads the region from."""
+    return authorization.partition("Signature=")[0] + "Signature=0" if authorization else ""
+
+
+@contextmanager
+def _moto_time(time: datetime) -> Iterator[None]:
+    """What moto makes while inside has that time. Another moto may take its clock elsewhere: then it is that of the
+    start, and nothing else is lost."""
+    clock = getattr(moto_models, "utcnow", None)
+    if clock is None:
+        yield
+        return
+    moto_models.utcnow = lambda: time.astimezone(UTC).replace(tzinfo=None)
+    try:
+        yield
+    finally:
+        moto_models.utcnow = clock

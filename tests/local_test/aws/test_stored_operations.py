@@ -1,0 +1,63 @@
+"""What moto stores of SageMaker is there again after the server was killed; a cut-off or damaged line costs itself."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.served import ROLE, Served
+
+pytestmark = pytest.mark.timeout(60)
+GROUP = "group"
+
+
+def package(sagemaker: Any, url: str, **members: Any) -> str:
+    specification = {
+        "Containers": [{"Image": "image", "ModelDataUrl": url}],
+        "SupportedContentTypes": ["application/json"],
+        "SupportedResponseMIMETypes": ["application/json"],
+    }
+    answer = sagemaker.create_model_package(
+        ModelPackageGroupName=GROUP, InferenceSpecification=specification, **members
+    )
+    return str(answer["ModelPackageArn"])
+
+
+def test_the_registry_outlives_a_kill(tmp_path: Path) -> None:
+    token = "t" * 36
+    with Served(tmp_path) as first:
+        sagemaker, europe = first.client("sagemaker"), first.client("sagemaker", "eu-west-1")
+        sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": "image"})
+        sagemaker.create_model(ModelName="gone", ExecutionRoleArn=ROLE)
+        sagemaker.delete_model(ModelName="gone")
+        europe.create_model(ModelName="europe", ExecutionRoleArn=ROLE)
+        sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
+        arn = package(sagemaker, "s3://b/one", ClientToken=token)
+        assert package(sagemaker, "s3://b/one", ClientToken=token) == arn  # sent again
+        other = package(sagemaker, "s3://b/two")
+        sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+        with pytest.raises(sagemaker.exceptions.ClientError):  # what is refused is not kept
+            sagemaker.create_model_package(ModelPackageGroupName="none")
+        before = sagemaker.describe_model_package(ModelPackageName=arn)
+        first.end(signal.SIGKILL)
+    kept = first.root / "stored.jsonl"
+    lines = kept.read_text().splitlines()
+    assert len(lines) == 8
+    kept.write_text("\n".join([*lines[:1], "damaged", *lines[1:], '{"cut'])[:-1])
+    with Served(tmp_path) as second:
+        sagemaker, europe = second.client("sagemaker"), second.client("sagemaker", "eu-west-1")
+        assert [item["ModelName"] for item in sagemaker.list_models()["Models"]] == ["m"]
+        assert [item["ModelName"] for item in europe.list_models()["Models"]] == ["europe"]
+        after = sagemaker.describe_model_package(ModelPackageName=arn)
+        assert after["ModelApprovalStatus"] == "Approved"
+        assert abs((after["CreationTime"] - before["CreationTime"]).total_seconds()) < 1
+        assert package(sagemaker, "s3://b/one", ClientToken=token) == arn
+        assert package(sagemaker, "s3://b/three").endswith("/3")
+        assert other.endswith("/2")
+        said = second.end()
+    assert said.count("can't be read, so it is left out") == 1
+    assert "Traceback" not in said
+    with Served(tmp_path) as third:
+        packages = third.client("sagemaker").list_model_packages(ModelPackageGroupName=GROUP)
+        assert len(packages["ModelPackageSummaryList"]) == 3
