@@ -96,7 +96,10 @@ export function drawGraph(definition, statusOf) {
       element("text", { x, y: y + 36, class: "kind" }, status ? `${step.type} · ${status}` : step.type))
   })
   const label = `Graph: ${steps.map(step => `${step.title}${step.before.size ? ` after ${[...step.before].join(", ")}` : ""}`).join("; ")}`
-  return element("svg", { class: "graph", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, width, height }, element("defs", {}, arrow), ...lines, ...nodes)
+  const svg = element("svg", { class: "graph", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}` }, element("defs", {}, arrow), ...lines, ...nodes)
+  svg.style.maxWidth = `${width}px`
+  svg.style.minWidth = `${0.75 * width}px` // a phone shows it smaller, and scrolls where that is not enough
+  return svg
 }
 
 const shorten = name => name.length > 24 ? `${name.slice(0, 23)}…` : name

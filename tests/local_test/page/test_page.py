@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from tests.support.executions import (
     wait_for_step,
 )
 from tests.support.executions import ended as ended_execution
-from tests.support.served import BUCKET, WAIT, Served, ended, request, until
+from tests.support.served import BUCKET, ROLE, WAIT, Served, ended, request, until
 from tests.support.tuning import tuning_request
 
 PHONE = {"width": 390, "height": 900}
@@ -196,6 +197,22 @@ def test_a_pipeline_on_its_graph(served: Served, browser: Any) -> None:
         page.get_by_role("row", name=re.compile("Then Training .*Stopped")).wait_for()
         page.get_by_text("Stopped", exact=True).first.wait_for()
     assert ended_execution(client, arn)["PipelineExecutionStatus"] == "Stopped"
+
+
+@pytest.mark.timeout(90)
+def test_a_processing_job_is_followed(served: Served, browser: Any) -> None:
+    client = served.client("sagemaker")
+    cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+    client.create_processing_job(
+        ProcessingJobName="processed", RoleArn=ROLE, ProcessingResources={"ClusterConfig": cluster},
+        AppSpecification={"ImageUri": "image", "ContainerEntrypoint": [sys.executable, "-c", f"print({HOSTILE!r})"]},
+    )  # fmt: skip
+    with open_page(browser, url(served, "/processing-jobs"), viewport=PHONE) as page:
+        page.get_by_role("link", name="processed").click()
+        page.get_by_text("Completed", exact=True).wait_for()
+        assert page.get_by_label("Log", exact=True).inner_text().startswith(HOSTILE)
+        assert page.get_by_role("cell", name="image", exact=True).is_visible()
+        assert find_serious(page) == []
 
 
 @pytest.mark.timeout(90)
