@@ -61,7 +61,7 @@ def _estimator(job: Mapping[str, Any], options: Options, hyperparameters: Mappin
         metric_definitions=algorithm["MetricDefinitions"],
         disable_profiler=True,  # the profiler and the debugger would need code of theirs in the image
         debugger_hook_config=False,
-        sagemaker_session=make_session(Session, options),
+        sagemaker_session=make_session(Session, options.bucket),
     )
 
 

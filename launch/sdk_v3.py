@@ -47,7 +47,7 @@ def _trainer(job: Mapping[str, Any], options: Options, hyperparameters: Mapping[
 
     algorithm, resources, stopping = job["AlgorithmSpecification"], job["ResourceConfig"], job["StoppingCondition"]
     trainer = ModelTrainer(
-        sagemaker_session=make_session(Session, options),
+        sagemaker_session=make_session(Session, options.bucket),
         training_image=algorithm["TrainingImage"],
         training_input_mode=algorithm["TrainingInputMode"],
         role=job["RoleArn"],

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
@@ -22,7 +22,23 @@ Say = Callable[[str], object]
 
 def follow(command: str, name: str) -> int:
     """The exit code: 0 if the job completed. Ctrl-C asks whether the job is to stop, too."""
-    job = TrainingJob(name) if command == "train" else TuningJob(name)
+    return follow_to_end(name, TrainingJob(name) if command == "train" else TuningJob(name))
+
+
+class Followed(Protocol):
+    """What runs without us."""
+
+    def poll(self) -> bool:
+        """Print what is new; whether it is over."""
+
+    def stop(self) -> None: ...
+
+    def print_summary(self) -> int:
+        """Print what it has left; the exit code."""
+
+
+def follow_to_end(name: str, job: Followed) -> int:
+    """The exit code of its summary. Ctrl-C asks whether it is to stop, too."""
     while True:
         try:
             _watch(job)
@@ -34,7 +50,7 @@ def follow(command: str, name: str) -> int:
             job.stop()
 
 
-def _watch(job: "TrainingJob | TuningJob") -> None:
+def _watch(job: Followed) -> None:
     """Poll until the job is over. The job runs without us, so a network that is away for a while ends nothing."""
     unanswered = 0
     while True:

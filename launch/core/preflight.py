@@ -24,12 +24,13 @@ def client(name: str) -> Any:
 def preflight(options: Options) -> Options:
     """The options after all checks, the role as an ARN. LaunchError or an error of botocore's: see user_message."""
     client("sts").get_caller_identity()
-    _check_bucket(options.bucket)
+    check_bucket(options.bucket)
     _check_data(options)
-    return replace(options, role=_role(options.role))
+    return replace(options, role=find_role(options.role))
 
 
-def _check_bucket(bucket: str) -> None:
+def check_bucket(bucket: str) -> None:
+    """LaunchError unless it is there, ours, and where jobs run."""
     s3 = client("s3")
     try:
         place = s3.head_bucket(Bucket=bucket).get("BucketRegion")
@@ -65,7 +66,7 @@ def _check_data(options: Options) -> None:
                 raise LaunchError(missing_data_message(channel, uri, options.bucket))
 
 
-def _role(role: str) -> str:
+def find_role(role: str) -> str:
     """The ARN. A launcher need not be allowed to look at roles: then the service is the one to say what is wrong."""
     name, is_arn = role.rpartition("/")[2], role.startswith("arn:")
     try:

@@ -24,7 +24,7 @@ _WAIT_FACTOR = 2  # a spot job may wait for instances as long as it may run
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # of jobs and experiments; the service says how long
 _MOST = 1 << 24  # characters of a request's file
-_PLACEHOLDER = re.compile("<(name|image|role|bucket)>")
+_PLACEHOLDER = re.compile("<([a-z]+)>")
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,34 @@ def build_parser(description: str | None, program: str | None = None) -> argpars
 
 def parse_options(arguments: argparse.Namespace, now: datetime | None = None) -> Options:
     """SystemExit, as argparse does, for a hyperparameter without a value, a bucket or a name that can't be one."""
-    wrong = [text for text in arguments.hyperparameter if "=" not in text]
-    if wrong:
-        raise SystemExit(f"--hyperparameter must be NAME=VALUE. Received: {wrong[0]}")
-    if not _BUCKET.fullmatch(arguments.bucket):
-        raise SystemExit(f"--bucket must be a bucket's name alone. Received: {arguments.bucket}. Expected: my-bucket")
+    check_bucket_name(arguments.bucket)
     for option in ("name", "experiment"):
-        name = getattr(arguments, option)
-        if name is not None and not _NAME.fullmatch(name):
-            raise SystemExit(
-                f"--{option} must be letters, digits and hyphens. Received: {name!r}. Expected: my-{option}"
-            )
+        check_name(option, getattr(arguments, option))
+    hyperparameters = parse_pairs("hyperparameter", arguments.hyperparameter)
     base = _BASE_NAME if arguments.command == "train" else _TUNING_NAME
     members = vars(arguments) | {"name": arguments.name or f"{base}-{now or datetime.now(UTC):%Y%m%d-%H%M%S}"}
-    hyperparameters = dict(text.split("=", 1) for text in members.pop("hyperparameter"))
+    del members["hyperparameter"]
     return Options(**members, hyperparameters=hyperparameters)
+
+
+def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE, as often as the option is given."""
+    wrong = [text for text in texts if "=" not in text]
+    if wrong:
+        raise SystemExit(f"--{option} must be NAME=VALUE. Received: {wrong[0]}")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def check_bucket_name(bucket: str) -> None:
+    """SystemExit for what can't be one."""
+    if not _BUCKET.fullmatch(bucket):
+        raise SystemExit(f"--bucket must be a bucket's name alone. Received: {bucket}. Expected: my-bucket")
+
+
+def check_name(option: str, name: str | None) -> None:
+    """SystemExit for what can't be the name of a job, an experiment, a pipeline."""
+    if name is not None and not _NAME.fullmatch(name):
+        raise SystemExit(f"--{option} must be letters, digits and hyphens. Received: {name!r}. Expected: my-{option}")
 
 
 def build_request(options: Options) -> dict[str, Any]:
@@ -95,7 +108,7 @@ def build_request(options: Options) -> dict[str, Any]:
 
 def build_training_job(options: Options) -> dict[str, Any]:
     """training_job.json, filled in."""
-    request = _fill_in("training_job.json", "TrainingJobName", options)
+    request = _read("training_job.json", "TrainingJobName", options)
     _adapt(request, options)
     request["HyperParameters"] = {**request.get("HyperParameters", {}), **options.hyperparameters}
     if options.experiment:
@@ -105,7 +118,7 @@ def build_training_job(options: Options) -> dict[str, Any]:
 
 def build_tuning_job(options: Options) -> dict[str, Any]:
     """tuning_job.json, filled in. A hyperparameter with a value of its own is not tuned."""
-    request = _fill_in("tuning_job.json", "HyperParameterTuningJobName", options)
+    request = _read("tuning_job.json", "HyperParameterTuningJobName", options)
     job = request.get("TrainingJobDefinition")
     ranges = request.get("HyperParameterTuningJobConfig", {}).get("ParameterRanges")
     if job is None or ranges is None:
@@ -151,17 +164,8 @@ def _adapt(job: dict[str, Any], options: Options) -> None:
         stopping["MaxWaitTimeInSeconds"] = _WAIT_FACTOR * stopping["MaxRuntimeInSeconds"]
 
 
-def _fill_in(name: str, expected: str, options: Options) -> dict[str, Any]:
+def _read(name: str, expected: str, options: Options) -> dict[str, Any]:
     """The file `name`, or the caller's own. SystemExit if that isn't a request with the member `expected`."""
-    values = {"name": options.name, "image": options.image, "role": options.role, "bucket": options.bucket}
-
-    def fill(value: Any) -> Any:
-        if isinstance(value, str):
-            return _PLACEHOLDER.sub(lambda found: values[found[1]], value)
-        if isinstance(value, list):
-            return [fill(item) for item in value]
-        return {key: fill(item) for key, item in value.items()} if isinstance(value, dict) else value
-
     path = options.job or FOLDER / name
     try:
         with path.open(encoding="utf-8") as file:  # a device has no end, a FIFO of the shell's has
@@ -175,7 +179,18 @@ def _fill_in(name: str, expected: str, options: Options) -> dict[str, Any]:
         raise SystemExit(f"--job is not JSON: {error}. Received: {path}") from None
     if not isinstance(request, dict) or expected not in request:
         raise SystemExit(f"--job must hold a request with {expected} to {options.command}. Received: {path}")
-    return fill(request)
+    return fill_in(
+        request, {"name": options.name, "image": options.image, "role": options.role, "bucket": options.bucket}
+    )
+
+
+def fill_in(value: Any, values: Mapping[str, str]) -> Any:
+    """JSON with the texts of its placeholders, `<bucket>` for one; those without a value stay."""
+    if isinstance(value, str):
+        return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), value)
+    if isinstance(value, list):
+        return [fill_in(item, values) for item in value]
+    return {key: fill_in(item, values) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def main(argv: Sequence[str] | None = None) -> None:

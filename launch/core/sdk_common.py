@@ -5,15 +5,13 @@ from typing import Any
 
 import boto3
 
-from launch.core.request import Options
-
 # telemetry has no time limit where there is no network
 _QUIET = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
 
 
-def make_session(kind: Any, options: Options) -> Any:
+def make_session(kind: Any, bucket: str) -> Any:
     """A session of the SDK's; `kind`: its class. Without a bucket of ours the SDK would make one of its own."""
-    return kind(boto3.session.Session(), default_bucket=options.bucket, sagemaker_config=_QUIET)
+    return kind(boto3.session.Session(), default_bucket=bucket, sagemaker_config=_QUIET)
 
 
 def tuner_arguments(request: Mapping[str, Any], parameter: Any) -> dict[str, Any]:

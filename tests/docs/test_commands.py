@@ -16,6 +16,8 @@ SCRIPTS = re.compile(r"^(?:IMAGE=\$\()?(\./push\.sh|[a-z]+/\w+\.sh|\.ci/run)\b")
 SAME_WORDS = {
     "launch.sdk_v2": "launch.boto3_client",
     "launch.sdk_v3": "launch.boto3_client",
+    "launch.pipeline.sdk_v2": "launch.pipeline",
+    "launch.pipeline.sdk_v3": "launch.pipeline",
     "local-test": "local_test",
 }
 COMMANDS = sorted({command for page in PAGES for command in read_commands(page)})

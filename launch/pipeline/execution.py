@@ -1,0 +1,58 @@
+"""Follows a pipeline's execution to its end: a line for each step whose state changes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from launch.core.console import say
+from launch.core.preflight import client
+
+_OVER = ("Succeeded", "Failed", "Stopped")
+
+
+class PipelineExecution:
+    """One execution of a pipeline."""
+
+    def __init__(self, arn: str) -> None:
+        self._sagemaker, self._arn = client("sagemaker"), arn
+        self._printed: dict[str, str] = {}
+        self._description: Mapping[str, Any] = {}
+
+    def poll(self) -> bool:
+        """Print the steps that have changed; whether the execution is over."""
+        self._description = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=self._arn)
+        for step in self._steps():
+            line = describe_step(step)
+            if self._printed.get(step["StepName"]) != line:
+                self._printed[step["StepName"]] = line
+                say(line)
+        return self._description["PipelineExecutionStatus"] in _OVER
+
+    def _steps(self) -> Iterator[Mapping[str, Any]]:
+        pages = self._sagemaker.get_paginator("list_pipeline_execution_steps")
+        for page in pages.paginate(PipelineExecutionArn=self._arn, SortOrder="Ascending"):
+            yield from page["PipelineExecutionSteps"]
+
+    def stop(self) -> None:
+        self._sagemaker.stop_pipeline_execution(PipelineExecutionArn=self._arn)
+
+    def print_summary(self) -> int:
+        """Print how it ended and why, and the model package; the exit code."""
+        status, reason = self._description["PipelineExecutionStatus"], self._description.get("FailureReason")
+        say(f"-- {status}" + (f": {reason}" if reason else ""))
+        for step in self._steps():
+            if package := step.get("Metadata", {}).get("RegisterModel", {}).get("Arn"):
+                say(f"model package        {package}")
+        return 0 if status == "Succeeded" else 1
+
+
+def describe_step(step: Mapping[str, Any]) -> str:
+    """Name, status, and what is known of it: its job, a condition's outcome, why it failed."""
+    facts = [f"{step['StepName']:<20} {step['StepStatus']}"]
+    for made in step.get("Metadata", {}).values():
+        facts += [made["Arn"].rpartition("/")[2]] if "Arn" in made else []
+        facts += [str(made[name]) for name in ("Outcome", "ErrorMessage") if name in made]
+    if "CacheHitResult" in step:
+        facts.append("not run again: the result of an earlier execution")
+    if step.get("FailureReason"):
+        facts.append(step["FailureReason"])
+    return "  ".join(dict.fromkeys(facts))
