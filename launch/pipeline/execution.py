@@ -47,9 +47,9 @@ class PipelineExecution:
 
 def describe_step(step: Mapping[str, Any]) -> str:
     """Name, status, and what is known of it: its job, a condition's outcome, why it failed."""
-    facts = [f"{step['StepName']:<20} {step['StepStatus']}"]
+    facts = [f"{step['StepName']:<22} {step['StepStatus']}"]
     for made in step.get("Metadata", {}).values():
-        facts += [made["Arn"].rpartition("/")[2]] if "Arn" in made else []
+        facts += [made["Arn"].partition("/")[2]] if "Arn" in made else []
         facts += [str(made[name]) for name in ("Outcome", "ErrorMessage") if name in made]
     if "CacheHitResult" in step:
         facts.append("not run again: the result of an earlier execution")

@@ -172,7 +172,7 @@ def build(options: Options) -> "Pipeline":
         step_args=model.register(
             model_package_group_name=options.name, approval_status="PendingManualApproval",
             content_types=["application/json"], response_types=["application/json"],
-            inference_instances=["ml.c5.large"], transform_instances=["ml.c5.large"],
+            inference_instances=["ml.m5.large"], transform_instances=["ml.m5.large"],
             model_metrics=ModelMetrics(model_statistics=statistics),
         ),
     )  # fmt: skip

@@ -188,19 +188,19 @@ def test_pictures_are_uploaded_once_below_their_digest(launched: LaunchServer, t
 def test_a_line_for_a_step() -> None:
     arn = "arn:aws:sagemaker:us-east-1:123456789012:"
     step: dict[str, Any] = {"StepName": "Train", "StepStatus": "Executing"}
-    assert describe_step(step) == "Train                Executing"
+    assert describe_step(step) == "Train                  Executing"
     step["Metadata"] = {"TrainingJob": {"Arn": f"{arn}training-job/one"}}
-    assert describe_step(step) == "Train                Executing  one"
+    assert describe_step(step) == "Train                  Executing  one"
     cached = step | {"StepStatus": "Succeeded", "CacheHitResult": {"SourcePipelineExecutionArn": "a"}}
     assert describe_step(cached).endswith("one  not run again: the result of an earlier execution")
     failed = step | {"StepStatus": "Failed", "FailureReason": "ClientError: no data"}
     assert describe_step(failed).endswith("Failed  one  ClientError: no data")
     check = {"StepName": "Check", "StepStatus": "Succeeded", "Metadata": {"Condition": {"Outcome": "False"}}}
-    assert describe_step(check) == "Check                Succeeded  False"
+    assert describe_step(check) == "Check                  Succeeded  False"
     refuse = {
         "StepName": "R",
         "StepStatus": "Failed",
         "FailureReason": "low",
         "Metadata": {"Fail": {"ErrorMessage": "low"}},
     }
-    assert describe_step(refuse) == "R                    Failed  low"
+    assert describe_step(refuse) == "R                      Failed  low"
