@@ -131,7 +131,7 @@ def normal(request: dict[str, Any], client: str, name: str) -> dict[str, Any]:
 
 
 def test_what_a_client_adds_is_in_the_docs() -> None:
-    page = (ROOT / "docs/launch.md").read_text()
+    page = (ROOT / "docs/launch.md").read_text().partition("## A pipeline")[0]
     listed = re.findall(r"^\| `(\w+)` \| `([\w.]+)` \| `(.+)` \|$", page, re.MULTILINE)
     added = [(name, path, json.dumps(value)) for name, members in ADDED.items() for path, value in members.items()]
     assert listed == added
