@@ -1,29 +1,18 @@
-"""Messages and progress bars on stderr; only the result goes to stdout."""
+"""Messages, and how far something is, on stderr; only the result goes to stdout."""
 
 import io
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
-
-class Bar(Protocol):
-    """How far something is: `n` of its total."""
-
-    n: float
-
-    def update(self, n: float | None = 1) -> object:
-        """So much more is done."""
-
-
-class _Undrawn:
-    """In the training image, which has no tqdm."""
-
-    def __init__(self, initial: float) -> None:
-        self.n = initial
-
-    def update(self, n: float | None = 1) -> None:
-        self.n += n or 0
+_DRAW_SECONDS = 0.2
+_LINE_SECONDS = 9.0  # where a line can't be redrawn; nobody waits for ten seconds without a word
+_SEPARATOR = " · "
+_COLUMNS = 80  # of a terminal that does not tell
 
 
 def say(message: str) -> None:
@@ -31,30 +20,115 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
+class Bar:
+    """How far something is: `n` of its total, in `unit`s. Total 0 is not known."""
+
+    def __init__(
+        self,
+        total: int,
+        what: str,
+        unit: str,
+        initial: int = 0,
+        out: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.n = self._initial = initial
+        self._total, self._what, self._unit = total, what, unit
+        self._out, self._clock = out or sys.stderr, clock
+        self._began = self._told = clock()
+        self._drawn = ""
+
+    def update(self, n: int = 1) -> None:
+        """So much more is done."""
+        self.n += n
+
+    def show(self, *, always: bool = True) -> None:
+        """On a terminal in place; elsewhere as a line, unless `always`, only if it is time for one."""
+        now, terminal = self._clock(), self._out.isatty()
+        if terminal:
+            done = min(1.0, self.n / self._total) if self._total else None
+            text = fit(self._parts(now), done, _columns(self._out) - 1)
+            self._write(f"\r{text}{' ' * (len(self._drawn) - len(text))}")
+            self._drawn = text
+        elif always or now - self._told >= _LINE_SECONDS:
+            self._told = now
+            self._write(f"{', '.join(self._parts(now))}\n")
+
+    def end(self) -> None:
+        self.show()
+        if self._drawn:
+            self._write("\n")
+
+    def _parts(self, now: float) -> list[str]:
+        seconds, new = now - self._began, self.n - self._initial
+        rate = new / seconds if seconds > 0 else 0.0
+        parts = [f"{self._what}: {self._count()}"]
+        if rate and self._total > self.n:
+            parts.append(f"{format_seconds((self._total - self.n) / rate)} left")
+        if rate:
+            parts.append(f"{rate / 1e6:.1f} MB/s" if self._unit == "B" else f"{rate:,.0f} {self._unit}s/s")
+        return [*parts, format_seconds(seconds)]
+
+    def _count(self) -> str:
+        numbers = [self.n, self._total] if self._total else [self.n]
+        if self._unit == "B":
+            return f"{'/'.join(f'{number / 1e6:.1f}' for number in numbers)} MB"
+        return f"{'/'.join(f'{number:,}' for number in numbers)} {self._unit}s"
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):
+            self._out.write(text)
+            self._out.flush()
+
+
 @contextmanager
 def progress_bar(total: int, what: str, unit: str, *, initial: int = 0) -> Iterator[Bar]:
-    """A progress bar; in a log, where a line can't be redrawn, it prints one every ten seconds."""
-    try:
-        from tqdm import tqdm
-    except ModuleNotFoundError:
-        yield _Undrawn(initial)
-        return
+    """Shows how far the block is, whether it says something meanwhile or not."""
+    bar, ended = Bar(total, what, unit, initial), threading.Event()
 
-    bar = tqdm(
-        total=total,
-        initial=initial,
-        desc=what,
-        unit=unit,
-        unit_scale=unit == "B",
-        file=sys.stderr,
-        mininterval=0.2 if sys.stderr.isatty() else 10.0,
-        dynamic_ncols=sys.stderr.isatty(),
-        delay=1e-9,  # any: not drawn before it is in the block below, which ends its line when a signal comes
-    )
-    bar.delay = 0
-    with bar:
-        bar.refresh()
+    def draw() -> None:
+        while not ended.wait(_DRAW_SECONDS):
+            bar.show(always=False)
+
+    drawer = threading.Thread(target=draw, name="progress", daemon=True)
+    try:
+        bar.show()
+        drawer.start()
         yield bar
+    finally:
+        ended.set()
+        if drawer.is_alive():
+            drawer.join()
+        bar.end()
+
+
+def _columns(out: TextIO) -> int:
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(out.fileno()).columns or _COLUMNS
+    return _COLUMNS
+
+
+def format_seconds(seconds: float) -> str:
+    """`0:05`, `12:34`, `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def fit(parts: Sequence[str], done: float | None, columns: int) -> str:
+    """As many parts as there is room for, and before them a bar if they leave some."""
+    text = ""
+    for part in parts:
+        longer = f"{text}{_SEPARATOR}{part}" if text else part
+        if len(longer) > columns and text:
+            break
+        text = longer
+    if len(text) > columns:
+        return f"{text[: columns - 1]}…"
+    bar = min(20, columns - len(text) - 1)
+    if done is None or bar < 6:
+        return text
+    full = int(done * bar)
+    return f"{'█' * full}{'░' * (bar - full)} {text}"
 
 
 class _Unread(io.FileIO):

@@ -13,7 +13,7 @@ class DownloadError(DatasetError):
     """The archive could not be downloaded; `--source auto` then draws its own pictures."""
 
 
-def to_one_line(error: BaseException) -> str:
+def to_one_line(error: object) -> str:
     """The error's message with everything unprintable escaped, as names in archives may hold any character, and without
     the password of an address."""
     return _PASSWORD.sub(r"\1***@", "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error)))

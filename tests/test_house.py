@@ -119,7 +119,10 @@ def test_only_the_places_meant_for_it_print():
 def test_copies_across_the_packages_are_equal() -> None:
     """Packages import nothing from each other: what guards a terminal, and what makes a picture the model's input,
     stands in several, and must not drift apart."""
-    names = ("printable", "drop_unread_output", "_Unread", "is_picture", "is_kept", "_orientation", "pixels", "to_rgb")
+    names = (
+        *("printable", "drop_unread_output", "_Unread", "fit", "format_seconds"),
+        *("is_picture", "is_kept", "_orientation", "pixels", "to_rgb"),
+    )
     copies: dict[str, set[str]] = {name: set() for name in names}
     consoles = ("dataset/console.py", "launch/core/console.py", "local_test/util/console.py")
     for path in (*consoles, "dataset/sources/decode.py", "train/predict/pictures.py"):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from dataset.console import progress_bar
-from dataset.errors import DatasetError, describe_error
+from dataset.errors import DatasetError, describe_error, to_one_line
 
 FILE_LIMIT = 256 << 20  # bytes; a "picture" larger than this is a bomb or a mistake
 MAX_BYTES = 64 << 30  # that an archive may unpack to: a thousandth of it can be the archive
@@ -246,7 +246,7 @@ def _unpack(path: Path, opener: Callable[..., BinaryIO], plain: Path, max_bytes:
     with (
         path.open("rb") as raw,
         plain.open("wb") as target,
-        progress_bar(path.stat().st_size, f"unpack {path.name}", "B") as done,
+        progress_bar(path.stat().st_size, f"unpack {to_one_line(path.name)}", "B") as done,
         opener(raw) as source,
     ):
         while block := _block(path, source):

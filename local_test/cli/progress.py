@@ -13,13 +13,12 @@ from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
-from local_test.util.console import printable
+from local_test.util.console import fit, format_seconds, printable
 from local_test.util.progress_lines import StepProgress
 
 DRAW_SECONDS = 0.5  # on a terminal; there a program is asked for lines as often
 LINE_SECONDS = 9.0  # elsewhere: nobody waits for ten seconds without a word
 _PHASES = {"training": "step", "validation": "validation", "evaluation": "evaluation", "export": "writing the model"}
-_SEPARATOR = " · "
 
 
 class Pace:
@@ -128,27 +127,6 @@ def _describe_results(at: StepProgress) -> list[str]:
 
 def _of(part: int, whole: int | None) -> str:
     return f"{part}/{whole}" if whole else str(part)
-
-
-def format_seconds(seconds: float) -> str:
-    """`0:05`, `12:34`, `1:02:03`."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def fit(parts: Sequence[str], done: float | None, columns: int) -> str:
-    """As many parts as there is room for, and before them a bar if they leave some."""
-    text = ""
-    for part in parts:
-        longer = f"{text}{_SEPARATOR}{part}" if text else part
-        if len(longer) > columns and text:
-            break
-        text = longer
-    bar = min(20, columns - len(text) - 1)
-    if done is None or bar < 6:
-        return text
-    full = int(done * bar)
-    return f"{'█' * full}{'░' * (bar - full)} {text}"
 
 
 class Display(Observer):

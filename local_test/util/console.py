@@ -3,12 +3,14 @@
 import io
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 # C0 but for tab and line end, DEL, C1; marks of a text's direction; other line ends; halves of surrogate pairs
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_SEPARATOR = " · "
 _PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
 
 
@@ -28,6 +30,29 @@ def warn_on_stderr(text: str) -> None:
     """One line."""
     sys.stderr.write(f"local_test: {printable(text)}\n")
     sys.stderr.flush()
+
+
+def format_seconds(seconds: float) -> str:
+    """`0:05`, `12:34`, `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def fit(parts: Sequence[str], done: float | None, columns: int) -> str:
+    """As many parts as there is room for, and before them a bar if they leave some."""
+    text = ""
+    for part in parts:
+        longer = f"{text}{_SEPARATOR}{part}" if text else part
+        if len(longer) > columns and text:
+            break
+        text = longer
+    if len(text) > columns:
+        return f"{text[: columns - 1]}…"
+    bar = min(20, columns - len(text) - 1)
+    if done is None or bar < 6:
+        return text
+    full = int(done * bar)
+    return f"{'█' * full}{'░' * (bar - full)} {text}"
 
 
 class _Unread(io.FileIO):
