@@ -4,7 +4,8 @@ import secrets
 import string
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class ExecutionManager:
         self, request: Mapping[str, Any], pipeline: Mapping[str, Any], definition: Definition
     ) -> ExecutionRecord:
         now, name = self._now(), "".join(secrets.choice(_ID) for _ in range(_ID_LENGTH))
-        texts = {item["Name"]: item["Value"] for item in request.get("PipelineParameters", [])}
+        texts = _read_parameters(request.get("PipelineParameters", []))
         parallelism = request.get("ParallelismConfiguration") or pipeline.get("ParallelismConfiguration") or {}
         record = ExecutionRecord(
             id=name,
@@ -301,6 +302,14 @@ class ExecutionManager:
             if thread.is_alive():
                 return False
         return True
+
+
+def _read_parameters(given: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """BadRequest for a name that comes twice."""
+    names = Counter(item["Name"] for item in given)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise BadRequest(f"A parameter has one value. Received: {', '.join(twice)} is given twice")
+    return {item["Name"]: item["Value"] for item in given}
 
 
 def _list_sources(definition: Definition, selected: list[str]) -> set[str]:
