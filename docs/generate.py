@@ -29,8 +29,7 @@ LAYERS: Mapping[str, str] = {
     ),
     "local_test": (
         "errors util request data runners hosts training processing experiments tuning pipelines executions aws api "
-        "page server "
-        "cli __main__"
+        "page places server cli __main__"
     ),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from local_test.cli import feed, predict, remote, serve, train, tune
+    from local_test.cli import feed, jobs, predict, serve, train, tune
     from local_test.cli.options import ChooseRunner, say_note
     from local_test.errors import LocalTestError
     from local_test.runners.select import CHECKOUT, choose
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__)
     top.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
     commands = top.add_subparsers(dest="command", required=True)
-    for module in (train, tune, serve, remote, feed, predict):
+    for module in (train, tune, serve, jobs, predict, feed):
         module.add_parser(commands)
     return top
 

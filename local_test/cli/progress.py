@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
-from local_test.cli.live_table import StatusLine
 from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.console import fit, format_seconds, printable
+from local_test.util.live_table import StatusLine
 from local_test.util.progress_lines import StepProgress
 
 DRAW_SECONDS = 0.5  # on a terminal; there a program is asked for lines as often

@@ -25,12 +25,14 @@ from local_test.cli.options import (
 from local_test.cli.progress import Display
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
+from local_test.errors import BadRequest
 from local_test.hosts.artifacts import REPORT
 from local_test.request.builder import DEFAULT_JOB, build, read_job
 from local_test.training.job import TrainingJob
 from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
+from local_test.util.mailbox import Request, answering
 from local_test.util.progress_lines import VARIABLE
 
 _SHOWN_FILES = 10  # of output.tar.gz
@@ -62,13 +64,23 @@ def run(args: argparse.Namespace) -> str:
         job = TrainingJob(request, args.out, runner, storage, environ, [display])
         display.watch(job.channels, len(job.hosts))
         stop_on_signals(job.stop, job.kill)
+        stack.enter_context(answering(job.folder, lambda request: _perform(job, request), display.on_note))
         if args.ui:
             page = stack.enter_context(load_job_page().of_job(region(environ), job))
             display.say(f"Page, while the job runs: {page.url}/training-jobs/{job.name}")
         description = job.run()
         display.close()
-        _print_summary(description, job.folder, display.say)
+        print_summary(description, job.folder, display.say)
     return description["TrainingJobStatus"]
+
+
+def _perform(job: TrainingJob, request: Request) -> None:
+    """What a command in another process asks for. BadRequest if it is refused."""
+    operations = {"StopTrainingJob": job.stop, "InterruptTrainingJob": job.interrupt}
+    perform = operations.get(request.get("operation", ""))
+    if not perform or request.get("name") != job.name:
+        raise BadRequest(f"There is no such operation on this job. Received: {dict(request)}")
+    perform()
 
 
 def _build_request(args: argparse.Namespace) -> dict[str, Any]:
@@ -76,7 +88,8 @@ def _build_request(args: argparse.Namespace) -> dict[str, Any]:
     return build(job, read_job_options(args), args.out, now_utc())
 
 
-def _print_summary(description: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:
+def print_summary(description: dict[str, Any], folder: Path | None, say: Callable[[str], None]) -> None:
+    """What became of a job that is over; `folder`: None where its files are elsewhere."""
     status, reason = description["TrainingJobStatus"], description["SecondaryStatus"]
     say(f"{description['TrainingJobName']}: {status}" + (f" ({reason})" if reason != status else ""))
     if "FailureReason" in description:
@@ -84,6 +97,9 @@ def _print_summary(description: dict[str, Any], folder: Path, say: Callable[[str
     for metric in description.get("FinalMetricDataList", []):
         say(f"{metric['MetricName']}: {metric['Value']:g}")
     say(f"TrainingTimeInSeconds: {description.get('TrainingTimeInSeconds', 0)}")
+    if folder is None:
+        say(f"Model: {description.get('ModelArtifacts', {}).get('S3ModelArtifacts') or 'none'}")
+        return
     say(f"Logs, metrics and artifacts: {folder}")
     if _list_files(folder / "model.tar.gz"):
         say(f"Model: {description['ModelArtifacts']['S3ModelArtifacts']}")

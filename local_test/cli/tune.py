@@ -7,14 +7,13 @@ import copy
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from local_test.cli.live_table import Table
 from local_test.cli.options import (
     Commands,
     add_job_options,
@@ -45,6 +44,7 @@ from local_test.tuning.plan import OWN
 from local_test.tuning.warm_start import list_definitions
 from local_test.util.arns import region
 from local_test.util.clock import now_utc
+from local_test.util.live_table import Table
 from local_test.util.progress_lines import VARIABLE, StepProgress
 
 _OPERATION, _DEFAULT_JOB = "CreateHyperParameterTuningJob", Path("launch/tuning_job.json")
@@ -84,14 +84,20 @@ def run(args: argparse.Namespace) -> str:
 
 
 def _print_summary(description: Mapping[str, Any], tuner: "OfflineTuner", root: Path) -> None:
-    say(f"{tuner.name}: {description[_STATUS]}")
-    if "FailureReason" in description:
-        say(f"FailureReason: {description['FailureReason']}")
-    if "BestTrainingJob" in description:
-        say(f"Best: {format_line(description['BestTrainingJob'])}")
+    for line in summarize(description):
+        say(line)
     say(f"Training jobs, logs, metrics and artifacts: {root}")
     if (tuner.folder / NAME).exists():
         say(f"Report: {tuner.folder / NAME}")
+
+
+def summarize(description: Mapping[str, Any]) -> Iterator[str]:
+    """What became of a tuning job that is over."""
+    yield f"{description['HyperParameterTuningJobName']}: {description[_STATUS]}"
+    if "FailureReason" in description:
+        yield f"FailureReason: {description['FailureReason']}"
+    if "BestTrainingJob" in description:
+        yield f"Best: {format_line(description['BestTrainingJob'])}"
 
 
 def fill_request(request: Mapping[str, Any], options: Options, out: Path, now: datetime) -> dict[str, Any]:

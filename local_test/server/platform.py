@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from local_test.data.object_store import ObjectStore
+from local_test.errors import BadRequest
 from local_test.executions.manager import ExecutionManager
 from local_test.executions.services import Services
 from local_test.experiments.entities import EntityStore, Experiments
@@ -25,6 +26,8 @@ from local_test.training.observer import Observer
 from local_test.training.spot import SpotInterruption, seconds_from_tags
 from local_test.tuning.job_manager import TuningJobManager
 from local_test.util.clock import now_utc
+from local_test.util.console import warn_on_stderr
+from local_test.util.mailbox import Request, answering
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,18 @@ class Region:
             queue.resume(self.name)
         self.executions.resume()
 
+    def perform(self, operation: str, name: str) -> None:
+        """What a command in another process asks for. BadRequest if it is refused."""
+        operations: dict[str, Callable[[str], None]] = {
+            "StopTrainingJob": self.jobs.stop,
+            "StopProcessingJob": self.processing_jobs.stop,
+            "StopHyperParameterTuningJob": self.tuning_jobs.stop,
+            "InterruptTrainingJob": self.jobs.interrupt,
+        }
+        if operation not in operations:
+            raise BadRequest(f"There is no such operation here. Received: {operation}")
+        operations[operation](name)
+
     def _new_job(
         self, request: Mapping[str, Any], region: str, tuning_arn: str | None, left: Mapping[str, Any] | None
     ) -> TrainingJob:
@@ -125,7 +140,11 @@ class Platform:
             runner.remove_orphans()  # before the folders of what they run
             for name in self.store.regions():
                 self.region(name)
+            stack.enter_context(answering(root, self._perform, warn_on_stderr))
             self._stack = stack.pop_all()
+
+    def _perform(self, request: Request) -> None:
+        self.region(request.get("region", "")).perform(request.get("operation", ""), request.get("name", ""))
 
     def region(self, name: str) -> Region:
         """Empty at first. BadRequest for what is no region's name."""

@@ -127,6 +127,11 @@ class JobStore(RegionStore):
                     path.rename(place)
 
 
+def is_root(folder: Path) -> bool:
+    """Whether jobs are kept below it, as `serve` and `tune` do."""
+    return (folder / _MARKER).is_file()
+
+
 def _check_own(root: Path) -> None:
     """BadRequest for a folder with files of somebody else's: what lies in a root may be removed by a later start.
 

@@ -2,9 +2,10 @@
 
 import io
 import re
+import select
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 # C0 but for tab and line end, DEL, C1; marks of a text's direction; other line ends; halves of surrogate pairs
 _UNPRINTABLE = re.compile(
@@ -24,6 +25,16 @@ def printable(text: str) -> str:
 def count(number: int, noun: str) -> str:
     """`1 file`, `2 files`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def has_reader(stream: TextIO) -> bool:
+    """Whether anybody may still read it: False for a pipe that `head` has left."""
+    poll = select.poll()
+    try:
+        poll.register(stream.fileno(), 0)  # an error is told unasked
+    except (OSError, ValueError):  # no file at all
+        return True
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def warn_on_stderr(text: str) -> None:

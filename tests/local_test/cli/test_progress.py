@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from local_test.cli.live_table import StatusLine
 from local_test.cli.progress import LINE_SECONDS, Display, JobView
 from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
@@ -19,6 +18,7 @@ from local_test.data.object_store import StoredObject
 from local_test.runners.process import ProcessRunner
 from local_test.util.clock import now_utc
 from local_test.util.console import fit, format_seconds
+from local_test.util.live_table import StatusLine
 from local_test.util.progress_lines import StepProgress, parse
 from tests.support.local_jobs import request_for
 from tests.support.served import MAIN, ROOT, TRAIN

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 import dataset.errors
 import launch.core.console
 import local_test.util.console
-from local_test.cli.live_table import Table
 from local_test.cli.options import say
 from local_test.cli.progress import Display
 from local_test.util.console import warn_on_stderr
+from local_test.util.live_table import Table
 
 both = pytest.mark.parametrize("printable", [launch.core.console.printable, local_test.util.console.printable])
 HOSTILE = "\x1b]0;title\x07 \x9b31m \x07 \r \u202e gnp.exe \u2066 \udc80"

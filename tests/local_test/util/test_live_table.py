@@ -4,7 +4,7 @@ import io
 import os
 import re
 
-from local_test.cli.live_table import Table, align
+from local_test.util.live_table import Table, align
 
 
 class Screen(io.StringIO):

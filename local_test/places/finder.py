@@ -1,0 +1,124 @@
+"""Which places of jobs a command looks at, and where a job of a name is."""
+
+import os
+import shlex
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from local_test.errors import BadRequest
+from local_test.places.base import KINDS, Job, Place
+from local_test.places.folders import open_folders
+from local_test.places.service import ServicePlace
+from local_test.request.job_kind import JobKind
+
+DEFAULT_URL = "http://127.0.0.1:4580"
+DEFAULT_OUT = Path("jobs")
+_PROBE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the command line says about the place: one of the first three, or none."""
+
+    url: str | None = None
+    out: Path | None = None
+    aws: bool = False
+    region: str | None = None
+
+
+class Finder:
+    """The places where jobs are: the one that is named; else the server of the environment or of this machine, if it
+    answers, and the folder `jobs`. AWS is asked only if it is named."""
+
+    def __init__(self, where: Where, warn: Callable[[str], object], environ: Mapping[str, str] = os.environ) -> None:
+        self._where, self._warn, self._environ = where, warn, environ
+        self.places: Sequence[Place] = self._open()
+
+    def _open(self) -> list[Place]:
+        where = self._where
+        if where.aws:
+            return [ServicePlace(None, where.region)]
+        if where.url:
+            return [ServicePlace(where.url, where.region)]
+        if where.out:
+            if not where.out.is_dir():
+                raise BadRequest(f"There is no such folder of jobs. Received: {where.out}")
+            return list(open_folders(where.out, where.region))
+        return [*self._find_server(), *open_folders(DEFAULT_OUT, where.region)]
+
+    def _find_server(self) -> list[Place]:
+        named = self._environ.get("AWS_ENDPOINT_URL_SAGEMAKER") or self._environ.get("AWS_ENDPOINT_URL")
+        url = (named or DEFAULT_URL).rstrip("/")
+        if reason := _why_silent(url):
+            if named:
+                self._warn(f"no server answers at {url}, which AWS_ENDPOINT_URL names: {reason}")
+            return []
+        return [ServicePlace(url, self._where.region)]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.places))
+
+    def newest(self, kinds: Sequence[JobKind], limit: int) -> list[Job]:
+        """The newest jobs of all places, the newest first; each once, where it is seen first."""
+        found: dict[tuple[str, float], Job] = {}
+        for place in self.places:
+            for kind in kinds:
+                for job in (Job(place, kind, description) for description in place.newest(kind, limit)):
+                    found.setdefault(job.identity, job)
+        newest = sorted(found.values(), key=lambda job: (job.description["CreationTime"], job.name), reverse=True)
+        return newest[:limit]
+
+    def find(self, name: str, kind: JobKind | None, command: str) -> Job:
+        """The one job of that name. BadRequest if there is none, or several: then with the command for each."""
+        found: dict[tuple[str, float], Job] = {}
+        for place in self.places:
+            for one in (kind,) if kind else KINDS:
+                if (description := place.describe(one, name)) is not None:
+                    job = Job(place, one, description)
+                    found.setdefault(job.identity, job)
+        if len(found) > 1:
+            several = "; ".join(
+                f"{job.kind.noun} in {job.place}: {format_command(job, command, with_kind=True)}"
+                for job in found.values()
+            )
+            raise BadRequest(f"Several jobs have this name. Received: {name}. Say which: {several}")
+        if not found:
+            what = kind.noun if kind else "job"
+            elsewhere = "" if self._where.aws else ". Elsewhere: --endpoint-url URL, --out DIR or --aws"
+            raise BadRequest(
+                f"There is no {what} of this name in {self or 'any folder or server'}. Received: {name}{elsewhere}"
+            )
+        return next(iter(found.values()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for place in self.places:
+            place.close()
+
+
+def format_command(job: Job, command: str, *options: str, with_kind: bool = False) -> str:
+    """A command on a job, to be copied: with what finds it from here."""
+    kind = ["--kind", job.kind.word] if with_kind else []
+    return shlex.join(["python", "-m", "local_test", command, job.name, *options, *kind, *job.place.options])
+
+
+def _why_silent(url: str) -> str:
+    """Why nothing answers at the address; nothing if anything does, whatever it is."""
+    handlers = [urllib.request.ProxyHandler({})] if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1") else []
+    try:
+        urllib.request.build_opener(*handlers).open(f"{url}/health", timeout=_PROBE_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+    return ""
