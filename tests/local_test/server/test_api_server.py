@@ -108,7 +108,7 @@ def test_an_interruption_by_command_and_by_tag(tmp_path: Path) -> None:
         printed(served, "by-command", "ready")
         code, out, err = run(served, "interrupt", "by-command")
         assert (code, out) == (0, "")
-        assert err.startswith("by-command: its spot instances are taken away. ")
+        assert err.startswith("by-command: its spot instances are taken away: ")
         for name in ("by-tag", "by-command"):
             description = ended(sagemaker, name)
             states = [step["Status"] for step in description["SecondaryStatusTransitions"]]
@@ -132,11 +132,9 @@ def test_an_interruption_by_command_and_by_tag(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, timeout=40)
         os.close(writing)
         assert (done.returncode, done.stderr.count(b"\n")) == (0, 1), done.stderr
-        assert "There is no job of this name in server http" in run(served, "stop", "none")[2]
         bad = [{"Key": TAG, "Value": "soon"}]
         with pytest.raises(sagemaker.exceptions.ClientError, match=r"must be a number of seconds\. Received: soon"):
             sagemaker.create_training_job(**request("bad", Tags=bad, **spot))
-    assert "no server answers at http://" in run(served, "stop", "by-tag")[2]
 
 
 def run(served: Served, *arguments: str) -> tuple[int, str, str]:
