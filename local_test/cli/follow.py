@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC
 from itertools import takewhile
 from typing import Any
@@ -18,10 +18,11 @@ from local_test.places.facts import format_metric, format_status
 from local_test.places.finder import format_command
 from local_test.places.folders import FolderPlace
 from local_test.request.job_kind import TRAINING
+from local_test.training.job_status import FINAL_STATUSES
 from local_test.util.clock import now_utc
 from local_test.util.console import format_seconds, has_reader
 
-_SILENT_SECONDS = 10.0  # after which a person is told that the job goes on
+_SILENT_SECONDS = 9.0  # after which a person is told that the job goes on
 _PATIENCE_SECONDS = 60.0  # for which a place may give no answer: the job runs without us
 _PLATFORM = "platform"
 _LATE = ("Uploading", "Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
@@ -35,7 +36,7 @@ def print_log(job: Job, *, following: bool) -> None:
             f"{format_command(job, 'attach')}"
         )
     output, log = _Output(job), job.place.log(job.kind, job.description)
-    with _detaching(job):
+    with _detaching(job) if following else nullcontext():
         for _ in _look(job) if following else (job,):
             output.print_lines(log)
             if not has_reader(sys.stdout):
@@ -49,18 +50,18 @@ def follow(job: Job) -> str:
 
 
 def _follow_program(job: Job) -> str:
-    output, log, shown = _Output(job), job.place.log(job.kind, job.description), 0
-    for now in _look(job):
-        transitions = now.description.get("SecondaryStatusTransitions", [])
-        new = transitions[shown:]
-        early = list(takewhile(lambda step: step["Status"] not in _LATE, new))
-        output.print_states(early)
-        output.print_lines(log)
-        output.print_states(new[len(early) :])  # a program's last lines come before its end
-        shown, job = len(transitions), now
-        if not job.is_over:
+    log, shown = job.place.log(job.kind, job.description), 0
+    with closing(_Output(job)) as output:
+        output.draw()
+        for now in _look(job):
+            transitions = now.description.get("SecondaryStatusTransitions", [])
+            new = transitions[shown:]
+            early = list(takewhile(lambda step: step["Status"] not in _LATE, new))
+            output.print_states(early)
+            output.print_lines(log)
+            output.print_states(new[len(early) :])  # a program's last lines come before its end
+            shown, job = len(transitions), now
             output.break_silence(job)
-    output.close()
     if job.kind is TRAINING:
         place = job.place
         folder = place.report_path(job.kind, job.description).parent if isinstance(place, FolderPlace) else None
@@ -77,15 +78,10 @@ def _follow_tuning(job: Job) -> str:
     for now in _look(job):
         job = now
         for child in job.place.children(job.name):
-            if child["TrainingJobName"] not in printed and child["TrainingJobStatus"] in (
-                "Completed",
-                "Failed",
-                "Stopped",
-            ):
+            if child["TrainingJobName"] not in printed and child["TrainingJobStatus"] in FINAL_STATUSES:
                 printed.add(child["TrainingJobName"])
                 output.say(format_line(child))
-        if not job.is_over:
-            output.break_silence(job)
+        output.break_silence(job)
     for line in summarize(job.description):
         say(line)
     say(f"Report: {format_command(job, 'report')}")
@@ -97,7 +93,12 @@ class _Output:
 
     def __init__(self, job: Job) -> None:
         self._display, self._last = Display(sys.stdout, sys.stderr), time.monotonic()
-        self._display.watch([], job.hosts)
+        self._several = job.hosts > 1
+
+    def draw(self) -> None:
+        """From here on a terminal has a line with the job's state in place."""
+        if sys.stderr.isatty():
+            self._display.watch([])
 
     def print_lines(self, log: Log) -> None:
         try:
@@ -106,7 +107,7 @@ class _Output:
                 if host == _PLATFORM:
                     self._display.on_note(line)
                 else:
-                    self._display.on_line(line, host)
+                    self._display.on_line(f"{host}: {line}" if self._several else line, host)
         except RunnerError:  # the next look at the job says it, too
             return
 
@@ -121,7 +122,7 @@ class _Output:
         say(text)
 
     def break_silence(self, job: Job) -> None:
-        if time.monotonic() - self._last >= _SILENT_SECONDS:
+        if not job.is_over and time.monotonic() - self._last >= _SILENT_SECONDS:
             words = (format_status(job), format_seconds(job.seconds(now_utc())), format_metric(job))
             self.say(f"{job.name}: {', '.join(filter(None, words))}")
 
