@@ -113,6 +113,8 @@ clean: ## remove what these commands made, but not data and jobs
 	rm -rf $(VENV) .venv-sdk-v2 .venv-sdk-v3 .venv-lock .venv-audit .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
 COMMA := ,
+# what takes minutes says every few seconds how far it is
+QUIETLY := container/quietly.sh
 
 # A virtual environment with the extras that its name lists. Made once, and again when pyproject.toml changes.
 # editable: otherwise pip leaves a build folder in the checkout.
@@ -137,7 +139,8 @@ $(VENV)/.has-native: train/records/native.c | $(RUN)
 
 $(VENV)/.has-%: pyproject.toml | $(RUN)
 	@echo "installing the packages for $(subst $(COMMA),$(COMMA) ,$*) into $(VENV): minutes the first time" >&2
-	$(if $(NO_COMPILER),CC=true LDSHARED=true) $(RUN) -m pip install --quiet --editable '.[$*]'
+	@$(if $(NO_COMPILER),CC=true LDSHARED=true) $(QUIETLY) "installing into $(VENV)" \
+		$(RUN) -m pip install --progress-bar off --editable '.[$*]'
 	$(if $(findstring train,$*),@$(RUN) -c '$(EXTENSION)')
 	@touch $@ $(foreach extra,$(subst $(COMMA), ,$*),$(VENV)/.has-$(extra))
 
@@ -145,5 +148,5 @@ $(VENV)/.has-%: pyproject.toml | $(RUN)
 	@[ -n "$(PYTHON)" ] || { echo "no Python that fits: give PYTHON=…" >&2; exit 1; }
 	@[ -x $(@D)/bin/python ] || $(PYTHON) -m venv $(@D)
 	@echo "installing SageMaker's SDK $* into $(@D): a minute or two" >&2
-	$(@D)/bin/python -m pip install --quiet --requirement $<
+	@$(QUIETLY) "installing into $(@D)" $(@D)/bin/python -m pip install --progress-bar off --requirement $<
 	@touch $@

@@ -234,7 +234,9 @@ log_in() {
   rm -f "$work/password"
 }
 
-send() { timeout --foreground "$PUSH_LIMIT" docker push "$uri:$tag" >"$work/pushing" 2>&1; }
+send() {
+  "$root/container/quietly.sh" --log "$work/pushing" "pushing" timeout --foreground "$PUSH_LIMIT" docker push "$uri:$tag"
+}
 
 # With docker's own configuration first: a credential helper signs in by itself, and keeps no login of ours.
 send_signed_in() {

@@ -43,7 +43,8 @@ pick_base() {
     echo "$registry_base"
   elif is_here "$DEBIAN_BASE"; then
     echo "$DEBIAN_BASE"
-  elif timeout "$PULL_LIMIT" docker pull --quiet ${PLATFORM:+--platform "$PLATFORM"} "$registry_base" >/dev/null 2>&1; then
+  elif "$root/container/quietly.sh" --log /dev/null "pulling ${registry_base%@*}" \
+    timeout --foreground "$PULL_LIMIT" docker pull --quiet ${PLATFORM:+--platform "$PLATFORM"} "$registry_base"; then
     echo "$registry_base"
   else
     echo "no registry has or gives ${registry_base%@*}" >&2
@@ -75,14 +76,13 @@ version() { sed -n 's/^version = "\(.*\)"/\1/p' "$root/pyproject.toml"; }
 build() {
   local image=$1 variant=$2 base=$3
   local -a options=()
-  # a first build takes minutes and shows its steps; a later one has little to tell, and an error is shown all the same
-  ! is_here "$image" || options=(--quiet)
   [[ -z ${PLATFORM:-} ]] || options+=(--platform "$PLATFORM")
   # BuildKit: no index with attestations and no OCI manifest, neither of which SageMaker takes; and into this engine
   [[ $(docker build --help 2>/dev/null) != *--provenance* ]] ||
     options+=(--provenance=false --sbom=false --output "type=docker,oci-mediatypes=false")
   # the engine's own builder, whichever is chosen: only it has the engine's images, of which the base may be one
-  BUILDX_BUILDER=$(docker context show 2>/dev/null || echo default) timeout --foreground "$BUILD_LIMIT" docker build "${options[@]}" --force-rm \
+  BUILDX_BUILDER=$(docker context show 2>/dev/null || echo default) BUILDKIT_PROGRESS=plain \
+    "$root/container/quietly.sh" "building $image" timeout --foreground "$BUILD_LIMIT" docker build "${options[@]}" --force-rm \
     --file "$root/container/Dockerfile" --tag "$image" \
     --build-arg "BASE=$base" --build-arg "VARIANT=$variant" \
     --build-arg "CREATED=$(created)" --build-arg "REVISION=$(revision)" \

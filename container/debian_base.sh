@@ -52,7 +52,8 @@ make_tree() {
 # Runs a command whose output matters only when it fails.
 quietly() {
   # --foreground: Ctrl-C must reach the command
-  DEBIAN_FRONTEND=noninteractive LC_ALL=C timeout --foreground "$LIMIT" "$@" >>"$tree.log" 2>&1 || {
+  DEBIAN_FRONTEND=noninteractive LC_ALL=C "$(dirname "${BASH_SOURCE[0]}")/quietly.sh" --log "$tree.log" \
+    "making the base image" timeout --foreground "$LIMIT" "$@" || {
     tail -n 10 "$tree.log" >&2
     die "failed: $*. Its last lines are above; check that a Debian mirror can be reached, or give MIRROR."
   }

@@ -6,16 +6,22 @@ PATH holds nothing but links to harmless tools and, where a test says so, a dock
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.missing import missing
+from tests.support.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted([*ROOT.glob("*.sh"), *ROOT.glob("*/*.sh"), *ROOT.glob(".ci/*")])
-TOOLS = ("awk", "bash", "cat", "dirname", "env", "git", "sed", "sh", "tail", "timeout")
+TOOLS = (
+    *("awk", "bash", "cat", "cut", "dirname", "env", "git", "grep", "mktemp", "rm", "sed", "sh", "sleep", "tail"),
+    *("timeout", "tr"),
+)
 ENGINE_DOWN = "exit 1"
 REGISTRY_BASE = re.search(r"^ARG BASE=(.*)$", (ROOT / "container/Dockerfile").read_text(), re.MULTILINE)[1]
 
@@ -73,7 +79,11 @@ def test_shellcheck(script):
 
 
 @pytest.mark.parametrize(
-    "script", ["container/build.sh", "container/debian_base.sh", "container/lock.sh", ".ci/run", ".ci/buildkit"]
+    "script",
+    [
+        *("container/build.sh", "container/debian_base.sh", "container/lock.sh", "container/quietly.sh"),
+        *(".ci/run", ".ci/buildkit"),
+    ],
 )
 def test_help_is_the_header_and_nonsense_is_refused(script, path):
     shown = run(script, "--help", path=path)
@@ -88,6 +98,38 @@ def test_no_engine(script, path):
     assert "no docker command" in one_line(run(script, path=path))
     command(path, "docker", ENGINE_DOWN)
     assert "no Docker engine answers" in one_line(run(script, path=path))
+
+
+SLOW = "echo one; printf 'downloading\\r50 \\033[2J%% '; sleep 1; exit "
+
+
+def test_what_takes_long_says_every_few_seconds_how_far_it_is(path, tmp_path):
+    """And is silent as to the rest, unless it fails."""
+    fine = run("container/quietly.sh", "building it", "sh", "-c", f"{SLOW} 0", path=path, INTERVAL="0.3")
+    lines = fine.stderr.splitlines()
+    assert (fine.returncode, fine.stdout) == (0, "")
+    assert {re.sub(r"\d:\d\d", "0:00", line) for line in lines} == {"building it: 0:00, 50 [2J% "}
+    assert len(lines) >= 2
+    failed = run("container/quietly.sh", "building it", "sh", "-c", f"{SLOW} 3", path=path, INTERVAL="9")
+    assert (failed.returncode, failed.stderr[:4]) == (3, "one\n")
+    kept = run("container/quietly.sh", "--log", str(tmp_path / "log"), "it", "sh", "-c", f"{SLOW} 3", path=path)
+    assert (kept.returncode, kept.stderr) == (3, "")
+    assert (tmp_path / "log").read_text().startswith("one\n")
+
+
+def test_its_caller_does_not_wait_for_the_next_line(path):
+    began = time.monotonic()
+    assert run("container/quietly.sh", "it", "true", path=path, INTERVAL="30").returncode == 0
+    assert time.monotonic() - began < 20
+
+
+def test_ctrl_c_reaches_what_it_runs(path):
+    terminal = Terminal(
+        [str(ROOT / "container/quietly.sh"), "it", "sh", "-c", "sleep 60"], ROOT, {"PATH": str(path), "INTERVAL": "0.2"}
+    )
+    terminal.wait_for("it: 0:0")
+    terminal.type("\x03")
+    assert terminal.end(20) == -signal.SIGINT
 
 
 def test_debian_base_is_made_once(path):
@@ -110,7 +152,7 @@ def test_debian_base_without_a_mirror(path, tmp_path):
     """A failing debootstrap: its last lines, which command it was, no folder left behind."""
     if os.geteuid() != 0:
         missing("only root makes a Debian tree")
-    for tool in ("find", "mktemp", "rm", "tee", "umount"):
+    for tool in ("find", "tee", "umount"):
         (path / tool).symlink_to(shutil.which(tool))
     command(path, "docker", ENGINE)
     command(path, "debootstrap", "echo 'E: no such mirror'; exit 1")

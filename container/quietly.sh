@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Usage: container/quietly.sh [--log FILE] WHAT COMMAND [ARGUMENT…]
+#
+# Runs a command that takes long and says much, or nothing. Its output is kept back and shown only if it fails; meanwhile
+# a line every few seconds tells that WHAT is still done, for how long, and what the command said last. Exits as it does.
+#
+#   --log FILE  add the output to FILE, and never show it: the caller does
+#   INTERVAL    (environment) seconds between two lines; default 9
+
+set -Eeuo pipefail
+
+readonly INTERVAL=${INTERVAL:-9}
+
+usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+
+die() {
+  echo "quietly.sh: $*" >&2
+  exit 2
+}
+
+# The last line of the output, of those that a program redraws the last state; without what moves a cursor.
+last_line() { tail -c 4000 "$1" | tr '\r' '\n' | tr -d '\000-\011\013-\037\177' | grep --text '[^ ]' | tail -n 1 | cut -c 1-100 || true; }
+
+# Ends by itself once the command's shell is gone, however that ended. A sleep that outlives it keeps no pipe open.
+tell() {
+  local what=$1 log=$2 said
+  SECONDS=0
+  while sleep "$INTERVAL" >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+    said=$(last_line "$log")
+    printf '%s: %d:%02d%s\n' "$what" $((SECONDS / 60)) $((SECONDS % 60)) "${said:+, $said}" >&2
+  done
+}
+
+own="" # a log that nobody else wants
+main() {
+  local log="" what status=0
+  case ${1:-} in
+    -h | --help) usage && return ;;
+    --log) log=${2:-} && shift 2 ;;
+  esac
+  (($# > 1)) || die "nothing to run. Received: ${*:-nothing}. Expected: WHAT COMMAND."
+  what=$1 && shift
+  [[ -n $log ]] || own=$(mktemp)
+  log=${log:-$own}
+  # the command stays in the foreground, where Ctrl-C reaches it
+  tell "$what" "$log" &
+  trap 'kill $! 2>/dev/null; [[ -z $own ]] || rm -f "$own"' EXIT
+  "$@" >>"$log" 2>&1 || status=$?
+  ((!status)) || [[ -z $own ]] || cat "$own" >&2
+  return "$status"
+}
+
+main "$@"
