@@ -79,6 +79,7 @@ class Region:
         """Jobs first: executions look for theirs."""
         for queue in self.queues:
             queue.resume(self.name)
+        self.tuning_jobs.resume(self.name)
         self.executions.resume()
 
     def perform(self, operation: str, name: str) -> None:

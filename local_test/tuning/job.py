@@ -17,10 +17,12 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from local_test.errors import LocalTestError
+from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.metrics import Metric
 from local_test.tuning.plan import Definition, no_tuning_job, read_plan
 from local_test.tuning.state import TuningState, count_statuses
-from local_test.tuning.warm_start import FindTuningJob
+from local_test.tuning.warm_start import FindTuningJob, TuningRecord
+from local_test.util.arns import format_arn
 from local_test.util.queues import get_before
 
 _TRIES = 5  # children that may fail before a first success: then the service gives up
@@ -54,7 +56,8 @@ class TuningJob:
     """A CreateHyperParameterTuningJob request, accepted. BadRequest if it can't be. `find` knows earlier tuning jobs.
 
     The caller reports each training job that ends to `on_job_end` and every metric of one to `on_metric`; `save` is
-    called with the description and the summaries of the training jobs after every change.
+    called with the description and the summaries of the training jobs after every change. `left`: both as a server that
+    was killed has left them; the tuning job goes on from there.
     """
 
     def __init__(
@@ -67,9 +70,10 @@ class TuningJob:
         save: Callable[[dict[str, Any], list[dict[str, Any]]], None] = lambda *_: None,
         find: FindTuningJob = no_tuning_job,
         events: EventQueue | None = None,
+        left: TuningRecord | None = None,
     ) -> None:
         self._plan = read_plan(request, find)
-        self._state = TuningState(request, arn, self._plan.earlier, backend.describe, now)
+        self._state = TuningState(request, arn, self._plan.earlier, backend.describe, now, left)
         self.name, self.describe, self.children = self._state.name, self._state.describe, self._state.children
         self._backend, self._region, self._now, self._save = backend, region, now, save
         self._events: EventQueue = events or queue.SimpleQueue()
@@ -78,6 +82,8 @@ class TuningJob:
         self._turns = itertools.cycle(self._plan.definitions)
         self._stale = 0  # training jobs since the best one
         self._stopping, self._end = False, "Completed"
+        self._tags = {"Tags": request["Tags"]} if request.get("Tags") else {}  # children have them, too, on the service
+        self._left = left[1] if left else []
 
     def on_job_end(self, name: str) -> None:
         """One of its training jobs has ended. From any thread."""
@@ -95,7 +101,8 @@ class TuningJob:
 
     def run(self) -> dict[str, Any]:
         """From beginning to end; its description. Call it once."""
-        began = self._now()
+        began = self._state.describe()["CreationTime"]
+        self._take_over()
         self._start_jobs()
         self._store()
         while self._running:
@@ -110,6 +117,49 @@ class TuningJob:
             self._start_jobs()
             self._store()
         return self._finish()
+
+    def _take_over(self) -> None:
+        """What a server that was killed has left: results are told again, in their order, and training jobs that had no
+        end are waited for."""
+        definitions = {item.name: item for item in self._plan.definitions}
+        children = [(child, definitions[child.get("TrainingJobDefinitionName")]) for child in self._left]
+        for child, definition in children:
+            next(self._turns)
+            definition.sampler.recall(child["TunedHyperParameters"])
+            if definition.pruner:
+                definition.pruner.on_start(child["TrainingJobName"])
+        ended = [item for item in children if item[0]["ObjectiveStatus"] != "Pending"]
+        for child, definition in sorted(ended, key=_end_time):
+            best = self._state.best_loss
+            loss = self._state.recall_result(child["TrainingJobName"], definition)
+            self._count_result(child["TrainingJobName"], definition, child["TunedHyperParameters"], loss, best)
+        for child, definition in children:
+            if child["ObjectiveStatus"] == "Pending":
+                self._adopt(child, definition)
+        if "FailureReason" in self.describe():
+            self._stop_all("Failed")
+        for child, definition in ended:
+            self._check_completion(definition, self._state.recall_result(child["TrainingJobName"], definition))
+        if self._state.status == "Stopping":
+            self._stop_all("Stopped")
+
+    def _adopt(self, child: dict[str, Any], definition: Definition) -> None:
+        """A training job that was created, or was about to be."""
+        name = child["TrainingJobName"]
+        self._running[name] = definition
+        try:
+            status = self._backend.describe(name)["TrainingJobStatus"]
+        except LocalTestError:
+            try:
+                self._create(name, definition, child["TunedHyperParameters"])
+            except LocalTestError as error:
+                self._state.set_failure(str(error))
+                self._events.put(name)
+            return
+        if status in FINAL_STATUSES:
+            self._events.put(name)
+        elif status == "Stopping" and definition.pruner and self._state.status == "InProgress":
+            self._pruned.add(name)
 
     def _next(self, began: datetime) -> Event:
         limit = self._plan.max_seconds
@@ -145,11 +195,16 @@ class TuningJob:
     def _start_job(self, definition: Definition, values: dict[str, str]) -> None:
         """It may end before it is in `_running`; its event is read only after that."""
         name = f"{self.name}-{self._state.created + 1:03d}-{uuid4().hex[:8]}"
-        create = partial(self._backend.create, definition.make_request(name, values), self._region, self._state.arn)
-        self._state.add_child(name, definition, values, create)
+        child = self._state.new_child(name, format_arn(self._region, "training-job", name), definition, values)
+        self._save(self.describe(), [*self.children(), child])  # whoever goes on after a kill finds it by its name
+        self._state.add_child(child, partial(self._create, name, definition, values))
         self._running[name] = definition
         if definition.pruner:
             definition.pruner.on_start(name)
+
+    def _create(self, name: str, definition: Definition, values: Mapping[str, str]) -> None:
+        request = {**definition.make_request(name, values), **self._tags}
+        self._backend.create(request, self._region, self._state.arn)
 
     def _maybe_prune(self, event: ObjectiveReported) -> None:
         """Stops a training job that its pruner gives up."""
@@ -164,11 +219,17 @@ class TuningJob:
     def _record_result(self, name: str) -> None:
         definition, best = self._running.pop(name), self._state.best_loss
         values, loss = self._state.record_result(name, definition, name in self._pruned)
+        self._count_result(name, definition, values, loss, best)
+        self._check_completion(definition, loss)
+
+    def _count_result(
+        self, name: str, definition: Definition, values: dict[str, str], loss: float | None, best: float
+    ) -> None:
+        """`best`: the best loss before."""
         if definition.pruner:
             definition.pruner.on_end(name, loss is not None)
         definition.sampler.tell(values, loss)
         self._stale = 0 if loss is not None and loss < best else self._stale + 1
-        self._check_completion(definition, loss)
 
     def _check_completion(self, definition: Definition, loss: float | None) -> None:
         """Ends the tuning job if its last result is good enough, or if there is no hope for a better one."""
@@ -216,3 +277,10 @@ class TuningJob:
     def _store(self) -> None:
         self._state.touch()
         self._save(self.describe(), self.children())
+
+
+def _end_time(item: tuple[Mapping[str, Any], Definition]) -> datetime:
+    """One that never ran has none."""
+    child, _ = item
+    time: datetime = child.get("TrainingEndTime", child["CreationTime"])
+    return time

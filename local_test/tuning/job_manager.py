@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_test.errors import BadRequest, ResourceInUse
+from local_test.errors import BadRequest, LocalTestError, ResourceInUse
 from local_test.request.defaults import fill_tuning_job
 from local_test.request.validation import service_model
 from local_test.training.job_queue import LEFT, RETURN_SECONDS, JobQueue
-from local_test.training.job_status import FINAL_STATUSES
-from local_test.training.job_store import Tag, change_tags, load, parse, put_aside, remove
+from local_test.training.job_status import FINAL_STATUSES, PLATFORM
+from local_test.training.job_store import Tag, change_tags, goes_on, load, parse, put_aside, remove
 from local_test.training.metrics import Metric
 from local_test.tuning.html_report import NAME, write_page
 from local_test.tuning.job import TuningJob
@@ -51,28 +51,68 @@ class TuningJobManager:
                 put_aside(root / description["HyperParameterTuningJobName"], error)
 
     def _restore(self, description: dict[str, Any]) -> None:
-        """Takes over a tuning job of an earlier server; one that had not ended then has failed."""
+        """Takes over a tuning job of an earlier server; one that had not ended then has failed, unless a pipeline waits
+        for it: see `resume`."""
         name = description["HyperParameterTuningJobName"]
         description = fill_tuning_job(description)
         shape = service_model().operation_model("ListTrainingJobsForHyperParameterTuningJob").output_shape
         children = parse(
             json.loads((self._root / name / "training_jobs.json").read_text()), shape.members["TrainingJobSummaries"]
         )
-        if description["HyperParameterTuningJobStatus"] not in FINAL_STATUSES:
-            for child in children:
-                if child["TrainingJobStatus"] not in FINAL_STATUSES:
-                    child.update(TrainingJobStatus="Failed", FailureReason=LEFT, ObjectiveStatus="Failed")
-            now = now_utc()
-            description.update(
-                HyperParameterTuningJobStatus="Failed",
-                FailureReason=LEFT,
-                HyperParameterTuningEndTime=now,
-                LastModifiedTime=now,
-                **count_statuses(children),
-            )
-            self._save(description, children)
-            self._report(description, children)
+        is_over = description["HyperParameterTuningJobStatus"] in FINAL_STATUSES
+        if not is_over and not goes_on(self._root / name):
+            self._fail(description, children, LEFT)
         self._entries[name.lower()] = _Entry(name, lambda: (description, children))
+
+    def _fail(self, description: dict[str, Any], children: list[dict[str, Any]], reason: str) -> None:
+        for child in children:
+            if child["TrainingJobStatus"] not in FINAL_STATUSES:
+                child.update(TrainingJobStatus="Failed", FailureReason=reason, ObjectiveStatus="Failed")
+        now = now_utc()
+        description.update(
+            HyperParameterTuningJobStatus="Failed",
+            FailureReason=reason,
+            HyperParameterTuningEndTime=now,
+            LastModifiedTime=now,
+            **count_statuses(children),
+        )
+        self._save(description, children)
+        self._report(description, children)
+
+    def resume(self, region: str) -> None:
+        """Goes on with the tuning jobs of pipelines that an earlier server has left. Call it after their training jobs
+        were begun again."""
+        with self._lock:
+            entries = list(self._entries.values())
+        for entry in entries:
+            description, children = entry.read()
+            if not entry.job and description["HyperParameterTuningJobStatus"] not in FINAL_STATUSES:
+                self._resume(entry, description, children, region)
+
+    def _resume(self, entry: _Entry, description: dict[str, Any], children: list[dict[str, Any]], region: str) -> None:
+        arn = description["HyperParameterTuningJobArn"]
+        try:
+            request = json.loads((self._root / entry.name / "request.json").read_text())
+            job = self._new_job(request, arn, region, (description, children))
+        except (LocalTestError, OSError, ValueError, KeyError) as error:
+            reason = f"{PLATFORM}: The local server ended while the job ran, and it can't go on: {error}"
+            self._fail(description, children, reason)
+            return
+        with self._lock:
+            self._start(entry, job)
+
+    def _new_job(
+        self, request: Mapping[str, Any], arn: str, region: str, left: TuningRecord | None = None
+    ) -> TuningJob:
+        def find(name: str) -> TuningRecord:
+            return self._entry(name).read()
+
+        return TuningJob(request, arn, self._jobs, region, now_utc, self._save, find, left=left)
+
+    def _start(self, entry: _Entry, job: TuningJob) -> None:
+        entry.read, entry.job = lambda: (job.describe(), job.children()), job
+        entry.thread = threading.Thread(target=self._run, args=(entry,), name=f"tuning-{entry.name}", daemon=True)
+        entry.thread.start()
 
     # Operations
 
@@ -80,7 +120,7 @@ class TuningJobManager:
         """Starts the tuning job; its ARN."""
         name = request["HyperParameterTuningJobName"]
         arn = format_arn(region, "hyper-parameter-tuning-job", name)
-        job = TuningJob(request, arn, self._jobs, region, now_utc, self._save, lambda one: self._entry(one).read())
+        job = self._new_job(request, arn, region)
         with self._lock:
             if self._closed:
                 raise BadRequest("The server is ending and takes no more jobs")
@@ -92,9 +132,8 @@ class TuningJobManager:
                 write_json(self._root / name / "request.json", request)
                 write_json(self._root / name / "training_jobs.json", [])
                 write_json(self._root / name / "describe.json", job.describe())
-            entry = self._entries[name.lower()] = _Entry(name, lambda: (job.describe(), job.children()), job)
-            entry.thread = threading.Thread(target=self._run, args=(entry,), name=f"tuning-{name}", daemon=True)
-            entry.thread.start()
+            entry = self._entries[name.lower()] = _Entry(name, lambda: (job.describe(), job.children()))
+            self._start(entry, job)
         return arn
 
     def describe(self, name: str) -> dict[str, Any]:

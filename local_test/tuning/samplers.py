@@ -17,6 +17,10 @@ class Sampler(Protocol):
     def ask(self) -> Values | None:
         """Hyperparameters to try, None if there is nothing left to try."""
 
+    def recall(self, values: Values) -> None:
+        """A training job of a server that was killed has these: the next ones are asked for as if they were asked for
+        here."""
+
     def tell(self, values: Values, objective: float | None) -> None:
         """Their result: the objective, lower is better; None if the job failed."""
 
@@ -32,6 +36,10 @@ class RandomSampler:
 
     def ask(self) -> Values | None:
         return {item.name: item.sample(self._rng) for item in self._ranges}
+
+    def recall(self, values: Values) -> None:  # noqa: ARG002 - a Sampler
+        """With a seed, they are what was asked for."""
+        self.ask()
 
     def tell(self, values: Values, objective: float | None) -> None:
         """Ignored."""
@@ -54,6 +62,9 @@ class GridSampler:
     def ask(self) -> Values | None:
         combination = next(self._combinations, None)
         return None if combination is None else dict(zip(self._names, combination, strict=True))
+
+    def recall(self, values: Values) -> None:  # noqa: ARG002 - a Sampler
+        self.ask()
 
     def tell(self, values: Values, objective: float | None) -> None:
         """Ignored."""
@@ -80,6 +91,10 @@ class BayesianSampler:
         values = {item.name: _text(item, trial.params[item.name]) for item in self._ranges}
         self._running.append((values, trial))
         return values
+
+    def recall(self, values: Values) -> None:
+        self._study.enqueue_trial({item.name: _place(item, values[item.name]) for item in self._ranges})
+        self._running.append((values, self._study.ask(self._places)))
 
     def tell(self, values: Values, objective: float | None) -> None:
         index = next(index for index, (running, _) in enumerate(self._running) if running == values)

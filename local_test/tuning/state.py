@@ -11,7 +11,7 @@ from local_test.errors import LocalTestError
 from local_test.request.defaults import fill_tuning_job
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM
 from local_test.tuning.plan import Definition
-from local_test.tuning.warm_start import FINAL_OBJECTIVE, OBJECTIVE
+from local_test.tuning.warm_start import FINAL_OBJECTIVE, OBJECTIVE, TuningRecord
 
 _SUMMARY = (
     "TrainingJobArn",
@@ -25,7 +25,8 @@ _COUNTERS = {"Completed": "Completed", "Failed": "NonRetryableError", "Stopped":
 
 
 class TuningState:
-    """Safe for threads. `earlier`: (loss, summary) of the parents' training jobs; `describe_job`: for the own ones."""
+    """Safe for threads. `earlier`: (loss, summary) of the parents' training jobs; `describe_job`: for the own ones;
+    `left`: what a server that was killed has left of the tuning job."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class TuningState:
         earlier: Sequence[tuple[float, dict[str, Any]]],
         describe_job: Callable[[str], dict[str, Any]],
         now: Callable[[], datetime],
+        left: TuningRecord | None = None,
     ) -> None:
         self.name, self.arn = request["HyperParameterTuningJobName"], arn
         self._earlier, self._describe_job, self._now = earlier, describe_job, now
@@ -41,6 +43,13 @@ class TuningState:
         self._children: dict[str, dict[str, Any]] = {}  # name → summary
         self._losses: dict[str, float] = {}
         self._description = _first_description(request, arn, now())
+        if left:
+            self._take_over(*left)
+
+    def _take_over(self, description: Mapping[str, Any], children: Sequence[dict[str, Any]]) -> None:
+        members = ("CreationTime", "HyperParameterTuningJobStatus", "FailureReason")
+        self._description |= {name: description[name] for name in members if name in description}
+        self._children = {child["TrainingJobName"]: child for child in children}
 
     def describe(self) -> dict[str, Any]:
         """DescribeHyperParameterTuningJob's response; times are datetimes."""
@@ -103,18 +112,32 @@ class TuningState:
         with self._lock:
             return self._description["HyperParameterTuningJobStatus"]
 
-    def add_child(self, name: str, definition: Definition, values: dict[str, str], create: Callable[[], str]) -> None:
-        """Adds the training job that `create` creates and returns the ARN of; clients see both or neither."""
+    def new_child(self, name: str, arn: str, definition: Definition, values: dict[str, str]) -> dict[str, Any]:
+        """The summary of a training job that is about to be created."""
+        return {
+            **({"TrainingJobDefinitionName": definition.name} if definition.name else {}),
+            "TrainingJobName": name,
+            "TrainingJobArn": arn,
+            "CreationTime": self._now(),
+            "TrainingJobStatus": "InProgress",
+            "TunedHyperParameters": values,
+            "ObjectiveStatus": "Pending",
+        }
+
+    def add_child(self, child: dict[str, Any], create: Callable[[], object]) -> None:
+        """Adds the training job that `create` creates; clients see both or neither."""
         with self._lock:
-            self._children[name] = {
-                **({"TrainingJobDefinitionName": definition.name} if definition.name else {}),
-                "TrainingJobName": name,
-                "TrainingJobArn": create(),
-                "CreationTime": self._now(),
-                "TrainingJobStatus": "InProgress",
-                "TunedHyperParameters": values,
-                "ObjectiveStatus": "Pending",
-            }
+            create()
+            self._children[child["TrainingJobName"]] = child
+
+    def recall_result(self, name: str, definition: Definition) -> float | None:
+        """The loss of a training job whose end a server that was killed has recorded; None if it has no objective."""
+        with self._lock:
+            child = self._children[name]
+            if FINAL_OBJECTIVE not in child:
+                return None
+            self._losses[name] = definition.loss(child[FINAL_OBJECTIVE]["Value"])
+            return self._losses[name]
 
     def record_result(self, name: str, definition: Definition, pruned: bool) -> tuple[dict[str, str], float | None]:
         """(hyperparameters, loss) of a training job that has ended; the loss is None if it has no objective."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from local_test.training.job_queue import NotFound
 from local_test.training.metrics import Metric
 from local_test.tuning.job import TuningJob
 
@@ -75,6 +76,8 @@ class FakeBackend:
         self.ended(name)
 
     def describe(self, name: str) -> dict[str, Any]:
+        if name not in self.jobs:
+            raise NotFound
         return self.jobs[name]
 
     def stop(self, name: str) -> None:
