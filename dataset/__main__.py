@@ -99,7 +99,24 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="N×N pixels (the pictures' own if all have one, else 32)",
     )
-    add("--seed", type=_int_between(0, 2**63 - 1), help="of the shuffling, and of synthetic pictures (0)")
+    add(
+        "--validation-split",
+        type=_share,
+        metavar="SHARE",
+        help="of each class of pictures without splits, PATH/<class>/*, this share validates, such as 0.1; by their "
+        "content and --seed, so that a picture's side never changes",
+    )
+    add(
+        "--encoding",
+        choices=("raw", "jpeg", "png"),
+        help="of the pictures in the records: raw pixels (default), the fastest; png; jpeg, where a JPEG of that size "
+        "stays as it is and a picture that is smaller as PNG is one",
+    )
+    add(
+        "--seed",
+        type=_int_between(0, 2**63 - 1),
+        help="of the shuffling, --validation-split and synthetic pictures (0)",
+    )
     add("--max-bytes", type=_int_between(1, 2**63 - 1), metavar="N", help="what an archive may unpack to (64 GiB)")
     add("--cache", type=Path, help="folder of the downloaded archive ($XDG_CACHE_HOME/cv-keras-cifar10)")
     add("--mirror", metavar="URL", help="another address of cifar-10-python.tar.gz")
@@ -123,10 +140,17 @@ def _int_between(least: int, most: int) -> Callable[[str], int]:
     return number
 
 
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0.001 <= value <= 0.9:
+        raise argparse.ArgumentTypeError(f"from 0.001 to 0.9 expected. Received: {text}")
+    return value
+
+
 _SOURCE = (
     "auto (default): what is prepared already, else CIFAR-10, else a synthetic stand-in; cifar10: the official "
     "archive, downloaded once; synthetic: drawn shapes; PATH: a folder, zip or tar of train/<class>/* and "
-    "validation/<class>/* (or val/, or test/), or the CIFAR-10 archive"
+    "validation/<class>/* (or val/, or test/), of <class>/* with --validation-split, or the CIFAR-10 archive"
 )
 
 if __name__ == "__main__":

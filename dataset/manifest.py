@@ -12,6 +12,7 @@ from dataset.errors import DatasetError, describe_error
 
 FILE = "dataset.json"
 SPLITS = ("train", "validation")
+ENCODINGS = ("raw", "jpeg", "png")  # of the records' pictures
 SHARD_NAME = re.compile(r"(train|validation)-\d{5}-of-\d{5}\.tfrecord")
 
 
@@ -27,13 +28,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of dataset.json. image_shape: height, width, channels; classes in label order."""
+    """The content of dataset.json. image_shape: height, width, channels; classes in label order; encoding: one of
+    ENCODINGS, of which `jpeg` has PNG files where those are smaller."""
 
     image_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     seed: int
     source: Mapping[str, Any]
     splits: Mapping[str, tuple[Shard, ...]]
+    encoding: str = ENCODINGS[0]
 
     def examples(self, split: str) -> int:
         return sum(shard.examples for shard in self.splits[split])
@@ -54,6 +57,8 @@ def to_json(manifest: Manifest) -> str:
     }
     document = {
         "format": "tfrecord",
+        # raw pixels go without saying, as they did before there were others
+        **({"encoding": manifest.encoding} if manifest.encoding != ENCODINGS[0] else {}),
         "image_shape": list(manifest.image_shape),
         "classes": list(manifest.classes),
         "seed": manifest.seed,
@@ -69,6 +74,8 @@ def from_json(text: str) -> Manifest:
         document = json.loads(text)
         if document["format"] != "tfrecord":
             raise ValueError(f"format is not tfrecord. Received: {document['format']!r}")
+        if (encoding := document.get("encoding", ENCODINGS[0])) not in ENCODINGS:
+            raise ValueError(f"encoding is none of {', '.join(ENCODINGS)}. Received: {encoding!r}")
         height, width, channels = document["image_shape"]
         return Manifest(
             (int(height), int(width), int(channels)),
@@ -76,6 +83,7 @@ def from_json(text: str) -> Manifest:
             int(document["seed"]),
             {"kind": document["source"]["kind"], "name": "", "note": None, **document["source"]},
             {split: _shards(split, document["splits"][split]) for split in SPLITS},
+            encoding,
         )
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error

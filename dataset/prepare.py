@@ -36,6 +36,8 @@ class Request:
     validation_shards: int | None = None
     image_size: int | None = None
     seed: int | None = None
+    validation_split: float | None = None
+    encoding: str | None = None
     max_bytes: int | None = None
     timeout: float = TIMEOUT  # seconds, of the network
 
@@ -73,6 +75,8 @@ def _check_same(existing: Manifest, request: Request) -> None:
         "--shards": (request.shards, len(existing.splits["train"])),
         "--validation-shards": (request.validation_shards, len(existing.splits["validation"])),
         "--seed": (request.seed, existing.seed),
+        "--validation-split": (request.validation_split, existing.source.get("validation_split")),
+        "--encoding": (request.encoding, existing.encoding),
         "--image-size": (size, f"{height}×{width}"),
     }
     for option, (wanted, there) in options.items():
@@ -87,7 +91,8 @@ def _check_same(existing: Manifest, request: Request) -> None:
 def _open(request: Request, scratch: Path) -> Iterator[Source]:
     path, note = _locate(request)
     if path is None:
-        yield Synthetic(request.seed or 0, request.image_size, note=note)
+        _refuse_split(request, "the synthetic pictures have")
+        yield Synthetic(request.seed or 0, request.image_size, note=note, encoding=_encoding(request))
     else:
         with _open_path(path, request, scratch) as source:
             yield source
@@ -113,10 +118,21 @@ def _open_path(path: Path, request: Request, scratch: Path) -> Iterator[Source]:
     store = open_store(_find_archive(path), scratch, request.max_bytes or MAX_BYTES)
     members = store.members()
     if is_cifar10(members):
-        yield Cifar10(store, members, request.image_size)
+        _refuse_split(request, "CIFAR-10 has")
+        yield Cifar10(store, members, request.image_size, _encoding(request))
     else:
-        with open_pictures(store, members, request.image_size) as source:
+        options = (request.image_size, _encoding(request), request.validation_split, request.seed or 0)
+        with open_pictures(store, members, *options) as source:
             yield source
+
+
+def _encoding(request: Request) -> str:
+    return request.encoding or manifest.ENCODINGS[0]
+
+
+def _refuse_split(request: Request, what: str) -> None:
+    if request.validation_split:
+        raise DatasetError(f"{what} a validation split. Received: --validation-split {request.validation_split:g}")
 
 
 def _find_archive(path: Path) -> Path:
@@ -147,13 +163,22 @@ def _write(source: Source, request: Request, stage: Staging) -> Manifest:
             split: _write_split(source, split, orders[split], stage.fresh / split, done.update)
             for split in manifest.SPLITS
         }
-    described = Manifest(source.image_shape, source.classes, seed, source.description(), splits)
+    described = Manifest(source.image_shape, source.classes, seed, source.description(), splits, _encoding(request))
+    _say_if_raw_is_smaller(described)
     manifest.write(described, stage.fresh)
     return described
 
 
+def _say_if_raw_is_smaller(described: Manifest) -> None:
+    height, width, channels = described.image_shape
+    size = sum(shard.bytes for _, shard in described.files())
+    raw = sum(map(described.examples, manifest.SPLITS)) * height * width * channels
+    if described.encoding != manifest.ENCODINGS[0] and size > raw:
+        say(f"--encoding raw would be smaller: {raw / 1e6:,.1f} MB, not {size / 1e6:,.1f} MB, and faster to read")
+
+
 def _shard_counts(source: Source, request: Request) -> dict[str, int]:
-    train = request.shards or SHARDS
+    train = request.shards or min(SHARDS, len(source.labels["train"]))
     # a validation pass is short: few shards. Where there are hardly any pictures, even fewer
     default = min(max(1, train // 4), len(source.labels["validation"]))
     counts = {"train": train, "validation": request.validation_shards or default}

@@ -20,7 +20,7 @@ class Source(Protocol):
     def labels(self) -> Mapping[str, NDArray[np.int64]]: ...
 
     def images(self, split: str, order: NDArray[np.int64]) -> Iterator[bytes]:
-        """The raw uint8 pictures of the examples in `order`, height × width × channels bytes each."""
+        """The pictures of the examples in `order`: raw uint8, height × width × channels bytes each, or files."""
 
     def description(self) -> dict[str, Any]:
         """`source` of dataset.json: kind, name, note (None, or a line worth reading). Final once all is read."""

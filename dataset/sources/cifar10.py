@@ -13,7 +13,7 @@ from PIL import Image
 from dataset.errors import DatasetError
 from dataset.sources import inert_pickle
 from dataset.sources.archives import Member, Store
-from dataset.sources.decode import pixels
+from dataset.sources.decode import encode, pixels
 from dataset.sources.download import Remote
 
 ARCHIVE = Remote(
@@ -30,10 +30,11 @@ _ROW = 3 * SIDE * SIDE
 class Cifar10:
     """A Source. Holds the pictures as they come, 180 MB."""
 
-    def __init__(self, store: Store, members: list[Member], image_size: int | None) -> None:
+    def __init__(self, store: Store, members: list[Member], image_size: int | None, encoding: str = "raw") -> None:
         side = image_size or SIDE
         batches = _batches(members)
         self._name = store.path.name
+        self._encoding = encoding
         self.image_shape = (side, side, 3)
         self.classes = _class_names(store, batches[_NAMES])
         self.labels: dict[str, NDArray[np.int64]] = {}
@@ -48,11 +49,12 @@ class Cifar10:
         for index in order:
             # a row is the red plane, the green, the blue
             picture = self._rows[split][index].reshape(3, SIDE, SIDE).transpose(1, 2, 0)
-            yield (
+            raw = (
                 picture.tobytes()
                 if size == (SIDE, SIDE)
                 else pixels(Image.fromarray(np.ascontiguousarray(picture)), size)
             )
+            yield encode(raw, size, self._encoding)
 
     def description(self) -> dict[str, Any]:
         side = self.image_shape[0]

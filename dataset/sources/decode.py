@@ -1,5 +1,6 @@
 """A picture file's bytes → raw pixels."""
 
+import hashlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -28,18 +29,28 @@ def is_picture(path: str) -> bool:
 
 @dataclass(frozen=True)
 class Task:
-    """Pictures `indices` of a Decoder's members: to be measured, or to be decoded to `size`."""
+    """Pictures `indices` of a Decoder's members: to be measured, or to be decoded to `size` and encoded."""
 
     indices: list[int]
     size: Size | None = None
+    encoding: str = "raw"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Files `indices` of a Decoder's members: where their content lies in [0, 1), drawn by seed."""
+
+    indices: list[int]
+    seed: int
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Raw RGB, height × width × 3 bytes each, and how many of them had another size."""
+    """Records' pictures, how many of them had another size, and how many are the files as they were."""
 
     images: list[bytes]
     resized: int
+    kept: int
 
 
 class Decoder:
@@ -49,26 +60,31 @@ class Decoder:
         self._store = store
         self._members = members
 
-    def __call__(self, task: Task) -> Decoded | list[Size]:
+    def __call__(self, task: Task | Places) -> Decoded | list[Size] | list[float]:
         """Decoded, or the pictures' sizes if the task has none. Raises DatasetError naming picture and store."""
+        if isinstance(task, Places):
+            return [find_place(self._store.read(self._members[index]), task.seed) for index in task.indices]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if task.size is None:
                 return [self._measure(index) for index in task.indices]
-            return self._decode(task.indices, task.size)
+            return self._decode(task.indices, task.size, task.encoding)
 
     def _measure(self, index: int) -> Size:
         with self._picture(index) as picture:
             return upright_size(picture.image)
 
-    def _decode(self, indices: list[int], size: Size) -> Decoded:
-        images, resized = [], 0
+    def _decode(self, indices: list[int], size: Size, encoding: str) -> Decoded:
+        images, resized, kept = [], 0, 0
         for index in indices:
             with self._picture(index) as picture:
                 resized += upright_size(picture.image) != size
-                images.append(pixels(picture.image, size))
-        return Decoded(images, resized)
+                keep = encoding == "jpeg" and len(picture.data) < size[0] * size[1] * 3 and is_kept(picture.image, size)
+                raw = pixels(picture.image, size)  # of one that is kept, too: it must not be damaged
+                images.append(picture.data if keep else encode(raw, size, encoding))
+                kept += keep
+        return Decoded(images, resized, kept)
 
     def _picture(self, index: int) -> "_Picture":
         member = self._members[index]
@@ -82,11 +98,11 @@ class _Picture:
 
     def __init__(self, name: str, data: bytes) -> None:
         self._name = name
-        self._data = data
+        self.data = data
 
     def __enter__(self) -> "_Picture":
         try:
-            self.image = Image.open(io.BytesIO(self._data), formats=FORMATS)
+            self.image = Image.open(io.BytesIO(self.data), formats=FORMATS)
         except Exception as error:
             raise self._failure(error) from None
         return self
@@ -99,8 +115,8 @@ class _Picture:
 
     def _failure(self, error: Exception) -> DatasetError:
         if isinstance(error, UnidentifiedImageError):
-            start = self._data[:8].hex(" ") or "no bytes"
-            return DatasetError(f"{self._name} is not a picture. Received: {len(self._data):,} bytes, {start} …")
+            start = self.data[:8].hex(" ") or "no bytes"
+            return DatasetError(f"{self._name} is not a picture. Received: {len(self.data):,} bytes, {start} …")
         return DatasetError(f"{self._name} cannot be decoded: {describe_error(error)}")
 
 
@@ -143,6 +159,32 @@ def pixels(image: Image.Image, size: Size) -> bytes:
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     return image.tobytes()
+
+
+def encode(raw: bytes, size: Size, encoding: str) -> bytes:
+    """Raw RGB, `size` × 3 bytes, as a record has it: as it is, as a PNG file, or as a JPEG file unless PNG is smaller.
+
+    JPEG of quality 95 without subsampled colours: small pictures have no detail to spare.
+    """
+    if encoding == "raw":
+        return raw
+    image = Image.frombytes("RGB", (size[1], size[0]), raw)
+    files = [_save(image, "PNG")]
+    if encoding == "jpeg":
+        files.append(_save(image, "JPEG", quality=95, subsampling=0, optimize=True))
+    return min(files, key=len)
+
+
+def _save(image: Image.Image, kind: str, **options: int) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def find_place(content: bytes, seed: int) -> float:
+    """A file's place in [0, 1): the same wherever it lies and whatever lies beside it, another for another seed."""
+    digest = hashlib.blake2b(content, digest_size=8, key=seed.to_bytes(8, "big")).digest()
+    return int.from_bytes(digest, "big") / (1 << 64)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

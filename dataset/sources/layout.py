@@ -1,5 +1,6 @@
 """Which file is which example: paths → splits, classes, labels. Pure: it sees names only."""
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,10 @@ from dataset.errors import DatasetError
 from dataset.sources.decode import is_picture
 
 _VALIDATION = ("validation", "val", "test")  # the first that is there is taken
-_EXPECTED = "Expected train/<class>/<pictures> and validation/<class>/<pictures> (or val/, or test/)"
+_EXPECTED = (
+    "Expected train/<class>/<pictures> and validation/<class>/<pictures> (or val/, or test/); or <class>/<pictures> "
+    "and --validation-split 0.1, which takes a tenth of them to validate"
+)
 _SHOWN = 5
 
 Path = tuple[str, ...]
@@ -50,6 +54,59 @@ def arrange(paths: Sequence[str], name: str) -> Layout:
         {split: np.array([number[label] for label in files.values()], np.int64) for split, files in by_split.items()},
         tuple(path for i, path in enumerate(paths) if i not in used),
     )
+
+
+def arrange_unsplit(paths: Sequence[str], name: str) -> Layout:
+    """Reads `[top/]<class>/**/picture`, or the same below train/ where there is no other split: all are train examples.
+
+    Raises DatasetError if there are splits, or fewer than two classes.
+    """
+    pictures = {i: tuple(path.split("/")) for i, path in enumerate(paths) if _is_picture_path(path)}
+    top = _common(pictures.values())
+    folders = {parts[len(top)].lower() for parts in pictures.values() if len(parts) > len(top) + 2}
+    if "train" in folders and (others := folders & set(_VALIDATION)):
+        raise DatasetError(
+            f"{name} has splits already. Received: train, {', '.join(sorted(others))}. "
+            "Leave --validation-split out, or name one of the folders"
+        )
+    found = {i: parts[len(top)] for i, parts in pictures.items() if len(parts) > len(top) + 1}
+    classes = _classes({split: set(found.values()) for split in ("train", "validation")}, name)
+    labels = np.array([classes.index(label) for label in found.values()], np.int64)
+    ignored = tuple(path for i, path in enumerate(paths) if i not in found)
+    return Layout(classes, {"train": np.array(list(found), np.int64)}, {"train": labels}, ignored)
+
+
+def hold_out(layout: Layout, places: NDArray[np.float64], share: float, name: str) -> Layout:
+    """The layout with those train examples to validate whose place in [0, 1) is below `share`.
+
+    A picture's side depends on its place alone, so that it never changes when others come or go: of each class about
+    `share` are taken, not exactly. Raises DatasetError if a class would be in one split only.
+    """
+    files, labels = layout.files["train"], layout.labels["train"]
+    sides = {"train": places >= share, "validation": places < share}
+    for split, side in sides.items():
+        if missing := sorted(set(range(len(layout.classes))) - set(labels[side].tolist())):
+            raise DatasetError(
+                f"{name}: --validation-split {share:g} leaves classes without a {split} picture. Received: "
+                f"{_some(layout.classes[label] for label in missing)}. {_advise(layout, places, share)}"
+            )
+    return Layout(
+        layout.classes,
+        {split: files[side] for split, side in sides.items()},
+        {split: labels[side] for split, side in sides.items()},
+        layout.ignored,
+    )
+
+
+def _advise(layout: Layout, places: NDArray[np.float64], share: float) -> str:
+    """What gives every class pictures of both kinds: a share that does, the nearest one, if there is any."""
+    of_classes = [places[layout.labels["train"] == label] for label in range(len(layout.classes))]
+    least = max(float(own.min()) for own in of_classes)  # above it every class has one to validate
+    most = min(float(own.max()) for own in of_classes)  # up to it every class has one to train on
+    near = math.ceil(least * 100 + 1e-9) / 100 if share <= least else math.floor(most * 100) / 100
+    if least < near <= most:
+        return f"--validation-split {near:g} leaves none out; so may another --seed, or more pictures"
+    return "Expected more pictures of each class; another --seed may do, too"
 
 
 def _is_picture_path(path: str) -> bool:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from dataset.console import progress_bar, say
 from dataset.sources.archives import Member, Store
-from dataset.sources.decode import Decoder, Size, Task
-from dataset.sources.layout import Layout, arrange
+from dataset.sources.decode import Decoder, Places, Size, Task
+from dataset.sources.layout import Layout, arrange, arrange_unsplit, hold_out
 from dataset.workers import Workers, cores
 
 DEFAULT_SIZE = 32  # pixels a side, where pictures differ in size: what CIFAR-10 has
@@ -20,20 +20,36 @@ _FEW = 256  # pictures are decoded sooner than processes start
 
 
 @contextmanager
-def open_pictures(store: Store, members: list[Member], image_size: int | None) -> Iterator["Pictures"]:
-    """The Source of a store's pictures, with processes that decode while it is open. Raises DatasetError."""
-    layout = arrange([member.path for member in members], str(store.path))
+def open_pictures(
+    store: Store,
+    members: list[Member],
+    image_size: int | None,
+    encoding: str = "raw",
+    validation_split: float | None = None,
+    seed: int = 0,
+) -> Iterator["Pictures"]:
+    """The Source of a store's pictures, with processes that decode while it is open. Raises DatasetError.
+
+    With a `validation_split` the pictures have no splits yet: that share of each class, drawn by seed, validates.
+    """
+    paths, name = [member.path for member in members], str(store.path)
+    layout = arrange_unsplit(paths, name) if validation_split else arrange(paths, name)
     _report_ignored(layout.ignored)
     count = sum(map(len, layout.files.values()))
     with Workers(Decoder(store, members), cores() if count > _FEW else 0) as workers:
+        if validation_split:
+            places = _find_places(workers, layout.files["train"], seed)
+            layout = hold_out(layout, places, validation_split, name)
         size = (image_size, image_size) if image_size else _find_size(workers, layout.files)
-        yield Pictures(store, layout, workers, size)
+        yield Pictures(store, layout, workers, size, encoding, validation_split)
 
 
 class Pictures:
     """A Source."""
 
-    def __init__(self, store: Store, layout: Layout, workers: Workers, size: Size) -> None:
+    def __init__(
+        self, store: Store, layout: Layout, workers: Workers, size: Size, encoding: str, validation_split: float | None
+    ) -> None:
         self.image_shape = (*size, 3)
         self.classes = layout.classes
         self.labels = layout.labels
@@ -41,12 +57,15 @@ class Pictures:
         self._layout = layout
         self._workers = workers
         self._size = size
-        self._resized = 0
+        self._encoding = encoding
+        self._validation_split = validation_split
+        self._resized = self._kept = 0
 
     def images(self, split: str, order: NDArray[np.int64]) -> Iterator[bytes]:
         batch = max(1, min(_BATCH, _BATCH_BYTES // (self._size[0] * self._size[1] * 3)))
-        for decoded in self._workers.map(_tasks(self._layout.files[split][order], batch, self._size)):
+        for decoded in self._workers.map(_tasks(self._layout.files[split][order], batch, self._size, self._encoding)):
             self._resized += decoded.resized
+            self._kept += decoded.kept
             yield from decoded.images
 
     def description(self) -> dict[str, Any]:
@@ -56,13 +75,29 @@ class Pictures:
             note = (
                 f"{self._resized:,} pictures of another size were scaled to cover {height}×{width} pixels and cropped"
             )
-        source = {"kind": self._store.kind, "name": self._store.path.resolve().name, "note": note}
-        return {**source, "resized": self._resized, "ignored": len(self._layout.ignored)}
+        source: dict[str, Any] = {"kind": self._store.kind, "name": self._store.path.resolve().name, "note": note}
+        source |= {"resized": self._resized, "ignored": len(self._layout.ignored)}
+        if self._encoding == "jpeg":
+            source["kept"] = self._kept
+        if self._validation_split:
+            source["validation_split"] = self._validation_split
+        return source
 
 
-def _tasks(files: NDArray[np.int64], batch: int, size: Size | None) -> Iterator[Task]:
+def _tasks(files: NDArray[np.int64], batch: int, size: Size | None, encoding: str = "raw") -> Iterator[Task]:
     for start in range(0, len(files), batch):
-        yield Task(files[start : start + batch].tolist(), size)
+        yield Task(files[start : start + batch].tolist(), size, encoding)
+
+
+def _find_places(workers: Workers, files: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+    """Of each file's content, in [0, 1)."""
+    tasks = (Places(files[start : start + _BATCH].tolist(), seed) for start in range(0, len(files), _BATCH))
+    places: list[float] = []
+    with progress_bar(len(files), "read pictures", "picture") as done:
+        for found in workers.map(tasks):
+            places += found
+            done.update(len(found))
+    return np.array(places)
 
 
 def _find_size(workers: Workers, files: Mapping[str, NDArray[np.int64]]) -> Size:

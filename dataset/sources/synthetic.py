@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataset.sources.decode import encode
+
 Floats = NDArray[np.floating]
 Outline = Callable[[Floats, Floats], Floats]
 
@@ -33,10 +35,12 @@ class Synthetic:
         image_size: int | None = None,
         counts: tuple[int, int] = (TRAIN, VALIDATION),
         note: str | None = None,
+        encoding: str = "raw",
     ) -> None:
         self._seed = seed
         self._size = image_size or SIZE
         self._note = note
+        self._encoding = encoding
         self.image_shape = (self._size, self._size, 3)
         self.classes = tuple(OUTLINES)
         self.labels = {
@@ -47,7 +51,7 @@ class Synthetic:
     def images(self, split: str, order: NDArray[np.int64]) -> Iterator[bytes]:
         for start in range(0, len(order), _BATCH):
             for picture in self.draw(split, order[start : start + _BATCH]):
-                yield picture.tobytes()
+                yield encode(picture.tobytes(), (self._size, self._size), self._encoding)
 
     def draw(self, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """uint8 [len(indices), size, size, 3]."""
