@@ -26,11 +26,11 @@ def find_credentials() -> Mapping[str, str]:
 
 class Clients:
     """One shared client a service and region: making one takes tenths of a second. `s3_url`: an S3 elsewhere, for
-    the caller's own credentials."""
+    the caller's own credentials. `keys`: those of the address itself."""
 
-    def __init__(self, url: str, s3_url: str | None = None) -> None:
+    def __init__(self, url: str, s3_url: str | None = None, keys: Mapping[str, str] = CREDENTIALS) -> None:
         self.url, self._s3_url, self._lock = url, s3_url, threading.Lock()
-        self._session = _session(CREDENTIALS)
+        self._session = _session(keys)
         self._clients: dict[tuple[str, str], Any] = {}
 
     def get(self, service: str, region: str) -> Any:

@@ -4,16 +4,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+from moto.core.exceptions import ServiceException
 from moto.s3.models import FakeKey, s3_backends
 
 from local_test.data.object_store import CHUNK_BYTES
-from local_test.util.arns import ACCOUNT
+from local_test.util.arns import ACCOUNT, DEFAULT_REGION
 
 _META = "x-amz-meta-"
 
 
 class InProcessS3:
-    """Reads from moto's S3; object_store.Inside says what each method is for."""
+    """Reads from moto's S3; object_store.Inside says what each method is for. `make_buckets`: one that is looked for is
+    made, where nobody else could make it."""
+
+    def __init__(self, *, make_buckets: bool = False) -> None:
+        self._make_buckets = make_buckets
 
     def chunks(self, bucket: str, key: str) -> Iterator[bytes] | None:
         """The object's bytes at the time of the call; None if they can't be read so: then a request tells why."""
@@ -53,6 +58,9 @@ class InProcessS3:
         return [(bucket.name, bucket.region_name) for bucket in list(_s3().buckets.values())]
 
     def has_bucket(self, bucket: str) -> bool:
+        if self._make_buckets and bucket not in _s3().buckets:
+            with suppress(ServiceException):  # no bucket's name
+                _s3().create_bucket(bucket, DEFAULT_REGION)
         return bucket in _s3().buckets
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from local_test.cli import feed, jobs, predict, serve, train, tune
+    from local_test.cli import feed, jobs, pipeline, predict, serve, train, tune
     from local_test.cli.options import ChooseRunner, say_note
     from local_test.errors import LocalTestError
     from local_test.runners.select import CHECKOUT, choose
@@ -21,7 +21,13 @@ except ModuleNotFoundError as missing:
 
 _PROGRAM = "python -m local_test" if Path(sys.argv[0]).name == "__main__.py" else "local-test"
 _BAD_REQUEST = 2
-_EXIT_CODES = {None: 0, "Completed": 0, "Failed": 1, "Stopped": 130}  # by the status of the job that a command ran
+_EXIT_CODES = {
+    None: 0,
+    "Completed": 0,
+    "Succeeded": 0,
+    "Failed": 1,
+    "Stopped": 130,
+}  # by the status of what a command ran
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__)
     top.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
     commands = top.add_subparsers(dest="command", required=True)
-    for module in (train, tune, serve, jobs, predict, feed):
+    for module in (train, tune, pipeline, serve, jobs, predict, feed):
         module.add_parser(commands)
     return top
 

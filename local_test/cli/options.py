@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
@@ -89,6 +91,14 @@ def add_parallel_option(parser: argparse.ArgumentParser) -> None:
 def add_ui_option(parser: argparse.ArgumentParser) -> None:
     text = "show curves, logs and results as they come to a browser, at an address that is printed"
     parser.add_argument("--ui", action="store_true", help=text)
+
+
+def load_api_server() -> ModuleType:
+    """The module loads moto, which takes a second: only for who wants a server."""
+    try:
+        return import_module("local_test.server.api_server")
+    except ModuleNotFoundError as missing:
+        raise RunnerError(f"{missing.name} is not installed. Run pip install . with this Python") from None
 
 
 def load_job_page() -> "type[JobPage]":

@@ -13,11 +13,11 @@ from local_test.cli.options import (
     add_parallel_option,
     add_runner_options,
     add_s3_option,
+    load_api_server,
     open_runner,
     say_note,
 )
 from local_test.cli.signals import collect_signals, ignore_signals
-from local_test.errors import RunnerError
 from local_test.runners.image_aliases import read_images
 from local_test.util.console import count
 from local_test.util.queues import get_before
@@ -48,19 +48,16 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Answers until Ctrl-C; then stops the jobs as the service would, and waits for them."""
-    try:
-        from local_test.server.api_server import LOOPBACK, Allowed, ApiServer  # loads moto, as no other command does
-    except ModuleNotFoundError as missing:
-        raise RunnerError(f"{missing.name} is not installed. Run pip install . with this Python") from None
+    api = load_api_server()
     with ExitStack() as stack:
         runner = stack.enter_context(open_runner(args))
-        server = ApiServer(
+        server = api.ApiServer(
             args.root, runner, args.host, args.port, args.parallel, read_images(args.images), args.s3_endpoint_url,
-            allowed=Allowed(args.allow_mocked, args.allow_files, args.any_role),
+            allowed=api.Allowed(args.allow_mocked, args.allow_files, args.any_role),
         )  # fmt: skip
         stack.callback(server.close)
         signals = collect_signals()
-        if args.host not in LOOPBACK:
+        if args.host not in api.LOOPBACK:
             say_note(
                 f"warning: {args.host} may be reached from other machines and from containers, and whoever reaches it "
                 "can run any image here" + (" and read any file" if args.allow_files else "")

@@ -39,9 +39,9 @@ from local_test.request.job_kind import kind_of
 from local_test.runners.base import Runner
 from local_test.runners.image_aliases import ImageAliases
 from local_test.server.access import Wsgi
-from local_test.server.gateway import BACKENDS, JobDoor
+from local_test.server.gateway import BACKENDS, JobDoor, OwnDoor
 from local_test.server.http import HttpServer, Router, read_body
-from local_test.server.job_keys import JobKeys, new_keys
+from local_test.server.job_keys import JobKeys, Keys, new_keys
 from local_test.server.mocked_operations import STORED
 from local_test.server.mocked_services import mocked_services
 from local_test.server.platform import JobContext, Platform, Region
@@ -60,17 +60,19 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @dataclass(frozen=True)
 class Allowed:
     """`mocked`: moto answers operations that nothing executes; `files`: requests may name this machine's files;
-    `any_role`: jobs may have roles that this server's IAM does not know."""
+    `any_role`: jobs may have roles that this server's IAM does not know; `any_bucket`: buckets are made as jobs name
+    them."""
 
     mocked: bool = False
     files: bool = False
     any_role: bool = False
+    any_bucket: bool = False
 
 
 class ApiServer:
     """Serves from `start` to `close`. `slots`: training jobs at a time; `images`: names of requests → local names.
     `s3_url`: the S3 that data comes from and artifacts go to, instead of one of its own. `allowed`: what is
-    refused otherwise.
+    refused otherwise. `own`: nobody but this program is answered, and only if it has signed.
 
     BadRequest, one line, if the address or the folder can't be had.
     """
@@ -86,9 +88,10 @@ class ApiServer:
         s3_url: str | None = None,
         *,
         allowed: Allowed = Allowed(),
+        own: bool = False,
     ) -> None:
         load_managed_policies()
-        self._s3_url, self._allow_files = s3_url, allowed.files
+        self._s3_url, self._allowed = s3_url, allowed
         self._credentials = find_credentials() if s3_url else CREDENTIALS
         self._keys, self._saving = JobKeys(), threading.Lock()
         with ExitStack() as stack:
@@ -100,12 +103,14 @@ class ApiServer:
             self._stored = StoredOperations(mocked_services(), stored, STORED, read_body)
             router = Router(*apis, s3_url, self._stored, allow_mocked=allowed.mocked, home=_home_region())
             site = Site(router, lambda: self.platform.regions(_home_region()))
-            self._server = stack.enter_context(closing(HttpServer(host, port, site)))
+            keys = new_keys() if own else CREDENTIALS
+            door = OwnDoor(site, Keys.of(keys), read_body) if own else site
+            self._server = stack.enter_context(closing(HttpServer(host, port, door)))
             for_jobs = JobDoor(Router(*apis, s3_url, mocked_services(BACKENDS)), self._keys, read_body)
             self._gateway = _listen_at_gateway(runner, self._server, for_jobs)
             if self._gateway:
                 stack.callback(self._gateway.close)
-            self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url)))
+            self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url, keys)))
             self.platform.delete_listeners.append(self._delete_logs)
             self.platform.services = cache(lambda region: self._new_services(router, region))
             self._stack = stack.pop_all()
@@ -114,8 +119,9 @@ class ApiServer:
     def url(self) -> str:
         return self._server.url
 
-    def start(self) -> None:
-        """Answers from here on. S3 holds what an earlier server has kept; the role of local job files exists."""
+    def start(self, *, resume: bool = True) -> None:
+        """Answers from here on. S3 holds what an earlier server has kept; the role of local job files exists. `resume`:
+        goes on with what that server was killed over."""
         self._stored.load()
         self._server.start()
         if self._gateway:
@@ -124,7 +130,8 @@ class ApiServer:
         iam = self._clients.get("iam", DEFAULT_REGION)
         with suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
-        self.platform.resume()
+        if resume:
+            self.platform.resume()
 
     def _load(self) -> None:
         """Fills the own S3; one that is elsewhere only has to answer."""
@@ -171,18 +178,19 @@ class ApiServer:
         return {"AWS_ENDPOINT_URL": url, **elsewhere, **credentials, "AWS_DEFAULT_REGION": region}
 
     def _new_services(self, application: Wsgi, region: str) -> Services:
-        return InProcessServices(application, self._clients, self._new_storage(region), region, self._try_to_save)
+        return InProcessServices(application, self._clients, self.new_storage(region), region, self._try_to_save)
 
-    def _new_storage(self, region: str, keep: Callable[[], None] | None = None) -> ObjectStore:
-        in_process = {} if self._s3_url else {"in_process": InProcessS3()}
+    def new_storage(self, region: str, keep: Callable[[], None] | None = None) -> ObjectStore:
+        """What jobs read from and write to."""
+        in_process = {} if self._s3_url else {"in_process": InProcessS3(make_buckets=self._allowed.any_bucket)}
         return ObjectStore(
-            lambda: self._clients.get("s3", region), **in_process, allow_files=self._allow_files, keep=keep
+            lambda: self._clients.get("s3", region), **in_process, allow_files=self._allowed.files, keep=keep
         )
 
     def _new_context(self, request: Mapping[str, Any], region: str) -> JobContext:
         # a pipeline goes on after this server was killed, so what its jobs leave must be there
         keep = self._try_to_save if is_of_pipeline(request) else None
-        storage = self._new_storage(region, keep)
+        storage = self.new_storage(region, keep)
         kind = kind_of(request)
         name = kind.name_of(request)
         # an S3 elsewhere knows the caller's, not ours

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from local_test.request.job_kind import PROCESSING, TRAINING, JobKind
 from local_test.server.access import Environ, Wsgi
-from local_test.server.job_keys import JobKeys
+from local_test.server.job_keys import JobKeys, Keys
 from local_test.server.refusal import respond
 from local_test.server.signatures import read_signature
 
@@ -83,6 +83,23 @@ class JobDoor:
             called = ", ".join(sorted(names)) or environ.get("PATH_INFO", "")
             return f"A job's container may not call this. Received: {signature.service}: {called[:200]}. {_OFFER}"
         return _check_members(names, body, jobs)
+
+
+class OwnDoor:
+    """WSGI middleware for a server that this program alone may use: it has to have signed with `keys`."""
+
+    def __init__(self, application: Wsgi, keys: Keys, read_body: Callable[[Environ], bytes]) -> None:
+        self._application, self._keys, self._read_body = application, keys, read_body
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        signature = read_signature(environ, self._read_body)
+        try:
+            is_own = signature is not None and self._keys.fits(signature)
+        except HTTPException:  # the body can't be read
+            is_own = False
+        if not is_own:
+            return respond(environ, start_response, "This address is a program's own. `serve` is for everybody")
+        return self._application(environ, start_response)
 
 
 _S3_SCOPE = "AWS4-HMAC-SHA256 Credential=job/20000101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"

@@ -24,18 +24,31 @@ def new_keys() -> Mapping[str, str]:
 
 
 @dataclass(frozen=True)
-class _Grant:
-    kind: JobKind
-    job: str
+class Keys:
+    """Credentials, as the environment variables of `new_keys` say them."""
+
     access_key: str
     secret: str
     token: str
 
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> "Keys":
+        token = variables.get("AWS_SESSION_TOKEN", "")
+        return cls(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], token)
+
     def fits(self, signature: Signature) -> bool:
+        """Whether they have signed."""
         same_key = compare_digest(self.access_key.encode(), signature.access_key.encode())
         same_token = compare_digest(self.token.encode(), signature.token.encode())
         # last, since it may have to read a body, which nobody else may make this server do
         return same_key and same_token and signature.made_by(self.secret)
+
+
+@dataclass(frozen=True)
+class _Grant:
+    kind: JobKind
+    job: str
+    keys: Keys
 
 
 class JobKeys:
@@ -47,14 +60,13 @@ class JobKeys:
 
     def for_job(self, kind: JobKind, job: str, keys: Mapping[str, str]) -> "Grant":
         """What makes the keys valid as the job's hosts start, and void as they end."""
-        token = keys.get("AWS_SESSION_TOKEN", "")
-        return Grant(self, _Grant(kind, job, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], token))
+        return Grant(self, _Grant(kind, job, Keys.of(keys)))
 
     def jobs_of(self, signature: Signature) -> set[tuple[JobKind, str]]:
         """The running jobs whose credentials have signed. Several only where all have those of an S3 elsewhere."""
         with self._lock:
             grants = list(self._grants)
-        return {(grant.kind, grant.job) for grant in grants if grant.fits(signature)}
+        return {(grant.kind, grant.job) for grant in grants if grant.keys.fits(signature)}
 
     def change(self, grant: _Grant, valid: bool) -> None:
         with self._lock:
