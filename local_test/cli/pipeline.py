@@ -26,7 +26,7 @@ from local_test.cli.options import (
     read_environment,
     say,
 )
-from local_test.cli.progress import LINE_SECONDS, format_seconds
+from local_test.cli.progress import LINE_SECONDS
 from local_test.cli.signals import ignore_signals, stop_on_signals
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.errors import BadRequest, LocalTestError
@@ -37,6 +37,7 @@ from local_test.pipelines.parameters import parse_values
 from local_test.request.builder import LOCAL_IMAGE, LOCAL_ROLE, parse_pairs
 from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri, read_json
+from local_test.util.console import format_seconds
 
 if TYPE_CHECKING:
     from local_test.server.api_server import ApiServer
