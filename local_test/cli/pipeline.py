@@ -13,7 +13,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local_test.cli.live_table import Table
 from local_test.cli.options import (
     Commands,
     add_parallel_option,
@@ -38,6 +37,7 @@ from local_test.request.builder import LOCAL_IMAGE, LOCAL_ROLE, parse_pairs
 from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri, read_json
 from local_test.util.console import format_seconds
+from local_test.util.live_table import Table
 
 if TYPE_CHECKING:
     from local_test.server.api_server import ApiServer
