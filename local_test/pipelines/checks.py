@@ -24,7 +24,8 @@ from local_test.pipelines.expressions import (
 )
 from local_test.pipelines.parser import parse_definition, refuse
 from local_test.pipelines.step_types import STEP_TYPES, property_type
-from local_test.request.support import check_supported
+from local_test.request.processing import PROCESSING_SUPPORT
+from local_test.request.support import TRAINING_SUPPORT
 from local_test.request.validation import Unknown, validate
 
 EXECUTION_VARIABLES = (
@@ -40,6 +41,7 @@ EXECUTION_VARIABLES = (
 _EXPERIMENT = ("ExperimentName", "TrialName")
 _PARAMETER_TYPES = {"String": "string", "Integer": "integer", "Float": "float", "Boolean": "boolean"}
 _SCALARS = ("string", "integer", "long", "float", "double", "boolean", "timestamp", None)
+_SUPPORTS = {support.operation: support for support in (TRAINING_SUPPORT, PROCESSING_SUPPORT)}
 _RESERVED = {"RegisterModel": "ModelPackageName"}  # the service names a package by its group and version
 
 
@@ -129,8 +131,8 @@ class _Checks:
             request = {kind.name_member: Unknown("a name", "string"), **request}
         try:
             validate(request, kind.operation)
-            if step.type == "Training":
-                check_supported(request)
+            if support := _SUPPORTS.get(kind.operation):
+                support.check(request)
         except BadRequest as error:
             raise BadRequest(f"Model Validation failed: Arguments: {error}") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.request.normal_form import normal_form
-from local_test.request.validation import validate
+from local_test.request.validation import Unknown, validate
 
 Values = Mapping[str, tuple[Callable[[Any], bool], str]]
 
@@ -29,7 +29,7 @@ class Support:
         """The members of a valid request that are ignored; BadRequest names one that would change the result."""
         ignored: set[str] = set()
         for path, value in self._members(request, ""):
-            if path in self.values and not self.values[path][0](value):
+            if path in self.values and not isinstance(value, Unknown) and not self.values[path][0](value):
                 raise BadRequest(
                     f"{path} has a value that is not supported locally. Received: {value}. "
                     f"Supported: {self.values[path][1]}"
@@ -137,17 +137,12 @@ VALUES: Values = {
 TRAINING_SUPPORT = Support("CreateTrainingJob", ACTED_ON, IGNORED, VALUES)
 
 
-def check_supported(request: Mapping[str, Any]) -> list[str]:
-    """Of a valid CreateTrainingJob request."""
-    return TRAINING_SUPPORT.check(request)
-
-
 def check_request(request: Mapping[str, Any]) -> list[str]:
     """The members that are ignored locally. BadRequest, one line, if the service or this platform would refuse it."""
     validate(request)
     if "AlgorithmSpecification" not in request:
         raise BadRequest("AlgorithmSpecification is missing: TrainingImage and TrainingInputMode")
-    ignored = check_supported(request)
+    ignored = TRAINING_SUPPORT.check(request)
     normal = normal_form(request)
     for path in ("AlgorithmSpecification.TrainingImage", "ResourceConfig.InstanceType", "ResourceConfig.InstanceCount"):
         outer, inner = path.split(".")

@@ -202,6 +202,13 @@ def test_the_members_of_a_step() -> None:
             "arn:aws:sagemaker:us-east-1:123456789012:algorithm/a",
             "Step Train: Model Validation failed: Arguments: AlgorithmSpecification.AlgorithmName is not supported",
         ),
+        (
+            "Steps.1.Arguments.ProcessingOutputConfig.Outputs.0.FeatureStoreOutput",
+            {"FeatureGroupName": "group"},
+            "Step Evaluate: Model Validation failed: Arguments: ProcessingOutputConfig.Outputs[].FeatureStoreOutput."
+            "FeatureGroupName is not supported",
+        ),
+        ("Steps.1.Arguments.ProcessingInputs.0.S3Input.S3InputMode", {"Get": "Parameters.Kind"}, None),
         ("Steps.2.Arguments.ElseSteps.0.Arguments", {}, "Step TooBad: Arguments of a Fail step"),
         (
             "PipelineExperimentConfig.TrialName",
