@@ -11,7 +11,8 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 _ELSEWHERE = Config(
     connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=50
 )
-_HERE = _ELSEWHERE.merge(Config(proxies={}))  # it is this machine
+OWN_AGENT = "local_test/platform"  # in a request's User-Agent: it is no client's
+_HERE = _ELSEWHERE.merge(Config(proxies={}, user_agent_extra=OWN_AGENT))  # it is this machine
 
 
 def find_credentials() -> Mapping[str, str]:

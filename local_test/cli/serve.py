@@ -4,9 +4,11 @@ import argparse
 import queue
 import signal
 import sys
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, closing, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local_test.cli.options import (
     Commands,
@@ -15,15 +17,56 @@ from local_test.cli.options import (
     add_s3_option,
     load_api_server,
     open_runner,
+    say,
     say_note,
 )
 from local_test.cli.signals import collect_signals, ignore_signals
+from local_test.places.base import kind_of_description
 from local_test.runners.image_aliases import read_images
+from local_test.training.observer import Observer
 from local_test.util.console import count
 from local_test.util.queues import get_before
 
 if TYPE_CHECKING:
     from local_test.server.api_server import ApiServer
+
+
+_WAITING = 1000  # lines; a terminal that is held, as by Ctrl-S, must not hold the jobs
+_REASON = 150  # characters of a FailureReason: `describe` has the rest
+
+
+class Lines(Observer):
+    """What happens on a server, a line each, written by a thread of its own."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}  # by ARN
+        self._lines: queue.Queue[str | None] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._write, name="lines", daemon=True)
+        self._thread.start()
+
+    def say(self, text: str) -> None:
+        with suppress(queue.Full):
+            self._lines.put_nowait(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}")
+
+    def on_transition(self, description: dict[str, Any]) -> None:
+        kind = kind_of_description(description)
+        state, arn = description.get("SecondaryStatus") or kind.status_of(description), kind.arn_of(description)
+        if self._states.get(arn) == state:
+            return
+        self._states[arn] = state
+        reason = " ".join(description.get("FailureReason", "").split())
+        shown = reason if len(reason) <= _REASON else f"{reason[:_REASON]}…"
+        self.say(f"{kind.noun} {kind.name_of(description)}: {state}" + (f": {shown}" if shown else ""))
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            say(line)
+
+    def close(self) -> None:
+        """Waits a moment for the last lines."""
+        with suppress(queue.Full):
+            self._lines.put(None, timeout=1)
+            self._thread.join(1)
 
 
 def add_parser(commands: Commands) -> None:
@@ -43,6 +86,7 @@ def add_parser(commands: Commands) -> None:
         help="let moto answer operations that nothing executes, as if transform jobs, endpoints and the like had run",
     )
     add("--allow-files", action="store_true", help="let requests name this machine's files by file:// addresses")
+    add("-v", "--verbose", action="store_true", help="a line for each request, too, not only for each job's state")
     add("--any-role", action="store_true", help="let jobs have roles that this server does not know, such as AWS's")
 
 
@@ -51,9 +95,11 @@ def run(args: argparse.Namespace) -> None:
     api = load_api_server()
     with ExitStack() as stack:
         runner = stack.enter_context(open_runner(args))
+        lines = stack.enter_context(closing(Lines()))
         server = api.ApiServer(
             args.root, runner, args.host, args.port, args.parallel, read_images(args.images), args.s3_endpoint_url,
             allowed=api.Allowed(args.allow_mocked, args.allow_files, args.any_role),
+            observer=lines, on_request=lines.say if args.verbose else None,
         )  # fmt: skip
         stack.callback(server.close)
         signals = collect_signals()

@@ -19,6 +19,10 @@ TUNING = JobKind("HyperParameterTuningJob", "tuning", "", "")
 KINDS = (TRAINING, TUNING, PROCESSING)
 
 
+def kind_of_description(description: Description) -> JobKind:
+    return next(kind for kind in KINDS if f"{kind.name}Status" in description)
+
+
 def is_name(text: str) -> bool:
     """Whether a job can have that name."""
     return _NAME.fullmatch(text) is not None

@@ -42,10 +42,12 @@ from local_test.server.access import Wsgi
 from local_test.server.gateway import BACKENDS, JobDoor, OwnDoor
 from local_test.server.http import HttpServer, Router, read_body
 from local_test.server.job_keys import JobKeys, Keys, new_keys
+from local_test.server.listener import OnRequest
 from local_test.server.mocked_operations import STORED
 from local_test.server.mocked_services import mocked_services
 from local_test.server.platform import JobContext, Platform, Region
 from local_test.training.job_store import is_of_pipeline
+from local_test.training.observer import Observer
 from local_test.util.arns import DEFAULT_REGION
 from local_test.util.clock import now_utc
 from local_test.util.console import warn_on_stderr
@@ -72,7 +74,8 @@ class Allowed:
 class ApiServer:
     """Serves from `start` to `close`. `slots`: training jobs at a time; `images`: names of requests → local names.
     `s3_url`: the S3 that data comes from and artifacts go to, instead of one of its own. `allowed`: what is
-    refused otherwise. `own`: nobody but this program is answered, and only if it has signed.
+    refused otherwise. `own`: nobody but this program is answered, and only if it has signed. `observer`: of all jobs;
+    `on_request` gets a line for each request.
 
     BadRequest, one line, if the address or the folder can't be had.
     """
@@ -89,11 +92,14 @@ class ApiServer:
         *,
         allowed: Allowed = Allowed(),
         own: bool = False,
+        observer: Observer | None = None,
+        on_request: OnRequest | None = None,
     ) -> None:
         load_managed_policies()
         self._s3_url, self._allowed = s3_url, allowed
         self._credentials = find_credentials() if s3_url else CREDENTIALS
         self._keys, self._saving = JobKeys(), threading.Lock()
+        self._observers = [observer] if observer else []
         with ExitStack() as stack:
             aliases = ImageAliases(runner, images or {})
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
@@ -105,13 +111,14 @@ class ApiServer:
             site = Site(router, lambda: self.platform.regions(_home_region()))
             keys = new_keys() if own else CREDENTIALS
             door = OwnDoor(site, Keys.of(keys), read_body) if own else site
-            self._server = stack.enter_context(closing(HttpServer(host, port, door)))
+            self._server = stack.enter_context(closing(HttpServer(host, port, door, on_request=on_request)))
             for_jobs = JobDoor(Router(*apis, s3_url, mocked_services(BACKENDS)), self._keys, read_body)
-            self._gateway = _listen_at_gateway(runner, self._server, for_jobs)
+            self._gateway = _listen_at_gateway(runner, self._server, for_jobs, on_request)
             if self._gateway:
                 stack.callback(self._gateway.close)
             self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url, keys)))
             self.platform.delete_listeners.append(self._delete_logs)
+            self.platform.tuning_listeners.extend(one.on_transition for one in self._observers)
             self.platform.services = cache(lambda region: self._new_services(router, region))
             self._stack = stack.pop_all()
 
@@ -197,7 +204,7 @@ class ApiServer:
         keys = new_keys() if self._credentials is CREDENTIALS else self._credentials
         environ = self._environment((self._gateway or self._server).url, region, keys)
         observers = [CloudWatch(kind, name, region, self._clients, now_utc), self._keys.for_job(kind, name, keys)]
-        return JobContext(storage, environ, observers)
+        return JobContext(storage, environ, [*observers, *self._observers])
 
 
 def _home_region() -> str:
@@ -233,7 +240,9 @@ def _build_operations(region: Region, guard: Guard, s3: Callable[[str], Any]) ->
     return {name: operation for part in parts for name, operation in part.operations().items()}
 
 
-def _listen_at_gateway(runner: Runner, server: HttpServer, application: Wsgi) -> HttpServer | None:
+def _listen_at_gateway(
+    runner: Runner, server: HttpServer, application: Wsgi, on_request: OnRequest | None
+) -> HttpServer | None:
     """A second address for containers, whose 127.0.0.1 is their own: the engine's gateway.
 
     Where this machine can't listen there, as with an engine in a virtual machine, programs in containers have no S3;
@@ -243,5 +252,5 @@ def _listen_at_gateway(runner: Runner, server: HttpServer, application: Wsgi) ->
     if gateway:
         for port in (server.port, 0):
             with suppress(BadRequest):
-                return HttpServer(gateway, port, application)
+                return HttpServer(gateway, port, application, on_request=on_request)
     return None

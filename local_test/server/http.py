@@ -21,7 +21,7 @@ from local_test.api.iam import simulate
 from local_test.api.json_protocol import Answer, refusal
 from local_test.errors import BadRequest
 from local_test.server.access import AccessControl, Environ, KnownHosts, Wsgi
-from local_test.server.listener import Patience, Server
+from local_test.server.listener import OnRequest, Patience, Server
 from local_test.server.mocked_operations import refuse
 from local_test.server.mocked_services import mocked_services
 from local_test.util.arns import DEFAULT_REGION
@@ -101,10 +101,17 @@ def read_body(environ: Environ) -> bytes:
 class HttpServer:
     """Listens once constructed, answers after `start`; port 0 takes any that is free. BadRequest if it can't listen."""
 
-    def __init__(self, host: str, port: int, application: Wsgi, patience: Patience = Patience()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        application: Wsgi,
+        patience: Patience = Patience(),  # noqa: B008
+        on_request: OnRequest | None = None,
+    ) -> None:
         with _listen(host, port) as listener:
             guarded = AccessControl(application, _known_hosts(host))
-            self._server = Server(host, port, guarded, listener.fileno(), patience)
+            self._server = Server(host, port, guarded, listener.fileno(), patience, on_request)
         self.host, self.port = host, self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="server", daemon=True)
 

@@ -3,6 +3,7 @@
 import io
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from socket import socket
@@ -11,10 +12,15 @@ from typing import Any
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import ThreadedWSGIServer
 
+from local_test.aws.clients import OWN_AGENT
 from local_test.server.access import Environ, Wsgi
 from local_test.server.signatures import HEADERS
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+
+
+OnRequest = Callable[[str], None]  # gets a line for each request that is answered
+_MOST = 200  # characters of an address in such a line
 
 
 @dataclass(frozen=True)
@@ -31,9 +37,11 @@ class Patience:
 class Server(ThreadedWSGIServer):
     """A thread for each connection, up to the limit; one more gets 503, which clients try again."""
 
-    def __init__(self, host: str, port: int, application: Wsgi, fd: int, patience: Patience) -> None:
+    def __init__(
+        self, host: str, port: int, application: Wsgi, fd: int, patience: Patience, on_request: OnRequest | None
+    ) -> None:
         super().__init__(host, port, application, _Handler, fd=fd)
-        self.patience = patience
+        self.patience, self.on_request = patience, on_request
         self._free = threading.Semaphore(patience.connections)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -53,7 +61,7 @@ class Server(ThreadedWSGIServer):
 
 
 class _Handler(MotoRequestHandler):
-    """Logs no requests; keeps the headers as they came."""
+    """Keeps the headers as they came."""
 
     server: Server
 
@@ -66,8 +74,15 @@ class _Handler(MotoRequestHandler):
         self._incoming.end_head()
         return {**super().make_environ(), HEADERS: self.headers}
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002 - overrides
+        """Without the query, which may be a signature."""
+        headers = getattr(self, "headers", None) or {}  # none where the head was none
+        if not self.server.on_request or OWN_AGENT in headers.get("User-Agent", ""):
+            return
+        path = getattr(self, "path", "").partition("?")[0]
+        shown = path if len(path) <= _MOST else f"{path[:_MOST]}…"
+        words = (self.address_string(), self.command or "", shown, headers.get("X-Amz-Target", ""), str(code))
+        self.server.on_request(" ".join(filter(None, words)))
 
     def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
         """Of clients' errors, such as one that is too slow."""

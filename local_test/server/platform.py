@@ -52,6 +52,7 @@ class Region:
         for queue in self.queues:
             queue.delete_listeners = platform.delete_listeners
         self.tuning_jobs = TuningJobManager(store.tuning, self.jobs, store.late)
+        self.tuning_jobs.listeners = platform.tuning_listeners
         self.experiments = Experiments(store.experiments, now_utc)
         self.pipelines = EntityStore(store.pipelines, "Pipeline", "pipeline", now_utc)
         self.lineage = Lineage(store.experiments, self.experiments.components, now_utc)
@@ -133,6 +134,8 @@ class Platform:
         self.new_context, self._runner, self._slots = new_context, runner, Slots(slots)
         # called with the description of a job that is deleted
         self.delete_listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        # called with the description of a tuning job after every change
+        self.tuning_listeners: list[Callable[[dict[str, Any]], None]] = []
         # what executions ask for, by region; a server sets it
         self.services: Callable[[str], Services] | None = None
         self._regions: dict[str, Region] = {}

@@ -42,6 +42,7 @@ class TuningJobManager:
         self._root, self._jobs, self._late, self._lock = root, jobs, late, threading.RLock()
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._closed = False
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []  # called with a description after every change
         jobs.listeners.append(self._on_job_end)
         jobs.metric_listeners.append(self._on_metric)
         for description in load(root, "DescribeHyperParameterTuningJob"):
@@ -212,6 +213,8 @@ class TuningJobManager:
         folder = self._root / description["HyperParameterTuningJobName"]
         self._late.write(folder / "training_jobs.json", children)
         self._late.write(folder / "describe.json", description)
+        for on_change in self.listeners:
+            on_change(description)
 
     def _report(self, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
         """Writes the page of results; if that fails, the tuning job still counts."""

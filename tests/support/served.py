@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -43,21 +44,21 @@ class Served:
         (folder / "train.py").write_text(TRAIN)
         (folder / "train.py").chmod(0o755)
         start = ["-c", main] if own else ["-m", "local_test"]
-        self.root = folder / "root"
+        self.root, self._clients = folder / "root", list[Any]()
+        self._errors = tempfile.NamedTemporaryFile("w")  # noqa: SIM115 - a pipe that nobody reads would fill
         self.process = subprocess.Popen(
             [sys.executable, *start, "serve", "--port", "0", "--root", str(self.root), *arguments],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
         assert self.process.stdout
         lines = [self.process.stdout.readline() for _ in range(exports)]
         if not all(lines):
-            raise AssertionError(self.process.communicate(timeout=30))
+            raise AssertionError(self.end())
         self.exports = dict(line.removeprefix("export ").strip().split("=") for line in lines)
-        self._clients: list[Any] = []
 
     def client(self, service: str, region: str = "us-east-1") -> Any:
         """A boto3 client that knows what the exports say, and nothing else."""
@@ -75,8 +76,12 @@ class Served:
             client.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
-        _, err = self.process.communicate(timeout=45)
-        return err
+        self.process.communicate(timeout=45)
+        return self.errors()
+
+    def errors(self) -> str:
+        """What it has written to standard error until now."""
+        return Path(self._errors.name).read_text()
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +95,7 @@ class Served:
                     self.process.communicate(timeout=5)
         for client in self._clients:
             client.close()
+        self._errors.close()
 
 
 def request(name: str, program: str = "", channels: Mapping[str, str] | None = None, **members: Any) -> dict[str, Any]:

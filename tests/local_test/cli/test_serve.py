@@ -1,0 +1,76 @@
+"""What `serve` says while it runs: a line a transition of a job; with -v also a line a request."""
+
+import re
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.served import BUCKET, Served, ended, request, until
+from tests.support.tuning import tuning_request
+
+pytestmark = pytest.mark.timeout(120)
+TIME = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+
+
+@pytest.fixture(scope="module")
+def verbose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("served"), "-v") as server:
+        server.client("s3").create_bucket(Bucket=BUCKET)
+        yield server
+
+
+def lines_of(served: Served, text: str, count: int) -> list[str]:
+    """The lines with that text, without their times, once there are so many."""
+
+    def find() -> list[str] | None:
+        found = [line for line in served.errors().splitlines() if text in line]
+        return found if len(found) >= count else None
+
+    found = until(find, 20)
+    assert all(re.match(TIME, line) for line in found), found
+    return [re.sub(TIME, "", line) for line in found]
+
+
+def test_a_line_for_each_state_of_a_job(verbose: Served) -> None:
+    """What a program has written as its failure is shortened and can't move the cursor."""
+    sagemaker = verbose.client("sagemaker")
+    code = "(BASE / 'output/failure').write_text('no \\x1b[2J\\n data ' + 'x' * 500)\nsys.exit(3)"
+    sagemaker.create_training_job(**request("fails", code))
+    ended(sagemaker, "fails")
+    lines = lines_of(verbose, " fails: ", 5)
+    assert [line.partition(": ")[2] for line in lines[:4]] == ["Starting", "Downloading", "Training", "Uploading"]
+    assert re.fullmatch(r"training job fails: Failed: AlgorithmError: no \\x1b\[2J data x{100,130}…", lines[4])
+    assert "\x1b" not in verbose.errors()
+
+
+def test_a_line_for_each_status_of_a_tuning_job(verbose: Served) -> None:
+    sagemaker = verbose.client("sagemaker")
+    wanted = tuning_request(2, 2)
+    wanted["TrainingJobDefinition"].update(
+        OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/out"}, Environment={"PROGRAM": "print('acc=0.5')"}
+    )
+    sagemaker.create_hyper_parameter_tuning_job(**wanted)
+    assert lines_of(verbose, "tuning job tune: ", 2) == ["tuning job tune: InProgress", "tuning job tune: Completed"]
+    assert len(lines_of(verbose, ": Completed", 3)) == 3
+
+
+def test_a_line_for_each_request_and_health(verbose: Served) -> None:
+    """Without the query of an address, which may be somebody's signature; and none of the server's own requests."""
+    url = verbose.exports["AWS_ENDPOINT_URL"]
+    with urllib.request.urlopen(f"{url}/health?a=secret", timeout=20) as answer:
+        assert answer.read() == b'{"status": "ok"}\n'
+    verbose.client("sagemaker").list_training_jobs()
+    assert lines_of(verbose, " /health", 1) == ["127.0.0.1 GET /health 200"]
+    assert "127.0.0.1 POST / SageMaker.ListTrainingJobs 200" in lines_of(verbose, "ListTrainingJobs", 1)
+    assert "secret" not in verbose.errors()
+    assert "PutMetricData" not in verbose.errors()
+    assert "PutLogEvents" not in verbose.errors()
+
+
+def test_a_server_that_is_not_verbose_says_states_alone(served: Served) -> None:
+    sagemaker = served.client("sagemaker")
+    sagemaker.create_training_job(**request("said", ""))
+    ended(sagemaker, "said")
+    lines_of(served, "training job said: Completed", 1)
+    assert "SageMaker.CreateTrainingJob" not in served.errors()
