@@ -8,7 +8,7 @@ from typing import Any
 from local_test.errors import BadRequest, LocalTestError
 from local_test.experiments.entities import Experiments
 from local_test.experiments.metric_store import MetricPoint
-from local_test.request.job_kind import kind_of
+from local_test.request.job_kind import PROCESSING, JobKind, kind_of
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
@@ -107,14 +107,8 @@ def update(experiments: Experiments, description: Mapping[str, Any]) -> None:
 def _state(description: Mapping[str, Any]) -> dict[str, Any]:
     """The component's members that change with the job."""
     kind = kind_of(description)
-    status, reason = kind.status_of(description), description.get("FailureReason", "")
-    second = description["SecondaryStatus"]
-    state: dict[str, Any] = {
-        "Status": {
-            "PrimaryStatus": status,
-            "Message": f"Status: {status}, secondary status: {second}, failure reason: {reason}."[:1024],
-        }
-    }
+    status = kind.status_of(description)
+    state: dict[str, Any] = {"Status": {"PrimaryStatus": status, "Message": _message(kind, status, description)[:1024]}}
     times = {f"{kind.running}{time}": time for time in ("StartTime", "EndTime")}
     state |= {ours: description[theirs] for theirs, ours in times.items() if theirs in description}
     if outputs := dict(_outputs(description)):
@@ -122,7 +116,18 @@ def _state(description: Mapping[str, Any]) -> dict[str, Any]:
     return state
 
 
+def _message(kind: JobKind, status: str, description: Mapping[str, Any]) -> str:
+    """The service's words, which depend on the kind."""
+    if kind is PROCESSING:
+        reason, said = (description.get(name, "null") for name in ("FailureReason", "ExitMessage"))
+        return f"Status: {status}, exit message: {said}, failure reason: {reason}"
+    second, reason = description["SecondaryStatus"], description.get("FailureReason", "")
+    return f"Status: {status}, secondary status: {second}, failure reason: {reason}."
+
+
 def _outputs(description: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    if hook := description.get("DebugHookConfig"):
+        yield "SageMaker.DebugHookOutput", {"Value": hook["S3OutputPath"]}
     if model := description.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
         yield "SageMaker.ModelArtifact", {"Value": model}
     for output in description.get("ProcessingOutputConfig", {}).get("Outputs", []):
@@ -141,6 +146,8 @@ def sync_component(experiments: Experiments, description: Mapping[str, Any]) -> 
 
 def _parameters(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Hyperparameters and resources; a text that holds a number becomes a number."""
+    if "AlgorithmSpecification" in request:  # of a training job it is a parameter, too
+        yield "SageMaker.ImageUri", {"StringValue": request["AlgorithmSpecification"]["TrainingImage"]}
     resources = request.get("ResourceConfig") or request["ProcessingResources"]["ClusterConfig"]
     for name in ("InstanceCount", "InstanceType", "VolumeSizeInGB"):
         if name in resources:

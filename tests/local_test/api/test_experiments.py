@@ -55,6 +55,7 @@ def test_a_job_of_an_experiment_is_described_by_a_component_of_its_trial(sagemak
     }
     assert component["StartTime"] <= component["EndTime"]
     assert component["Parameters"] == {
+        "SageMaker.ImageUri": {"StringValue": "image"},
         "SageMaker.InstanceCount": {"NumberValue": 1.0},
         "SageMaker.InstanceType": {"StringValue": wanted["ResourceConfig"]["InstanceType"]},
         "SageMaker.VolumeSizeInGB": {"NumberValue": 1.0},

@@ -371,18 +371,26 @@ def test_a_line_of_one_stream_never_ends_in_the_other(program: Program, run: Run
     ]
 
 
+class SlowRecorder(Recorder):
+    """Some 5,000 lines a second: what a pipe holds takes it longer than a silent container is waited for."""
+
+    def on_line(self, line: str, host: str) -> None:
+        time.sleep(1e-4)
+        super().on_line(line, host)
+
+
 def test_a_lot_of_output_just_before_the_end_is_not_lost(
-    program: Program, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: Program, storage: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last lines take longer than the platform waits for a silent container."""
     monkeypatch.setattr("local_test.runners.supervisor._SILENT_SECONDS", 0.5)
-    request = request_for("j", tmp_path / "jobs")
+    request, seen = request_for("j", tmp_path / "jobs"), SlowRecorder()
     request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "n", "Regex": "^n=([0-9]+)"}]
-    code = "import os; sys.stdout.write(''.join(f'n={n}\\n' for n in range(100_000))); sys.stdout.flush()"
-    description, seen, folder = run(program(code), request)
-    assert seen.lines == [f"n={n}" for n in range(100_000)]
-    assert (folder / "logs/algo-1.log").stat().st_size == sum(len(line) + 1 for line in seen.lines)
-    assert [item["Value"] for item in description["FinalMetricDataList"]] == [99_999]
+    runner = program("import os; sys.stdout.write(''.join(f'n={n}\\n' for n in range(20_000))); sys.stdout.flush()")
+    job = TrainingJob(request, tmp_path / "jobs", runner, storage, {}, [seen])
+    description = job.run()
+    assert seen.lines == [f"n={n}" for n in range(20_000)]
+    assert (job.folder / "logs/algo-1.log").stat().st_size == sum(len(line) + 1 for line in seen.lines)
+    assert [item["Value"] for item in description["FinalMetricDataList"]] == [19_999]
 
 
 @pytest.mark.timeout(60)
