@@ -19,6 +19,7 @@ from local_test.request.job_kind import TRAINING
 from local_test.server.job_keys import JobKeys
 from local_test.server.signatures import Signature
 from tests.support.clients import CLIENTS, require_client, sdk_python
+from tests.support.processing import processed, processing_request, put_program
 from tests.support.served import BUCKET, MAIN_WITH_GATEWAY, WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(90)
@@ -61,6 +62,24 @@ def start(served: Served, name: str, **members: Any) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def environ(served: Served) -> dict[str, str]:
     return start(served, "job")
+
+
+def test_a_processing_job_opens_what_it_needs_until_it_ends(served: Served, environ: dict[str, str]) -> None:
+    """There is a training job called `job`, too: it is another one."""
+    jobs = served.client("sagemaker")
+    program = put_program(served.client("s3"), "job", "print(json.dumps(dict(os.environ)), flush=True)\nsignal.pause()")
+    jobs.create_processing_job(**processing_request("job", program))
+    log = served.root / "processing/job/logs/algo-1.log"
+    until(lambda: log.exists() and log.read_text().endswith("\n"))
+    own = json.loads(log.read_text())
+    sagemaker, s3 = client(own, "sagemaker"), client(own, "s3")
+    assert sagemaker.describe_processing_job(ProcessingJobName="job")["ProcessingJobStatus"] == "InProgress"
+    assert "A job may describe itself alone" in refusal(sagemaker.describe_training_job, TrainingJobName="job")
+    assert "may not call this" in refusal(sagemaker.list_processing_jobs)
+    s3.put_object(Bucket=BUCKET, Key="from-processing", Body=b"x")
+    jobs.stop_processing_job(ProcessingJobName="job")
+    assert processed(jobs, "job")["ProcessingJobStatus"] == "Stopped"
+    refusal(s3.get_object, Bucket=BUCKET, Key="from-processing")
 
 
 def test_each_job_has_credentials_of_its_own(served: Served, environ: dict[str, str]) -> None:
