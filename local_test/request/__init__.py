@@ -1,4 +1,4 @@
-"""A CreateTrainingJob request: built, validated, and what of it is supported.
+"""Requests for jobs: built, validated, and what of them is supported.
 
 Needs botocore, whose service model is the validator.
 """

@@ -1,4 +1,4 @@
-"""Run a host of a job: as a container or as a process.
+"""Run a host of a job, as a container or as a process, and watch it.
 
-Needs docker for containers; imports nothing that knows jobs.
+Needs docker for containers; `request` for the kinds of jobs alone.
 """

@@ -1,4 +1,4 @@
 """Training jobs: admission, run, states, metrics, logs, queue.
 
-Needs `request`, `data`, `runners` and `hosts`.
+What jobs of other kinds have in common with them is here, too. Needs `request`, `data`, `runners` and `hosts`.
 """

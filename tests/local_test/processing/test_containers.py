@@ -103,6 +103,17 @@ def test_one_failing_host_fails_the_job(runner: DockerRunner, image: str, data: 
     assert not (tmp_path / "kept").exists()
 
 
+def test_out_of_memory(image: str, data: Path, tmp_path: Path) -> None:
+    runner = DockerRunner(memory="16m")
+    # tail keeps a line until it ends, and this one never does
+    description, _ = run(runner, tmp_path, job(image, "exec tail /dev/zero", tmp_path))
+    runner.close()
+    assert description["FailureReason"] == (
+        "ClientError: Please use an instance type with more memory, or reduce the size of job data processed on an "
+        "instance."
+    )
+
+
 def test_an_image_with_a_program_of_its_own(
     runner: DockerRunner, image: str, own_image: str, data: Path, tmp_path: Path
 ) -> None:
