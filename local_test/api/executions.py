@@ -63,9 +63,7 @@ class ExecutionsApi:
         return {"PipelineExecutionSteps": on_page, **more}
 
     def _list_parameters(self, request: Request) -> Mapping[str, Any]:
-        """Those that the execution was started with; defaults are the definition's."""
-        given = self._executions.find(request[_ARN]).given
-        found = [{"Name": name, "Value": value} for name, value in given.items()]
+        found = self._executions.find(request[_ARN]).list_parameters()
         on_page, more = page(found, request, lambda item: (item["Name"],))
         return {"PipelineParameters": on_page, **more}
 

@@ -9,13 +9,14 @@ from typing import Any
 from local_test.api.dispatch import NotHandled, Operation
 from local_test.api.pagination import page
 from local_test.errors import BadRequest
-from local_test.experiments.entities import Experiments
+from local_test.executions.manager import ExecutionManager
+from local_test.experiments.entities import EntityStore, Experiments
 from local_test.experiments.search_filter import Entity, check_properties, check_property, matches, sort_key
 from local_test.request.validation import service_model
 from local_test.training.job_queue import JobQueue
 from local_test.tuning.job_manager import TuningJobManager
 
-_MOTOS = ("Pipeline", "ModelPackage", "ModelPackageGroup", "FeatureGroup", "Endpoint", "PipelineExecution", "Project")
+_MOTOS = ("ModelPackage", "ModelPackageGroup", "FeatureGroup", "Endpoint", "Project")
 _MOTOS_OPERATORS = ("Equals", "NotEquals", "Contains")
 _SUGGESTIONS = 100
 
@@ -23,7 +24,14 @@ _SUGGESTIONS = 100
 class SearchApi:
     """For each kind: its member in a result, its shape in botocore's model, and all its entities."""
 
-    def __init__(self, jobs: JobQueue, tunings: TuningJobManager, experiments: Experiments) -> None:
+    def __init__(
+        self,
+        jobs: JobQueue,
+        tunings: TuningJobManager,
+        experiments: Experiments,
+        pipelines: EntityStore,
+        executions: ExecutionManager,
+    ) -> None:
         self._experiments = experiments
         self._kinds: Mapping[str, tuple[str, str, Callable[[], Iterator[Entity]]]] = {
             "TrainingJob": ("TrainingJob", "TrainingJob", lambda: _add_tags(jobs, jobs.all(), "TrainingJobName")),
@@ -31,6 +39,12 @@ class SearchApi:
                 "HyperParameterTuningJob",
                 "HyperParameterTuningJobSearchEntity",
                 lambda: _add_tags(tunings, tunings.all(), "HyperParameterTuningJobName"),
+            ),
+            "Pipeline": ("Pipeline", "Pipeline", lambda: iter(pipelines.all())),
+            "PipelineExecution": (
+                "PipelineExecution",
+                "PipelineExecution",
+                lambda: ({**one.describe(), "PipelineParameters": one.list_parameters()} for one in executions.all()),
             ),
             "Experiment": ("Experiment", "Experiment", lambda: iter(experiments.experiments.all())),
             "ExperimentTrial": ("Trial", "Trial", self._trials),
@@ -50,7 +64,7 @@ class SearchApi:
         check_property(sort_by, model)
         matching = [entity for entity in everything() if matches(entity, request.get("SearchExpression", {}))]
         ordered = {"SortOrder": "Descending", **request}
-        on_page, more = page(matching, ordered, sort_key(sort_by, f"{member}Name"))
+        on_page, more = page(matching, ordered, sort_key(sort_by, f"{member}Arn"))
         results = [{member: {name: item for name, item in one.items() if name in model.members}} for one in on_page]
         return {"Results": results, "TotalHits": {"Value": len(matching), "Relation": "EqualTo"}, **more}
 

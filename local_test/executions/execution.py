@@ -5,12 +5,13 @@ whose name is there is looked for, and only made if it is not there.
 """
 
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from local_test.errors import LocalTestError
+from local_test.errors import BadRequest, LocalTestError
 from local_test.executions.cache import cache_key
 from local_test.executions.kinds import KINDS, Progress, StepContext
 from local_test.executions.record import ExecutionFolder, ExecutionRecord, StepRecord
@@ -24,6 +25,7 @@ from local_test.pipelines.step_types import STEP_TYPES, resolve_arguments
 from local_test.util.console import warn_on_stderr
 
 _SHORTEST, _LONGEST = 0.05, 0.5  # seconds between two looks at the jobs: few where nothing happens
+_FULL_SECONDS = 0.5  # between two tries to write to a disk that is full
 _FAILED = "Step failure: One or multiple steps failed."  # the service's words
 _BUG = "InternalServerError: A bug of the local platform; its traceback is on the server's terminal"
 
@@ -77,7 +79,11 @@ class Execution:
             if step.is_over or step.answer is not None:
                 return False
             step.answer = dict(answer)
-            self._save()
+            try:
+                self._save()
+            except LocalTestError:
+                step.answer = None
+                raise
         self._wake.set()
         return True
 
@@ -98,22 +104,38 @@ class Execution:
                     before = self.record.modified
                     self._wake.wait(pause)
                     self._wake.clear()
-        except OSError as error:  # the disk is full
-            self._end("Failed", f"InternalServerError: {error}")
+        except OSError as error:  # the server ends, and its disk is full: what is there goes on with the next one
+            warn_on_stderr(f"The execution {self.record.id} is not kept as it is: {error}")
         except Exception:  # a bug: clients that wait for the execution learn of it
             warn_on_stderr(traceback.format_exc())
             self._end("Failed", _BUG)
 
     def _save(self) -> None:
-        with self._lock:
-            self.record.modified = self._now()
-            self._folder.save(self.record)
+        """The execution's own thread waits for room on a full disk, since what is not on disk must not happen; anybody
+        else gets BadRequest."""
+        said = False
+        while True:
+            try:
+                with self._lock:
+                    self.record.modified = self._now()
+                    self._folder.save(self.record)
+                return
+            except OSError as error:
+                problem = f"The execution {self.record.id} can't be kept: {error.strerror}"
+                if threading.current_thread() is not self.thread:
+                    raise BadRequest(problem) from None
+                if self._closing:
+                    raise
+                if not said:
+                    warn_on_stderr(f"{problem}. It goes on once it can be. Received: {self._folder.path}")
+                said = True
+            time.sleep(_FULL_SECONDS)
 
     def _end(self, status: str, failure: str = "") -> None:
         with self._lock:
             self.record.status, self.record.failure = status, failure[:1300]
-            with suppress(OSError):
-                self._save()
+        with suppress(OSError):
+            self._save()
 
     def _prepare(self) -> bool:
         """Experiment and trial, as the service makes them; False if that can't be."""

@@ -158,6 +158,10 @@ class ExecutionManager:
         with self._lock:
             return [record for record in self._records.values() if record.pipeline_arn == pipeline_arn]
 
+    def all(self) -> list[ExecutionRecord]:
+        with self._lock:
+            return list(self._records.values())
+
     def definition_text(self, arn: str) -> str:
         return ExecutionFolder(self._root / self.find(arn).id).definition()
 

@@ -100,6 +100,10 @@ class ExecutionRecord:
         }
         return {name: value for name, value in members.items() if value not in (None, "")}
 
+    def list_parameters(self) -> list[dict[str, str]]:
+        """Those that the execution was started with; defaults are the definition's."""
+        return [{"Name": name, "Value": value} for name, value in self.given.items()]
+
     def summarize(self) -> dict[str, Any]:
         """An item of ListPipelineExecutions."""
         members = self.describe()

@@ -231,7 +231,7 @@ def _build_operations(region: Region, guard: Guard, s3: Callable[[str], Any]) ->
         TuningJobsApi(tuning_jobs),
         ProcessingJobsApi(region.processing_jobs),
         ExperimentsApi(experiments),
-        SearchApi(jobs, tuning_jobs, experiments),
+        SearchApi(jobs, tuning_jobs, experiments, region.pipelines, region.executions),
         LineageApi(lineage),
         PipelinesApi(region.pipelines, s3, guard, region.executions.delete_of),
         ExecutionsApi(region.executions),

@@ -42,7 +42,7 @@ class JobPage(AbstractContextManager["JobPage"]):
             TrainingJobsApi(region.jobs),
             TuningJobsApi(region.tuning_jobs),
             ExperimentsApi(region.experiments),
-            SearchApi(region.jobs, region.tuning_jobs, region.experiments),
+            SearchApi(region.jobs, region.tuning_jobs, region.experiments, region.pipelines, region.executions),
         )
         return cls(name, region, {key: value for part in parts for key, value in part.operations().items()})
 
