@@ -12,6 +12,8 @@ from pathlib import Path
 
 from botocore.model import Shape
 
+from local_test.pipelines.step_types import REFUSED as REFUSED_STEPS
+from local_test.pipelines.step_types import STEP_TYPES
 from local_test.request.processing import PROCESSING_SUPPORT
 from local_test.request.support import TRAINING_SUPPORT, Support
 from local_test.request.validation import service_model
@@ -65,6 +67,18 @@ def list_refused(support: Support) -> str:
     return "\n".join(f"- `{path}`" for path in find_refused(support))
 
 
+def list_step_types() -> str:
+    """Step types of pipelines: what a step of each calls or does, or why it is refused and the way out."""
+    own = {
+        "Condition": "chooses the steps of one branch",
+        "Fail": "ends the execution, with its message as FailureReason",
+        "Callback": "sends a message to its SQS queue, and waits for `SendPipelineExecutionStepSuccess` or `…Failure`",
+    }
+    acted_on = {name: own.get(name, f"`{kind.operation}`") for name, kind in STEP_TYPES.items()}
+    refused = {name: f"refused. {way_out}" for name, way_out in REFUSED_STEPS.items()}
+    return format_table(("type", "does"), ((f"`{name}`", text) for name, text in {**acted_on, **refused}.items()))
+
+
 def find_refused(support: Support) -> list[str]:
     """The members that are refused, each by the outermost one of which nothing is supported."""
     shape = service_model().operation_model(support.operation).input_shape
@@ -107,6 +121,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "processing-refused": lambda: list_refused(PROCESSING_SUPPORT),
         "stored": lambda: ", ".join(f"`{operation}`" for operation in sorted(STORED)),
     },
+    "pipelines.md": {"step-types": list_step_types},
     "scripts.md": {
         "script-hyperparameters": lambda: list_effects(HYPERPARAMETERS),
         "script-variables": lambda: list_effects(VARIABLES),

@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> str:
     """Runs the pipeline to its end; its PipelineExecutionStatus."""
     environ = read_environment(args)
     home = region(environ)
-    text = read_definition(args.definition, args.image, home)
+    name = args.name or _make_name(args.definition)
+    text = read_definition(args.definition, name, args.image, home)
     definition, texts = read_checked(text), parse_pairs("--parameter", args.parameter)
     parse_values(definition.parameters, texts)
     _refuse_callbacks(definition)
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> str:
         )
         stack.callback(server.close)
         table = Table(sys.stderr) if sys.stderr.isatty() else None
-        pipeline = OfflinePipeline(server, home, args.name or _make_name(args.definition), definition, table)
+        pipeline = OfflinePipeline(server, home, name, definition, table)
         stop_on_signals(pipeline.stop, server.platform.kill)
         server.start(resume=False)  # what goes on needs the uploads, too
         for path, uri in uploads:
@@ -98,12 +99,12 @@ def run(args: argparse.Namespace) -> str:
     return record.status
 
 
-def read_definition(path: Path, image: str, region_name: str) -> str:
-    """The definition's text, its placeholders filled in as `train` and `tune` do: <role>, <image>, <bucket>, <region>.
+def read_definition(path: Path, name: str, image: str, region_name: str) -> str:
+    """The definition's text, its placeholders filled in: <name>, <role>, <image>, <bucket>, <region>.
 
     A parameter whose default has another placeholder has no default here. BadRequest for one that stands elsewhere.
     """
-    places = {"<image>": image, "<bucket>": BUCKET, "<region>": region_name}
+    places = {"<name>": name, "<image>": image, "<bucket>": BUCKET, "<region>": region_name}
     filled = _fill(read_json(path, "The definition"), places)
     parameters = filled.get("Parameters") if isinstance(filled, dict) else None
     for parameter in parameters if isinstance(parameters, list) else ():

@@ -27,6 +27,7 @@ from local_test.pipelines.step_types import STEP_TYPES, property_type
 from local_test.request.processing import PROCESSING_SUPPORT
 from local_test.request.support import TRAINING_SUPPORT
 from local_test.request.validation import Unknown, validate
+from local_test.tuning.plan import OWN
 
 EXECUTION_VARIABLES = (
     "StartDateTime",
@@ -131,8 +132,7 @@ class _Checks:
             request = {kind.name_member: Unknown("a name", "string"), **request}
         try:
             validate(request, kind.operation)
-            if support := _SUPPORTS.get(kind.operation):
-                support.check(request)
+            _check_supported(kind.operation, request)
         except BadRequest as error:
             raise BadRequest(f"Model Validation failed: Arguments: {error}") from None
 
@@ -202,6 +202,15 @@ class _Checks:
         files = [file.name for file in self._step(reference.name).property_files]
         if reference.property_file not in files:
             raise BadRequest(f"Step {reference.name} declares no property file {reference.property_file}{_list(files)}")
+
+
+def _check_supported(operation: str, request: dict[str, Any]) -> None:
+    """A tuning job's definitions are looked at as the training jobs that it makes."""
+    if support := _SUPPORTS.get(operation):
+        support.check(request)
+    for one in (request.get("TrainingJobDefinition"), *request.get("TrainingJobDefinitions", ())):
+        if isinstance(one, dict):
+            TRAINING_SUPPORT.check({name: value for name, value in one.items() if name not in OWN})
 
 
 def find_outputs(step: Step) -> list[str] | None:

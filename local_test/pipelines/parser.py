@@ -44,8 +44,8 @@ _SECONDS = {"Y": 365 * 86400, "M": 30 * 86400, "W": 7 * 86400, "D": 86400, "h": 
 
 
 def refuse(reason: str) -> BadRequest:
-    """In the service's words; `reason` names step and member."""
-    return BadRequest(f"Unable to parse pipeline definition. {reason}")
+    """In the service's words, in one line; `reason` names step and member."""
+    return BadRequest(f"Unable to parse pipeline definition. {' '.join(reason.splitlines())}")
 
 
 def parse_definition(text: str) -> Definition:

@@ -29,7 +29,9 @@ class Support:
         """The members of a valid request that are ignored; BadRequest names one that would change the result."""
         ignored: set[str] = set()
         for path, value in self._members(request, ""):
-            if path in self.values and not isinstance(value, Unknown) and not self.values[path][0](value):
+            if isinstance(value, Unknown) and self._acts_within(path):
+                continue
+            if path in self.values and not self.values[path][0](value):
                 raise BadRequest(
                     f"{path} has a value that is not supported locally. Received: {value}. "
                     f"Supported: {self.values[path][1]}"
@@ -41,6 +43,9 @@ class Support:
                     f"{path} is not supported locally and would change the result. Received: {value}. Take it out"
                 )
         return sorted(ignored)
+
+    def _acts_within(self, path: str) -> bool:
+        return any(one == path or one.startswith((f"{path}.", f"{path}[")) for one in self.acted_on)
 
     def _members(self, value: Any, path: str) -> Iterator[tuple[str, Any]]:
         """(path, value) of every leaf; maps and ignored members are leaves, list items share one path."""

@@ -221,7 +221,12 @@ def test_what_was_killed_goes_on(tmp_path: Path) -> None:
             "Lambda",
             "Unable to parse pipeline definition. Step Train: The local platform runs",
         ),
-        ([], ("Steps", 0, "Name"), "<name>", "The definition has a placeholder that has no local value. Received: <na"),
+        (
+            [],
+            ("Steps", 0, "Name"),
+            "<nobody>",
+            "The definition has a placeholder that has no local value. Received: <no",
+        ),
         (
             [],
             ("Steps",),
@@ -248,7 +253,7 @@ def test_what_cannot_run_is_one_line(
 
 def test_a_definition_is_filled_in(tmp_path: Path) -> None:
     write(tmp_path, definition())
-    found = json.loads(read_definition(tmp_path / "The lab.json", "mine:1", "eu-west-1"))
+    found = json.loads(read_definition(tmp_path / "The lab.json", "the-lab", "mine:1", "eu-west-1"))
     arguments = found["Steps"][0]["Arguments"]
     assert arguments["AlgorithmSpecification"]["TrainingImage"] == "mine:1"
     assert arguments["OutputDataConfig"]["S3OutputPath"] == "s3://local/out"
@@ -256,4 +261,4 @@ def test_a_definition_is_filled_in(tmp_path: Path) -> None:
     for text in ("", "[", "{}x"):
         (tmp_path / "x.json").write_text(text)
         with pytest.raises(BadRequest, match="The definition is not JSON"):
-            read_definition(tmp_path / "x.json", "image", "us-east-1")
+            read_definition(tmp_path / "x.json", "x", "image", "us-east-1")

@@ -208,7 +208,14 @@ def test_the_members_of_a_step() -> None:
             "Step Evaluate: Model Validation failed: Arguments: ProcessingOutputConfig.Outputs[].FeatureStoreOutput."
             "FeatureGroupName is not supported",
         ),
+        (
+            "Steps.1.Arguments.ProcessingInputs.0.S3Input.S3InputMode",
+            "Pipe",
+            "Step Evaluate: Model Validation failed: Arguments: ProcessingInputs[].S3Input.S3InputMode has a value "
+            "that is not supported locally. Received: Pipe. Supported: File",
+        ),
         ("Steps.1.Arguments.ProcessingInputs.0.S3Input.S3InputMode", {"Get": "Parameters.Kind"}, None),
+        ("Steps.1.Arguments.ProcessingInputs.0.S3Input", {"Get": "Steps.Train.ModelArtifacts"}, None),
         ("Steps.2.Arguments.ElseSteps.0.Arguments", {}, "Step TooBad: Arguments of a Fail step"),
         (
             "PipelineExperimentConfig.TrialName",
@@ -288,6 +295,7 @@ def paths(value: Any, at: str = "") -> list[str]:
 
 @given(st.sampled_from(paths(DEFINITION)), JSON)
 @example("Steps.0.Arguments", {"Get": "Parameters.Epochs"})
+@example("Steps.0.Arguments.StoppingCondition", {"\n": None})
 @example("Steps.1.Arguments.ProcessingOutputConfig", {"Get": "Parameters.Epochs"})
 def test_nothing_but_bad_request_comes_of_a_change(path: str, new: Any) -> None:
     text = json.dumps(changed(DEFINITION, path, new))
