@@ -208,7 +208,8 @@ def _check_supported(operation: str, request: dict[str, Any]) -> None:
     """A tuning job's definitions are looked at as the training jobs that it makes."""
     if support := _SUPPORTS.get(operation):
         support.check(request)
-    for one in (request.get("TrainingJobDefinition"), *request.get("TrainingJobDefinitions", ())):
+    several = request.get("TrainingJobDefinitions")
+    for one in (request.get("TrainingJobDefinition"), *(several if isinstance(several, list) else ())):
         if isinstance(one, dict):
             TRAINING_SUPPORT.check({name: value for name, value in one.items() if name not in OWN})
 

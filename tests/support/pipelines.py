@@ -66,6 +66,36 @@ MODEL: dict[str, Any] = {
         },
     },
 }
+_TUNED = {**TRAIN["Arguments"], "StaticHyperParameters": {"epochs": GET_EPOCHS}}
+del _TUNED["HyperParameters"]
+TUNE: dict[str, Any] = {
+    "Name": "Tune",
+    "Type": "Tuning",
+    "Arguments": {
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "accuracy"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 1},
+            "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "rate", "MinValue": "0.1", "MaxValue": "1"}]},
+        },
+        "TrainingJobDefinition": _TUNED,
+    },
+}
+REGISTER: dict[str, Any] = {
+    "Name": "Register",
+    "Type": "RegisterModel",
+    "Arguments": {
+        "ModelPackageGroupName": "group",
+        "CustomerMetadataProperties": {"best": {"Get": "Steps.Tune.BestTrainingJob.TrainingJobName"}},
+    },
+}
+CALLBACK: dict[str, Any] = {
+    "Name": "Approve",
+    "Type": "Callback",
+    "Arguments": {"accuracy": ACCURACY},
+    "SqsQueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/queue",
+    "OutputParameters": [{"OutputName": "verdict", "OutputType": "String"}],
+}
 FAIL: dict[str, Any] = {"Name": "TooBad", "Type": "Fail", "Arguments": {"ErrorMessage": "accuracy is too low"}}
 IS_GOOD: dict[str, Any] = {
     "Name": "IsGood",

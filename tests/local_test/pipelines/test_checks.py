@@ -13,8 +13,19 @@ from local_test.errors import BadRequest
 from local_test.pipelines.checks import read_checked
 from local_test.pipelines.parameters import parse_values
 from local_test.pipelines.parser import LONGEST, parse_definition, read_duration
-from local_test.pipelines.step_types import REFUSED
-from tests.support.pipelines import DEFINITION, FAIL, IS_GOOD, MODEL, TRAIN, changed, definition
+from local_test.pipelines.step_types import REFUSED, STEP_TYPES
+from tests.support.pipelines import (
+    CALLBACK,
+    DEFINITION,
+    FAIL,
+    IS_GOOD,
+    MODEL,
+    REGISTER,
+    TRAIN,
+    TUNE,
+    changed,
+    definition,
+)
 
 PREFIX = "Unable to parse pipeline definition. "
 NESTED = "Steps.2.Arguments.IfSteps.0"
@@ -293,12 +304,26 @@ def paths(value: Any, at: str = "") -> list[str]:
     return [path for key, item in items for path in (f"{at}{key}", *paths(item, f"{at}{key}.")) if "." not in str(key)]
 
 
-@given(st.sampled_from(paths(DEFINITION)), JSON)
+EVERY_TYPE = {**DEFINITION, "Steps": [*DEFINITION["Steps"], TUNE, REGISTER, CALLBACK]}
+
+
+def test_every_step_type_is_there() -> None:
+    found = read_checked(json.dumps(EVERY_TYPE))
+    assert {step.type for step in found.by_name.values()} == set(STEP_TYPES)
+    assert found.predecessors("Register") == {"Tune"}
+
+
+@given(st.sampled_from(paths(EVERY_TYPE)), JSON)
+@example("Steps.3.Arguments.TrainingJobDefinitions", {"Get": "Steps.Train.InputDataConfig"})
+@example(
+    "Steps.3.Arguments.TrainingJobDefinition.AlgorithmSpecification", {"Get": "Steps.Train.AlgorithmSpecification"}
+)
+@example("Steps.5.OutputParameters.0.OutputName", {"Get": "Parameters.Epochs"})
 @example("Steps.0.Arguments", {"Get": "Parameters.Epochs"})
 @example("Steps.0.Arguments.StoppingCondition", {"\n": None})
 @example("Steps.1.Arguments.ProcessingOutputConfig", {"Get": "Parameters.Epochs"})
 def test_nothing_but_bad_request_comes_of_a_change(path: str, new: Any) -> None:
-    text = json.dumps(changed(DEFINITION, path, new))
+    text = json.dumps(changed(EVERY_TYPE, path, new))
     try:
         read_checked(text)
     except BadRequest as error:
