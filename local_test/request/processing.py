@@ -77,10 +77,10 @@ def check_processing_request(request: Mapping[str, Any]) -> list[str]:
         ("Output", "S3Output", request.get("ProcessingOutputConfig", {}).get("Outputs", [])),
     ):
         names = [item[f"{what}Name"] for item in items]
-        for item in items:
-            label = f"{what} {item[f'{what}Name']}"
-            if names.count(item[f"{what}Name"]) > 1:
-                raise BadRequest(f"{what} names must be unique. Received: {item[f'{what}Name']} more than once")
+        for name, item in zip(names, items, strict=True):
+            label = f"{what} {name!r}"  # it may hold anything
+            if names.count(name) > 1:
+                raise BadRequest(f"{what} names must be unique. Received: {name!r} {names.count(name)} times")
             if member not in item:
                 raise BadRequest(f"{label} has no {member}. Received: {', '.join(item)}")
             if path := _local_path(label, member, item):

@@ -27,7 +27,7 @@ from local_test.runners.ownership import hold, is_orphan
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 2 << 20  # two pipes; Linux lets an ordinary user make one as large as 1 MiB
 _LOOK_SECONDS = 0.5  # how soon the end is seen where another process keeps the pipes open
-_OPT_ML = re.compile(rf"(?<![^=:,]){OPT_ML}(?=/|$)")
+_OPT_ML = re.compile(rf"(?<![\w./-]){OPT_ML}(?![\w.-])")  # where a path begins and a name ends
 _VMSTAT = Path("/proc/vmstat")
 # the ENV of the image; see container/Dockerfile
 PROGRAM = {
@@ -92,15 +92,17 @@ class ProcessRunner(Runner):
         name = spec.entrypoint[0]
         if PurePosixPath(name).is_relative_to(OPT_ML):  # an input of the job's
             return name
-        # the image's python3 has this project's packages, as the one that runs here has
-        here = os.pathsep.join((str(Path(sys.executable).parent), self._environ.get("PATH", os.defpath)))
-        program = shutil.which(name, path=here)
+        program = shutil.which(name, path=self._path())
         if not program:
             raise RunnerError(
                 "AppSpecification.ContainerEntrypoint names a program that this machine does not have. "
                 f"Received: {name}. Install it, or use --runner docker"
             )
         return program
+
+    def _path(self) -> str:
+        """PATH of a processing job: the image's python3 has this project's packages, as the one that runs here has."""
+        return os.pathsep.join((str(Path(sys.executable).parent), self._environ.get("PATH", os.defpath)))
 
     def unmet_limits(self, spec: ContainerSpec) -> Sequence[str]:  # noqa: ARG002 - a Runner
         """A process has the machine as it is."""
@@ -122,6 +124,7 @@ class ProcessRunner(Runner):
         if spec.kind is not TRAINING:
             words = [self._find_program(spec), *(spec.entrypoint or ())[1:], *spec.arguments]
             command = tuple(_here(word, spec.base) for word in words)
+            environment["PATH"] = self._path()
             environment |= {name: _here(value, spec.base) for name, value in spec.environment.items()}
         lock = hold(spec.base)
         try:
@@ -140,7 +143,7 @@ class ProcessRunner(Runner):
 
 
 def _here(text: str, base: Path) -> str:
-    """A path below /opt/ml, where it lies here; also as the value of an option, --input=/opt/ml/processing/input."""
+    """The text with the paths below /opt/ml as they are here: --input=/opt/ml/processing/input, a shell's command."""
     return _OPT_ML.sub(lambda _: str(base), text)
 
 

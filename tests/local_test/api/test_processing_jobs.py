@@ -51,9 +51,10 @@ assert data == {"InputName": "data", "AppManaged": False, "DatasetDefinition": N
     "S3DownloadMode": "StartOfJob"}}, data
 assert own["S3Input"]["LocalPath"] is None and own["AppManaged"]
 assert job["ProcessingOutputConfig"]["KmsKeyId"] is None
-assert job["AppSpecification"]["ContainerArguments"] == ["--data=/opt/ml/processing/data", "/opt/mlx"]
+assert job["AppSpecification"]["ContainerArguments"][0] == "--data=/opt/ml/processing/data"
 assert (BASE / "config/resourceconfig.json").read_text() == '{"current_host":"algo-1","hosts":["algo-1"]}'
-assert sys.argv[1:] == [f"--data={DATA / 'data'}", "/opt/mlx"] and os.environ["PLACE"] == str(DATA / "out")
+assert sys.argv[1:] == [f"--data={DATA / 'data'}", "/opt/mlx", "s3://b/opt/ml", str(BASE)], sys.argv
+assert os.environ["PLACE"] == str(DATA / "out")
 files = [path for folder in ("data", "listed") for path in sorted((DATA / folder).rglob("*")) if path.is_file()]
 print(*(f"{path.relative_to(DATA)}={path.read_text()}" for path in files))
 (DATA / "out/deep").mkdir()
@@ -75,7 +76,11 @@ def test_a_job_from_s3_to_s3(served: Served, sagemaker: Any, s3: Any, data: str)
         Environment={"PLACE": f"{ROOT}/out"}, Tags=[{"Key": "team", "Value": "a"}],
         ExperimentConfig={"ExperimentName": "prepared"},
     )  # fmt: skip
-    whole["AppSpecification"]["ContainerArguments"] = [f"--data={ROOT}/data", "/opt/mlx"]
+    whole["AppSpecification"] = {
+        "ImageUri": "image",
+        "ContainerEntrypoint": ["sh", "-c", f'exec python3 {ROOT}/code/script.py "$@"', "sh"],
+        "ContainerArguments": [f"--data={ROOT}/data", "/opt/mlx", "s3://b/opt/ml", "/opt/ml"],
+    }
     own = s3_input("own", "s3://elsewhere/theirs")
     del own["S3Input"]["LocalPath"]
     listed = s3_input("listed", f"s3://{BUCKET}/manifest.json", S3DataType="ManifestFile")
@@ -239,14 +244,16 @@ def test_what_is_checked_before_the_answer(served: Served, sagemaker: Any, s3: A
     for path in ("/opt/ml/other", "/opt/ml/processing", "/opt/ml/processing/../model", "relative", f"{ROOT}x/a"):
         assert f"LocalPath must begin with {ROOT}/ and be without .. Received: '{path}'" in with_input(LocalPath=path)
         assert f"LocalPath must begin with {ROOT}/" in with_output(LocalPath=path)
-    assert "Input data has its LocalPath, too" in refused(
+    assert "Input 'data' has its LocalPath, too" in refused(
         ProcessingInputs=[s3_input("data", data)],
         ProcessingOutputConfig={"Outputs": [s3_output("out", f"s3://{BUCKET}/x", LocalPath=f"{ROOT}/data/")]},
     )
-    assert "Input names must be unique. Received: data" in refused(ProcessingInputs=[s3_input("data", data)] * 2)
+    assert "Input names must be unique. Received: 'data' 2 times" in refused(
+        ProcessingInputs=[s3_input("data", data)] * 2
+    )
     twice = [s3_output("out", f"s3://{BUCKET}/x"), s3_output("out", f"s3://{BUCKET}/x", LocalPath=f"{ROOT}/y")]
     assert "Output names must be unique" in refused(ProcessingOutputConfig={"Outputs": twice})
-    assert "Input data has no S3Input" in refused(ProcessingInputs=[{"InputName": "data"}])
+    assert "Input 'data' has no S3Input" in refused(ProcessingInputs=[{"InputName": "data"}])
     lost = s3_input("data", data)
     del lost["S3Input"]["LocalPath"]
     assert "S3Input.LocalPath is missing" in refused(ProcessingInputs=[lost])
