@@ -154,9 +154,9 @@ def test_a_refused_creation_is_a_retry_policys_or_the_end(tmp_path: Path) -> Non
         ExecutionFolder(tmp_path / "two"), FakeServices(refuse=1, code="ResourceLimitExceeded"), [train_step("A")]
     )
     assert failed.record.steps["A"].failure == (  # the service's words
-        "ClientError: Failed to invoke sagemaker:CreateTrainingJob. Error Details: no\nRetry not appropriate on "
-        f"execution of step with PipelineExecutionArn {ARN} and StepId A. No retry policy configured for the exception type "
-        "SAGEMAKER_RESOURCE_LIMIT."
+        "ClientError: Failed to invoke sagemaker:CreateTrainingJob. Error Details: no\n"
+        f"Retry not appropriate on execution of step with PipelineExecutionArn {ARN} and StepId A. "
+        "No retry policy configured for the exception type SAGEMAKER_RESOURCE_LIMIT."
     )
 
 
