@@ -8,6 +8,7 @@ set -Eeuo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root SECONDS_BETWEEN=2
+readonly QUIET=5 # seconds without a word, after which the next look says that the job goes on
 readonly PATIENCE=100 # calls without an answer, of some seconds each, before waiting is given up
 readonly NETWORK="ould not connect|Failed to connect|onnect timeout|Read timeout|Connection was closed|SSL validation failed"
 readonly OVERLOAD="Throttling|RequestLimitExceeded|ServiceUnavailable|InternalFailure"
@@ -83,16 +84,21 @@ create_unless_exists() { ask sagemaker "$@" >/dev/null || grep -q "already exist
 
 # Print each new state until the job is over, through a network that is away for a while.
 wait_for_end() {
-  local now state="" unanswered=0 query="[TrainingJobStatus, SecondaryStatus, SecondaryStatusTransitions[-1].StatusMessage]"
+  local now state="" unanswered=0 told=$SECONDS query="[TrainingJobStatus, SecondaryStatus, SecondaryStatusTransitions[-1].StatusMessage]"
   [[ $kind == training-job ]] || query="[HyperParameterTuningJobStatus, 'Tuning', to_string(TrainingJobStatusCounters)]"
   until [[ $state == @(Completed|Failed|Stopped)$'\t'* ]]; do
     if now=$(ask sagemaker "describe-$kind" "--$kind-name" "$name" --query "$query"); then
       unanswered=0
-      [[ $now == "$state" ]] || echo "-- $(cut -f 2 <<<"$now"): $(cut -f 3 <<<"$now")"
+      [[ $now == "$state" ]] || { echo "-- $(cut -f 2 <<<"$now"): $(cut -f 3 <<<"$now")" && told=$SECONDS; }
       state=$now
     elif [[ -s $work/error ]]; then # empty: Ctrl-C has interrupted the call
       { grep -qE "$NETWORK|$OVERLOAD" "$work/error" && ((++unanswered <= PATIENCE)); } || explain "sagemaker describe-$kind"
       ((unanswered > 1)) || echo "-- AWS does not answer; the job goes on, and so does looking"
+    fi
+    if ((SECONDS - told >= QUIET)); then
+      ((unanswered)) && now="no answer" || now=$(cut -f 2 <<<"$state")
+      printf -- '-- %s: %d:%02d\n' "$now" $((SECONDS / 60)) $((SECONDS % 60))
+      told=$SECONDS
     fi
     sleep "$SECONDS_BETWEEN" || true
   done

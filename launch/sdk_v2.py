@@ -58,6 +58,7 @@ def _estimator(job: Mapping[str, Any], options: Options, hyperparameters: Mappin
         input_mode=algorithm["TrainingInputMode"],
         output_path=job["OutputDataConfig"]["S3OutputPath"],
         hyperparameters=dict(hyperparameters),
+        environment=job.get("Environment"),
         metric_definitions=algorithm["MetricDefinitions"],
         disable_profiler=True,  # the profiler and the debugger would need code of theirs in the image
         debugger_hook_config=False,

@@ -64,6 +64,7 @@ def _trainer(job: Mapping[str, Any], options: Options, hyperparameters: Mapping[
         ),
         output_data_config=OutputDataConfig(s3_output_path=job["OutputDataConfig"]["S3OutputPath"]),
         hyperparameters=dict(hyperparameters),
+        environment=job.get("Environment"),
     )
     if "CheckpointConfig" in job:
         trainer.with_checkpoint_config(CheckpointConfig(s3_uri=job["CheckpointConfig"]["S3Uri"]))

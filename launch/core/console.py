@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import time
 from typing import Any
 
 # C0 but for tab and line end, DEL, C1; marks of a text's direction; other line ends; halves of surrogate pairs
@@ -19,10 +20,26 @@ def printable(text: str) -> str:
     return _PASSWORD.sub(r"\1***@", escaped) if "://" in escaped else escaped
 
 
+class _Said:
+    last = time.monotonic()
+
+
 def say(text: str) -> None:
     """Print a line at once."""
     sys.stdout.write(f"{printable(text)}\n")
     sys.stdout.flush()
+    _Said.last = time.monotonic()
+
+
+def silence() -> float:
+    """Seconds since the last line."""
+    return time.monotonic() - _Said.last
+
+
+def format_seconds(seconds: float) -> str:
+    """`0:05`, `12:34`, `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def say_error(text: str) -> None:

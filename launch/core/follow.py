@@ -7,13 +7,14 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from launch.core.console import say
+from launch.core.console import format_seconds, say, silence
 from launch.core.errors import is_transient
 from launch.core.preflight import client
 from launch.core.summary import exit_code, summarize_training, summarize_tuning
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 _SECONDS = 2.0
+_QUIET_SECONDS = 7.0  # after which the next poll says that the job goes on: nobody waits for ten seconds without a word
 _PATIENCE = 100  # polls without an answer, of some seconds each, before it gives up
 _OVER = ("Completed", "Failed", "Stopped")
 
@@ -27,6 +28,10 @@ def follow(command: str, name: str) -> int:
 
 class Followed(Protocol):
     """What runs without us."""
+
+    @property
+    def state(self) -> str:
+        """As of the last poll."""
 
     def poll(self) -> bool:
         """Print what is new; whether it is over."""
@@ -52,7 +57,7 @@ def follow_to_end(name: str, job: Followed) -> int:
 
 def _watch(job: Followed) -> None:
     """Poll until the job is over. The job runs without us, so a network that is away for a while ends nothing."""
-    unanswered = 0
+    unanswered, began = 0, time.monotonic()
     while True:
         try:
             if job.poll():
@@ -64,6 +69,8 @@ def _watch(job: Followed) -> None:
                 raise
             if unanswered == 1:
                 say("-- AWS does not answer; the job goes on, and so does looking")
+        if silence() >= _QUIET_SECONDS:
+            say(f"-- {'no answer' if unanswered else job.state}: {format_seconds(time.monotonic() - began)}")
         time.sleep(_SECONDS)
 
 
@@ -102,6 +109,10 @@ class TrainingJob:
             self._print_lines()
             self._print_state(state)
         return over
+
+    @property
+    def state(self) -> str:
+        return str(self._description["SecondaryStatus"])
 
     def _print_lines(self) -> None:
         for line in self._lines.read_new():
@@ -175,6 +186,10 @@ class TuningJob:
         for job in sorted(jobs, key=lambda job: (job["CreationTime"], job["TrainingJobName"])):
             self._print_job(job)
         return self._description["HyperParameterTuningJobStatus"] in _OVER
+
+    @property
+    def state(self) -> str:
+        return str(self._description["HyperParameterTuningJobStatus"])
 
     def _print_job(self, job: Mapping[str, Any]) -> None:
         objective = job.get("FinalHyperParameterTuningJobObjectiveMetric")

@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parents[1]
 PREFIX = "cv_keras_cifar10"  # of all that is stored in the bucket
 _BASE_NAME = "cv-keras-cifar10"
 _TUNING_NAME = "cifar10"  # a tuning job's name has at most 32 characters
+_PROGRESS_SECONDS = "9"  # between two lines on how far an epoch is, in the log of a job that is waited for
 _WAIT_FACTOR = 2  # a spot job may wait for instances as long as it may run
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # of jobs and experiments; the service says how long
@@ -111,6 +112,8 @@ def build_training_job(options: Options) -> dict[str, Any]:
     request = _read("training_job.json", "TrainingJobName", options)
     _adapt(request, options)
     request["HyperParameters"] = {**request.get("HyperParameters", {}), **options.hyperparameters}
+    if options.wait:  # somebody reads the log as it comes
+        request["Environment"] = {"PROGRESS_SECONDS": _PROGRESS_SECONDS, **request.get("Environment", {})}
     if options.experiment:
         request["ExperimentConfig"] = {"ExperimentName": options.experiment, "TrialName": options.name}
     return request

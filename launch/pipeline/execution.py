@@ -27,6 +27,10 @@ class PipelineExecution:
                 say(line)
         return self._description["PipelineExecutionStatus"] in _OVER
 
+    @property
+    def state(self) -> str:
+        return str(self._description["PipelineExecutionStatus"])
+
     def _steps(self) -> Iterator[Mapping[str, Any]]:
         pages = self._sagemaker.get_paginator("list_pipeline_execution_steps")
         for page in pages.paginate(PipelineExecutionArn=self._arn, SortOrder="Ascending"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from launch.core import follow
 from launch.core.summary import summarize_training
 from local_test.util.arns import ACCOUNT
 from tests.support.clients import BUCKET, CLIENTS, QUICK, Client, LaunchServer, require_client
@@ -40,6 +41,35 @@ def test_a_training_job_is_followed_to_its_result(launched: LaunchServer, client
     assert lines[-1].split() == ["model", model]
     head = launched.client("s3").head_object(Bucket=BUCKET, Key=model.removeprefix(f"s3://{BUCKET}/"))
     assert head["ContentLength"] > 0
+    described = launched.client("sagemaker").describe_training_job(TrainingJobName=name)
+    assert described["Environment"] == {"PROGRESS_SECONDS": "9"}  # somebody reads its log
+
+
+class _Slow:
+    """What is not over for some polls."""
+
+    def __init__(self, polls: int) -> None:
+        self.left, self.state = polls, "Training"
+
+    def poll(self) -> bool:
+        self.left -= 1
+        return not self.left
+
+    def stop(self) -> None: ...
+
+    def print_summary(self) -> int:
+        return 0
+
+
+def test_a_job_that_says_nothing_is_told_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_SECONDS", 0.05)
+    monkeypatch.setattr(follow, "_QUIET_SECONDS", 0.12)
+    assert follow.follow_to_end("slow", _Slow(12)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert set(lines) == {"-- Training: 0:00"}
+    assert 2 <= len(lines) <= 5
 
 
 def test_what_is_billed_is_said_of_aws_alone() -> None:
