@@ -92,7 +92,11 @@ class FolderPlace(Place):
             return description
         if has_owner(self.root or folder) is False:
             ended = {f"{kind.name}Status": "Failed", "FailureReason": _ENDED}
-            return {**description, **ended, **({"SecondaryStatus": "Failed"} if kind is TRAINING else {})}
+            return {
+                **description,
+                **ended,
+                **({"SecondaryStatus": "Failed"} if "SecondaryStatus" in description else {}),
+            }
         if kind is TRAINING and (metrics := _read_metrics(folder / "metrics.csv")):
             return {**description, "FinalMetricDataList": metrics}
         return description

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from local_test.places.base import Job
+from local_test.places.facts import format_status, list_facts
+from local_test.places.folders import open_folders
+from local_test.request.job_kind import PROCESSING
 from local_test.training.job_store import PIPELINE_TAG
 from tests.support.processing import processed, processing_request, s3_input, s3_output
 from tests.support.served import Served, until
@@ -44,6 +48,15 @@ def test_a_job_of_a_pipeline_runs_again_and_any_other_has_failed(tmp_path: Path)
         for name in ("steps", "alone"):
             until(lambda name=name: (tmp_path / f"kept-{name}").exists())
         first.end(signal.SIGKILL)
+    (place,) = open_folders(tmp_path / "root")  # as `jobs` and `describe` see them without a server
+    found = [Job(place, PROCESSING, description) for description in place.newest(PROCESSING, 9)]
+    assert [(job.name, format_status(job)) for job in found] == [("alone", "Failed"), ("steps", "Failed")]
+    facts = dict(list_facts(found[0]))
+    assert facts["program"] == "python3 /opt/ml/processing/code/script.py"
+    assert (facts["input code"], facts["output out"]) == (
+        (program / "script.py").as_uri(),
+        (tmp_path / "out-alone").as_uri(),
+    )
     with Served(tmp_path, "--allow-files") as second:
         sagemaker = second.client("sagemaker")
         alone = processed(sagemaker, "alone")
