@@ -16,7 +16,7 @@ HYPERPARAMETERS: Mapping[str, str] = {
     "sagemaker_multi_worker_mirrored_strategy_enabled": "acted on: `TF_CONFIG`",
     "sagemaker_parameter_server_enabled": "acted on: `TF_CONFIG`, and a parameter server on each host",
     "_tuning_objective_metric": "acted on: `model_dir` in S3 gets the job's name and `/model`",
-    "sagemaker_mpi_enabled": "refused",
+    "sagemaker_mpi_enabled": "refused: see [Several hosts](#several-hosts)",
     "sagemaker_distributed_dataparallel_enabled": "refused",
     "sagemaker_torch_distributed_enabled": "refused",
     "sagemaker_pytorch_ddp_enabled": "refused",
