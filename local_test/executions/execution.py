@@ -73,9 +73,10 @@ class Execution:
             if self.record.status == "Executing":
                 self.change(status="Stopping")
 
-    def answer(self, step: StepRecord, answer: Mapping[str, Any]) -> bool:
+    def answer(self, name: str, answer: Mapping[str, Any]) -> bool:
         """What SendPipelineExecutionStepSuccess and -Failure say; False if the step has had an answer, or is over."""
         with self._lock:
+            step = self.record.steps[name]
             if step.is_over or step.answer is not None:
                 return False
             step.answer = dict(answer)

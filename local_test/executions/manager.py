@@ -6,6 +6,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ class ExecutionManager:
         root.mkdir(parents=True, exist_ok=True)
         self._root, self._services, self.find_pipeline, self._now = root, services, find_pipeline, now
         self._lock = threading.RLock()
-        self._records: dict[str, ExecutionRecord] = {}  # by ARN
+        self._records: dict[str, ExecutionRecord] = {}  # by ARN, as they are on disk
         self._running: dict[str, Execution] = {}
         self._closed = False
         for path in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
@@ -82,10 +84,9 @@ class ExecutionManager:
             text = pipeline["PipelineDefinition"]
             definition = read_checked(text)
             record = self._new_record(request, pipeline, definition)
-            folder = ExecutionFolder(self._root / record.id)
+            folder = self._folder(record.id)
             with new_folder(folder.path, "The execution"):
                 folder.create(record, text)
-            self._records[record.arn] = record
             self._run(record)
         return record.arn
 
@@ -179,15 +180,21 @@ class ExecutionManager:
         self._change(record, {name: value for name, value in members.items() if value is not None})
         return record.arn
 
-    def _change(self, record: ExecutionRecord, members: Mapping[str, Any]) -> None:
+    def _change(self, record: ExecutionRecord, members: Mapping[str, Any]) -> ExecutionRecord:
+        """The record after it."""
         with self._lock:
             if running := self._running.get(record.arn):
                 running.change(**members)
-                return
-            for name, value in members.items():
-                setattr(record, name, value)
-            record.modified = self._now()
-            ExecutionFolder(self._root / record.id).save(record)
+            else:
+                self._folder(record.id).save(replace(record, **members, modified=self._now()))
+            return self._records[record.arn]
+
+    def _folder(self, name: str) -> ExecutionFolder:
+        return ExecutionFolder(self._root / name, self._publish)
+
+    def _publish(self, record: ExecutionRecord) -> None:
+        """Without the lock, which is taken before an execution's own."""
+        self._records[record.arn] = record
 
     def stop(self, arn: str) -> str:
         """The ARN. One that is stopping is left to it. Conflict for one that is over."""
@@ -223,8 +230,7 @@ class ExecutionManager:
             }
             if limit := request.get("ParallelismConfiguration"):
                 members["parallelism"] = limit["MaxParallelExecutionSteps"]
-            self._change(record, members)
-            self._run(record)
+            self._run(self._change(record, members))
         return record.arn
 
     def answer(self, token: str, answer: Mapping[str, Any]) -> str:
@@ -239,7 +245,7 @@ class ExecutionManager:
         if not found:
             raise ResourceNotFound(f"No callback step has this token. Received: {token}")
         (running, step) = found[0]
-        if not running or not running.answer(step, answer):
+        if not running or not running.answer(step.name, answer):
             raise Conflict(f"The callback step {step.name} has had its answer. Received: {token}")
         return running.record.arn
 
@@ -258,14 +264,15 @@ class ExecutionManager:
     # Running
 
     def _run(self, record: ExecutionRecord) -> None:
-        folder = ExecutionFolder(self._root / record.id)
+        """The execution gets the record for itself: what others know of it is a copy."""
+        folder = self._folder(record.id)
         definition = read_checked(folder.definition())
 
         def find_cached(step: Step, key: str) -> StepRecord | None:
             return self._find_cached(record, step, key)
 
         with self._lock:
-            execution = Execution(record, folder, definition, self._services(), find_cached, self._now)
+            execution = Execution(deepcopy(record), folder, definition, self._services(), find_cached, self._now)
             self._running[record.arn] = execution
             execution.start()
 
@@ -277,7 +284,7 @@ class ExecutionManager:
         found = [
             (known.end, other.arn, known)
             for other in self.of(record.pipeline_arn)
-            if other is not record and (known := other.steps.get(step.name))
+            if other.arn != record.arn and (known := other.steps.get(step.name))
             if known.status == "Succeeded" and known.key == key and not known.cached_from and not known.selected_from
             if known.end is not None and known.end >= oldest
         ]

@@ -1,10 +1,11 @@
 """What is known of an execution and of its steps, and the file that it is kept in.
 
-A record belongs to its execution's thread. Others read it at any time, so its values are replaced and never altered.
+A record belongs to its execution's thread. Others see the copy that its last write has published: what a client knows
+is on disk.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,10 +138,11 @@ def to_time(seconds: float) -> datetime:
 
 
 class ExecutionFolder:
-    """Where one execution is kept: its definition, and what is known of it."""
+    """Where one execution is kept: its definition, and what is known of it. `publish` gets a copy of every record that
+    was written."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, publish: Callable[[ExecutionRecord], object] = lambda _: None) -> None:
+        self.path, self._publish = path, publish
 
     def create(self, record: ExecutionRecord, definition: str) -> None:
         """OSError if it can't be written."""
@@ -148,7 +150,9 @@ class ExecutionFolder:
         self.save(record)
 
     def save(self, record: ExecutionRecord) -> None:
-        write_json(self.path / _STATE, asdict(record))
+        members = asdict(record)
+        write_json(self.path / _STATE, members)
+        self._publish(parse_record(members))
 
     def load(self) -> ExecutionRecord:
         """OSError, ValueError or TypeError if it can't be read."""
