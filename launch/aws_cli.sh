@@ -104,11 +104,19 @@ wait_for_end() {
   done
 }
 
+# How to follow the job later, and how to stop it.
+say_way_back() {
+  local place=--aws
+  [[ -z ${AWS_ENDPOINT_URL:-} ]] || place="--endpoint-url $AWS_ENDPOINT_URL"
+  echo "-- follow it: python -m local_test attach $name $place"
+  echo "-- stop it:   python -m local_test stop $name $place"
+}
+
 # What Ctrl-C does while the job is waited for.
 confirm_stop() {
   local answer=""
   [[ ! -t 0 ]] || read -r -p $'\n'"Stop $name, too? [y/N] " answer 2>&3 || true
-  [[ $answer == [yY]* ]] || { echo "$name goes on." >&3 && exit 130; }
+  [[ $answer == [yY]* ]] || { echo "$name goes on." >&3 && say_way_back >&3 && exit 130; }
   call sagemaker "stop-$kind" "--$kind-name" "$name"
 }
 
@@ -149,7 +157,7 @@ main() {
   echo "-- $name was accepted"
   [[ -z $experiment || $kind == training-job ]] ||
     echo "-- afterwards: python -m launch.experiments associate --job $name --experiment $experiment"
-  [[ -n $wait ]] || return 0
+  [[ -n $wait ]] || { say_way_back && return; }
   trap confirm_stop INT
   wait_for_end
   summarize

@@ -1,9 +1,11 @@
 """Follows a job to its end: states, log lines as they come, and at last metrics and where the model is."""
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -16,6 +18,7 @@ GROUP = "/aws/sagemaker/TrainingJobs"
 _SECONDS = 2.0
 _QUIET_SECONDS = 7.0  # after which the next poll says that the job goes on: nobody waits for ten seconds without a word
 _PATIENCE = 100  # polls without an answer, of some seconds each, before it gives up
+_LEFT = 130  # the exit code of who leaves a job that goes on
 _OVER = ("Completed", "Failed", "Stopped")
 
 Say = Callable[[str], object]
@@ -23,7 +26,19 @@ Say = Callable[[str], object]
 
 def follow(command: str, name: str) -> int:
     """The exit code: 0 if the job completed. Ctrl-C asks whether the job is to stop, too."""
-    return follow_to_end(name, TrainingJob(name) if command == "train" else TuningJob(name))
+    code = follow_to_end(name, TrainingJob(name) if command == "train" else TuningJob(name))
+    if code == _LEFT:
+        say_way_back(name)
+    return code
+
+
+def say_way_back(name: str) -> None:
+    """How to follow a job later, and how to stop it: where it is, as boto3 finds it here."""
+    meta = client("sagemaker").meta
+    on_aws = ".amazonaws.com" in (urlsplit(meta.endpoint_url).hostname or "")
+    place = ["--aws", "--region", meta.region_name] if on_aws else ["--endpoint-url", meta.endpoint_url]
+    for word, command in (("follow it:", "attach"), ("stop it:  ", "stop")):
+        say(f"-- {word} {shlex.join(['python', '-m', 'local_test', command, name, *place])}")
 
 
 class Followed(Protocol):
@@ -51,7 +66,7 @@ def follow_to_end(name: str, job: Followed) -> int:
         except KeyboardInterrupt:
             if not _confirm(f"\nStop {name}, too? [y/N] "):
                 say(f"{name} goes on.")
-                return 130
+                return _LEFT
             job.stop()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from launch import experiments
 from launch.core.console import drop_unread_output, say, say_error
 from launch.core.errors import user_message
-from launch.core.follow import follow
+from launch.core.follow import follow, say_way_back
 from launch.core.preflight import preflight
 from launch.core.request import Options, build_parser, parse_options
 
@@ -24,6 +24,8 @@ def run(description: str | None, create: Create, arguments: Sequence[str] | None
             experiments.ensure(options.experiment, options.name)
         name = create(options)
         say(f"-- {name} was accepted")
+        if not options.wait:
+            say_way_back(name)
         code = follow(options.command, name) if options.wait else 0
         if options.experiment:
             _add_runs(options, name)

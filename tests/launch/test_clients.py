@@ -12,6 +12,7 @@ import pytest
 
 from launch.core import follow
 from launch.core.summary import summarize_training
+from local_test.cli.main import main
 from local_test.util.arns import ACCOUNT
 from tests.support.clients import BUCKET, CLIENTS, QUICK, Client, LaunchServer, require_client
 from tests.support.relay import Relay
@@ -358,7 +359,11 @@ def test_ctrl_c_asks_whether_the_job_is_to_stop(launched: LaunchServer, client: 
         terminal.wait_for(f"{job} goes on.")
         assert terminal.end() == 130
         assert sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "InProgress"
-        sagemaker.stop_training_job(TrainingJobName=job)
+        at = f"{job} --endpoint-url {launched.exports['AWS_ENDPOINT_URL']}"
+        assert f"-- follow it: python -m local_test attach {at}\n-- stop it:   python -m local_test stop {at}\n" in (
+            terminal.output
+        )
+        assert main(["stop", *at.split()]) == 0
     until(lambda: sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "Stopped")
 
 
