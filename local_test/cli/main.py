@@ -1,4 +1,4 @@
-"""The local SageMaker's commands: train runs one job, serve answers SageMaker's API."""
+"""SageMaker on this machine: run a job, a search or a pipeline; find a job again, here or on AWS; serve the API."""
 
 import argparse
 import os
@@ -32,9 +32,9 @@ _EXIT_CODES = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line; each command's module adds its own options and sets `run`."""
-    top = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__)
+    top = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__, epilog=f"{_PROGRAM} COMMAND --help says more.")
     top.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
-    commands = top.add_subparsers(dest="command", required=True)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for module in (train, tune, pipeline, serve, jobs, predict, feed):
         module.add_parser(commands)
     return top
