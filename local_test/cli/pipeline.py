@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from local_test.cli.options import (
     read_environment,
     say,
 )
-from local_test.cli.progress import LINE_SECONDS
+from local_test.cli.progress import DRAW_SECONDS, LINE_SECONDS, JobView, Watcher
 from local_test.cli.signals import ignore_signals, stop_on_signals
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.errors import BadRequest, LocalTestError
@@ -33,10 +34,14 @@ from local_test.pipelines.checks import read_checked
 from local_test.pipelines.definition import Definition, Step
 from local_test.pipelines.parameters import parse_values
 from local_test.request.builder import LOCAL_IMAGE, LOCAL_ROLE, parse_pairs
+from local_test.request.job_kind import kind_of
+from local_test.request.validation import validate
+from local_test.server.platform import JobContext
 from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri, read_json
 from local_test.util.console import format_seconds
 from local_test.util.live_table import Table
+from local_test.util.progress_lines import VARIABLE
 
 if TYPE_CHECKING:
     from local_test.server.api_server import ApiServer
@@ -69,6 +74,7 @@ def run(args: argparse.Namespace) -> str:
     environ = read_environment(args)
     home = region(environ)
     name = args.name or _make_name(args.definition)
+    validate({"PipelineName": name, "RoleArn": LOCAL_ROLE, "ClientRequestToken": str(uuid.uuid4())}, "CreatePipeline")
     text = read_definition(args.definition, name, args.image, home)
     definition, texts = read_checked(text), parse_pairs("--parameter", args.parameter)
     parse_values(definition.parameters, texts)
@@ -173,6 +179,16 @@ class OfflinePipeline:
         self._table, self._say = table, table.say if table else say
         self._told: dict[str, str] = {}  # step → the status that was printed last
         self._last_line, self._stopped = time.monotonic(), False
+        self._views: dict[str, JobView] = {}  # of training and processing jobs
+        self._new_context, self._platform.new_context = self._platform.new_context, self._watch
+
+    def _watch(self, request: Mapping[str, Any], region_name: str) -> JobContext:
+        """The job's context, with an eye on how far its program says it is."""
+        context = self._new_context(request, region_name)
+        view = self._views[kind_of(request).name_of(request)] = JobView()
+        seconds = DRAW_SECONDS if self._table else LINE_SECONDS / 2
+        environ = {**context.environ, VARIABLE: str(seconds)}
+        return replace(context, environ=environ, observers=[*context.observers, Watcher(view)])
 
     def stop(self) -> None:
         """Stops all jobs as the service would."""
@@ -271,14 +287,12 @@ class OfflinePipeline:
         return [step.name, step.type, found.status, format_seconds(max(0.0, seconds)), detail]
 
     def _ask(self, step: Step, found: StepRecord) -> str:
-        own = self._platform.region(self._home)
-        with suppress(LocalTestError):  # it is not there yet
-            if step.type == "Training":
-                return str(own.jobs.describe(found.identity)["SecondaryStatus"])
-            if step.type == "Processing":
-                return str(own.processing_jobs.describe(found.identity)["ProcessingJobStatus"])
-            if step.type == "Tuning":
-                counts = own.tuning_jobs.describe(found.identity)["TrainingJobStatusCounters"]
+        if view := self._views.get(found.identity):
+            return view.place() or view.state
+        if step.type == "Tuning":
+            with suppress(LocalTestError):  # it is not there yet
+                description = self._platform.region(self._home).tuning_jobs.describe(found.identity)
+                counts = description["TrainingJobStatusCounters"]
                 return f"{counts['Completed']} completed, {counts['InProgress']} begun"
         return ""
 

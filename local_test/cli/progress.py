@@ -50,7 +50,7 @@ class JobView:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._pace = clock, Pace(clock)
-        self._state, self._began = "", clock()
+        self.state, self._began = "", clock()
         self._step: StepProgress | None = None
         self._fed: FeedProgress | None = None
         self._channel: Channel | None = None
@@ -62,7 +62,7 @@ class JobView:
             self._channel = max(fed, key=lambda channel: (channel.name == "train", channel.size))
 
     def move(self, state: str) -> None:
-        self._state, self._began = state, self._clock()
+        self.state, self._began = state, self._clock()
         self._step = self._fed = None
 
     def step(self, progress: StepProgress) -> None:
@@ -88,7 +88,7 @@ class JobView:
         seconds, step = self._clock() - self._began, self._step
         if step:
             return [*_describe_place(step), *self._describe_left(step.steps), *_describe_results(step)]
-        waited = [f"{self._state} {format_seconds(seconds)}"] if self._state else []
+        waited = [f"{self.state} {format_seconds(seconds)}"] if self.state else []
         fed, total = self._fed, self._total_bytes()
         if not fed:
             return waited
@@ -127,6 +127,19 @@ def _describe_results(at: StepProgress) -> list[str]:
 
 def _of(part: int, whole: int | None) -> str:
     return f"{part}/{whole}" if whole else str(part)
+
+
+class Watcher(Observer):
+    """Keeps what is known of a job up to date."""
+
+    def __init__(self, view: JobView) -> None:
+        self._view = view
+
+    def on_transition(self, description: dict[str, Any]) -> None:
+        self._view.move(description["SecondaryStatus"])
+
+    def on_progress(self, progress: StepProgress) -> None:
+        self._view.step(progress)
 
 
 class Display(Observer):

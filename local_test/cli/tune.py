@@ -28,7 +28,7 @@ from local_test.cli.options import (
     read_job_options,
     say,
 )
-from local_test.cli.progress import DRAW_SECONDS, LINE_SECONDS, JobView
+from local_test.cli.progress import DRAW_SECONDS, LINE_SECONDS, JobView, Watcher
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
 from local_test.errors import BadRequest, LocalTestError
@@ -38,14 +38,13 @@ from local_test.server.platform import JobContext, Platform
 from local_test.training.job_queue import RETURN_SECONDS
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.metrics import Metric
-from local_test.training.observer import Observer
 from local_test.tuning.html_report import NAME
 from local_test.tuning.plan import OWN
 from local_test.tuning.warm_start import list_definitions
 from local_test.util.arns import region
 from local_test.util.clock import now_utc
 from local_test.util.live_table import Table
-from local_test.util.progress_lines import VARIABLE, StepProgress
+from local_test.util.progress_lines import VARIABLE
 
 _OPERATION, _DEFAULT_JOB = "CreateHyperParameterTuningJob", Path("launch/tuning_job.json")
 _DEFAULT_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
@@ -143,19 +142,6 @@ def _check_static(values: Mapping[str, str], ranges: Any) -> None:
             )
 
 
-class _Watcher(Observer):
-    """Keeps what is known of a training job up to date."""
-
-    def __init__(self, view: JobView) -> None:
-        self._view = view
-
-    def on_transition(self, description: dict[str, Any]) -> None:
-        self._view.move(description["SecondaryStatus"])
-
-    def on_progress(self, progress: StepProgress) -> None:
-        self._view.step(progress)
-
-
 class OfflineTuner:
     """A tuning job, filled in, accepted and ready to `run`; its folders are below `root`.
 
@@ -184,7 +170,7 @@ class OfflineTuner:
 
             def new_context(request: Mapping[str, Any], _: str) -> JobContext:
                 view = self._views[request["TrainingJobName"]] = JobView()
-                return JobContext(storage, watched, [_Watcher(view)])
+                return JobContext(storage, watched, [Watcher(view)])
 
             self.platform = stack.enter_context(closing(Platform(root, runner, slots, new_context)))
             own = self.platform.region(self._region)

@@ -156,13 +156,14 @@ def test_a_pipeline_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_it_and_nobody_else_is_answered(tmp_path: Path) -> None:
-    write(tmp_path, definition(WAIT))
+    measured = 'print("progress training epoch=1/2 step=1/4 rate=2 loss=1.0 accuracy=0.5", flush=True)\n'
+    write(tmp_path, definition(measured + WAIT))
     screen, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
     process = pipeline(tmp_path, stderr=terminal)
     os.close(terminal)
     seen = ""
-    while not re.search(r"Train +Training +Executing +0:\d\d +Training\r\n", seen.rpartition("\x1b[J")[2]):
+    while not re.search(r"Train +Training +Executing +0:\d\d +epoch 1/2 25 %\r\n", seen.rpartition("\x1b[J")[2]):
         seen += os.read(screen, 4096).decode(errors="replace")
     assert "The-lab: Executing, 0 of 5 steps over\r\n" in seen
     assert re.search(r"TooBad +Fail +not begun\r\n", seen)
@@ -213,6 +214,7 @@ def test_what_was_killed_goes_on(tmp_path: Path) -> None:
     ("options", "path", "value", "expected"),
     [
         (["--parameter", "More=many"], (), None, "Parameter More: the value must be of type Integer. Received: 'many'"),
+        (["--name", "a b"], (), None, "1 validation error detected: Value 'a b' at 'pipelineName' failed to satisfy"),
         (["--parameter", "Moer=5"], (), None, "Invalid parameter: the pipeline has no Moer. It has: Data, More, Thre"),
         (["--upload", "none=s3://local/x"], (), None, "--upload takes PATH=s3://BUCKET/KEY, of a path that is there"),
         (
