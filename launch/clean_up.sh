@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Usage: launch/clean_up.sh --bucket BUCKET [--repository NAME] [--yes]
+# Usage: launch/clean_up.sh --bucket BUCKET [--repository NAME] [--pipeline NAME] [--yes]
 #
-# Removes what the other commands have made, and asks before each kind: jobs that still run are stopped; data, models and
-# checkpoints under s3://BUCKET/cv_keras_cifar10/; the log streams of the jobs; the ECR repository with its images. The
-# bucket, roles, and the (free) records of jobs that are over stay.
+# Removes what the other commands have made, and asks before each kind: jobs and executions of the pipeline that still run
+# are stopped; data, models and checkpoints under s3://BUCKET/cv_keras_cifar10/; the log streams of the jobs; the pipeline
+# and its model packages; the ECR repository with its images. The bucket, roles, and the (free) records of jobs that are
+# over stay.
 #
 #   --repository  default cv-keras-cifar10
+#   --pipeline    default cv-keras-cifar10; its model package group has its name
 #   --yes         ask nothing
 
 set -Eeuo pipefail
 
-readonly PREFIX=cv_keras_cifar10 GROUP=/aws/sagemaker/TrainingJobs
+readonly PREFIX=cv_keras_cifar10
+readonly GROUPS_OF_LOGS=(/aws/sagemaker/TrainingJobs /aws/sagemaker/ProcessingJobs)
 readonly NAMES=(cv-keras-cifar10- cifar10-) # how the clients' jobs begin
 export AWS_PAGER="" AWS_MAX_ATTEMPTS=3 AWS_RETRY_MODE=standard
 
@@ -26,7 +29,7 @@ call() { aws --cli-connect-timeout 10 --cli-read-timeout 60 --output text "$@"; 
 # Words of an answer, a line each; nothing for None.
 words() { tr '\t' '\n' | { grep -vx None || true; } | { grep . || true; }; }
 
-bucket="" repository=cv-keras-cifar10 yes=""
+bucket="" repository=cv-keras-cifar10 pipeline=cv-keras-cifar10 yes=""
 
 confirm() {
   local answer=""
@@ -55,6 +58,23 @@ stop_jobs() {
   done
 }
 
+# ARNs of the pipeline's executions, none if there is no such pipeline; $1: which, for JMESPath
+list_executions() {
+  call sagemaker list-pipeline-executions --pipeline-name "$pipeline" \
+    --query "PipelineExecutionSummaries$1.PipelineExecutionArn" 2>"$work/error" | words ||
+    grep -qE "ResourceNotFound|does not exist" "$work/error" || die "$(tail -n 1 "$work/error")"
+}
+
+stop_executions() {
+  local arn
+  list_executions "[?PipelineExecutionStatus=='Executing']" >"$work/executing"
+  [[ -s $work/executing ]] || return 0
+  confirm "Stop $(wc -l <"$work/executing") executions of the pipeline $pipeline?" || return 0
+  while read -r arn; do
+    call sagemaker stop-pipeline-execution --pipeline-execution-arn "$arn" >/dev/null || true # it may have ended
+  done <"$work/executing"
+}
+
 remove_objects() {
   local count
   count=$(call s3api list-objects-v2 --bucket "$bucket" --prefix "$PREFIX/" --query 'Contents[].Key' | words | wc -l)
@@ -64,18 +84,57 @@ remove_objects() {
   echo "removed $count objects"
 }
 
+# Beginnings of the names of jobs: of the clients', and of those that the pipeline's executions have made.
+list_beginnings() {
+  printf '%s\n' "${NAMES[@]}"
+  awk -F/ '{ print "pipelines-" $NF "-"; print $NF "-" }' "$work/executions"
+}
+
 remove_logs() {
-  local name stream
-  for name in "${NAMES[@]}"; do
-    call logs describe-log-streams --log-group-name "$GROUP" --log-stream-name-prefix "$name" \
-      --query 'logStreams[].logStreamName' 2>/dev/null | words || true
+  local group name stream
+  list_beginnings >"$work/beginnings"
+  for group in "${GROUPS_OF_LOGS[@]}"; do
+    while read -r name; do
+      call logs describe-log-streams --log-group-name "$group" --log-stream-name-prefix "$name" \
+        --query 'logStreams[].logStreamName' 2>/dev/null | words | sed "s|^|$group |" || true
+    done <"$work/beginnings"
   done >"$work/streams"
   [[ -s $work/streams ]] || { echo "there are no log streams of these jobs" && return; }
-  confirm "Remove $(wc -l <"$work/streams") log streams in $GROUP?" || return 0
-  while read -r stream; do
-    call logs delete-log-stream --log-group-name "$GROUP" --log-stream-name "$stream"
+  confirm "Remove $(wc -l <"$work/streams") log streams in ${GROUPS_OF_LOGS[*]}?" || return 0
+  while read -r group stream; do
+    call logs delete-log-stream --log-group-name "$group" --log-stream-name "$stream"
   done <"$work/streams"
   echo "removed $(wc -l <"$work/streams") log streams"
+}
+
+delete_packages() {
+  local arn
+  while read -r arn; do
+    call sagemaker delete-model-package --model-package-name "$arn" || return 1
+  done
+  call sagemaker delete-model-package-group --model-package-group-name "$pipeline"
+}
+
+remove_models() {
+  call sagemaker list-model-packages --model-package-group-name "$pipeline" \
+    --query 'ModelPackageSummaryList[].ModelPackageArn' 2>/dev/null | words >"$work/packages" || true
+  [[ -s $work/packages ]] || return 0
+  confirm "Remove $(wc -l <"$work/packages") model packages and their group $pipeline?" || return 0
+  if delete_packages <"$work/packages"; then
+    echo "removed $(wc -l <"$work/packages") model packages"
+  else
+    echo "the model packages stay: aws has said why" >&2
+  fi
+}
+
+remove_pipeline() {
+  call sagemaker describe-pipeline --pipeline-name "$pipeline" >/dev/null 2>&1 || return 0
+  confirm "Remove the pipeline $pipeline?" || return 0
+  if call sagemaker delete-pipeline --pipeline-name "$pipeline" >/dev/null; then
+    echo "removed the pipeline $pipeline"
+  else
+    echo "the pipeline $pipeline stays: aws has said why. What is stopping takes its time; then run this again" >&2
+  fi
 }
 
 remove_repository() {
@@ -95,7 +154,7 @@ main() {
     case $1 in
       -h | --help) usage && return ;;
       --yes) yes=yes ;;
-      --bucket | --repository)
+      --bucket | --repository | --pipeline)
         [[ -n ${2:-} ]] || die "$1 needs a value. launch/clean_up.sh --help says more."
         printf -v "${1#--}" %s "$2"
         shift
@@ -110,9 +169,13 @@ main() {
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   call sts get-caller-identity >/dev/null || die "these credentials don't work; aws has said why."
+  stop_executions
   stop_jobs
   remove_objects
+  list_executions '[]' >"$work/executions"
   remove_logs
+  remove_models
+  remove_pipeline
   remove_repository
 }
 

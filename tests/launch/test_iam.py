@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.clients import BUCKET, Client, LaunchServer
+from tests.support.clients import BUCKET, Client, LaunchServer, sdk_python
 from tests.support.docs import read_blocks
+from tests.support.missing import missing
 from tests.support.relay import Relay
 from tests.support.served import ROOT
 
@@ -66,19 +67,21 @@ def test_nothing_is_allowed_everywhere_without_need() -> None:
 
 
 def test_the_page_is_typed(launched: LaunchServer, tmp_path: Path) -> None:
-    """In a copy of the folder, against the local IAM: nothing is left to fill in, and all four are taken."""
+    """In a copy of the folder, against the local IAM: nothing is left to fill in, and all are taken."""
     shutil.copytree(IAM, tmp_path / "launch/iam")
     (lines,) = read_blocks(IAM / "README.md", "sh aws")
     typed = ["bash", "-e", "-o", "pipefail", "-c", lines.replace("ROLE=cifar10", "ROLE=typed")]
     done = subprocess.run(typed, cwd=tmp_path, env=launched.environment(), capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     made = {path.stem: path.read_text() for path in (tmp_path / "policies").iterdir()}
-    assert sorted(made) == ["execution", "launcher", "pusher", "trust"]
+    assert sorted(made) == ["execution", "launcher", "pipeline_execution", "pipeline_launcher", "pusher", "trust"]
     assert [name for name, policy in made.items() if re.search("<.*>", policy)] == []
     iam = launched.client("iam")
     assert iam.get_role(RoleName="typed")["Role"]["AssumeRolePolicyDocument"] == json.loads(made["trust"])
     kept = iam.get_role_policy(RoleName="typed", PolicyName="typed")["PolicyDocument"]
     assert kept == json.loads(made["execution"])
+    kept = iam.get_role_policy(RoleName="typed", PolicyName="typed-pipeline")["PolicyDocument"]
+    assert kept == json.loads(made["pipeline_execution"])
 
 
 JOBS = ["training_job.json", "tuning_job.json", "examples/training_job.json"]
@@ -97,6 +100,28 @@ def test_a_job_reads_and_writes_where_its_role_may(name: str) -> None:
         for uri in uris:
             arn = uri.replace("s3://", "arn:aws:s3:::") + "x"
             assert any(fnmatch(arn, resource) for resource in allowed[sid]), uri
+
+
+def test_a_pipelines_role_may_run_its_steps() -> None:
+    """Each kind of step, and each address in S3, of launch/pipeline.json."""
+    text = (ROOT / "launch/pipeline.json").read_text()
+    kinds = set(re.findall(r'"Type": "(Processing|Training|Tuning|RegisterModel|Model|Transform|Lambda|EMR)"', text))
+    needed = {
+        "Processing": "CreateProcessingJob", "Training": "CreateTrainingJob",
+        "Tuning": "CreateHyperParameterTuningJob", "RegisterModel": "CreateModelPackage",
+    }  # fmt: skip
+    statement = {one["Sid"]: one for one in statements("pipeline_execution_policy.json")}
+    actions = {action for one in statement.values() for action in as_list(one["Action"])}
+    assert {f"sagemaker:{needed[kind]}" for kind in kinds} <= actions
+    read = as_list(next(one for one in statements("execution_policy.json") if one["Sid"] == "ReadData")["Resource"])
+    jobs = next(one for one in statements("execution_policy.json") if one["Sid"] == "WriteResults")["Resource"]
+    written = [*as_list(jobs), *statement["WriteData"]["Resource"]]
+    folders = set(re.findall(r"s3://<bucket>/(\w+/\w+)", text))
+    assert folders == {f"cv_keras_cifar10/{name}" for name in ("evaluations", "jobs", "pictures", "prepared")}
+    for folder in folders:
+        arn = f"arn:aws:s3:::<bucket>/{folder}/x"
+        assert any(fnmatch(arn, resource) for resource in read)
+        assert any(fnmatch(arn, resource) for resource in written) == (not folder.endswith("pictures"))
 
 
 def as_list(value: str | list[str]) -> list[str]:
@@ -133,4 +158,29 @@ def test_a_launcher_may_do_all_that_any_client_asks_for(launched: LaunchServer, 
     asked = relay.actions - NOT_NEEDED
     assert {"sagemaker:DescribeTrainingJob", "iam:GetRole", "s3:ListBucket"} <= asked
     allowed = {action for statement in statements("launcher_policy.json") for action in as_list(statement["Action"])}
+    assert asked - allowed == set()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("version", ["boto3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("v2", "v3"))])
+def test_a_launcher_of_pipelines_may_do_all_that_a_client_asks_for(
+    launched: LaunchServer, tmp_path: Path, version: str
+) -> None:
+    """Twice: the second time the pipeline is brought up to date. There are no pictures in it, so each fails."""
+    module = "launch.pipeline" if version == "boto3" else f"launch.pipeline.sdk_{version}"
+    python = sys.executable if version == "boto3" else sdk_python(version)
+    if not Path(python).exists():
+        missing(f"no SageMaker SDK {version}: `make sdk-{version}` makes its environment")
+    (tmp_path / "no.zip").write_text(f"no pictures for {version}")
+    words = ("--image", "i", "--role", "local", "--bucket", BUCKET, "--pictures", str(tmp_path / "no.zip"), "--wait")
+    with Relay(launched.exports["AWS_ENDPOINT_URL"]) as relay:
+        for _ in range(2):
+            command = [python, "-m", module, *words, "--name", f"iam-{version}"]
+            done = launched.run(command, AWS_ENDPOINT_URL=relay.url)
+            assert done.returncode == 1, done.stderr
+            assert done.stdout.splitlines()[-1].startswith("-- Failed"), (done.stdout, done.stderr)
+    asked = relay.actions - NOT_NEEDED
+    assert {"sagemaker:UpdatePipeline", "sagemaker:ListPipelineExecutionSteps", "s3:PutObject"} <= asked
+    policies = ("launcher_policy.json", "pipeline_launcher_policy.json")
+    allowed = {action for name in policies for one in statements(name) for action in as_list(one["Action"])}
     assert asked - allowed == set()
