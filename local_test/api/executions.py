@@ -24,7 +24,7 @@ class ExecutionsApi:
             "StartPipelineExecution": lambda request: {_ARN: every.start(request)},
             "DescribePipelineExecution": lambda request: every.find(request[_ARN]).describe(),
             "ListPipelineExecutions": self._list,
-            "StopPipelineExecution": lambda request: {_ARN: every.stop(request[_ARN])},
+            "StopPipelineExecution": lambda request: {_ARN: every.stop(request[_ARN], request["ClientRequestToken"])},
             "RetryPipelineExecution": lambda request: {_ARN: every.retry(request[_ARN], request)},
             "UpdatePipelineExecution": lambda request: {_ARN: every.update(request[_ARN], request)},
             "ListPipelineExecutionSteps": self._list_steps,

@@ -4,6 +4,7 @@ What is about to happen is on disk before it happens, so another server takes ov
 whose name is there is looked for, and only made if it is not there.
 """
 
+import json
 import threading
 import time
 import traceback
@@ -67,11 +68,11 @@ class Execution:
             self._save()
         self._wake.set()
 
-    def stop(self) -> None:
-        """Its jobs are stopped, then it has Stopped."""
+    def stop(self, token: str = "") -> None:
+        """Its jobs are stopped, then it has Stopped. `token` tells the request that asks for it."""
         with self._lock:
             if self.record.status == "Executing":
-                self.change(status="Stopping")
+                self.change(status="Stopping", tokens={"Stop": token})
 
     def answer(self, name: str, answer: Mapping[str, Any]) -> bool:
         """What SendPipelineExecutionStepSuccess and -Failure say; False if the step has had an answer, or is over."""
@@ -140,7 +141,6 @@ class Execution:
 
     def _prepare(self) -> bool:
         """Experiment and trial, as the service makes them; False if that can't be."""
-        self._services.keep_data()
         experiment = self.record.experiment
         if experiment is None:
             return True
@@ -255,7 +255,8 @@ class Execution:
             if step.type == "Condition":
                 self._decide(step, record)
             elif step.type == "Fail":
-                message = resolve(step.arguments["ErrorMessage"], self._scope())
+                found = resolve(step.arguments["ErrorMessage"], self._scope())
+                message = found if isinstance(found, str) else json.dumps(found)  # a number of a property file's
                 record.metadata = {"Fail": {"ErrorMessage": message}}
                 self._settle(record, "Failed", failure=message)
             else:

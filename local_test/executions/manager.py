@@ -74,8 +74,12 @@ class ExecutionManager:
     # Operations
 
     def start(self, request: Mapping[str, Any]) -> str:
-        """The ARN. BadRequest for parameters and steps that the pipeline does not have."""
+        """The ARN. BadRequest for parameters and steps that the pipeline does not have.
+
+        What S3 holds is on disk before that is answered: the steps need it, whatever becomes of this server."""
         pipeline = self.find_pipeline(request["PipelineName"])
+        _check_supported(request, pipeline)
+        self._services().keep_data()
         with self._lock:
             if known := self._find_token(pipeline["PipelineArn"], request["ClientRequestToken"]):
                 return known.arn
@@ -167,7 +171,9 @@ class ExecutionManager:
         return ExecutionFolder(self._root / self.find(arn).id).definition()
 
     def definition(self, arn: str) -> Definition:
-        return read_checked(self.definition_text(arn))
+        with self._lock:
+            running = self._running.get(arn)
+        return running.definition if running else read_checked(self.definition_text(arn))
 
     def update(self, arn: str, request: Mapping[str, Any]) -> str:
         """The ARN."""
@@ -196,26 +202,33 @@ class ExecutionManager:
         """Without the lock, which is taken before an execution's own."""
         self._records[record.arn] = record
 
-    def stop(self, arn: str) -> str:
-        """The ARN. One that is stopping is left to it. Conflict for one that is over."""
+    def stop(self, arn: str, token: str = "") -> str:
+        """The ARN. One that is stopping is left to it. Conflict for one that is over, but for the same request that
+        comes again, which its token tells."""
         record = self.find(arn)
+        if record.tokens.get("Stop") == token:
+            return record.arn
         with self._lock:
             running = self._running.get(record.arn)
         if record.is_over or not running:
             raise Conflict(
                 f"Pipeline execution with ARN {arn} is {record.status}. Only one that is Executing can be stopped"
             )
-        running.stop()
+        running.stop(token)
         return record.arn
 
     def retry(self, arn: str, request: Mapping[str, Any]) -> str:
         """Begins what failed or was stopped again; what has succeeded stays. The ARN. Conflict for any other one."""
-        record = self.find(arn)
-        if record.status not in ("Failed", "Stopped"):
-            raise Conflict(
-                f"Pipeline execution with ARN {arn} is {record.status}. Only what Failed or was Stopped can be retried"
-            )
+        token = request["ClientRequestToken"]
+        self._services().keep_data()
         with self._lock:
+            record = self.find(arn)
+            if record.tokens.get("Retry") == token:
+                return record.arn
+            if record.status not in ("Failed", "Stopped"):
+                raise Conflict(
+                    f"Pipeline execution with ARN {arn} is {record.status}. Only what Failed or was Stopped can be retried"
+                )
             if self._closed:
                 raise BadRequest("The server is ending and starts no more executions")
             if running := self._running.pop(record.arn, None):
@@ -225,6 +238,7 @@ class ExecutionManager:
             members: dict[str, Any] = {
                 "status": "Executing",
                 "failure": "",
+                "tokens": {"Retry": token},
                 "attempts": {**record.attempts, **again},
                 "steps": {name: step for name, step in record.steps.items() if name not in again},
             }
@@ -313,6 +327,19 @@ class ExecutionManager:
             if thread.is_alive():
                 return False
         return True
+
+
+def _check_supported(request: Mapping[str, Any], pipeline: Mapping[str, Any]) -> None:
+    """BadRequest for what is not acted on here."""
+    for name in ("MlflowExperimentName", "PipelineVersionAlias"):
+        if name in request:
+            raise BadRequest(f"{name} is not supported locally. Received: {request[name]}. Take it out")
+    version = pipeline.get("PipelineVersionId", 1)
+    if request.get("PipelineVersionId", version) != version:
+        raise ResourceNotFound(
+            f"The local platform keeps a pipeline's latest version alone, which is {version}. "
+            f"Received: {request['PipelineVersionId']}"
+        )
 
 
 def _read_parameters(given: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -72,6 +72,7 @@ class ExecutionRecord:
     source_arn: str | None = None
     experiment: dict[str, str] | None = None
     steps: dict[str, StepRecord] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)  # of the last stop or retry
     attempts: dict[str, int] = field(default_factory=dict)  # of steps that RetryPipelineExecution begins again
 
     @property

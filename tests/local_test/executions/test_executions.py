@@ -131,13 +131,15 @@ def test_stop_ends_running_jobs_and_retry_goes_on(sagemaker: Any, served: Any) -
     job = job_name(wait_for_step(sagemaker, arn, "Waits"))
     printed(served, job, "ready")
     assert sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionArn"] == arn
+    token = {"PipelineExecutionArn": arn, "ClientRequestToken": "t" * 32}
     sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)  # once more changes nothing
     assert ended(sagemaker, arn)["PipelineExecutionStatus"] == "Stopped"
     assert step_statuses(sagemaker, arn) == {"Waits": "Stopped"}
     assert sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"] == "Stopped"
     message = refusal_of(sagemaker.stop_pipeline_execution, "ConflictException", PipelineExecutionArn=arn)
     assert "is Stopped" in message
-    sagemaker.retry_pipeline_execution(PipelineExecutionArn=arn)
+    for _ in range(2):  # the same request that comes again is no second one
+        assert sagemaker.retry_pipeline_execution(**token)["PipelineExecutionArn"] == arn
     again = job_name(wait_for_step(sagemaker, arn, "Waits"))
     assert again != job
     printed(served, again, "ready")
@@ -289,6 +291,9 @@ def test_what_a_start_says_is_checked_and_what_clients_see(sagemaker: Any) -> No
         members = {"PipelineName": "Checked", "PipelineParameters": given}
         assert text in refusal_of(sagemaker.start_pipeline_execution, "ValidationException", **members)
     refusal_of(sagemaker.start_pipeline_execution, "ResourceNotFound", PipelineName="None")
+    refusal_of(sagemaker.start_pipeline_execution, "ResourceNotFound", PipelineName="Checked", PipelineVersionId=7)
+    mlflow = {"PipelineName": "Checked", "MlflowExperimentName": "m"}
+    assert "MlflowExperimentName" in refusal_of(sagemaker.start_pipeline_execution, "ValidationException", **mlflow)
     refusal_of(sagemaker.list_pipeline_executions, "ResourceNotFound", PipelineName="None")
     token = "t" * 40
     arn = start(sagemaker, "Checked", {"Size": "1"}, ClientRequestToken=token)
