@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local_test.util.atomic_files import write_json
+from local_test.util.atomic_files import write_json, write_text
 
 FINAL = ("Succeeded", "Failed", "Stopped")
 _STATE, _DEFINITION = "execution.json", "definition.json"
@@ -147,7 +147,7 @@ class ExecutionFolder:
 
     def create(self, record: ExecutionRecord, definition: str) -> None:
         """OSError if it can't be written."""
-        (self.path / _DEFINITION).write_text(definition, encoding="utf-8")
+        write_text(self.path / _DEFINITION, definition)
         self.save(record)
 
     def save(self, record: ExecutionRecord) -> None:

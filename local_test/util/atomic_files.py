@@ -36,13 +36,16 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented, for people; times as ISO 8601. The files of a job's folder, for this user alone: they hold its
-    Environment."""
-    content = f"{as_json(value)}\n".encode()
+    """Indented, for people; times as ISO 8601."""
+    write_text(path, f"{as_json(value)}\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """The files of a job's folder, for this user alone: they hold its Environment."""
 
     def write(file: BinaryIO) -> None:
         os.fchmod(file.fileno(), 0o600)
-        file.write(content)
+        file.write(text.encode())
 
     write_whole(path, write)
 

@@ -205,6 +205,8 @@ def test_what_was_killed_goes_on(tmp_path: Path) -> None:
     process.communicate()
     code, err = finish(pipeline(tmp_path))
     assert code == 0, err
+    for path in (tmp_path / "out").glob("*/*/*.json"):  # they hold Environment
+        assert path.stat().st_mode & 0o077 == 0, path
     assert re.match(r"The-lab: goes on with \w{12}, which was left by an earlier program\n", err), err
     assert len(list((tmp_path / "out/executions").glob("*/execution.json"))) == 1
     assert len(list((tmp_path / "out/training").glob("pipelines-*"))) == 1
