@@ -57,6 +57,8 @@ def test_the_notebook_runs_whole(tmp_path: Path) -> None:
     assert said.count("validation:accuracy") >= 2
     assert "6 runs are part of trial cifar10-" in said
     assert "of these 24 are right" in said
+    assert "-- Succeeded" in said
+    assert "version 1 of cv-keras-cifar10: accuracy " in said
     plots = [
         output
         for cell in notebook.cells
