@@ -39,6 +39,7 @@ EXECUTION_VARIABLES = (
     "TrainingJobName",
     "ProcessingJobName",
 )
+_END = " ended"  # no step's name has a space
 _EXPERIMENT = ("ExperimentName", "TrialName")
 _PARAMETER_TYPES = {"String": "string", "Integer": "integer", "Float": "float", "Boolean": "boolean"}
 _SCALARS = ("string", "integer", "long", "float", "double", "boolean", "timestamp", None)
@@ -85,11 +86,19 @@ class _Checks:
             raise BadRequest(f"{member} must be a text. Received: {_json(value)}")
 
     def _check_order(self) -> None:
-        names = self._definition.by_name
+        """The end of a condition is a node of its own, after the ends of its branches' steps: as many edges as the
+        definition has words."""
+        definition, graph = self._definition, TopologicalSorter[str]()
+        for name, step in definition.by_name.items():
+            parent = [definition.parents[name]] if name in definition.parents else []
+            ends = (one if definition.is_inside(name, one) else f"{one}{_END}" for one in step.dependencies)
+            graph.add(name, *parent, *ends)
+            graph.add(f"{name}{_END}", name, *(f"{one.name}{_END}" for one in step.branches))
         try:
-            TopologicalSorter({name: self._definition.predecessors(name) for name in names}).prepare()
+            graph.prepare()
         except CycleError as error:
-            raise BadRequest(f"Steps depend on each other in a cycle: {' → '.join(reversed(error.args[1]))}") from None
+            names = [name for name in reversed(error.args[1][1:]) if not name.endswith(_END)]
+            raise BadRequest(f"Steps depend on each other in a cycle: {' → '.join([*names, names[0]])}") from None
 
     def _check_step(self, step: Step) -> None:
         for name in step.depends_on:

@@ -128,11 +128,12 @@ class Definition:
             inner.name
             for one in step.dependencies
             for inner in self.by_name[one].walk()
-            if not self._is_inside(name, one)
+            if not self.is_inside(name, one)
         }
         return direct | within
 
-    def _is_inside(self, name: str, condition: str) -> bool:
+    def is_inside(self, name: str, condition: str) -> bool:
+        """Whether the step is in a branch of the condition, or in one of a condition there."""
         while name in self.parents:
             name = self.parents[name]
             if name == condition:

@@ -17,7 +17,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 _MEMBERS = frozenset({"Name", "Type", "DefaultValue", "EnumValues", "Description"})
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST = 4096  # characters of a String, by the published schema
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 
 
 def read_parameter(value: Any) -> Parameter:
@@ -49,6 +49,8 @@ def _check_value(parameter: Parameter, value: Any, what: str) -> None:
         raise BadRequest(f"{where} must be of type {parameter.type}. Received: {value!r:.200}")
     if isinstance(value, str) and len(value) > _LONGEST:
         raise BadRequest(f"{where} is longer than {_LONGEST} characters")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise BadRequest(f"{where} must be a number of 64 bits. Received: {value!r:.200}")
     if isinstance(value, float) and not math.isfinite(value):
         raise BadRequest(f"{where} must be a finite number. Received: {value!r}")
     if parameter.enum_values and value not in parameter.enum_values:

@@ -14,6 +14,7 @@ from local_test.pipelines.step_types import OUTPUT_PARAMETERS, find_step_type
 
 VERSION = "2020-12-01"
 LONGEST = 1 << 20  # characters: what DescribePipeline's PipelineDefinition holds
+_LONGEST_REASON = 2000  # characters
 _DEEPEST = 100  # levels; Arguments of the deepest operation have 12, expressions and branches around them
 _TOP = {
     "Version",
@@ -44,8 +45,10 @@ _SECONDS = {"Y": 365 * 86400, "M": 30 * 86400, "W": 7 * 86400, "D": 86400, "h": 
 
 
 def refuse(reason: str) -> BadRequest:
-    """In the service's words, in one line; `reason` names step and member."""
-    return BadRequest(f"Unable to parse pipeline definition. {' '.join(reason.splitlines())}")
+    """In the service's words, in one line; `reason` names step and member, and may hold what the definition says."""
+    line = " ".join(reason[: 2 * _LONGEST_REASON].splitlines())
+    short = line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"
+    return BadRequest(f"Unable to parse pipeline definition. {short}")
 
 
 def parse_definition(text: str) -> Definition:

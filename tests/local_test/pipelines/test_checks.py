@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -257,6 +258,10 @@ def test_a_type_that_cannot_run_is_refused_with_a_way_out(kind: str) -> None:
         ("[]", "The definition must be an object. Expecting start of Json Object. Received: []"),
         ("NaN", "It is not JSON: NaN is no number of JSON"),
         ('{"Steps": "\\ud800"}', "It has half of a surrogate pair"),
+        (
+            definition("Parameters.0.DefaultValue", 1 << 63),
+            "Parameter Epochs: DefaultValue must be a number of 64 bits",
+        ),
         ("[" * 100_000, "It is nested too deeply"),
         ("[" * 200 + "]" * 200, "It is nested too deeply. Expected: at most 100 levels"),
         (" " * (LONGEST + 1), f"It has {LONGEST + 1} characters. Expected: at most {LONGEST}"),
@@ -265,6 +270,23 @@ def test_a_type_that_cannot_run_is_refused_with_a_way_out(kind: str) -> None:
 )
 def test_a_text_that_is_no_definition(text: str, expected: str) -> None:
     assert refusal(text).startswith(expected)
+
+
+def test_a_large_definition_is_read_in_no_time() -> None:
+    """Steps after a condition wait for each step of its branches; a refusal is no longer than a person reads."""
+    inner = [{**FAIL, "Name": f"Inner{n}"} for n in range(2000)]
+    steps = [{**FAIL, "Name": f"S{n}", "DependsOn": ["IsGood"]} for n in range(2000)]
+    value = changed({**DEFINITION, "Steps": [*DEFINITION["Steps"], *steps]}, "Steps.2.Arguments.IfSteps", inner)
+    begin = time.monotonic()
+    assert len(read_checked(json.dumps(value)).by_name) == 4004
+    assert time.monotonic() - begin < 5  # pairs of them would take longer
+    text = json.dumps({"Steps": [{**FAIL, "Name": "A", "DependsOn": ["B"]}, {**FAIL, "Name": "B", "DependsOn": ["A"]}]})
+    assert refusal(text) in [f"Steps depend on each other in a cycle: {cycle}" for cycle in ("A → B → A", "B → A → B")]
+    message = refusal(json.dumps(changed(value, "Steps.2.Arguments.IfSteps.0.DependsOn", ["S7"])))
+    assert message.startswith("Steps depend on each other in a cycle: ")
+    assert {"Inner0", "S7"} <= set(message.partition(": ")[2].split(" → "))
+    in_circle = [{**FAIL, "Name": f"S{n}", "DependsOn": [f"S{(n + 1) % 2000}"]} for n in range(2000)]
+    assert len(refusal(json.dumps({"Steps": in_circle}))) == 2001
 
 
 def test_conditions_within_conditions() -> None:
