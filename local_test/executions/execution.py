@@ -28,6 +28,7 @@ from local_test.util.console import warn_on_stderr
 _SHORTEST, _LONGEST = 0.05, 0.5  # seconds between two looks at the jobs: few where nothing happens
 _FULL_SECONDS = 0.5  # between two tries to write to a disk that is full
 _FAILED = "Step failure: One or multiple steps failed."  # the service's words
+_MESSAGE = 3072  # characters of a Fail step's message, in the API's model
 _BUG = "InternalServerError: A bug of the local platform; its traceback is on the server's terminal"
 
 # (step, key) → what an earlier execution knows of a step with the same arguments
@@ -257,7 +258,7 @@ class Execution:
             elif step.type == "Fail":
                 found = resolve(step.arguments["ErrorMessage"], self._scope())
                 message = found if isinstance(found, str) else json.dumps(found)  # a number of a property file's
-                record.metadata = {"Fail": {"ErrorMessage": message}}
+                record.metadata = {"Fail": {"ErrorMessage": message[:_MESSAGE]}}
                 self._settle(record, "Failed", failure=message)
             else:
                 self._begin_work(step, record)

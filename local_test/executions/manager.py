@@ -227,8 +227,7 @@ class ExecutionManager:
                 return record.arn
             if record.status not in ("Failed", "Stopped"):
                 raise Conflict(
-                    f"Pipeline execution with ARN {arn} is {record.status}. Only what Failed or was Stopped can be "
-                    "retried"
+                    f"Pipeline execution with ARN {arn} is {record.status}. Only Failed and Stopped ones can be retried"
                 )
             if self._closed:
                 raise BadRequest("The server is ending and starts no more executions")

@@ -1,5 +1,6 @@
 """A job that a pipeline waits for goes on after its server was killed; any other one has failed."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from local_test.util.atomic_files import file_uri
 from tests.support.served import WAIT, Served, ended, printed, request
 
 pytestmark = pytest.mark.timeout(60)
+ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 TAGS = [{"Key": PIPELINE_TAG, "Value": "arn"}]
 # prints what it finds of its first run, of which the second one only sees the checkpoint
 PROGRAM = (
@@ -78,3 +80,26 @@ def test_a_job_whose_image_or_data_are_gone_has_failed(tmp_path: Path) -> None:
     with Served(tmp_path, "--allow-files") as second:
         reason = ended(second.client("sagemaker"), "job")["FailureReason"]
     assert reason.startswith("InternalServerError: The local server ended while the job ran, and it can't go on: ")
+
+
+@pytest.mark.docker
+def test_a_container_goes_on_from_its_checkpoints(tmp_path: Path, image: str) -> None:
+    """They are a container's files, copied although no sync has seen them."""
+    (tmp_path / "images.json").write_text(json.dumps({ECR: image}))
+    options = ["--runner", "docker", "--images", "images.json", "--allow-files"]
+    shell = (
+        "c=/opt/ml/checkpoints/c; if [ -e $c ]; then cp $c /opt/ml/model/m; exit 0; fi; echo kept > $c; echo ready; "
+        "trap 'exit 0' TERM; while true; do sleep 0.1; done"
+    )
+    out = file_uri(tmp_path / "out")
+    wanted = request("job", shell, OutputDataConfig={"S3OutputPath": out}, Tags=TAGS)
+    wanted["AlgorithmSpecification"]["TrainingImage"] = ECR
+    with Served(tmp_path, *options, own=False) as first:
+        first.client("sagemaker").create_training_job(**wanted, CheckpointConfig={"S3Uri": f"{out}/kept"})
+        printed(first, "job", "ready")
+        first.end(signal.SIGKILL)
+    with Served(tmp_path, *options, own=False) as second:
+        description = ended(second.client("sagemaker"), "job")
+        assert description["TrainingJobStatus"] == "Completed", description.get("FailureReason")
+        assert (tmp_path / "out/kept/c").read_text() == "kept\n"
+        assert "Traceback" not in second.end()
