@@ -21,6 +21,7 @@ from local_test.cli.options import (
     say_note,
 )
 from local_test.cli.signals import collect_signals, ignore_signals
+from local_test.executions.record import ExecutionRecord
 from local_test.places.base import kind_of_description
 from local_test.runners.image_aliases import read_images
 from local_test.training.observer import Observer
@@ -51,12 +52,25 @@ class Lines(Observer):
     def on_transition(self, description: dict[str, Any]) -> None:
         kind = kind_of_description(description)
         state, arn = description.get("SecondaryStatus") or kind.status_of(description), kind.arn_of(description)
+        self._say_state(arn, f"{kind.noun} {kind.name_of(description)}", state, description.get("FailureReason", ""))
+
+    def on_execution(self, record: ExecutionRecord) -> None:
+        """Of its steps the ends alone: what they do is jobs', which have lines."""
+        name = f"execution {record.id} of {record.pipeline}"
+        for step in record.steps.values():
+            if step.is_over:
+                arn = f"{record.arn} {step.name} {step.attempt}"
+                self._say_state(arn, f"{name}, step {step.name}", step.status, step.failure)
+        self._say_state(record.arn, name, record.status, record.failure)
+
+    def _say_state(self, arn: str, name: str, state: str, failure: str) -> None:
+        """A line for a state that is new."""
         if self._states.get(arn) == state:
             return
         self._states[arn] = state
-        reason = " ".join(description.get("FailureReason", "").split())
+        reason = " ".join(failure.split())
         shown = reason if len(reason) <= _REASON else f"{reason[:_REASON]}…"
-        self.say(f"{kind.noun} {kind.name_of(description)}: {state}" + (f": {shown}" if shown else ""))
+        self.say(f"{name}: {state}" + (f": {shown}" if shown else ""))
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
@@ -99,7 +113,7 @@ def run(args: argparse.Namespace) -> None:
         server = api.ApiServer(
             args.root, runner, args.host, args.port, args.parallel, read_images(args.images), args.s3_endpoint_url,
             allowed=api.Allowed(args.allow_mocked, args.allow_files, args.any_role),
-            observer=lines, on_request=lines.say if args.verbose else None,
+            observer=lines, on_request=lines.say if args.verbose else None, on_execution=lines.on_execution,
         )  # fmt: skip
         stack.callback(server.close)
         signals = collect_signals()

@@ -51,6 +51,7 @@ class ExecutionManager:
         self._records: dict[str, ExecutionRecord] = {}  # by ARN, as they are on disk
         self._running: dict[str, Execution] = {}
         self._closed = False
+        self.listeners: list[Callable[[ExecutionRecord], None]] = []  # called with what was written
         for path in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
             try:
                 record = ExecutionFolder(path).load()
@@ -201,6 +202,8 @@ class ExecutionManager:
     def _publish(self, record: ExecutionRecord) -> None:
         """Without the lock, which is taken before an execution's own."""
         self._records[record.arn] = record
+        for on_change in self.listeners:
+            on_change(record)
 
     def stop(self, arn: str, token: str = "") -> str:
         """The ARN. One that is stopping is left to it. Conflict for one that is over, but for the same request that

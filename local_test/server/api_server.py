@@ -31,6 +31,7 @@ from local_test.aws.roles import check_role, load_managed_policies
 from local_test.aws.stored_operations import StoredOperations
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest, DataError
+from local_test.executions.record import ExecutionRecord
 from local_test.executions.services import Services
 from local_test.page.site import Site
 from local_test.request.builder import LOCAL_ROLE
@@ -75,7 +76,7 @@ class ApiServer:
     """Serves from `start` to `close`. `slots`: training jobs at a time; `images`: names of requests → local names.
     `s3_url`: the S3 that data comes from and artifacts go to, instead of one of its own. `allowed`: what is
     refused otherwise. `own`: nobody but this program is answered, and only if it has signed. `observer`: of all jobs;
-    `on_request` gets a line for each request.
+    `on_request` gets a line for each request, `on_execution` a pipeline's execution after every change.
 
     BadRequest, one line, if the address or the folder can't be had.
     """
@@ -94,6 +95,7 @@ class ApiServer:
         own: bool = False,
         observer: Observer | None = None,
         on_request: OnRequest | None = None,
+        on_execution: Callable[[ExecutionRecord], None] | None = None,
     ) -> None:
         load_managed_policies()
         self._s3_url, self._allowed = s3_url, allowed
@@ -118,6 +120,7 @@ class ApiServer:
                 stack.callback(self._gateway.close)
             self._clients = stack.enter_context(closing(Clients(self._server.url, s3_url, keys)))
             self.platform.delete_listeners.append(self._delete_logs)
+            self.platform.execution_listeners.extend([on_execution] if on_execution else [])
             self.platform.tuning_listeners.extend(one.on_transition for one in self._observers)
             self.platform.services = cache(lambda region: self._new_services(router, region))
             self._stack = stack.pop_all()

@@ -10,6 +10,7 @@ from typing import Any
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest
 from local_test.executions.manager import ExecutionManager
+from local_test.executions.record import ExecutionRecord
 from local_test.executions.services import Services
 from local_test.experiments.entities import EntityStore, Experiments
 from local_test.experiments.job_tracker import JobTracker, sync_component
@@ -57,6 +58,7 @@ class Region:
         self.pipelines = EntityStore(store.pipelines, "Pipeline", "pipeline", now_utc)
         self.lineage = Lineage(store.experiments, self.experiments.components, now_utc)
         self.executions = ExecutionManager(store.executions, self._services, self.pipelines.get)
+        self.executions.listeners = platform.execution_listeners
         for description in (*self.jobs.all(), *self.processing_jobs.all()):  # of an earlier program
             sync_component(self.experiments, description)
 
@@ -134,6 +136,8 @@ class Platform:
         self.new_context, self._runner, self._slots = new_context, runner, Slots(slots)
         # called with the description of a job that is deleted
         self.delete_listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        # called with an execution of a pipeline after every change
+        self.execution_listeners: list[Callable[[ExecutionRecord], None]] = []
         # called with the description of a tuning job after every change
         self.tuning_listeners: list[Callable[[dict[str, Any]], None]] = []
         # what executions ask for, by region; a server sets it

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.executions import condition_step, create_pipeline, equals, fail_step, start
 from tests.support.served import BUCKET, Served, ended, request, until
 from tests.support.tuning import tuning_request
 
@@ -53,6 +54,19 @@ def test_a_line_for_each_status_of_a_tuning_job(verbose: Served) -> None:
     sagemaker.create_hyper_parameter_tuning_job(**wanted)
     assert lines_of(verbose, "tuning job tune: ", 2) == ["tuning job tune: InProgress", "tuning job tune: Completed"]
     assert len(lines_of(verbose, ": Completed", 3)) == 3
+
+
+def test_a_line_for_each_end_of_a_step_and_each_status_of_an_execution(verbose: Served) -> None:
+    sagemaker = verbose.client("sagemaker")
+    check = condition_step("Check", [equals(1, 1)], [fail_step("Reject", "no \x1b[2J")])
+    create_pipeline(sagemaker, "Lines", [check])
+    name = f"execution {start(sagemaker, 'Lines').rpartition('/')[2]} of Lines"
+    assert lines_of(verbose, name, 4) == [
+        f"{name}: Executing",
+        f"{name}, step Check: Succeeded",
+        f"{name}, step Reject: Failed: no \\x1b[2J",
+        f"{name}: Failed: no \\x1b[2J",
+    ]
 
 
 def test_a_line_for_each_request_and_health(verbose: Served) -> None:
