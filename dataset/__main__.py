@@ -1,8 +1,9 @@
-"""The command line: `python -m dataset prepare` and `python -m dataset upload`. Exit codes: 0, 1 (one line says why),
-2 (wrong usage), 128 + signal (interrupted)."""
+"""The command line: `python -m dataset prepare`, `inspect` and `upload`. Exit codes: 0, 1 (a line
+says why; of `inspect` one for each thing that is wrong), 2 (wrong usage), 128 + signal (interrupted)."""
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -63,16 +64,27 @@ def _prepare(arguments: argparse.Namespace) -> int:
 def _upload(arguments: argparse.Namespace) -> int:
     from dataset.upload import upload
 
-    sys.stdout.write(f"{upload(arguments.data, arguments.bucket, arguments.prefix)}\n")
+    done = upload(arguments.data, arguments.bucket, arguments.prefix, arguments.endpoint_url)
+    sys.stdout.write(f"{done}\n")
     return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from dataset.inspection.inspect import inspect
+    from dataset.inspection.text import format_summary
+
+    summary = inspect(arguments.where, arguments.endpoint_url, arguments.html)
+    sys.stdout.write(format_summary(summary, shutil.get_terminal_size().columns))
+    return int(bool(summary.problems))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dataset", description="Pictures → TFRecord shards, on disk or in S3."
     )
-    commands = parser.add_subparsers(required=True, metavar="prepare|upload")
+    commands = parser.add_subparsers(required=True, metavar="prepare|inspect|upload")
     _add_prepare(commands.add_parser("prepare", help="write shards and dataset.json"))
+    _add_inspect(commands.add_parser("inspect", help="say what is in them, and what is wrong: then the exit code is 1"))
     _add_upload(commands.add_parser("upload", help="copy them to S3"))
     return parser
 
@@ -128,6 +140,21 @@ def _add_upload(parser: argparse.ArgumentParser) -> None:
     add("--bucket", required=True, help="S3 bucket, its name alone")
     add("--prefix", default="cv_keras_cifar10", help="the objects are PREFIX/data/… (cv_keras_cifar10)")
     add("--data", type=Path, default=Path("data"), help="a prepared folder (data)")
+    add("--endpoint-url", metavar="URL", help=_ENDPOINT)
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_inspect, interrupted="nothing was changed")
+    add = parser.add_argument
+    add(
+        "where",
+        nargs="?",
+        default="data",
+        metavar="DIR|s3://…",
+        help="a prepared folder, or where it was uploaded (data)",
+    )
+    add("--html", type=Path, metavar="FILE", help="write a page with pictures of each class, too")
+    add("--endpoint-url", metavar="URL", help=_ENDPOINT)
 
 
 def _int_between(least: int, most: int) -> Callable[[str], int]:
@@ -147,6 +174,7 @@ def _share(text: str) -> float:
     return value
 
 
+_ENDPOINT = "of S3, instead of the one that AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names, or AWS's own"
 _SOURCE = (
     "auto (default): what is prepared already, else CIFAR-10, else a synthetic stand-in; cifar10: the official "
     "archive, downloaded once; synthetic: drawn shapes; PATH: a folder, zip or tar of train/<class>/* and "

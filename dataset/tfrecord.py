@@ -23,10 +23,11 @@ def example(image: bytes, label: int) -> bytes:
 def frame(data: bytes) -> bytes:
     """u64 length | u32 masked crc32c(length) | data | u32 masked crc32c(data), little endian."""
     length = struct.pack("<Q", len(data))
-    return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
+    return b"".join((length, masked_crc(length), data, masked_crc(data)))
 
 
-def _masked_crc(data: bytes) -> bytes:
+def masked_crc(data: bytes) -> bytes:
+    """As it stands in a file: 4 bytes, little endian."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + _CRC_MASK) & 0xFFFFFFFF)
 

@@ -5,7 +5,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,19 +13,9 @@ from dataset import manifest
 from dataset.console import progress_bar, say
 from dataset.errors import DatasetError, describe_error
 from dataset.manifest import Manifest
+from dataset.s3 import PARALLEL, one_line_failures, open_client
 
-_PARALLEL = 8
 _PUT_LIMIT = 5 << 30  # bytes of one PutObject; beyond, S3 wants several parts and has no SHA-256 of the whole
-_ANSWERS = {
-    "NoSuchBucket": "no such bucket: {bucket}. `aws s3 mb s3://{bucket}` makes it",
-    "AccessDenied": "access denied to s3://{bucket}/{prefix}: s3:ListBucket, s3:GetObject and s3:PutObject are needed",
-    "InvalidAccessKeyId": "the AWS access key is not known: check your credentials",
-    "SignatureDoesNotMatch": "the AWS secret key does not fit its access key: check your credentials",
-    "ExpiredToken": "the AWS credentials have expired: sign in again",
-}
-# HEAD answers have no body: S3 can only say the number
-_ANSWERS |= {"403": _ANSWERS["AccessDenied"], "404": _ANSWERS["NoSuchBucket"]}
-
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -41,7 +30,7 @@ class Item:
     sha256: str
 
 
-def upload(data: Path, bucket: str, prefix: str) -> str:
+def upload(data: Path, bucket: str, prefix: str, endpoint_url: str | None = None) -> str:
     """Puts a prepared folder under s3://bucket/prefix/data/; returns a sentence on what was done.
 
     dataset.json goes last: where it is, everything it names is. Raises DatasetError, and does so before anything is
@@ -51,8 +40,8 @@ def upload(data: Path, bucket: str, prefix: str) -> str:
     base = "/".join(part for part in (prefix.strip("/"), "data") if part)
     shards = [Item(f"{base}/{name}", data / name, s.bytes, s.sha256) for name, s in described.files()]
     _check(described, data, shards)
-    with _one_line_failures(bucket, base):
-        client = _client()
+    with one_line_failures(bucket, base):
+        client = open_client(endpoint_url)
         there = _list_keys(client, bucket, base)
         _refuse_unknown(there, shards, bucket, base)
         sent = _send(client, bucket, shards, _description(data, base), there)
@@ -101,7 +90,7 @@ def _refuse_unknown(there: Iterable[str], shards: list[Item], bucket: str, base:
 
 def _send(client: Any, bucket: str, shards: list[Item], description: Item, there: dict[str, int]) -> int:
     """How many were not there yet. On a failure or Ctrl-C nothing new is begun."""
-    threads = ThreadPoolExecutor(_PARALLEL)
+    threads = ThreadPoolExecutor(PARALLEL)
     sent = 0
     with progress_bar(sum(item.size for item in shards), "upload", "B") as done:
         try:
@@ -125,52 +114,6 @@ def _put(client: Any, bucket: str, item: Item, there: dict[str, int]) -> bool:
     with item.path.open("rb") as body:
         client.put_object(Bucket=bucket, Key=item.key, Body=body, ChecksumAlgorithm="SHA256", ChecksumSHA256=checksum)
     return True
-
-
-def _client() -> Any:
-    boto3, config = _boto()
-    # bucket.host does not resolve where the host is a local stand-in; real S3 wants the bucket in the host name
-    elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return boto3.session.Session().client(
-        "s3",
-        config=config(
-            s3={"addressing_style": "path" if elsewhere else "auto"},
-            connect_timeout=10,
-            read_timeout=60,
-            retries={"mode": "standard", "total_max_attempts": 4},
-            max_pool_connections=_PARALLEL,
-        ),
-    )
-
-
-def _boto() -> tuple[Any, Any]:
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError:
-        raise DatasetError(
-            "boto3 is not installed: `pip install boto3`, or this project with its extra `launch`"
-        ) from None
-    return boto3, Config
-
-
-@contextmanager
-def _one_line_failures(bucket: str, prefix: str) -> Iterator[None]:
-    _boto()
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
-    try:
-        yield
-    except NoCredentialsError:
-        raise DatasetError(
-            "no AWS credentials: `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        ) from None
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        answer = _ANSWERS.get(code, "S3 refuses: {error}")
-        raise DatasetError(answer.format(bucket=bucket, prefix=prefix, error=error)) from error
-    except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no address
-        raise DatasetError(f"S3 cannot be used: {describe_error(error)}") from error
 
 
 def _each(threads: ThreadPoolExecutor, call: Callable[[T], R], items: list[T]) -> Iterator[tuple[T, R]]:

@@ -1,15 +1,19 @@
 """Pictures to prepare, and the command to prepare them with: in this process, or in one of its own."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from dataset.__main__ import main
@@ -107,3 +111,34 @@ def until() -> Callable[[subprocess.Popen[str], str], str]:
         return said
 
     return read
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A user with keys, and nothing else that boto3 would find on this machine."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def s3(credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of a fresh S3 that holds the bucket `pets`; AWS_ENDPOINT_URL names it."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="pets")
+    yield client
+    for entry in client.list_objects_v2(Bucket="pets").get("Contents", ()):
+        client.delete_object(Bucket="pets", Key=entry["Key"])
+    client.delete_bucket(Bucket="pets")  # moto's state outlives its server
+    client.close()
+    server.stop()

@@ -1,0 +1,1 @@
+"""What a prepared data set really holds: every record read and checked, on disk or in S3."""
