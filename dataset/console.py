@@ -12,6 +12,7 @@ from typing import Any, TextIO
 _DRAW_SECONDS = 0.2
 _LINE_SECONDS = 9.0  # where a line can't be redrawn; nobody waits for ten seconds without a word
 _SEPARATOR = " · "
+_STDERR = 2  # its descriptor
 _COLUMNS = 80  # of a terminal that does not tell
 
 
@@ -132,12 +133,15 @@ def fit(parts: Sequence[str], done: float | None, columns: int) -> str:
 
 
 class _Unread(io.FileIO):
-    """A standard stream whose reader may go, as `| head -1` does: what nobody reads is dropped."""
+    """A standard stream whose reader may go, as `| head -1` does: what nobody reads is dropped. So is what standard
+    error has no room for: a word to the person ends no work."""
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError) and self.fileno() != _STDERR:
+                raise
             return memoryview(data).nbytes
 
 

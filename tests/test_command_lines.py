@@ -63,3 +63,11 @@ def test_outside_the_environment_it_says_what_to_run(arguments: tuple[str, ...],
     assert done.stderr.count("\n") == 1, done.stderr
     assert " is not installed" in done.stderr
     assert hint in done.stderr
+
+
+def test_a_full_disk_takes_words_but_no_results() -> None:
+    """A word on standard error that has no room changes nothing; a result that has none is a failure."""
+    with Path("/dev/full").open("w") as full:
+        refused = ("-m", "local_test", "train", "--channel", "train=nowhere")
+        assert run(*refused, stderr=full.fileno(), stdout=subprocess.PIPE).returncode == 2
+        assert run("-m", "local_test", "--version", stdout=full.fileno(), stderr=subprocess.PIPE).returncode != 0

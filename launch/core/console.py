@@ -11,6 +11,7 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
+_STDERR = 2  # its descriptor
 
 
 def printable(text: str) -> str:
@@ -48,12 +49,15 @@ def say_error(text: str) -> None:
 
 
 class _Unread(io.FileIO):
-    """A standard stream whose reader may go, as `| head -1` does: what nobody reads is dropped."""
+    """A standard stream whose reader may go, as `| head -1` does: what nobody reads is dropped. So is what standard
+    error has no room for: a word to the person ends no work."""
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError) and self.fileno() != _STDERR:
+                raise
             return memoryview(data).nbytes
 
 

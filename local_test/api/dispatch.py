@@ -1,12 +1,13 @@
 """Dispatches SageMaker's operations: validates a request against botocore's model, then calls the operation."""
 
+import errno
 import json
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from local_test.api.json_protocol import Answer, answer, decode, refusal
-from local_test.errors import LocalTestError
+from local_test.errors import BadRequest, LocalTestError
 from local_test.request.guard import Guard
 from local_test.request.validation import service_model, validate
 from local_test.util.arns import DEFAULT_REGION
@@ -18,6 +19,7 @@ Operations = Callable[[str], Mapping[str, Operation]]  # region → its operatio
 
 INTERRUPT = "InterruptTrainingJob"  # the one operation that the service lacks: there, interruptions just happen
 _STRICT = Guard()
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _SHAPES = {INTERRUPT: "StopTrainingJob"}  # whose input and output it takes
 
 
@@ -48,12 +50,18 @@ class Api:
             return None
         except LocalTestError as error:
             return refusal(error.code, str(error))
-        except Exception:  # a bug: the client gets the service's answer for its own bugs
-            warn_on_stderr(f"{operation} {_short(body)}\n{traceback.format_exc()}")
-            return refusal(
-                "InternalFailure", "A bug of the local platform; its traceback is on the server's terminal", 500
-            )
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                return self._bug(operation, body)
+            return refusal(BadRequest.code, f"The change can't be kept: {error.strerror}. Received: {operation}")
+        except Exception:
+            return self._bug(operation, body)
         return answer(response, service_model(self._service).operation_model(model).output_shape)
+
+    def _bug(self, operation: str, body: bytes) -> Answer:
+        """The client gets the service's answer for its own bugs."""
+        warn_on_stderr(f"{operation} {_short(body)}\n{traceback.format_exc()}")
+        return refusal("InternalFailure", "A bug of the local platform; its traceback is on the server's terminal", 500)
 
 
 def _short(body: bytes) -> str:

@@ -230,8 +230,8 @@ def object_name(prefix: str, key: str) -> str:
     """
     folder = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
     name = key[len(folder) :] if key.startswith(folder) else key[prefix.rfind("/") + 1 :]
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    name = name.lstrip("/")  # a slash too many, as joined addresses have it, is none in a path
+    if ".." in PurePosixPath(name).parts:
         raise DataError(f"an object's key leaves the channel's folder. Received: {key}")
     if "\0" in name:
         raise DataError(f"an object's key is no name of a file: it has the character U+0000. Received: {key!r}")

@@ -13,6 +13,7 @@ _UNPRINTABLE = re.compile(
 )
 _SEPARATOR = " · "
 _PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
+_STDERR = 2  # its descriptor
 
 
 def printable(text: str) -> str:
@@ -67,12 +68,15 @@ def fit(parts: Sequence[str], done: float | None, columns: int) -> str:
 
 
 class _Unread(io.FileIO):
-    """A standard stream whose reader may go, as `| head -1` does: what nobody reads is dropped."""
+    """A standard stream whose reader may go, as `| head -1` does: what nobody reads is dropped. So is what standard
+    error has no room for: a word to the person ends no work."""
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError) and self.fileno() != _STDERR:
+                raise
             return memoryview(data).nbytes
 
 

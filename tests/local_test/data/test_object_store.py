@@ -224,6 +224,8 @@ def test_one_client_however_many_threads_ask_first(new_client: Callable[[], Any]
         ("d/t", "d/t", "t"),
         ("d/t", "d/tx/a", "tx/a"),
         ("", "a/b", "a/b"),
+        ("d/t", "d/t//x//a", "x//a"),
+        ("d/t/", "d/t//a", "a"),
     ],
 )
 def test_where_file_mode_puts_an_object(prefix: str, key: str, name: str) -> None:
