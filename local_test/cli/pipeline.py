@@ -21,6 +21,7 @@ from local_test.cli.options import (
     add_s3_option,
     add_ui_option,
     load_api_server,
+    load_job_page,
     open_runner,
     read_environment,
     say,
@@ -95,7 +96,8 @@ def run(args: argparse.Namespace) -> str:
         for path, uri in uploads:
             upload(server.new_storage(home), path, uri)
         if args.ui:
-            say(f"Page, while the pipeline runs: {server.url}/pipelines/{pipeline.name}")
+            page = stack.enter_context(load_job_page().of_region(home, server.platform.region(home)))
+            say(f"Page, while the pipeline runs: {page.url}/pipelines/{pipeline.name}")
         record = pipeline.run(text, texts)
         ignore_signals()
         server.platform.stop()

@@ -1,14 +1,17 @@
-"""The page of a command that runs jobs without a server: `train --ui`, `tune --ui`. At a free port of this machine."""
+"""The page of a command that runs jobs without a server (`--ui` of `train`, `tune`, `pipeline`), at a free port."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from local_test.api.dispatch import Api, Operation
+from local_test.api.executions import ExecutionsApi
 from local_test.api.experiments import ExperimentsApi
-from local_test.api.jobs import TrainingJobsApi, TuningJobsApi
+from local_test.api.jobs import ProcessingJobsApi, TrainingJobsApi, TuningJobsApi
+from local_test.api.pipelines import PipelinesApi
 from local_test.api.search import SearchApi
 from local_test.page import site
+from local_test.request.guard import Guard
 from local_test.server.access import Environ
 from local_test.server.http import HttpServer, Router
 from local_test.server.platform import Region
@@ -17,7 +20,14 @@ from local_test.training.job import TrainingJob
 from local_test.training.job_queue import NotFound
 
 # what the page asks for; nothing can be created there
-_OPERATIONS = ("StopTrainingJob", "StopHyperParameterTuningJob", "ListExperiments", "Search")
+_OPERATIONS = frozenset(
+    {
+        *("StopTrainingJob", "StopHyperParameterTuningJob", "StopProcessingJob", "StopPipelineExecution"),
+        *("ListExperiments", "Search", "ListPipelines", "DescribePipeline", "ListPipelineExecutions"),
+        *("DescribePipelineExecution", "ListPipelineExecutionSteps", "ListPipelineParametersForExecution"),
+        "DescribePipelineDefinitionForExecution",
+    }
+)
 
 
 class JobPage(AbstractContextManager["JobPage"]):
@@ -41,6 +51,9 @@ class JobPage(AbstractContextManager["JobPage"]):
         parts = (
             TrainingJobsApi(region.jobs),
             TuningJobsApi(region.tuning_jobs),
+            ProcessingJobsApi(region.processing_jobs),
+            PipelinesApi(region.pipelines, _no_s3, Guard(), region.executions.delete_of),
+            ExecutionsApi(region.executions),
             ExperimentsApi(region.experiments),
             SearchApi(region.jobs, region.tuning_jobs, region.experiments, region.pipelines, region.executions),
         )
@@ -80,6 +93,10 @@ class _NoTuningJobs:
 
     def all(self) -> list[dict[str, Any]]:
         return []
+
+
+def _no_s3(_: str) -> NoReturn:
+    raise NotFound  # for CreatePipeline, which is not offered
 
 
 def _own(job: TrainingJob, name: str) -> TrainingJob:

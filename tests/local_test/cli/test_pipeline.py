@@ -21,6 +21,7 @@ from tests.support.processing import HEAD, s3_input, s3_output
 from tests.support.served import MAIN, ROOT, TRAIN, WAIT, Served
 
 pytestmark = pytest.mark.timeout(120)
+SCOPE = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sagemaker/aws4_request"
 LEARN = """
 h = __import__("json").loads((BASE / "input/config/hyperparameters.json").read_text())
 (BASE / "model/accuracy").write_text((BASE / "input/data/train/a").read_text() + h["more"])
@@ -160,19 +161,23 @@ def test_ctrl_c_stops_it_and_nobody_else_is_answered(tmp_path: Path) -> None:
     write(tmp_path, definition(measured + WAIT))
     screen, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
-    process = pipeline(tmp_path, stderr=terminal)
+    process = pipeline(tmp_path, "--ui", stderr=terminal)
     os.close(terminal)
     seen = ""
     while not re.search(r"Train +Training +Executing +0:\d\d +epoch 1/2 25 %\r\n", seen.rpartition("\x1b[J")[2]):
         seen += os.read(screen, 4096).decode(errors="replace")
     assert "The-lab: Executing, 0 of 5 steps over\r\n" in seen
     assert re.search(r"TooBad +Fail +not begun\r\n", seen)
-    for port in listening(process.pid):
-        connection = HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request("POST", "/", b"{}", {"X-Amz-Target": "SageMaker.ListPipelines"})
-        response = connection.getresponse()
-        assert (response.status, b"This address is a program's own" in response.read()) == (403, True)
-        connection.close()
+    (page,) = re.findall(r"Page, while the pipeline runs: http://127.0.0.1:(\d+)/pipelines/The-lab\r\n", seen)
+    ports = set(listening(process.pid))
+    assert int(page) in ports
+    for port in ports - {int(page)}:
+        status, body = ask(port, "ListPipelines")
+        assert (status, "This address is a program's own" in body) == (403, True)
+    assert len(ports) > 1
+    assert '"The-lab"' in ask(int(page), "ListPipelines")[1]
+    refused = ask(int(page), "CreateTrainingJob")
+    assert refused[0] >= 400, refused
     process.send_signal(signal.SIGINT)
     with suppress(OSError):  # the terminal's way to say that nobody writes to it any more
         while chunk := os.read(screen, 4096):
@@ -181,6 +186,15 @@ def test_ctrl_c_stops_it_and_nobody_else_is_answered(tmp_path: Path) -> None:
     process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in seen) == (130, False), seen
     assert "The-lab: Stopped" in seen.rpartition("Ctrl-C again kills it")[2]
+
+
+def ask(port: int, operation: str) -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/", b"{}", {"X-Amz-Target": f"SageMaker.{operation}", "Authorization": SCOPE})
+    response = connection.getresponse()
+    found = response.status, response.read().decode()
+    connection.close()
+    return found
 
 
 def listening(pid: int) -> list[int]:
