@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Collection
 from contextlib import closing
 from importlib import import_module
@@ -18,7 +17,7 @@ from local_test.errors import BadRequest, RunnerError
 from local_test.request.builder import MODES, Options, parse_pairs
 from local_test.runners.base import Runner
 from local_test.runners.select import CHECKOUT, CHOICES
-from local_test.util.console import printable
+from local_test.util.console import write_on_stderr
 
 if TYPE_CHECKING:
     from local_test.server.job_page import JobPage
@@ -123,8 +122,7 @@ def read_environment(args: argparse.Namespace) -> dict[str, str]:
 
 def say(text: str) -> None:
     """A line for the person."""
-    sys.stderr.write(f"{printable(text)}\n")
-    sys.stderr.flush()
+    write_on_stderr(text)
 
 
 def say_note(text: str) -> None:

@@ -5,6 +5,7 @@ import re
 import select
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 # C0 but for tab and line end, DEL, C1; marks of a text's direction; other line ends; halves of surrogate pairs
@@ -38,10 +39,16 @@ def has_reader(stream: TextIO) -> bool:
     return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
+def write_on_stderr(text: str) -> None:
+    """One line. Where it can't be written, as on a full disk, whoever says it goes on: a job's thread must not end."""
+    with suppress(OSError):
+        sys.stderr.write(f"{printable(text)}\n")
+        sys.stderr.flush()
+
+
 def warn_on_stderr(text: str) -> None:
-    """One line."""
-    sys.stderr.write(f"local_test: {printable(text)}\n")
-    sys.stderr.flush()
+    """One line that says whose it is."""
+    write_on_stderr(f"local_test: {text}")
 
 
 def format_seconds(seconds: float) -> str:

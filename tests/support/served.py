@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -45,16 +45,20 @@ class Served:
         (folder / "train.py").chmod(0o755)
         start = ["-c", main] if own else ["-m", "local_test"]
         self.root, self._clients = folder / "root", list[Any]()
-        self._errors = tempfile.NamedTemporaryFile("w")  # noqa: SIM115 - a pipe that nobody reads would fill
         self.process = subprocess.Popen(
             [sys.executable, *start, "serve", "--port", "0", "--root", str(self.root), *arguments],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=subprocess.PIPE,
             text=True,
         )
         assert self.process.stdout
+        assert self.process.stderr
+        # read as it comes, for a full pipe makes the server wait; a file would be full where a test's disk is
+        self._errors: list[str] = []
+        self._reader = threading.Thread(target=self._errors.extend, args=(self.process.stderr,), daemon=True)
+        self._reader.start()
         lines = [self.process.stdout.readline() for _ in range(exports)]
         if not all(lines):
             raise AssertionError(self.end())
@@ -76,12 +80,19 @@ class Served:
             client.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self.process.communicate(timeout=45)
+        self._wait(45)
         return self.errors()
+
+    def _wait(self, seconds: float) -> None:
+        self.process.wait(seconds)
+        self._reader.join(seconds)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream:
+                stream.close()
 
     def errors(self) -> str:
         """What it has written to standard error until now."""
-        return Path(self._errors.name).read_text()
+        return "".join(self._errors)
 
     def __enter__(self) -> Self:
         return self
@@ -92,10 +103,9 @@ class Served:
             if self.process.poll() is None:
                 self.process.send_signal(number)
                 with suppress(subprocess.TimeoutExpired):
-                    self.process.communicate(timeout=5)
+                    self._wait(5)
         for client in self._clients:
             client.close()
-        self._errors.close()
 
 
 def request(name: str, program: str = "", channels: Mapping[str, str] | None = None, **members: Any) -> dict[str, Any]:
