@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from graphlib import TopologicalSorter
 from typing import Any
 
 from local_test.errors import BadRequest, LocalTestError
@@ -53,6 +54,8 @@ class Execution:
         self._told: set[str] = set()  # steps that were told to stop
         self._created: set[str] = set()  # steps whose creation this server has begun
         self._closing = False
+        before = {name: definition.predecessors(name) for name in definition.by_name}
+        self._order = tuple(TopologicalSorter(before).static_order())  # each after those that it waits for
         self.thread: threading.Thread | None = None
 
     # From any thread
@@ -221,31 +224,30 @@ class Execution:
         return True
 
     def _ready(self) -> Iterator[Step]:
+        left_out = self._find_left_out()
+        done = left_out | {name for name, record in self.record.steps.items() if record.status == "Succeeded"}
         for name, step in self.definition.by_name.items():
-            is_open = name not in self.record.steps and not self._is_left_out(name)
-            if is_open and all(self._is_done(before) for before in self.definition.predecessors(name)):
+            if name not in self.record.steps and name not in left_out and self.definition.predecessors(name) <= done:
                 yield step
 
-    def _is_done(self, name: str) -> bool:
-        record = self.record.steps.get(name)
-        return record.status == "Succeeded" if record else self._is_left_out(name)
+    def _find_left_out(self) -> set[str]:
+        """Steps that are not selected, in a branch that was not taken, or that depend on such a step."""
+        selected = set(self.definition.by_name if self.record.selected is None else self.record.selected)
+        left_out: set[str] = set()
+        for name in self._order:
+            needed = self.definition.by_name[name].dependencies & selected
+            if name not in selected or needed & left_out or self._is_in_other_branch(name, selected, left_out):
+                left_out.add(name)
+        return left_out
 
-    def _is_left_out(self, name: str) -> bool:
-        """Not selected, in a branch that was not taken, or dependent on such a step."""
-        selected = self.record.selected
-        if selected is not None:
-            return name not in selected or self._is_in_other_branch(name)
-        return self._is_in_other_branch(name) or any(
-            self._is_left_out(before) for before in self.definition.by_name[name].dependencies
-        )
-
-    def _is_in_other_branch(self, name: str) -> bool:
+    def _is_in_other_branch(self, name: str, selected: set[str], left_out: set[str]) -> bool:
+        """A branch's step that is selected without its condition is in the branch that was taken."""
         parent = self.definition.parents.get(name)
-        if parent is None or (self.record.selected is not None and parent not in self.record.selected):
+        if parent is None or parent not in selected:
             return False
         record, step = self.record.steps.get(parent), self.definition.by_name[parent]
         if record is None or record.outputs is None:
-            return self._is_left_out(parent)
+            return parent in left_out
         branch = step.if_steps if record.outputs["Outcome"] == "true" else step.else_steps
         return name not in {inner.name for inner in branch}
 

@@ -232,8 +232,9 @@ class CallbackKind:
     def identify(self, execution: ExecutionRecord, step: Step, request: Mapping[str, Any]) -> str:  # noqa: ARG002
         return random_text()
 
-    def find(self, context: StepContext) -> bool:  # noqa: ARG002 - a message that comes twice has the same token
-        return False
+    def find(self, context: StepContext) -> bool:
+        """Whether it was answered. A message that comes twice has the same token."""
+        return context.record.answer is not None
 
     def create(self, context: StepContext, request: dict[str, Any]) -> None:
         queue, record = request.pop("SqsQueueUrl"), context.record

@@ -257,7 +257,7 @@ class ExecutionManager:
                 (self._running.get(record.arn), step)
                 for record in self._records.values()
                 for step in record.steps.values()
-                if step.identity == token and "Callback" in step.metadata
+                if step.identity == token  # on disk before the message with it is sent
             ]
         if not found:
             raise ResourceNotFound(f"No callback step has this token. Received: {token}")

@@ -231,3 +231,14 @@ def test_a_stop_that_comes_while_a_step_begins(tmp_path: Path) -> None:
     assert folder.load().status == "Stopped"
     assert "StopTrainingJob" in services.calls
     assert len(services.jobs) == 1
+
+
+def test_many_layers_of_branches_that_are_not_taken(tmp_path: Path) -> None:
+    """Each step depends on all of the layer before: paths through the graph are too many to be walked."""
+    inner = [train_step(f"L0-{place}") for place in range(3)]
+    wanted = [condition_step("C", [equals(1, 2)], inner, [train_step("Taken")])]
+    for layer in range(1, 30):
+        before = [f"L{layer - 1}-{place}" for place in range(3)]
+        wanted += [train_step(f"L{layer}-{place}", DependsOn=before) for place in range(3)]
+    record = run(ExecutionFolder(tmp_path), FakeServices(), wanted).record
+    assert (record.status, list(record.steps)) == ("Succeeded", ["C", "Taken"])
