@@ -9,6 +9,8 @@ from local_test.api.dispatch import Operation
 from local_test.api.pagination import page, sort_key, within_times
 from local_test.data.object_store import s3_reason
 from local_test.errors import BadRequest, ResourceNotFound
+from local_test.executions.manager import ExecutionManager
+from local_test.executions.record import to_time
 from local_test.experiments.entities import Entity, EntityStore
 from local_test.pipelines.checks import read_checked
 from local_test.pipelines.parser import LONGEST, refuse
@@ -26,17 +28,17 @@ _VERSION = "PipelineVersionId"
 
 class PipelinesApi:
     """The operations over one region's pipelines. `s3`: a region → the client that reads definitions; `guard`: what the
-    Arguments of steps may name; `delete_executions`: of a pipeline, by its ARN."""
+    Arguments of steps may name; `executions`: theirs."""
 
     def __init__(
         self,
         pipelines: EntityStore,
         s3: Callable[[str], Any],
         guard: Guard,
-        delete_executions: Callable[[str], object],
+        executions: ExecutionManager,
     ) -> None:
         self._pipelines, self._s3, self._guard = pipelines, s3, guard
-        self._delete_executions = delete_executions
+        self._executions = executions
 
     def operations(self) -> dict[str, Operation]:
         return {
@@ -109,7 +111,12 @@ class PipelinesApi:
         current = entity.get(_VERSION, 1)
         if "PipelineVersionAlias" in request or request.get(_VERSION, current) != current:
             raise ResourceNotFound(f"The local platform keeps a pipeline's latest version alone, which is {current}")
-        return entity
+        return {**entity, **self._last_run(entity, "LastRunTime")}
+
+    def _last_run(self, entity: Entity, member: str) -> dict[str, Any]:
+        """When its last execution was started; nothing if there is none."""
+        times = [record.created for record in self._executions.of(entity["PipelineArn"])]
+        return {member: to_time(max(times))} if times else {}
 
     def _list(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
         """Newest first by default, as experiments are."""
@@ -123,9 +130,13 @@ class PipelinesApi:
             matching = []
         ordered = {"SortOrder": "Descending", **request}
         on_page, more = page(matching, ordered, sort_key(ordered, "PipelineName", "PipelineStatus"))
-        return {"PipelineSummaries": [{key: item[key] for key in _SUMMARY if key in item} for item in on_page], **more}
+        summaries = [
+            {**{key: item[key] for key in _SUMMARY if key in item}, **self._last_run(dict(item), "LastExecutionTime")}
+            for item in on_page
+        ]
+        return {"PipelineSummaries": summaries, **more}
 
     def _delete(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
         """With its executions, as on the service. Refused while one runs."""
-        self._delete_executions(self._pipelines.get(request["PipelineName"])["PipelineArn"])
+        self._executions.delete_of(self._pipelines.get(request["PipelineName"])["PipelineArn"])
         return {"PipelineArn": self._pipelines.delete(request["PipelineName"])["PipelineArn"]}

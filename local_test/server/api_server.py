@@ -236,7 +236,7 @@ def _build_operations(region: Region, guard: Guard, s3: Callable[[str], Any]) ->
         ExperimentsApi(experiments),
         SearchApi(jobs, tuning_jobs, experiments, region.pipelines, region.executions),
         LineageApi(lineage),
-        PipelinesApi(region.pipelines, s3, guard, region.executions.delete_of),
+        PipelinesApi(region.pipelines, s3, guard, region.executions),
         ExecutionsApi(region.executions),
         TagsApi(jobs, tuning_jobs, region.processing_jobs, region.pipelines, experiments, lineage),
     )

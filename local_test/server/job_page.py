@@ -52,7 +52,7 @@ class JobPage(AbstractContextManager["JobPage"]):
             TrainingJobsApi(region.jobs),
             TuningJobsApi(region.tuning_jobs),
             ProcessingJobsApi(region.processing_jobs),
-            PipelinesApi(region.pipelines, _no_s3, Guard(), region.executions.delete_of),
+            PipelinesApi(region.pipelines, _no_s3, Guard(), region.executions),
             ExecutionsApi(region.executions),
             ExperimentsApi(region.experiments),
             SearchApi(region.jobs, region.tuning_jobs, region.experiments, region.pipelines, region.executions),

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.api import check_shape, refusal_of
-from tests.support.pipelines import DEFINITION, ROLE, definition
-from tests.support.served import BUCKET, Served
+from tests.support.pipelines import DEFINITION, FAIL, ROLE, definition
+from tests.support.served import BUCKET, Served, until
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline"
 
@@ -45,6 +45,18 @@ def test_a_pipeline_from_its_making_to_its_end(sagemaker: Any) -> None:
     assert found["PipelineDescription"] == "of the lab"
     assert found["LastModifiedTime"] > found["CreationTime"]
     refusal_of(sagemaker.describe_pipeline, "ResourceNotFound", PipelineName="The-Lab", PipelineVersionId=1)
+    assert "LastRunTime" not in found
+
+    only = json.dumps({"Steps": [FAIL]})
+    sagemaker.update_pipeline(PipelineName="The-Lab", PipelineDefinition=only)
+    execution = sagemaker.start_pipeline_execution(PipelineName="The-Lab")["PipelineExecutionArn"]
+    until(
+        lambda: (
+            sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)["PipelineExecutionStatus"] == "Failed"
+        )
+    )
+    (summary,) = sagemaker.list_pipelines(PipelineNamePrefix="The-Lab")["PipelineSummaries"]
+    assert summary["LastExecutionTime"] == sagemaker.describe_pipeline(PipelineName="The-Lab")["LastRunTime"]
 
     assert sagemaker.delete_pipeline(PipelineName="The-Lab")["PipelineArn"] == arn
     for call in (sagemaker.describe_pipeline, sagemaker.delete_pipeline, sagemaker.update_pipeline):
