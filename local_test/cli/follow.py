@@ -43,13 +43,14 @@ def print_log(job: Job, *, following: bool) -> None:
                 return
 
 
-def follow(job: Job) -> str:
-    """Prints states and lines, or a tuning job's training jobs, as they come; the job's last status."""
+def follow(job: Job) -> str | None:
+    """Prints states and lines, or a tuning job's training jobs, as they come. The job's last status; None if nobody
+    reads what is printed any more."""
     with _detaching(job):
         return _follow_tuning(job) if job.kind is TUNING else _follow_program(job)
 
 
-def _follow_program(job: Job) -> str:
+def _follow_program(job: Job) -> str | None:
     log, shown = job.place.log(job.kind, job.description), 0
     with closing(_Output(job)) as output:
         output.draw()
@@ -62,14 +63,17 @@ def _follow_program(job: Job) -> str:
             output.print_states(new[len(early) :])  # a program's last lines come before its end
             shown, job = len(transitions), now
             output.break_silence(job)
+            if not has_reader(sys.stdout):
+                return None
     if job.kind is TRAINING:
         place = job.place
         folder = place.report_path(job.kind, job.description).parent if isinstance(place, FolderPlace) else None
         print_summary(dict(job.description), folder, say)
     else:
         say(f"{job.name}: {job.status}")
-        if "FailureReason" in job.description:
-            say(f"FailureReason: {job.description['FailureReason']}")
+        for member in ("FailureReason", "ExitMessage"):
+            if member in job.description:
+                say(f"{member}: {job.description[member]}")
     return job.status
 
 

@@ -5,6 +5,7 @@ report.
 import argparse
 import os
 import sys
+import time
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from local_test.util.console import count, format_seconds, printable
 from local_test.util.live_table import align
 
 _LIMIT = 50  # jobs that are listed
+_STOPPING_SECONDS, _LOOK_SECONDS = 5.0, 0.1
 _PLACES = """\
 Without one of --endpoint-url, --out and --aws a job is looked for at the server that AWS_ENDPOINT_URL names (or at
 http://127.0.0.1:4580, if one answers there) and in the folder jobs, with what train, tune and serve keep there.
@@ -157,7 +159,7 @@ def print_logs(args: argparse.Namespace, finder: Finder) -> None:
     print_log(_find(args, finder), following=args.follow)
 
 
-def attach_to(args: argparse.Namespace, finder: Finder) -> str:
+def attach_to(args: argparse.Namespace, finder: Finder) -> str | None:
     return follow(_find(args, finder))
 
 
@@ -170,7 +172,10 @@ def stop_job(args: argparse.Namespace, finder: Finder) -> None:
         return
     job.place.stop(job.kind, job.name)
     what = "its training jobs get" if job.kind is TUNING else "its program gets"
-    say(f"{job.name}: {format_status(job.look())}. Now {what} SIGTERM, SIGKILL after 120 s; what it has left is kept")
+    limit = time.monotonic() + _STOPPING_SECONDS  # who runs the job is told, and has yet to begin
+    while (now := job.look()).status == "InProgress" and time.monotonic() < limit:
+        time.sleep(_LOOK_SECONDS)
+    say(f"{job.name}: {format_status(now)}. Now {what} SIGTERM, SIGKILL after 120 s; what it has left is kept")
     say(f"Follow it with {format_command(job, 'attach')}")
 
 

@@ -38,12 +38,13 @@ class Log(Protocol):
 
 class Place(ABC):
     """`options` are the command line's that name it, for a person to copy; `seconds` between two looks at a job.
-    `is_late`: whether the log of a job that is over may still get lines."""
+    `is_late`: whether the log of a job that is over may still get lines. `is_first`: whether its job is meant although
+    another place of the same options has one of that name, too."""
 
     label: str
     options: Sequence[str] = ()
     seconds = 0.5
-    is_late = False
+    is_late = is_first = False
 
     def __str__(self) -> str:
         return self.label

@@ -82,6 +82,8 @@ class Finder:
                 if (description := place.describe(one, name)) is not None:
                     job = Job(place, one, description)
                     found.setdefault(job.identity, job)
+            if found and place.is_first and self._where.out:
+                break
         if len(found) > 1:
             several = "; ".join(
                 f"{job.kind.noun} in {job.place}: {format_command(job, command, with_kind=True)}"

@@ -51,9 +51,10 @@ class FolderPlace(Place):
     each kind. `out` is what a person names it by."""
 
     def __init__(self, folder: Path, out: Path, root: Path | None = None, region: str = DEFAULT_REGION) -> None:
-        self._folder, self.root, self.region = folder, root, region
+        self._folder, self.root, self.region, self.is_first = folder, root, region, not root
         self.label = f"folder {folder}"
-        self.options = ["--out", str(root or out), *(["--region", region] if region != DEFAULT_REGION else [])]
+        several = root and (root / "regions").is_dir()
+        self.options = ["--out", str(root or out), *(["--region", region] if several else [])]
 
     def _jobs(self, kind: JobKind) -> Path | None:
         if self.root:
@@ -79,7 +80,8 @@ class FolderPlace(Place):
             description = parse(json.loads(path.read_text()), shape)
             if kind.name_of(description) != name:
                 raise ValueError(f"it is another job's: {kind.name_of(description)}")
-            return self._complete(kind, description, path.parent)
+            shown = {key: value for key, value in description.items() if key in shape.members}
+            return self._complete(kind, shown, path.parent)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:

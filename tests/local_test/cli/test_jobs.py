@@ -25,6 +25,7 @@ from local_test.runners.process import ProcessRunner
 from local_test.training.job import TrainingJob
 from tests.support.command_line import finish, start, write_program
 from tests.support.local_jobs import request_for
+from tests.support.processing import processed, processing_request, put_program
 from tests.support.served import BUCKET, ROOT, WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(120)
@@ -253,7 +254,7 @@ def test_a_job_of_another_process(run: Run, folder: Path) -> None:
     read_until(attached.stdout, "acc=0.75 again")
 
     code, out, err = run(*stop)
-    assert (code, out) == (0, "")
+    assert (code, out) == (0, ""), err
     assert re.match(r"runs: Stop(ping|ped)", err)
     assert "Follow it with python -m local_test attach runs --out jobs" in err
     assert finish(train)[0] == 130
@@ -265,11 +266,12 @@ def test_a_job_of_another_process(run: Run, folder: Path) -> None:
     assert "runs: Stopped\n" in err
 
 
-def test_a_follower_that_nobody_reads_ends(folder: Path) -> None:
+@pytest.mark.parametrize("command", ["logs -f", "attach"])
+def test_a_follower_that_nobody_reads_ends(folder: Path, command: str) -> None:
     write_program(folder, WAITS)
-    train = start(folder, "train", "--job", str(job_file(folder)), "--name", "unread", own=True)
+    train = start(folder, "train", "--job", str(job_file(folder)), "--name", f"unread-{command[0]}", own=True)
     read_until(train.stdout, "acc=0.5 first")
-    words = f"{shlex.quote(sys.executable)} -m local_test logs -f unread | head -1"
+    words = f"{shlex.quote(sys.executable)} -m local_test {command} unread-{command[0]} | head -1"
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, shell=True, cwd=folder, capture_output=True, text=True, timeout=60, env=environ)
     assert done.stdout == "acc=0.5 first\n"
@@ -280,13 +282,13 @@ def test_a_follower_that_nobody_reads_ends(folder: Path) -> None:
 
 def test_a_process_that_was_killed(run: Run, folder: Path) -> None:
     """Its job is over, whatever its last description says."""
-    assert json.loads((folder / "jobs/unread/describe.json").read_text())["TrainingJobStatus"] == "InProgress"
-    code, out, _ = run("describe", "unread")
+    assert json.loads((folder / "jobs/unread-a/describe.json").read_text())["TrainingJobStatus"] == "InProgress"
+    code, out, _ = run("describe", "unread-a")
     assert code == 0
     assert re.search(r"^status +Failed$", out, re.MULTILINE)
     assert "The program that ran the job has ended before it. Start the job again" in out
-    assert "can't be stopped: it is Failed. Received: unread" in run("stop", "unread")[2]
-    assert run("attach", "unread")[0] == 1
+    assert "can't be stopped: it is Failed. Received: unread-a" in run("stop", "unread-a")[2]
+    assert run("attach", "unread-a")[0] == 1
 
 
 def test_a_tuning_job_of_another_process(run: Run, folder: Path) -> None:
@@ -413,14 +415,56 @@ def test_a_job_of_a_server_followed_and_stopped(run: Run, folder: Path, served: 
     assert (code, "has left no report.html. Received: followed, which is Stopped" in err) == (2, True)
 
 
-def test_regions_of_a_folder(folder: Path, tmp_path: Path) -> None:
-    for region in ("training", "regions/eu-west-1/training"):
+def test_a_processing_job(run: Run, served: Served, sagemaker: Any, s3: Any) -> None:
+    """At its server, and in the server's folder."""
+    waits = put_program(s3, "waits", "print('waits', flush=True)\nsignal.pause()")
+    sagemaker.create_processing_job(**processing_request("clean", waits, outputs={"out": "EndOfJob"}))
+    log = served.root / "processing/clean/logs/algo-1.log"
+    until(lambda: log.exists() and "waits" in log.read_text())
+    places = ("--endpoint-url", served.exports["AWS_ENDPOINT_URL"]), ("--out", str(served.root))
+    for at in places:
+        code, out, _ = run("jobs", *at, "--kind", "processing", "--json")
+        assert (code, "clean" in [job["name"] for job in json.loads(out)]) == (0, True)
+        code, out, _ = run("describe", "clean", *at)
+        assert code == 0
+        assert re.search(f"^output out +s3://{BUCKET}/clean/out$", out, re.MULTILINE)
+    code, _, err = run("stop", "clean", *places[1])
+    assert (code, err.startswith("clean: Stop")) == (0, True)
+    assert processed(sagemaker, "clean")["ProcessingJobStatus"] == "Stopped"
+    for at in places:
+        assert run("logs", "clean", *at)[:2] == (0, "waits\n")
+        code, out, err = run("attach", "clean", *at)
+        assert (code, out, err.splitlines()[-1]) == (130, "waits\n", "clean: Stopped")
+
+
+def test_regions_of_a_folder(run: Run, folder: Path, tmp_path: Path) -> None:
+    for number, region in enumerate(("training", "regions/eu-west-1/training")):
         (tmp_path / region / "done").mkdir(parents=True)
-        (tmp_path / region / "done/describe.json").write_text((folder / "jobs/done/describe.json").read_text())
+        text = (folder / "jobs/done/describe.json").read_text()
+        (tmp_path / region / "done/describe.json").write_text(
+            text.replace("us-east-1", ("us-east-1", "eu-west-1")[number])
+        )
     (tmp_path / ".local-test").touch()
     options = [list(place.options) for place in open_folders(tmp_path)]
-    assert options == [["--out", str(tmp_path)], ["--out", str(tmp_path), "--region", "eu-west-1"]]
+    at = ["--out", str(tmp_path), "--region"]
+    assert options == [[*at, "us-east-1"], [*at, "eu-west-1"]]
     assert [place.region for place in open_folders(tmp_path, "eu-west-1")] == ["eu-west-1"]
+    code, _, err = run("logs", "done", "--out", str(tmp_path))
+    commands = re.findall(r"python -m local_test (logs [^;\n]*)", err)
+    assert (code, len(commands)) == (2, 2)
+    for command in commands:
+        assert run(*shlex.split(command))[0] == 0
+
+
+def test_a_job_of_train_is_meant_before_one_below(run: Run, folder: Path, tmp_path: Path) -> None:
+    """With --out, which names both folders, the outer one is not asked for in vain."""
+    for place in (".", "api/training"):
+        (tmp_path / place / "done").mkdir(parents=True)
+        text = (folder / "jobs/done/describe.json").read_text()
+        (tmp_path / place / "done/describe.json").write_text(text.replace("us-east-1", f"eu-{len(place)}"))
+    (tmp_path / "api/.local-test").touch()
+    assert f"folder {tmp_path}\n" in run("describe", "done", "--out", str(tmp_path))[1]
+    assert f"folder {tmp_path}/api\n" in run("describe", "done", "--out", f"{tmp_path}/api")[1]
 
 
 @pytest.fixture(autouse=True, scope="module")
