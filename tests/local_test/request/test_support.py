@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from local_test.errors import BadRequest
-from local_test.request.support import ACTED_ON, IGNORED, VALUES, check_request
+from local_test.request.processing import PROCESSING_SUPPORT
+from local_test.request.support import IGNORED, TRAINING_SUPPORT, Support, check_request
 from local_test.request.validation import service_model
 from tests.support.local_jobs import request_for
 
@@ -70,9 +71,10 @@ def test_what_is_ignored_is_listed() -> None:
     assert check_request(request) == ["InfraCheckConfig", "ResourceConfig.VolumeSizeInGB"]
 
 
-def test_the_tables_name_members_that_exist() -> None:
+@pytest.mark.parametrize("support", [TRAINING_SUPPORT, PROCESSING_SUPPORT], ids=lambda support: support.operation)
+def test_the_tables_name_members_that_exist(support: Support) -> None:
     def exists(path: str) -> bool:
-        shape = service_model().operation_model("CreateTrainingJob").input_shape
+        shape = service_model().operation_model(support.operation).input_shape
         for name in path.replace("[]", ".[]").split("."):
             if name == "[]":
                 shape = shape.member
@@ -82,8 +84,8 @@ def test_the_tables_name_members_that_exist() -> None:
                 return False
         return True
 
-    assert [path for path in ACTED_ON | IGNORED | set(VALUES) if not exists(path)] == []
-    assert not ACTED_ON & IGNORED
+    assert [path for path in support.acted_on | support.ignored | set(support.values) if not exists(path)] == []
+    assert not support.acted_on & support.ignored
 
 
 # member → a value that asks for something
