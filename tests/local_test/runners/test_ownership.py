@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from local_test.runners.docker import DockerRunner
 from local_test.runners.ownership import hold, is_orphan
 from tests.support.command_line import finish, start, write_program
 from tests.support.local_jobs import request_for
@@ -91,3 +92,20 @@ def test_an_orphan_is_what_nobody_holds(tmp_path: Path) -> None:
         assert not is_orphan(base)
     assert is_orphan(base)
     assert not is_orphan(tmp_path / "gone/opt/ml")
+
+
+@pytest.mark.docker
+def test_a_container_whose_folder_is_gone_is_left_to_the_person(
+    image: str, docker_engine: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its program may see other folders than this one."""
+    labels = {"sagemaker-local-job": "moved", "sagemaker-local-base": str(tmp_path / "gone/opt/ml")}
+    container = docker_engine.containers.create(image, ["sleep", "100"], labels=labels)
+    try:
+        with closing(DockerRunner()) as runner:
+            runner.remove_orphans()
+        container.reload()
+        said = capsys.readouterr().err
+        assert f"docker rm -f {container.name}\n" in said
+    finally:
+        container.remove(force=True)
