@@ -122,10 +122,12 @@ def test_copies_across_the_packages_are_equal() -> None:
     names = (
         *("printable", "drop_unread_output", "_Unread", "fit", "format_seconds"),
         *("is_picture", "is_kept", "_orientation", "pixels", "to_rgb"),
+        *("ticks", "round_out", "format_tick"),
     )
     copies: dict[str, set[str]] = {name: set() for name in names}
     consoles = ("dataset/console.py", "launch/core/console.py", "local_test/util/console.py")
-    for path in (*consoles, "dataset/sources/decode.py", "train/predict/pictures.py"):
+    axes = ("local_test/tuning/axes.py", "train/outputs/axes.py")
+    for path in (*consoles, *axes, "dataset/sources/decode.py", "train/predict/pictures.py"):
         for node in ast.parse((ROOT / path).read_text()).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in copies:
                 copies[node.name].add(ast.unparse(node))

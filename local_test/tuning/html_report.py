@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from local_test.tuning.axes import format_tick, log_ticks, ticks
 from local_test.tuning.search_space import Categorical, Range, read_ranges
 from local_test.tuning.warm_start import FINAL_OBJECTIVE, list_definitions
 from local_test.util.atomic_files import write_whole
@@ -87,7 +88,7 @@ def page(description: Mapping[str, Any], children: Sequence[Mapping[str, Any]]) 
 <p>{_text(" ".join(filter(None, sentences)))}</p>
 {parts}
 <h2>Training jobs, best first</h2>
-<div class="wide">{_table(children, maximized)}</div>
+{_wide("Training jobs")}{_table(children, maximized)}</div>
 </main></body></html>
 """
 
@@ -111,13 +112,13 @@ def _definition(
     return f"""{heading}
 <h2>Optimization history: {metric}</h2>
 <p>Each dot is a training job at its end; {better} is better. The line is the best value so far.</p>
-<div class="wide">{_over_time(jobs, _maximize(definition))}</div>
+{_wide("Optimization history")}{_over_time(jobs, _maximize(definition))}</div>
 <h2>Slice plots: {metric} by hyperparameter</h2>
 <p>Each chart spans the hyperparameter's range. Where dots improve towards an edge, a wider range may be better.</p>
 <section class="charts">{charts}</section>
 <h2>Parallel coordinates</h2>
 <p>Each line is a training job: its hyperparameters and its {metric}. The stronger the line, the better the job.</p>
-<div class="wide">{_parallel(jobs, ranges, objective["MetricName"])}</div>
+{_wide("Parallel coordinates")}{_parallel(jobs, ranges, objective["MetricName"])}</div>
 """
 
 
@@ -144,39 +145,48 @@ def _end(child: Mapping[str, Any]) -> datetime:
 
 
 def _over_time(jobs: Sequence[_Job], maximize: bool) -> str:
-    across = _Scale.of([0.0, *(job.minutes for job in jobs)], _LEFT, 2 * _WIDTH - _RIGHT)
+    unit, seconds = _time_unit(60 * jobs[-1].minutes)
+    across = _Scale(0.0, max(60 * jobs[-1].minutes / seconds, 1.0) * 1.03, _LEFT, 2 * _WIDTH - _RIGHT)
     up = _Scale.of([job.value for job in jobs], _HEIGHT - _BOTTOM, _TOP)
     best, line = jobs[0].value, []
     for job in jobs:
-        line.append((across(job.minutes), up(best)))
+        line.append((across(60 * job.minutes / seconds), up(best)))
         best = max(best, job.value) if maximize else min(best, job.value)
-        line.append((across(job.minutes), up(best)))
+        line.append((across(60 * job.minutes / seconds), up(best)))
     line.append((2.0 * _WIDTH - _RIGHT, up(best)))
-    dots = "".join(_dot(across(job.minutes), up(job.value), job) for job in jobs)
-    last = jobs[-1].minutes
-    ticks = "".join(
-        f'<text x="{across(minutes):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{_format(minutes)} min</text>'
-        for minutes in ([0.0, last / 2, last] if last > 0 else [0.0])
+    dots = "".join(_dot(across(60 * job.minutes / seconds), up(job.value), job) for job in jobs)
+    marks = "".join(
+        f'<text x="{across(value):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{format_tick(value)} {unit}</text>'
+        for value in ticks(0.0, across.high, 8)
     )
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
     return _svg(
         2 * _WIDTH,
         _HEIGHT,
         least=1.4 * _WIDTH,
-        content=f'{_rules(up, 2 * _WIDTH)}{ticks}<polyline points="{path}" class="best"/>{dots}',
+        content=f'{_rules(up, 2 * _WIDTH)}{marks}<polyline points="{path}" class="best"/>{dots}',
+        text=_describe_chart(jobs, "Objective over time"),
+    )
+
+
+def _time_unit(seconds: float) -> tuple[str, float]:
+    """The unit in which the longest of times is easy to read, and its seconds."""
+    return next(
+        (unit, size) for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0)) if seconds >= 2 * size or size == 1
     )
 
 
 def _by_range(jobs: Sequence[_Job], item: Range) -> str:
     up = _Scale.of([job.value for job in jobs], _HEIGHT - _BOTTOM, _TOP)
     across = _Scale(-0.04, 1.04, _LEFT, _WIDTH - _RIGHT)
+    text = _describe_chart(jobs, f"Objective by {item.name}")
     placed = [(place, job) for job in jobs if (place := _place(item, job.values.get(item.name))) is not None]
     dots = "".join(_dot(across(place), up(job.value), job) for place, job in placed)
-    ticks = "".join(
+    marks = "".join(
         f'<text x="{across(place):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{_text(label)}</text>'
         for place, label in _ticks(item)
     )
-    return _svg(_WIDTH, _HEIGHT, _rules(up, _WIDTH) + ticks + dots)
+    return _svg(_WIDTH, _HEIGHT, _rules(up, _WIDTH) + marks + dots, text=text)
 
 
 def _parallel(jobs: Sequence[_Job], ranges: Sequence[Range], metric: str) -> str:
@@ -186,8 +196,9 @@ def _parallel(jobs: Sequence[_Job], ranges: Sequence[Range], metric: str) -> str
     scale = _Scale.of([job.value for job in jobs], height - 12, top)
     down = _Scale(0.0, 1.0, height - 12, top)
     axes = ""
-    ends = [(0.0, _format(scale.low)), (1.0, _format(scale.high))]
-    named = [*((item.name, _ticks(item)) for item in ranges), (metric, ends)]
+    span = scale.high - scale.low
+    values = [((value - scale.low) / span, format_tick(value)) for value in ticks(scale.low, scale.high)]
+    named = [*((item.name, _ticks(item)) for item in ranges), (metric, values)]
     for index, (name, labels) in enumerate(named):
         x = 40 + _AXIS * index
         axes += f'<line x1="{x}" x2="{x}" y1="{top}" y2="{height - 12}" class="rule"/>'
@@ -195,14 +206,14 @@ def _parallel(jobs: Sequence[_Job], ranges: Sequence[Range], metric: str) -> str
         axes += "".join(
             f'<text x="{x + 5}" y="{down(place) + 4:.1f}">{_text(_shorten(label))}</text>' for place, label in labels
         )
-    lines = ""
+    lines, text = "", _describe_chart(jobs, "Parallel coordinates")
     for job in sorted(jobs, key=lambda job: job.score):  # the best is drawn last, above all others
         places = [_place(item, job.values.get(item.name)) for item in ranges]
         heights = [None if place is None else down(place) for place in places] + [scale(job.value)]
         if None not in heights:
             path = " ".join(f"{40 + _AXIS * index},{y:.1f}" for index, y in enumerate(heights))
             lines += f'<polyline points="{path}" class="job" style="--score:{job.score:.3f}">{_tooltip(job)}</polyline>'
-    return f'<div style="max-width:{1.3 * width:.0f}px">{_svg(width, height, lines + axes, width)}</div>'
+    return f'<div style="max-width:{1.3 * width:.0f}px">{_svg(width, height, lines + axes, width, text=text)}</div>'
 
 
 def _place(item: Range, text: str | None) -> float | None:
@@ -217,7 +228,13 @@ def _place(item: Range, text: str | None) -> float | None:
 def _ticks(item: Range) -> list[tuple[float, str]]:
     if isinstance(item, Categorical):
         return [((index + 0.5) / len(item.values), _shorten(value)) for index, value in enumerate(item.values)]
-    return [(part, _format(item.value_at(part))) for part in ((0.0, 0.5, 1.0))]
+    if item.scaling == "Logarithmic":
+        values = log_ticks(item.low, item.high)
+    elif item.scaling == "ReverseLogarithmic":  # 0.9, 0.99, 0.999: round distances from 1
+        values = [float(f"{1 - value:.12g}") for value in log_ticks(1 - item.high, 1 - item.low)]
+    else:
+        values = [value for value in ticks(item.low, item.high) if not item.integer or value.is_integer()]
+    return [(item.fraction_of(value), format_tick(value)) for value in values or [item.low, item.high]]
 
 
 def _scaling(item: Range) -> str:
@@ -228,11 +245,11 @@ def _scaling(item: Range) -> str:
 
 
 def _rules(up: _Scale, width: int) -> str:
-    """Horizontal lines at three values of the objective."""
+    """Horizontal lines at round values of the objective."""
     return "".join(
         f'<line x1="{_LEFT}" x2="{width}" y1="{up(value):.1f}" y2="{up(value):.1f}" class="rule"/>'
-        f'<text x="{_LEFT - 6}" y="{up(value) + 4:.1f}" text-anchor="end">{_format(value)}</text>'
-        for value in (up.low + (up.high - up.low) * part for part in (0.1, 0.5, 0.9))
+        f'<text x="{_LEFT - 6}" y="{up(value) + 4:.1f}" text-anchor="end">{format_tick(value)}</text>'
+        for value in ticks(up.low, up.high)
     )
 
 
@@ -247,9 +264,23 @@ def _tooltip(job: _Job) -> str:
     return f"<title>{_text(f'{job.name}: {_format(job.value)} with {values}')}</title>"
 
 
-def _svg(width: int, height: int, content: str, least: float = 0) -> str:
-    """`least`: the width in CSS pixels below which it scrolls instead of shrinking, so that its text stays readable."""
-    return f'<svg viewBox="0 0 {width} {height}" style="min-width:{least:.0f}px" role="img">{content}</svg>'
+def _wide(name: str) -> str:
+    """Begins a region that scrolls sideways, with the keyboard, too."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{name}">'
+
+
+def _svg(width: int, height: int, content: str, least: float = 0, *, text: str) -> str:
+    """`least`: the width in CSS pixels below which it scrolls instead of shrinking, so that its text stays readable.
+    `text` says what it shows to those who don't see it."""
+    style = f'style="min-width:{least:.0f}px"'
+    return f'<svg viewBox="0 0 {width} {height}" {style} role="img" aria-label="{_text(text)}">{content}</svg>'
+
+
+def _describe_chart(jobs: Sequence[_Job], what: str) -> str:
+    """The same for who doesn't see it: how many jobs, and the best one's values."""
+    best = max(jobs, key=lambda job: job.score)
+    values = ", ".join(f"{name} {text}" for name, text in best.values.items())
+    return f"{what}. Training jobs: {len(jobs)}. The best is {best.name}: {_format(best.value)} with {values}."
 
 
 def _table(children: Sequence[Mapping[str, Any]], maximized: Container[str | None]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from train.errors import TrainingError
+from train.outputs.axes import format_tick, round_out, ticks
 from train.outputs.evaluation import Evaluation, Mistake
 from train.runtime.atomic_files import write_text
 from train.runtime.dataset_info import ImageDatasetInfo
@@ -23,7 +24,7 @@ _CURVES = [
     ("Accuracy", "train_accuracy", "validation_accuracy"),
     ("Loss", "train_loss", "validation_loss"),
 ]
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 460, 240, 48, 28, 10  # of a chart, in SVG units
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _BOTTOM, _TOP = 460, 240, 52, 12, 28, 10  # of a chart, in SVG units
 
 
 def write_report(
@@ -47,7 +48,7 @@ def write_report(
 
 def _page(history: History, evaluation: Evaluation, info: ImageDatasetInfo, facts: dict[str, str]) -> str:
     charts = "".join(
-        f"<figure><figcaption>{title} by epoch</figcaption>{_chart(history, train, validation)}</figure>"
+        f"<figure><figcaption>{title} by epoch</figcaption>{_chart(title, history, train, validation)}</figure>"
         for title, train, validation in _CURVES
     )
     what = "drawn shapes, not photographs," if info.is_drawn else "validation pictures"
@@ -62,8 +63,9 @@ def _page(history: History, evaluation: Evaluation, info: ImageDatasetInfo, fact
 <section class="charts">{charts}</section>
 <p class="key"><span class="train">training</span> <span class="validation">validation</span></p>
 <h2>Confusion matrix</h2>
-<p>Rows are true classes, columns predicted ones; numbers are pictures. The diagonal is right.</p>
-<div class="wide">{_confusion(evaluation, info.classes)}</div>
+<p>Rows are true classes, columns predicted ones; numbers are pictures. The diagonal is right: its share is
+the recall.</p>
+<div class="wide" tabindex="0" role="region" aria-label="Confusion matrix">{_confusion(evaluation, info.classes)}</div>
 <h2>Most confident mistakes</h2>
 <p>Under each picture: true class → predicted class, and the probability of the prediction.</p>
 <section class="grid">{"".join(_mistake(mistake, info.classes) for mistake in evaluation.mistakes)}</section>
@@ -72,23 +74,33 @@ def _page(history: History, evaluation: Evaluation, info: ImageDatasetInfo, fact
 """
 
 
-def _chart(history: History, train: str, validation: str) -> str:
+def _chart(title: str, history: History, train: str, validation: str) -> str:
     """Two lines over the epochs, as SVG."""
+    shares = title == "Accuracy"
     values = [row[name] for row in history for name in (train, validation)]
-    low, high = min(0.0, *values), max(values) or 1.0
-    across = _scale(1, max(2, len(history)), _LEFT, _WIDTH - 10)
+    low, high = round_out(min(0.0, *values), max(values))
+    across = _scale(1, max(2, len(history)), _LEFT, _WIDTH - _RIGHT)
     up = _scale(low, high, _HEIGHT - _BOTTOM, _TOP)
-    ticks = "".join(
-        f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{up(value):.1f}" y2="{up(value):.1f}" class="rule"/>'
-        f'<text x="{_LEFT - 6}" y="{up(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>'
-        for value in np.linspace(low, high, 5)
+    rules = "".join(
+        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{up(value):.1f}" y2="{up(value):.1f}" class="rule"/>'
+        f'<text x="{_LEFT - 6}" y="{up(value) + 4:.1f}" text-anchor="end">{_label(value, shares)}</text>'
+        for value in ticks(low, high)
     )
-    ticks_at = sorted({int(epoch) for epoch in np.linspace(1, len(history), min(6, len(history)))})
     epochs = "".join(
-        f'<text x="{across(epoch):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{epoch}</text>' for epoch in ticks_at
+        f'<text x="{across(epoch):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{epoch:.0f}</text>'
+        for epoch in ticks(1, len(history), 6)
+        if epoch.is_integer()
     )
     lines = _line(history, train, "train", across, up) + _line(history, validation, "validation", across, up)
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{ticks}{epochs}{lines}</svg>'
+    text = f"{title} by epoch. " + ". ".join(
+        f"{kind}: {_label(history[0][name], shares)} at first, {_label(history[-1][name], shares)} at last"
+        for kind, name in (("Training", train), ("Validation", validation))
+    )
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{_text(text)}.">{rules}{epochs}{lines}</svg>'
+
+
+def _label(value: float, is_share: bool) -> str:
+    return f"{format_tick(100 * value)} %" if is_share else format_tick(value)
 
 
 def _line(
@@ -106,16 +118,22 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
 
 
 def _confusion(evaluation: Evaluation, classes: tuple[str, ...]) -> str:
-    head = "".join(f'<th scope="col"><span>{_text(name)}</span></th>' for name in classes)
+    """The recall is beside the name, where a phone shows both; the columns' names stand upright."""
+    head = "".join(
+        f'<th scope="col" class="upright" title="{_text(name)}"><span>{_text(name)}</span></th>' for name in classes
+    )
     totals = np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
     shares = evaluation.confusion / totals
     rows = "".join(
-        f'<tr><th scope="row">{_text(name)}</th>{_cells(counts, row_shares, index)}<td class="sum">{recall}</td></tr>'
+        f'<tr><th scope="row" title="{_text(name)}"><span>{_text(name)}</span></th><td class="sum">{recall}</td>'
+        f"{_cells(counts, row_shares, index)}</tr>"
         for index, (name, counts, row_shares, recall) in enumerate(
             zip(classes, evaluation.confusion, shares, map(_percent, evaluation.recall()), strict=True)
         )
     )
-    return f'<table class="confusion"><tr><td></td>{head}<th scope="col">right</th></tr>{rows}</table>'
+    return (
+        f'<table class="confusion"><tr><th scope="col">class</th><th scope="col">recall</th>{head}</tr>{rows}</table>'
+    )
 
 
 def _cells(counts: np.ndarray, shares: np.ndarray, diagonal: int) -> str:
@@ -159,10 +177,15 @@ circle.train{fill:var(--train)}circle.validation{fill:var(--validation)}
 .wide{overflow-x:auto}table{border-collapse:collapse}.confusion td,.confusion th{padding:4px 6px;font-size:.8rem;
 text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.confusion td.right{background:rgba(var(--right),
 calc(var(--share)*.6))}.confusion td.wrong{background:rgba(var(--wrong),calc(var(--share)*1.6))}
-.confusion th[scope=col]{vertical-align:bottom;font-weight:600}.confusion .sum{font-weight:600}
+.confusion th{vertical-align:bottom;font-weight:600}.confusion .sum{font-weight:600}
+.confusion th[scope=row],.confusion th:first-child{position:sticky;left:0;background:var(--paper);text-align:left}
+.confusion th span{display:block;max-width:9em;overflow:hidden;text-overflow:ellipsis}
+.confusion .upright span{writing-mode:vertical-rl;transform:rotate(180deg);max-width:none;max-height:9em;
+margin-left:auto}
 .grid{display:grid;gap:14px;grid-template-columns:repeat(auto-fill,minmax(104px,1fr))}
 .grid img{width:100%;image-rendering:pixelated;display:block;border-radius:4px}.grid figcaption{font-size:.75rem;
-line-height:1.3;margin-top:4px}.facts th{text-align:left;padding:2px 24px 2px 0;font-weight:600;vertical-align:top;
+line-height:1.3;margin-top:4px;overflow-wrap:anywhere}
+.facts th{text-align:left;padding:2px 24px 2px 0;font-weight:600;vertical-align:top;
 white-space:nowrap}
 .facts td{overflow-wrap:anywhere}.note{border-left:4px solid var(--validation);padding-left:12px;font-weight:600}
 """

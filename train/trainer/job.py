@@ -227,6 +227,7 @@ class Job:
             "parameters": f"{self._model.count_params():,}",
         }
         settings = {name: str(value) for name, value in self._settings.items()}
+        settings["classes"] = ", ".join(self._info.classes)
         return {name: text for name, text in known.items() if text} | settings | hardware.describe(self._environment)
 
 

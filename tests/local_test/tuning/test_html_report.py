@@ -105,7 +105,22 @@ def test_any_values_are_inside_of_the_chart(values: list[float], kind: str, odd:
 def test_a_value_is_where_its_scaling_has_it() -> None:
     logarithmic = Numeric("x", 1e-4, 1e-2, "Logarithmic", False)
     assert _place(logarithmic, "0.001") == pytest.approx(0.5)
-    assert [label for _, label in _ticks(logarithmic)] == ["0.0001", "0.001", "0.01"]
+    assert [label for _, label in _ticks(logarithmic)] == [
+        "0.0001",
+        "0.0002",
+        "0.0005",
+        "0.001",
+        "0.002",
+        "0.005",
+        "0.01",
+    ]
+    assert [label for _, label in _ticks(Numeric("x", 0.9, 0.999, "ReverseLogarithmic", False))][-3:] == [
+        "0.98",
+        "0.95",
+        "0.9",
+    ]
+    assert [label for _, label in _ticks(Numeric("x", 1, 3, "Linear", True))] == ["1", "2", "3"]
+    assert [label for _, label in _ticks(Numeric("x", 0.13, 0.89, "Linear", False))] == ["0.2", "0.4", "0.6", "0.8"]
     assert _place(Numeric("x", 0, 10, "Linear", True), "5") == pytest.approx(0.5)
     assert _place(Numeric("x", 0.9, 0.999, "ReverseLogarithmic", False), "0.99") == pytest.approx(0.5)
     assert _place(Categorical("x", ("a", "b")), "b") == 0.75
