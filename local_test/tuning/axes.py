@@ -6,7 +6,7 @@ import math
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round values from low to high, about `count` of them; low alone if there is nothing between."""
     if not high > low:
-        return [low]
+        return [float(low)]
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(one * power for one in (1, 2, 5, 10) if one * power >= rough * (1 - 1e-9))
