@@ -1,4 +1,4 @@
-"""CreateProcessingJob requests: whatever is wrong is one line, and no folder of an accepted one leaves its place."""
+"""CreateProcessingJob requests: whatever is wrong is refused, and no folder of an accepted one leaves its place."""
 
 import json
 from collections.abc import Iterator
@@ -43,8 +43,7 @@ def test_nothing_but_bad_request_comes_of_a_change(path: str, new: Any) -> None:
     try:
         check_processing_request(request)
         normal = processing_normal_form(request)
-    except BadRequest as error:
-        assert "\n" not in str(error).replace(str(new), "")
+    except BadRequest:
         return
     (host,) = make_paths(normal["ProcessingResources"]["ClusterConfig"]["InstanceCount"], Path("/jobs/job"))[:1]
     make_processing_spec(normal, host, {})
