@@ -149,9 +149,13 @@ class TuningKind(JobKind):
             request["NextToken"] = answer["NextToken"]
 
     def _list_best(self, context: StepContext, progress: Progress) -> list[dict[str, Any]]:
-        best = progress.outputs.get("BestTrainingJob", {}).get("FinalHyperParameterTuningJobObjectiveMetric", {})
-        order = "Ascending" if best.get("Type") == "Minimize" else "Descending"
-        return self._list(context, SortBy="FinalObjectiveMetricValue", SortOrder=order)[:_TOP_JOBS]
+        """Of equal ones the first is that which BestTrainingJob names."""
+        best = progress.outputs.get("BestTrainingJob", {})
+        kind = best.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Type")
+        order = "Ascending" if kind == "Minimize" else "Descending"
+        found = self._list(context, SortBy="FinalObjectiveMetricValue", SortOrder=order)
+        found.sort(key=lambda child: child["TrainingJobName"] != best.get("TrainingJobName"))
+        return found[:_TOP_JOBS]
 
     def _associate(self, context: StepContext, trial: str) -> None:
         for child in self._list(context):

@@ -95,7 +95,7 @@ def test_a_damaged_execution_keeps_no_server_from_starting(tmp_path: Path) -> No
 
 
 def test_a_tuning_steps_best_model_is_registered(sagemaker: Any) -> None:
-    """By property references, and all of its jobs are part of the trial."""
+    """By property references, and all of its jobs are part of the trial. Two are equally good: they are one best."""
     code = (
         "import json\nrate = json.loads((BASE / 'input/config/hyperparameters.json').read_text())['rate']\n"
         "(BASE / 'model/m').write_text(rate)\nprint(f'accuracy={rate};', flush=True)"
@@ -106,8 +106,10 @@ def test_a_tuning_steps_best_model_is_registered(sagemaker: Any) -> None:
         "HyperParameterTuningJobConfig": {
             "Strategy": "Grid",
             "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "accuracy"},
-            "ResourceLimits": {"MaxParallelTrainingJobs": 3},
-            "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "rate", "Values": ["0.25", "0.75", "0.5"]}]},
+            "ResourceLimits": {"MaxParallelTrainingJobs": 4},
+            "ParameterRanges": {
+                "CategoricalParameterRanges": [{"Name": "rate", "Values": ["0.25", "0.75", "0.750", "0.5"]}]
+            },
         },
         "TrainingJobDefinition": child,
     }
@@ -127,8 +129,9 @@ def test_a_tuning_steps_best_model_is_registered(sagemaker: Any) -> None:
     )["TrainingJobSummaries"]
     by_rate = {item["TunedHyperParameters"]["rate"]: item["TrainingJobName"] for item in children}
     package = sagemaker.describe_model_package(ModelPackageName=found["Register"]["Metadata"]["RegisterModel"]["Arn"])
-    assert package["CustomerMetadataProperties"] == {"best": by_rate["0.75"], "second": by_rate["0.5"]}
-    job = sagemaker.describe_training_job(TrainingJobName=by_rate["0.75"])
+    named = package["CustomerMetadataProperties"]
+    assert {named["best"], named["second"]} == {by_rate["0.75"], by_rate["0.750"]}
+    job = sagemaker.describe_training_job(TrainingJobName=named["best"])
     container = package["InferenceSpecification"]["Containers"][0]
     assert container["ModelDataUrl"] == job["ModelArtifacts"]["S3ModelArtifacts"]
     trial = sagemaker.list_trial_components(TrialName=arn.rpartition("/")[2])["TrialComponentSummaries"]
