@@ -29,138 +29,188 @@ def start(options: Options) -> str:
 
 
 def build(options: Options) -> "Pipeline":
-    """The pipeline of launch/pipeline.json, step by step; numbers and ranges are read from there."""
-    from sagemaker import parameter
-    from sagemaker.estimator import Estimator
-    from sagemaker.inputs import TrainingInput
-    from sagemaker.model import Model
-    from sagemaker.model_metrics import MetricsSource, ModelMetrics
-    from sagemaker.processing import ProcessingInput, ProcessingOutput, Processor
-    from sagemaker.tuner import HyperparameterTuner
-    from sagemaker.workflow.condition_step import ConditionStep
-    from sagemaker.workflow.conditions import ConditionGreaterThanOrEqualTo
-    from sagemaker.workflow.fail_step import FailStep
-    from sagemaker.workflow.functions import Join, JsonGet
-    from sagemaker.workflow.model_step import ModelStep
-    from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
+    """The pipeline of launch/pipeline.json; numbers and ranges are read from there."""
     from sagemaker.workflow.pipeline import Pipeline
-    from sagemaker.workflow.pipeline_context import PipelineSession
-    from sagemaker.workflow.properties import PropertyFile
-    from sagemaker.workflow.steps import CacheConfig, ProcessingStep, TrainingStep, TuningStep
 
-    session = make_session(PipelineSession, options.bucket)
-    definition = build_definition(options)
-    steps = {step["Name"]: step.get("Arguments") for step in definition["Steps"]}
-    defaults = parameter_defaults(definition)
-    pictures = ParameterString("Pictures", defaults["Pictures"])
-    image = ParameterString("Image", defaults["Image"])
-    instance_type = ParameterString("InstanceType", defaults["InstanceType"])
-    epochs = ParameterInteger("Epochs", defaults["Epochs"])
-    tuning_jobs = ParameterInteger("TuningJobs", defaults["TuningJobs"])
-    threshold = ParameterFloat("AccuracyThreshold", defaults["AccuracyThreshold"])
-    inference_image = ParameterString("InferenceImage", defaults["InferenceImage"])
-    home = f"s3://{options.bucket}/{PREFIX}"
-    cache = CacheConfig(enable_caching=True, expire_after="P30D")
-
-    def processor(*command: str) -> Processor:
-        return Processor(
-            role=options.role, image_uri=image, instance_count=1, instance_type=instance_type, volume_size_in_gb=30,
-            max_runtime_in_seconds=3600, entrypoint=list(command), sagemaker_session=session,
-        )  # fmt: skip
-
-    def given(name: str, source: Any) -> ProcessingInput:
-        return ProcessingInput(source=source, destination=f"/opt/ml/processing/{name}", input_name=name)
-
-    source = Join(on="/", values=[f"{home}/pictures", pictures, ""])
-    prepared = Join(on="/", values=[f"{home}/prepared", pictures])
-    prepare = ProcessingStep(
-        name="Prepare",
-        step_args=processor("python3", "-m", "dataset", "prepare").run(
-            arguments=["--source", "/opt/ml/processing/pictures", "--out", "/opt/ml/processing/output/data"],
-            inputs=[given("pictures", source)],
-            outputs=[ProcessingOutput(output_name="data", source="/opt/ml/processing/output", destination=prepared)],
-        ),
-        cache_config=cache,
-    )
+    steps = _Steps(options)
+    prepare = steps.prepare()
     folder = prepare.properties.ProcessingOutputConfig.Outputs["data"].S3Output.S3Uri
+    train = steps.train(folder)
+    tune = steps.tune(folder, after=train)
+    best = tune.get_top_model_s3_uri(top_k=0, s3_bucket=options.bucket, prefix=f"{PREFIX}/jobs")
+    evaluate = steps.evaluate(folder, best, tune.properties.TrainingJobSummaries[0].TrainingJobName)
+    evaluations = evaluate.properties.ProcessingOutputConfig.Outputs["evaluation"].S3Output.S3Uri
+    check = steps.check_accuracy(steps.register(best, evaluations), steps.refuse(evaluations))
+    return Pipeline(
+        name=options.name,
+        parameters=steps.parameters,
+        steps=[prepare, train, tune, evaluate, check],
+        sagemaker_session=steps.session,
+    )
 
-    def part(name: str) -> Join:
-        return Join(on="/", values=[folder, f"data/{name}"])
 
-    channels = {
-        "train": TrainingInput(part("train/")),
-        "validation": TrainingInput(part("validation/")),
-        "dataset": TrainingInput(part("dataset.json"), input_mode="File"),
-    }
-    metrics = steps["Train"]["AlgorithmSpecification"]["MetricDefinitions"]
+class _Steps:
+    """Makes each step. What is known when the pipeline runs is the SDK's variables: parameters, properties, joins."""
 
-    def estimator(**hyperparameters: Any) -> Estimator:
+    def __init__(self, options: Options) -> None:
+        from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
+        from sagemaker.workflow.pipeline_context import PipelineSession
+        from sagemaker.workflow.properties import PropertyFile
+        from sagemaker.workflow.steps import CacheConfig
+
+        definition = build_definition(options)
+        self._requests = {step["Name"]: step["Arguments"] for step in definition["Steps"]}
+        default = parameter_defaults(definition)
+        self._pictures = ParameterString("Pictures", default["Pictures"])
+        self._image = ParameterString("Image", default["Image"])
+        self._instance_type = ParameterString("InstanceType", default["InstanceType"])
+        self._epochs = ParameterInteger("Epochs", default["Epochs"])
+        self._tuning_jobs = ParameterInteger("TuningJobs", default["TuningJobs"])
+        self._threshold = ParameterFloat("AccuracyThreshold", default["AccuracyThreshold"])
+        self._inference_image = ParameterString("InferenceImage", default["InferenceImage"])
+        self.parameters = [
+            self._pictures, self._image, self._instance_type, self._epochs, self._tuning_jobs, self._threshold,
+            self._inference_image,
+        ]  # fmt: skip
+        self.session = make_session(PipelineSession, options.bucket)
+        self._role, self._name, self._home = options.role, options.name, f"s3://{options.bucket}/{PREFIX}"
+        self._cache = CacheConfig(enable_caching=True, expire_after="P30D")
+        self._report = PropertyFile(name="Evaluation", output_name="evaluation", path="evaluation.json")
+
+    def prepare(self) -> Any:
+        """Pictures → shards."""
+        from sagemaker.workflow.steps import ProcessingStep
+
+        processor = self._processor("python3", "-m", "dataset", "prepare")
+        request = processor.run(
+            arguments=["--source", "/opt/ml/processing/pictures", "--out", "/opt/ml/processing/output/data"],
+            inputs=[_input("pictures", _join(f"{self._home}/pictures", self._pictures, ""))],
+            outputs=[_output("data", "/opt/ml/processing/output", _join(f"{self._home}/prepared", self._pictures))],
+        )
+        return ProcessingStep(name="Prepare", step_args=request, cache_config=self._cache)
+
+    def train(self, folder: Any) -> Any:
+        """A training job in Pipe mode."""
+        from sagemaker.workflow.steps import TrainingStep
+
+        estimator = self._estimator(self._requests["Train"]["HyperParameters"])
+        return TrainingStep(name="Train", step_args=estimator.fit(_channels(folder)), cache_config=self._cache)
+
+    def tune(self, folder: Any, after: Any) -> Any:
+        """As many training jobs as the parameter says."""
+        from sagemaker import parameter
+        from sagemaker.tuner import HyperparameterTuner
+        from sagemaker.workflow.steps import TuningStep
+
+        request = self._requests["Tune"]
+        estimator = self._estimator(request["TrainingJobDefinition"]["StaticHyperParameters"])
+        limits = {"max_jobs": self._tuning_jobs}
+        tuner = HyperparameterTuner(estimator, **tuner_arguments(request, parameter) | limits)
+        return TuningStep(
+            name="Tune", step_args=tuner.fit(_channels(folder)), depends_on=[after], cache_config=self._cache
+        )
+
+    def _estimator(self, hyperparameters: dict[str, Any]) -> Any:
+        from sagemaker.estimator import Estimator
+
         return Estimator(
-            image_uri=image, role=options.role, instance_count=1, instance_type=instance_type, volume_size=30,
-            max_run=3600, input_mode="Pipe", output_path=f"{home}/jobs/", hyperparameters=hyperparameters,
-            metric_definitions=metrics, sagemaker_session=session,
+            image_uri=self._image, role=self._role, instance_count=1, instance_type=self._instance_type,
+            volume_size=30, max_run=3600, input_mode="Pipe", output_path=f"{self._home}/jobs/",
+            hyperparameters=hyperparameters | {"epochs": self._epochs}, sagemaker_session=self.session,
+            metric_definitions=self._requests["Train"]["AlgorithmSpecification"]["MetricDefinitions"],
             disable_profiler=True,  # the profiler and the debugger would need code of theirs in the image
             debugger_hook_config=False,
         )  # fmt: skip
 
-    trainer = estimator(**steps["Train"]["HyperParameters"] | {"epochs": epochs})
-    train = TrainingStep(name="Train", step_args=trainer.fit(channels), cache_config=cache)
-    tuner = HyperparameterTuner(
-        estimator(**steps["Tune"]["TrainingJobDefinition"]["StaticHyperParameters"] | {"epochs": epochs}),
-        **tuner_arguments(steps["Tune"], parameter) | {"max_jobs": tuning_jobs},
-    )
-    tune = TuningStep(name="Tune", step_args=tuner.fit(channels), depends_on=[train], cache_config=cache)
-    best = tune.get_top_model_s3_uri(top_k=0, s3_bucket=options.bucket, prefix=f"{PREFIX}/jobs")
+    def evaluate(self, folder: Any, model: Any, job: Any) -> Any:
+        """The model of the training job `job`, on the validation pictures."""
+        from sagemaker.workflow.steps import ProcessingStep
 
-    report = PropertyFile(name="Evaluation", output_name="evaluation", path="evaluation.json")
-    evaluations = Join(on="/", values=[f"{home}/evaluations", tune.properties.TrainingJobSummaries[0].TrainingJobName])
-    evaluate = ProcessingStep(
-        name="Evaluate",
-        step_args=processor("python3", "-m", "train.evaluate").run(
+        processor = self._processor("python3", "-m", "train.evaluate")
+        request = processor.run(
             inputs=[
-                given("model", best),
-                given("validation", part("validation/")),
-                given("dataset", part("dataset.json")),
+                _input("model", model),
+                _input("validation", _join(folder, "data/validation/")),
+                _input("dataset", _join(folder, "data/dataset.json")),
             ],
-            outputs=[
-                ProcessingOutput(
-                    output_name="evaluation", source="/opt/ml/processing/evaluation", destination=evaluations
-                )
-            ],
-        ),
-        property_files=[report],
-        cache_config=cache,
-    )
-    evaluated = evaluate.properties.ProcessingOutputConfig.Outputs["evaluation"].S3Output.S3Uri
+            outputs=[_output("evaluation", "/opt/ml/processing/evaluation", _join(f"{self._home}/evaluations", job))],
+        )
+        return ProcessingStep(
+            name="Evaluate", step_args=request, property_files=[self._report], cache_config=self._cache
+        )
 
-    model = Model(image_uri=inference_image, model_data=best, role=options.role, sagemaker_session=session)
-    statistics = MetricsSource("application/json", Join(on="/", values=[evaluated, "evaluation.json"]))
-    register = ModelStep(
-        name="Register",
-        step_args=model.register(
-            model_package_group_name=options.name, approval_status="PendingManualApproval",
+    def register(self, data: Any, evaluations: Any) -> Any:
+        """The model, with the evaluation as its metrics."""
+        from sagemaker.model import Model
+        from sagemaker.model_metrics import MetricsSource, ModelMetrics
+        from sagemaker.workflow.model_step import ModelStep
+
+        model = Model(image_uri=self._inference_image, model_data=data, role=self._role, sagemaker_session=self.session)
+        statistics = MetricsSource("application/json", _join(evaluations, "evaluation.json"))
+        request = model.register(
+            model_package_group_name=self._name, approval_status="PendingManualApproval",
             content_types=["application/json"], response_types=["application/json"],
             inference_instances=["ml.m5.large"], transform_instances=["ml.m5.large"],
             model_metrics=ModelMetrics(model_statistics=statistics),
-        ),
-    )  # fmt: skip
-    message = ["The best model's accuracy is below AccuracyThreshold, which is ", threshold, ": see ", evaluated]
-    refuse = FailStep(name="Refuse", error_message=Join(on="", values=[*message, "/evaluation.json"]))
-    accuracy = JsonGet(
-        step_name="Evaluate", property_file=report, json_path="multiclass_classification_metrics.accuracy.value"
-    )
-    check = ConditionStep(
-        name="CheckAccuracy",
-        conditions=[ConditionGreaterThanOrEqualTo(left=accuracy, right=threshold)],
-        if_steps=[register],
-        else_steps=[refuse],
-    )
-    return Pipeline(
-        name=options.name,
-        parameters=[pictures, image, instance_type, epochs, tuning_jobs, threshold, inference_image],
-        steps=[prepare, train, tune, evaluate, check],
-        sagemaker_session=session,
-    )
+        )  # fmt: skip
+        return ModelStep(name="Register", step_args=request)
+
+    def refuse(self, evaluations: Any) -> Any:
+        """Fails the execution, and says why."""
+        from sagemaker.workflow.fail_step import FailStep
+        from sagemaker.workflow.functions import Join
+
+        message = "The best model's accuracy is below AccuracyThreshold, which is "
+        values = [message, self._threshold, ": see ", evaluations, "/evaluation.json"]
+        return FailStep(name="Refuse", error_message=Join(on="", values=values))
+
+    def check_accuracy(self, enough: Any, too_low: Any) -> Any:
+        """One step or the other."""
+        from sagemaker.workflow.condition_step import ConditionStep
+        from sagemaker.workflow.conditions import ConditionGreaterThanOrEqualTo
+        from sagemaker.workflow.functions import JsonGet
+
+        path = "multiclass_classification_metrics.accuracy.value"
+        accuracy = JsonGet(step_name="Evaluate", property_file=self._report, json_path=path)
+        condition = ConditionGreaterThanOrEqualTo(left=accuracy, right=self._threshold)
+        return ConditionStep(name="CheckAccuracy", conditions=[condition], if_steps=[enough], else_steps=[too_low])
+
+    def _processor(self, *command: str) -> Any:
+        from sagemaker.processing import Processor
+
+        return Processor(
+            role=self._role, image_uri=self._image, instance_count=1, instance_type=self._instance_type,
+            volume_size_in_gb=30, max_runtime_in_seconds=3600, entrypoint=list(command),
+            sagemaker_session=self.session,
+        )  # fmt: skip
+
+
+def _input(name: str, source: Any) -> Any:
+    from sagemaker.processing import ProcessingInput
+
+    return ProcessingInput(source=source, destination=f"/opt/ml/processing/{name}", input_name=name)
+
+
+def _output(name: str, folder: str, destination: Any) -> Any:
+    from sagemaker.processing import ProcessingOutput
+
+    return ProcessingOutput(output_name=name, source=folder, destination=destination)
+
+
+def _channels(folder: Any) -> dict[str, Any]:
+    from sagemaker.inputs import TrainingInput
+
+    return {
+        "train": TrainingInput(_join(folder, "data/train/")),
+        "validation": TrainingInput(_join(folder, "data/validation/")),
+        "dataset": TrainingInput(_join(folder, "data/dataset.json"), input_mode="File"),
+    }
+
+
+def _join(*values: Any) -> Any:
+    from sagemaker.workflow.functions import Join
+
+    return Join(on="/", values=list(values))
 
 
 if __name__ == "__main__":
