@@ -1,11 +1,8 @@
 """All executions of a region's pipelines; each has a folder with its definition and its state."""
 
-import secrets
-import string
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -13,19 +10,14 @@ from typing import Any
 
 from local_test.errors import BadRequest, LocalTestError, ResourceNotFound
 from local_test.executions.execution import Execution
-from local_test.executions.record import ExecutionFolder, ExecutionRecord, StepRecord
-from local_test.executions.scope import ExecutionScope
+from local_test.executions.record import ExecutionFolder, ExecutionRecord, StepRecord, copy_step
 from local_test.executions.services import Services
+from local_test.executions.start import check_supported, new_record
 from local_test.pipelines.checks import read_checked
 from local_test.pipelines.definition import Definition, Step
-from local_test.pipelines.expressions import references, resolve
-from local_test.pipelines.parameters import parse_values
 from local_test.training.job_status import PLATFORM
 from local_test.training.job_store import put_aside, remove
 from local_test.util.atomic_files import new_folder
-
-_ID = string.ascii_lowercase + string.digits
-_ID_LENGTH = 12
 
 
 class Conflict(LocalTestError):  # noqa: N818
@@ -79,7 +71,7 @@ class ExecutionManager:
 
         What S3 holds is on disk before that is answered: the steps need it, whatever becomes of this server."""
         pipeline = self.find_pipeline(request["PipelineName"])
-        _check_supported(request, pipeline)
+        check_supported(request, pipeline)
         self._services().keep_data()
         with self._lock:
             if known := self._find_token(pipeline["PipelineArn"], request["ClientRequestToken"]):
@@ -88,7 +80,7 @@ class ExecutionManager:
                 raise BadRequest("The server is ending and starts no more executions")
             text = pipeline["PipelineDefinition"]
             definition = read_checked(text)
-            record = self._new_record(request, pipeline, definition)
+            record = new_record(request, pipeline, definition, self._services(), self._now, self.find)
             folder = self._folder(record.id)
             with new_folder(folder.path, "The execution"):
                 folder.create(record, text)
@@ -97,58 +89,6 @@ class ExecutionManager:
 
     def _find_token(self, pipeline_arn: str, token: str) -> ExecutionRecord | None:
         return next((one for one in self.of(pipeline_arn) if one.token == token), None)
-
-    def _new_record(
-        self, request: Mapping[str, Any], pipeline: Mapping[str, Any], definition: Definition
-    ) -> ExecutionRecord:
-        now, name = self._now(), "".join(secrets.choice(_ID) for _ in range(_ID_LENGTH))
-        texts = _read_parameters(request.get("PipelineParameters", []))
-        parallelism = request.get("ParallelismConfiguration") or pipeline.get("ParallelismConfiguration") or {}
-        record = ExecutionRecord(
-            id=name,
-            arn=f"{pipeline['PipelineArn']}/execution/{name}",
-            pipeline=pipeline["PipelineName"],
-            pipeline_arn=pipeline["PipelineArn"],
-            display_name=request.get("PipelineExecutionDisplayName", f"execution-{round(now * 1000)}"),
-            description=request.get("PipelineExecutionDescription", ""),
-            created=now,
-            modified=now,
-            parameters=parse_values(definition.parameters, texts),
-            given=texts,
-            token=request["ClientRequestToken"],
-            role=request.get("RoleArn") or pipeline.get("RoleArn"),
-            parallelism=parallelism.get("MaxParallelExecutionSteps", definition.parallelism),
-        )
-        if definition.experiment:
-            scope = ExecutionScope(record, definition, self._services(), self._now)
-            record.experiment = {
-                "ExperimentName": resolve(definition.experiment.experiment_name, scope),
-                "TrialName": resolve(definition.experiment.trial_name, scope),
-            }
-        if selection := request.get("SelectiveExecutionConfig"):
-            self._select(record, definition, selection)
-        return record
-
-    def _select(self, record: ExecutionRecord, definition: Definition, selection: Mapping[str, Any]) -> None:
-        """What the selected steps refer to comes from an earlier execution, in which it must have succeeded."""
-        selected = [item["StepName"] for item in selection["SelectedSteps"]]
-        if unknown := [name for name in selected if name not in definition.by_name]:
-            raise BadRequest(
-                f"SelectedSteps names steps that the pipeline does not have. Received: {', '.join(unknown)}. "
-                f"It has: {', '.join(definition.by_name)}"
-            )
-        record.selected, record.source_arn = selected, selection.get("SourcePipelineExecutionArn")
-        source = self.find(record.source_arn) if record.source_arn else None
-        if source and source.pipeline_arn != record.pipeline_arn:
-            raise BadRequest(f"SourcePipelineExecutionArn is of another pipeline. Received: {source.arn}")
-        for name in sorted(_list_sources(definition, selected)):
-            found = source.steps.get(name) if source else None
-            if not source or found is None or found.outputs is None:
-                raise BadRequest(
-                    f"The selected steps need step {name}, which is not selected and has not succeeded in "
-                    f"{source.arn if source else 'an execution that SourcePipelineExecutionArn names'}"
-                )
-            record.steps[name] = _copy(found, self._now(), selected_from=found.selected_from or source.arn)
 
     def find(self, arn: str) -> ExecutionRecord:
         with self._lock:
@@ -308,7 +248,7 @@ class ExecutionManager:
         if not found:
             return None
         _, arn, known = max(found, key=lambda item: item[0])
-        return _copy(known, self._now(), cached_from=arn)
+        return copy_step(known, self._now(), cached_from=arn)
 
     # The end
 
@@ -330,42 +270,3 @@ class ExecutionManager:
             if thread.is_alive():
                 return False
         return True
-
-
-def _check_supported(request: Mapping[str, Any], pipeline: Mapping[str, Any]) -> None:
-    """BadRequest for what is not acted on here."""
-    for name in ("MlflowExperimentName", "PipelineVersionAlias"):
-        if name in request:
-            raise BadRequest(f"{name} is not supported locally. Received: {request[name]}. Take it out")
-    version = pipeline.get("PipelineVersionId", 1)
-    if request.get("PipelineVersionId", version) != version:
-        raise ResourceNotFound(
-            f"The local platform keeps a pipeline's latest version alone, which is {version}. "
-            f"Received: {request['PipelineVersionId']}"
-        )
-
-
-def _read_parameters(given: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """BadRequest for a name that comes twice."""
-    names = Counter(item["Name"] for item in given)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise BadRequest(f"A parameter has one value. Received: {', '.join(twice)} is given twice")
-    return {item["Name"]: item["Value"] for item in given}
-
-
-def _list_sources(definition: Definition, selected: list[str]) -> set[str]:
-    """The steps that selected ones refer to and that are not selected themselves."""
-    names = {
-        reference.name
-        for name in selected
-        for reference in references([definition.by_name[name].arguments, dict(definition.by_name[name].members)])
-        if reference.kind == "Steps"
-    }
-    return names - set(selected)
-
-
-def _copy(step: StepRecord, now: float, *, cached_from: str = "", selected_from: str = "") -> StepRecord:
-    """A step as another execution knows it that takes it over."""
-    copied = StepRecord(step.name, "Succeeded", now, now, cached_from=cached_from, selected_from=selected_from)
-    copied.arn, copied.metadata, copied.outputs = step.arn, step.metadata, step.outputs
-    return copied
