@@ -269,7 +269,7 @@ class OfflinePipeline:
         for name, step in list(record.steps.items()):
             if step.status not in ("Starting", self._told.get(name)):
                 self._told[name] = step.status
-                self._print(_describe(step))
+                self._print(_describe(step, self._definition.by_name[name].type))
 
     def _title(self, record: ExecutionRecord) -> str:
         over = sum(step.is_over for step in list(record.steps.values()))
@@ -299,9 +299,10 @@ class OfflinePipeline:
         return ""
 
 
-def _describe(step: StepRecord) -> str:
+def _describe(step: StepRecord, step_type: str) -> str:
     if not step.is_over or step.end is None:
-        return "  ".join(filter(None, (step.name, step.status, step.identity)))
+        job = step.identity if step_type in ("Training", "Processing", "Tuning") else ""
+        return "  ".join(filter(None, (step.name, step.status, job)))
     words = (step.name, step.status, format_seconds(max(0.0, step.end - step.start)), _reason(step))
     return "  ".join(filter(None, words))
 

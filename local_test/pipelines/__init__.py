@@ -1,4 +1,4 @@
-"""Pipelines: a definition's JSON, its expressions and conditions, what of it is refused, where pipelines are kept.
+"""Pipelines: a definition's JSON, its parameters, expressions and conditions, and what of it is refused.
 
-Needs request, and botocore's model.
+Needs `request`, `tuning` and botocore's model.
 """
