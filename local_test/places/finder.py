@@ -12,7 +12,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from local_test.errors import BadRequest
-from local_test.places.base import KINDS, Job, Place
+from local_test.places.base import KINDS, Job, Place, is_name
 from local_test.places.folders import open_folders
 from local_test.places.service import ServicePlace
 from local_test.request.job_kind import JobKind
@@ -93,6 +93,8 @@ class Finder:
         if not found:
             what = kind.noun if kind else "job"
             elsewhere = "" if self._where.aws else ". Elsewhere: --endpoint-url URL, --out DIR or --aws"
+            if is_name(Path(name).name) and not is_name(name):  # a folder, as a shell completes it
+                elsewhere = f". Did you mean {Path(name).name}?"
             raise BadRequest(
                 f"There is no {what} of this name in {self or 'any folder or server'}. Received: {name}{elsewhere}"
             )

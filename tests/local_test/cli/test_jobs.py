@@ -162,7 +162,7 @@ def test_a_job_that_is_not_there(run: Run, name: str) -> None:
         code, out, err = run(command, name)
         assert (code, out) == (2, "")
         assert "of this name in folder jobs. Received: " in err
-        assert "Elsewhere: --endpoint-url URL, --out DIR or --aws" in err
+        assert ("Did you mean done?" if "/" in name else "Elsewhere: --endpoint-url URL, --out DIR or --aws") in err
 
 
 def test_a_server_that_does_not_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +244,9 @@ def test_a_job_of_another_process(run: Run, folder: Path) -> None:
     code, _, err = finish(follower)
     assert code == 130
     assert "runs goes on. Follow it with python -m local_test attach runs --out jobs\n" in err
-    stop = shlex.split(err.splitlines()[-1].removeprefix("Stop it with python -m local_test"))
+    last = err.splitlines()[-1]
+    assert last == "Stop it with python -m local_test stop runs --out jobs", err
+    stop = shlex.split(last.removeprefix("Stop it with python -m local_test"))
 
     attached = start(folder, "attach", "runs")
     read_until(attached.stdout, "acc=0.5 first")
