@@ -5,7 +5,7 @@ import shlex
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -70,7 +70,9 @@ class Finder:
         for place in self.places:
             for kind in kinds:
                 for job in (Job(place, kind, description) for description in place.newest(kind, limit)):
-                    found.setdefault(job.identity, job)
+                    known = found.setdefault(job.identity, job)
+                    if job.metric and not known.metric:  # a folder has it while the job runs
+                        found[job.identity] = replace(known, description=job.description)
         newest = sorted(found.values(), key=lambda job: (job.description["CreationTime"], job.name), reverse=True)
         return newest[:limit]
 

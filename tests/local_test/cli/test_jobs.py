@@ -356,15 +356,17 @@ def test_several_jobs_of_one_name(
 
 def test_a_servers_job_is_seen_once(run: Run, served: Served, sagemaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is at the server and in its folder; which is asked, too, while the server runs."""
-    sagemaker.create_training_job(**request("once", WAIT))
+    code = f"print('acc=0.5')\n{WAIT}"
+    sagemaker.create_training_job(**request("once", code, AlgorithmSpecification=definition()))
     printed(served, "once", "ready")
     monkeypatch.setattr("local_test.places.finder.DEFAULT_OUT", served.root)
     monkeypatch.setenv("AWS_ENDPOINT_URL", served.exports["AWS_ENDPOINT_URL"])
     _, out, err = run("jobs", "--limit", "1000")
     assert out.count("  once ") == 1
+    assert re.search(r"  once +(training +)?InProgress \(Training\) +\d+:\d\d +validation:acc=0.5", out)
     assert f"folder {served.root}" in err
-    code, _, err = run("stop", "once", "--out", str(served.root))
-    assert (code, err.startswith("once: Stop")) == (0, True)
+    status, _, err = run("stop", "once", "--out", str(served.root))
+    assert (status, err.startswith("once: Stop")) == (0, True)
     assert ended(sagemaker, "once")["TrainingJobStatus"] == "Stopped"
 
 
