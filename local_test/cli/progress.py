@@ -12,7 +12,7 @@ from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
-from local_test.util.console import fit, format_seconds, printable
+from local_test.util.console import fit, format_seconds, link, printable
 from local_test.util.live_table import StatusLine
 from local_test.util.progress_lines import StepProgress
 
@@ -173,7 +173,7 @@ class Display(Observer):
         self.say(f"{last['StartTime']:%Y-%m-%d %H:%M:%S} {last['Status']} - {last['StatusMessage']}")
 
     def on_line(self, line: str, host: str) -> None:
-        self._write(f"{host}: {line}" if self._several else line, self._out)
+        self._write(printable(f"{host}: {line}" if self._several else line), self._out)
 
     def on_metric(self, metric: Metric) -> None:  # noqa: ARG002 - any: the line that has it says how far the job is
         self._told = self._clock()
@@ -191,7 +191,8 @@ class Display(Observer):
 
     def say(self, text: str) -> None:
         """Prints a line of the platform's own."""
-        self._write(text, self._err)
+        line = printable(text)
+        self._write(link(line) if self._line else line, self._err)
 
     def close(self) -> None:
         self._closed.set()
@@ -218,7 +219,7 @@ class Display(Observer):
             self.show()
 
     def _write(self, line: str, stream: TextIO) -> None:
-        line = printable(line)
+        """A printable line."""
         with self._lock, suppress(OSError):  # a reader that has had enough, such as head, does not end the job
             if self._line:
                 self._line.say(line, stream)

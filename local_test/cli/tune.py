@@ -42,6 +42,7 @@ from local_test.tuning.html_report import NAME
 from local_test.tuning.plan import OWN
 from local_test.tuning.warm_start import list_definitions
 from local_test.util.arns import region
+from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
 from local_test.util.live_table import Table
 from local_test.util.progress_lines import VARIABLE
@@ -87,7 +88,7 @@ def _print_summary(description: Mapping[str, Any], tuner: "OfflineTuner", root: 
         say(line)
     say(f"Training jobs, logs, metrics and artifacts: {root}")
     if (tuner.folder / NAME).exists():
-        say(f"Report: {tuner.folder / NAME}")
+        say(f"Report: {file_uri(tuner.folder / NAME)}")
 
 
 def summarize(description: Mapping[str, Any]) -> Iterator[str]:

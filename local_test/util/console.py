@@ -13,6 +13,7 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SEPARATOR = " · "
+_ADDRESS = re.compile(r"file://\S+$")
 _PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
 _STDERR = 2  # its descriptor
 
@@ -22,6 +23,11 @@ def printable(text: str) -> str:
     password of an address."""
     escaped = _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
     return _PASSWORD.sub(r"\1***@", escaped) if "://" in escaped else escaped
+
+
+def link(line: str) -> str:
+    """For a terminal: a printable line whose file:// address, at its end, can be clicked on (OSC 8)."""
+    return _ADDRESS.sub("\x1b]8;;\\g<0>\x1b\\\\\\g<0>\x1b]8;;\x1b\\\\", line)
 
 
 def count(number: int, noun: str) -> str:
@@ -42,7 +48,8 @@ def has_reader(stream: TextIO) -> bool:
 def write_on_stderr(text: str) -> None:
     """One line. Where it can't be written, as on a full disk, whoever says it goes on: a job's thread must not end."""
     with suppress(OSError):
-        sys.stderr.write(f"{printable(text)}\n")
+        line = printable(text)
+        sys.stderr.write(f"{link(line) if sys.stderr.isatty() else line}\n")
         sys.stderr.flush()
 
 

@@ -190,6 +190,7 @@ SLOW = """
 for step in range(1, 4):
     print(f"progress training epoch=1/1 step={step}/3 rate=9 loss=1.0 accuracy=0.5", flush=True)
     time.sleep(0.7)
+(BASE / "output/data/report.html").write_text("<h1>report</h1>")
 print("trained", flush=True)
 """
 
@@ -207,3 +208,5 @@ def test_a_job_on_a_terminal_of_45_columns(tmp_path: Path) -> None:
     assert all(len(text) < 45 for text in drawn)
     assert "trained" in re.split(r"\n|\r|\x1b\[K", terminal.output)
     assert "progress training" not in terminal.output
+    report = f"file://{tmp_path}/jobs/watched/report.html"
+    assert f"Report: \x1b]8;;{report}\x1b\\{report}\x1b]8;;\x1b\\\n" in terminal.output

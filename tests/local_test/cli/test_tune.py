@@ -74,7 +74,7 @@ def test_a_tuning_job_from_the_command_line(tmp_path: Path) -> None:
     assert [item["Status"]["PrimaryStatus"] for item in components] == ["Completed"] * 4
     assert {item["Parameters"]["epochs"]["NumberValue"] for item in components} == {1}
     report = described.with_name("report.html")
-    assert lines[-1] == f"Report: {report}"
+    assert lines[-1] == f"Report: {file_uri(report)}"
     assert f"<h1>Best acc: {float(best):.4g}</h1>" in report.read_text()
 
 
