@@ -21,7 +21,7 @@ from local_test.data.object_store import ObjectStore, StoredObject, join_uri
 from local_test.errors import BadRequest, DataError, RunnerError
 from local_test.hosts.artifacts import REPORT
 from local_test.places.base import Description, Job, Log, Place, is_name
-from local_test.request.job_kind import PROCESSING, TRAINING, JobKind
+from local_test.request.job_kind import TRAINING, JobKind
 from local_test.util.arns import DEFAULT_REGION
 from local_test.util.console import warn_on_stderr
 
@@ -111,8 +111,7 @@ class ServicePlace(Place):
             except ClientError as error:
                 if kind is TRAINING:
                     raise
-                if not (kind is PROCESSING and self._url):  # a server may not run them
-                    warn_on_stderr(f"{self}: {kind.noun}s are left out: {_message(error)}")
+                warn_on_stderr(f"{self}: {kind.noun}s are left out: {_message(error)}")
                 return []
             with ThreadPoolExecutor(_AT_A_TIME) as pool:
                 return [found for found in pool.map(partial(self.describe, kind), names) if found]
@@ -125,9 +124,8 @@ class ServicePlace(Place):
                 return self._call(f"Describe{kind.name}", **{f"{kind.name}Name": name})
             except ClientError as error:
                 code = error.response["Error"]["Code"]
-                refused = kind is PROCESSING and self._url and code == "AccessDeniedException"
                 unknown = code == "ValidationException" and any(w in _message(error) for w in _WORDS_OF_NOT_FOUND)
-                if code in _NOT_FOUND or unknown or refused:
+                if code in _NOT_FOUND or unknown:
                     return None
                 raise
 
