@@ -25,7 +25,17 @@ class PipelineExecution:
             if self._printed.get(step["StepName"]) != line:
                 self._printed[step["StepName"]] = line
                 say(line)
+                self._print_exit_message(step)
         return self._description["PipelineExecutionStatus"] in _OVER
+
+    def _print_exit_message(self, step: Mapping[str, Any]) -> None:
+        """What the container of a processing job has left; its FailureReason names the log alone."""
+        job = step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn", "").rpartition("/")[2]
+        if job and step["StepStatus"] == "Failed":
+            message = self._sagemaker.describe_processing_job(ProcessingJobName=job).get("ExitMessage")
+            say(
+                f"{step['StepName']} said: {message}" if message else f"{step['StepName']} left no message: see its log"
+            )
 
     @property
     def state(self) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,15 +56,27 @@ def _open_archive(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
         if path.exists() and not path.is_file():  # a FIFO or a device may have no end
             raise LaunchError(f"--pictures must be a file or a folder. Received: {path}.")
         with path.open("rb") as file:
+            if not _is_archive(file):
+                raise LaunchError(f"--pictures must be a zip, a tar or a folder. Received: {path}.")
+            file.seek(0)
             yield path.name, file
         return
     with tempfile.TemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w", dereference=True) as tar:
-            for picture in sorted(path.rglob("*")):
-                if picture.is_file():
-                    _add(tar, picture, picture.relative_to(path).as_posix())
+            files = [picture for picture in sorted(path.rglob("*")) if picture.is_file()]
+            if not files:
+                raise LaunchError(f"--pictures has no file in it. Received: {path}.")
+            for picture in files:
+                _add(tar, picture, picture.relative_to(path).as_posix())
         file.seek(0)
         yield "pictures.tar", file
+
+
+def _is_archive(file: IO[bytes]) -> bool:
+    if zipfile.is_zipfile(file):
+        return True
+    file.seek(0)
+    return tarfile.is_tarfile(file)
 
 
 def _digest(file: IO[bytes]) -> str:

@@ -142,14 +142,18 @@ def run(launched: LaunchServer, *words: str, **changes: str | None) -> subproces
         (("--pictures", "a", "--name", "no name"), "--name must be letters, digits and hyphens."),
         (("--pictures", "/none"), "--pictures can't be read: No such file or directory. Received: /none."),
         (("--pictures", "/dev/zero"), "--pictures must be a file or a folder. Received: /dev/zero."),
+        (("--pictures", __file__), f"--pictures must be a zip, a tar or a folder. Received: {__file__}."),
+        (("--pictures", "{empty}"), "--pictures has no file in it. Received: "),
         (("--parameter", "Pictures=none"), f"There are no pictures. Received: nothing at {HOME}/pictures/none/. Give"),
         (("--pictures", "a", "--role", "nobody"), "The role does not exist in this account. Received: nobody."),
         (("--pictures", "a", "--bucket", "not-there"), "The bucket does not exist. Received: not-there."),
     ],
     ids=str,
 )
-def test_what_is_wrong_is_one_line(launched: LaunchServer, words: tuple[str, ...], message: str) -> None:
-    done = run(launched, *words)
+def test_what_is_wrong_is_one_line(
+    launched: LaunchServer, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    done = run(launched, *(word.format(empty=tmp_path) for word in words))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(message)
     assert "Traceback" not in done.stderr

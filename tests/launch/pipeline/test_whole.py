@@ -3,6 +3,7 @@
 import json
 import sys
 import tarfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,19 @@ def run_boto3(served: LaunchServer, name: str, zoo: Path) -> None:
         assert done.stdout.splitlines()[-1].endswith(last)
         for step in CACHED:
             assert any(line.startswith(f"{step} ") and " Succeeded " in line for line in done.stdout.splitlines())
+
+
+def test_why_pictures_can_not_be_prepared_is_said(served: LaunchServer, tmp_path: Path) -> None:
+    """In the container's own words: its ExitMessage."""
+    with zipfile.ZipFile(tmp_path / "notes.zip", "w") as archive:
+        archive.writestr("notes.txt", "no pictures")
+    words = ("--image", IMAGE, "--role", "local", "--bucket", BUCKET, "--pictures", str(tmp_path / "notes.zip"))
+    done = served.run([sys.executable, "-m", "launch.pipeline", *words, "--name", "no-pictures", "--wait"])
+    assert done.returncode == 1, done.stderr
+    said = (
+        "Prepare said: /opt/ml/processing/pictures/notes.zip has no train split. Received: no pictures. Expected train/"
+    )
+    assert any(line.startswith(said) for line in done.stdout.splitlines()), done.stdout
 
 
 def run_sdk(served: LaunchServer, name: str, zoo: Path, version: str) -> None:
