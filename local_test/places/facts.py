@@ -47,7 +47,6 @@ def _facts(job: Job) -> Iterator[Fact]:
     yield "status", format_status(job)
     yield "reason", found.get("FailureReason", "")
     yield "exit message", found.get("ExitMessage", "")
-    yield "message", found.get("ExitMessage", "")
     yield "in", str(job.place)
     yield "created", f"{found['CreationTime'].astimezone():%Y-%m-%d %H:%M:%S}"
     yield "duration", format_seconds(job.seconds(now_utc()))
@@ -77,11 +76,6 @@ def _program_facts(job: Job) -> Iterator[Fact]:
         uri = channel["DataSource"].get("S3DataSource", {}).get("S3Uri", "")
         yield f"channel {channel['ChannelName']}", f"{uri} ({mode})"
     yield "program", " ".join([*program.get("ContainerEntrypoint", ()), *program.get("ContainerArguments", ())])
-    for item in found.get("ProcessingInputs", []):
-        yield f"input {item['InputName']}", item.get("S3Input", {}).get("S3Uri", "")
-    for item in found.get("ProcessingOutputConfig", {}).get("Outputs", []):
-        yield f"output {item['OutputName']}", item.get("S3Output", {}).get("S3Uri", "")
-
     for item in found.get("ProcessingInputs", []):
         yield f"input {item['InputName']}", item.get("S3Input", {}).get("S3Uri", "")
     for item in found.get("ProcessingOutputConfig", {}).get("Outputs", []):
