@@ -165,20 +165,18 @@ def test_the_page_of_a_tuning_job_that_a_server_has_run(tmp_path: Path) -> None:
         ask = sagemaker.describe_hyper_parameter_tuning_job
         until(lambda: ask(HyperParameterTuningJobName="tune")[status] == "Completed")
         done = run(tmp_path, "tune", **served.exports)
-        assert (done.returncode, done.stderr) == (0, "Report: report.html\n")
-        text = (tmp_path / "report.html").read_text()
+        assert (done.returncode, done.stdout, done.stderr) == (0, "tune-report.html\n", "")
+        text = (tmp_path / "tune-report.html").read_text()
         assert Page(text).count("circle", "dot") == 6
         assert "<h1>Best acc: 0.5</h1>" in text
         refused = run(tmp_path, "other", **served.exports)
         assert refused.returncode == 2
-        assert refused.stderr.endswith(". Received: tuning job other\n")
+        assert "Received: other" in refused.stderr
         assert ".." not in refused.stderr
         assert refused.stderr.count("\n") == 1
-        nowhere = run(tmp_path, "tune", "--out", "no/report.html", **served.exports)
-        expected = "local_test: --out can't be written: No such file or directory. Received: no/report.html\n"
+        nowhere = run(tmp_path, "tune", "--to", "no/report.html", **served.exports)
+        expected = "local_test: The report can't be written: No such file or directory. Received: no/report.html\n"
         assert (nowhere.returncode, nowhere.stderr) == (2, expected)
     unset = run(tmp_path, "tune")
     assert unset.returncode == 2
-    assert unset.stderr == (
-        "local_test: SageMaker can't be asked: You must specify a region. See `aws configure`, or AWS_ENDPOINT_URL\n"
-    )
+    assert unset.stderr.startswith("local_test: There is no job of this name in folder jobs. Received: tune.")
