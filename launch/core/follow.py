@@ -18,7 +18,7 @@ GROUP = "/aws/sagemaker/TrainingJobs"
 _SECONDS = 2.0
 _QUIET_SECONDS = 7.0  # after which the next poll says that the job goes on: nobody waits for ten seconds without a word
 _PATIENCE = 100  # polls without an answer, of some seconds each, before it gives up
-_LEFT = 130  # the exit code of who leaves a job that goes on
+LEFT = 130  # the exit code of who leaves a job that goes on
 _OVER = ("Completed", "Failed", "Stopped")
 
 Say = Callable[[str], object]
@@ -27,7 +27,7 @@ Say = Callable[[str], object]
 def follow(command: str, name: str) -> int:
     """The exit code: 0 if the job completed. Ctrl-C asks whether the job is to stop, too."""
     code = follow_to_end(name, TrainingJob(name) if command == "train" else TuningJob(name))
-    if code == _LEFT:
+    if code == LEFT:
         say_way_back(name)
     return code
 
@@ -66,7 +66,7 @@ def follow_to_end(name: str, job: Followed) -> int:
         except KeyboardInterrupt:
             if not _confirm(f"\nStop {name}, too? [y/N] "):
                 say(f"{name} goes on.")
-                return _LEFT
+                return LEFT
             job.stop()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from launch.core.console import drop_unread_output, say, say_error
 from launch.core.errors import user_message
-from launch.core.follow import follow_to_end
+from launch.core.follow import LEFT, follow_to_end
 from launch.core.preflight import check_bucket, client, find_role
 from launch.pipeline import pictures
 from launch.pipeline.definition import Options, build_parser, parse_options
@@ -23,7 +23,7 @@ def run(description: str | None, start: Start, arguments: Sequence[str] | None =
     try:
         arn = start(prepare(options))
         say(f"-- {options.name} was started: {arn}")
-        return follow_to_end(arn, PipelineExecution(arn)) if options.wait else 0
+        return follow(arn) if options.wait else 0
     except KeyboardInterrupt:
         sys.stderr.write(
             f"\nInterrupted. If an execution of {options.name} was started already, it goes on: `aws sagemaker "
@@ -35,6 +35,14 @@ def run(description: str | None, start: Start, arguments: Sequence[str] | None =
             raise
         say_error(line)
         return 1
+
+
+def follow(execution: str) -> int:
+    """The exit code: 0 if it succeeded. Ctrl-C asks whether it is to stop, too, and says how to do that later."""
+    code = follow_to_end(execution, PipelineExecution(execution))
+    if code == LEFT:
+        say(f"-- stop it:   aws sagemaker stop-pipeline-execution --pipeline-execution-arn {execution}")
+    return code
 
 
 def prepare(options: Options) -> Options:
