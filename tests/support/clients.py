@@ -97,8 +97,10 @@ class LaunchServer(Served):
         }  # fmt: skip
         return {name: value for name, value in found.items() if value is not None}
 
-    def run(self, arguments: list[str], **changes: str | None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, arguments: list[str], seconds: float = 150, **changes: str | None
+    ) -> subprocess.CompletedProcess[str]:
         """To its end."""
         return subprocess.run(
-            arguments, cwd=ROOT, env=self.environment(**changes), capture_output=True, text=True, timeout=150
+            arguments, cwd=ROOT, env=self.environment(**changes), capture_output=True, text=True, timeout=seconds
         )

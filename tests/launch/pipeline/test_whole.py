@@ -19,6 +19,7 @@ from tests.support.served import ROOT
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
 ROLE = "arn:aws:iam::123456789012:role/local"
 CACHED = ["Prepare", "Train", "Tune", "Evaluate"]
+LIMIT = 500  # seconds; 30 are usual
 FEW = {"Epochs": "1", "TuningJobs": "2"}
 SDK = f"""
 import importlib, sys
@@ -60,7 +61,7 @@ def run_boto3(served: LaunchServer, name: str, zoo: Path) -> None:
     for threshold, code, last in (("0", 0, f"model-package/{name}/1"), ("1.5", 1, "/evaluation.json")):
         parameters = [f"{key}={value}" for key, value in (FEW | {"AccuracyThreshold": threshold}).items()]
         given = [word for parameter in parameters for word in ("--parameter", parameter)]
-        done = served.run([sys.executable, "-m", "launch.pipeline", *words, *given])
+        done = served.run([sys.executable, "-m", "launch.pipeline", *words, *given], LIMIT)
         assert done.returncode == code, (done.stdout, done.stderr)
         assert done.stdout.splitlines()[-1].endswith(last)
         for step in CACHED:
@@ -85,7 +86,7 @@ def run_sdk(served: LaunchServer, name: str, zoo: Path, version: str) -> None:
         missing(f"no SageMaker SDK {version}: `make sdk-{version}` makes its environment")
     program = zoo.parent / "program.py"
     program.write_text(SDK)
-    done = served.run([sdk_python(version), str(program), version, name, str(zoo)], PYTHONPATH=str(ROOT))
+    done = served.run([sdk_python(version), str(program), version, name, str(zoo)], LIMIT, PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr[-3000:]
     lines = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("REFUSED", "STEPS")))
     assert lines["REFUSED"] in ("WaiterError", "PipelineExecutionFailedError"), done.stdout
