@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from local_test.cli.progress import LINE_SECONDS, Display, JobView
 from local_test.data.channels import Channel
@@ -47,6 +49,17 @@ def test_a_line_is_read() -> None:
 )
 def test_any_other_line_is_none(line: str) -> None:
     assert parse(line) is None
+
+
+@given(st.text() | st.from_regex(r"progress [a-z]{1,5}( [a-z]{1,8}=[0-9.e+/-]{1,8}){1,4}", fullmatch=True))
+def test_what_a_program_says_is_shown_in_the_room_there_is(line: str) -> None:
+    view = JobView(Clock())
+    view.move("Training")
+    if progress := parse(line):
+        view.step(progress)
+        view.step(progress)
+    assert len(seen(view, 44)) <= 44
+    view.place()
 
 
 def test_counts_that_are_none_are_left_out() -> None:
