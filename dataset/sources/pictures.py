@@ -16,6 +16,7 @@ from dataset.workers import Workers, cores
 DEFAULT_SIZE = 32  # pixels a side, where pictures differ in size: what CIFAR-10 has
 _BATCH = 64  # pictures a task
 _BATCH_BYTES = 4 << 20  # of pixels a task: large pictures go in smaller batches, which keeps memory flat
+_UNREAD = (".heic", ".heif", ".svg", ".psd", ".dng", ".cr2", ".nef", ".arw")  # what telephones, cameras, artists leave
 _FEW = 256  # pictures are decoded sooner than processes start
 
 
@@ -117,5 +118,7 @@ def _find_size(workers: Workers, files: Mapping[str, NDArray[np.int64]]) -> Size
 
 
 def _report_ignored(ignored: tuple[str, ...]) -> None:
+    if unread := [path for path in ignored if path.lower().endswith(_UNREAD)]:
+        say(f"{len(unread):,} pictures can't be read ({', '.join(_UNREAD)}), the first: {unread[0]!r}. Convert to JPEG")
     if ignored:
         say(f"{len(ignored):,} files are no pictures of a class: left out (the first: {ignored[0]!r})")

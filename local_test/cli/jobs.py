@@ -57,20 +57,30 @@ def _add(
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=_PLACES)
     parser.set_defaults(run=partial(_run, run))
-    group = parser.add_argument_group("where the job is")
-    one = group.add_mutually_exclusive_group()
-    one.add_argument("--endpoint-url", type=url, metavar="URL", help="at the server of this address")
-    one.add_argument("--out", type=Path, metavar="DIR", help="in this folder, of train, tune or serve")
-    one.add_argument("--aws", action="store_true", help="on AWS")
-    group.add_argument("--region", metavar="REGION", help="of AWS or the server")
+    add_place_options(parser)
     if name != "interrupt":
         words = [kind.word for kind in KINDS]
         parser.add_argument("--kind", choices=words, help="jobs of this kind alone")
     return parser
 
 
+def add_place_options(parser: argparse.ArgumentParser) -> None:
+    """For a command that takes a job's name."""
+    group = parser.add_argument_group("where the job is")
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("--endpoint-url", type=url, metavar="URL", help="at the server of this address")
+    one.add_argument("--out", type=Path, metavar="DIR", help="in this folder, of train, tune or serve")
+    one.add_argument("--aws", action="store_true", help="on AWS")
+    group.add_argument("--region", metavar="REGION", help="of AWS or the server")
+
+
+def open_finder(args: argparse.Namespace) -> Finder:
+    """Of the places that those options name."""
+    return Finder(Where(args.endpoint_url, args.out, args.aws, args.region), say_note)
+
+
 def _run(run: Callable[[argparse.Namespace, Finder], str | None], args: argparse.Namespace) -> str | None:
-    with Finder(Where(args.endpoint_url, args.out, args.aws, args.region), say_note) as finder:
+    with open_finder(args) as finder:
         return run(args, finder)
 
 

@@ -1,5 +1,6 @@
 """A job, wherever it is, and what every place of jobs can do."""
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from local_test.data.object_store import ObjectStore, open_object_store
 from local_test.request.job_kind import PROCESSING, TRAINING, JobKind
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.tuning.warm_start import FINAL_OBJECTIVE, OBJECTIVE
@@ -75,6 +77,10 @@ class Place(ABC):
     @abstractmethod
     def report(self, description: Description) -> bytes | None:
         """The content of a training job's report.html; None if it has left none."""
+
+    def open_storage(self, description: Description) -> ObjectStore:  # noqa: ARG002 - the service's is of a region
+        """Where a training job's artifacts are."""
+        return open_object_store(os.environ)
 
     def close(self) -> None:  # noqa: B027 - not every place holds something
         """Gives back what it holds."""

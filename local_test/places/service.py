@@ -149,13 +149,16 @@ class ServicePlace(Place):
         region = Job(self, kind, description).region
         return CloudWatchLog(lambda: self._clients.get("logs", region), kind.log_group, kind.name_of(description))
 
+    def open_storage(self, description: Description) -> ObjectStore:
+        region = Job(self, TRAINING, description).region
+        return ObjectStore(lambda: self._clients.get("s3", region))
+
     def report(self, description: Description) -> bytes | None:
         """Out of output.tar.gz, or from beside the other files where the job's output is not packed."""
         output = description["OutputDataConfig"]
         model = description.get("ModelArtifacts", {}).get("S3ModelArtifacts", "").rstrip("/")
         folder = model.rpartition("/")[0] or join_uri(output["S3OutputPath"], TRAINING.name_of(description), "output")
-        region = Job(self, TRAINING, description).region
-        with closing(ObjectStore(lambda: self._clients.get("s3", region))) as storage:
+        with closing(self.open_storage(description)) as storage:
             try:
                 if output.get("CompressionType") == "NONE":
                     uri = join_uri(folder, "data", REPORT)

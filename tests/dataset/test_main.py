@@ -206,13 +206,16 @@ def test_other_files_are_left_out_and_counted(command: Command, tree: Tree, tmp_
         "train/cat/.DS_Store": b"x",
         "train/cat/Thumbs.db": b"x",
         "__MACOSX/train/cat/._000.png": b"x",
+        "train/cat/IMG_1.HEIC": b"x",
         "LICENSE": b"x",
     }
     out = tmp_path / "data"
     code, _, said = command("prepare", "--source", zipped(tmp_path / "a.zip", {**tree, **others}), "--out", out)
     assert code == 0
-    assert "4 files are no pictures of a class: left out (the first: 'LICENSE')" in said
-    assert described(out)["source"]["ignored"] == 4
+    assert "5 files are no pictures of a class: left out (the first: 'LICENSE')" in said
+    assert "1 pictures can't be read (.heic, " in said
+    assert "the first: 'train/cat/IMG_1.HEIC'. Convert to JPEG" in said
+    assert described(out)["source"]["ignored"] == 5
 
 
 def test_synthetic(command: Command, tmp_path: Path, few_shapes: None) -> None:

@@ -383,10 +383,17 @@ def test_jobs_by_awss_shapes(run: Run, folder: Path, served: Served, sagemaker: 
     assert run("report", "shapes", *at)[:2] == (0, "shapes-report.html\n")
     assert (folder / "shapes-report.html").read_text() == "<h1>served</h1>"
     unpacked = {"S3OutputPath": f"s3://{BUCKET}/out", "CompressionType": "NONE"}
-    sagemaker.create_training_job(**request("unpacked", report, OutputDataConfig=unpacked))
+    model = "\n(BASE / 'model/m').write_text('m')"
+    sagemaker.create_training_job(**request("unpacked", report + model, OutputDataConfig=unpacked))
     ended(sagemaker, "unpacked")
     assert run("report", "unpacked", *at, "--to", "u.html")[:2] == (0, "u.html\n")
     assert (folder / "u.html").read_text() == "<h1>served</h1>"
+    # what these jobs left was fetched: the training program says that it is no picture classifier
+    for name in ("shapes", "unpacked"):
+        code, _, err = run("predict", name, "a.png", *at, "--runner", "process")
+        assert (code, err.splitlines()[-1].startswith("predict: No model. Received: ")) == (1, True), err
+    code, _, err = run("predict", "nowhere", "a.png", *at)
+    assert (code, "There is no training job of this name in server" in err) == (2, True)
 
     logs, group = served.client("logs"), "/aws/sagemaker/TrainingJobs"
     now = int(datetime.now(UTC).timestamp() * 1000)
