@@ -177,7 +177,8 @@ class Job:
         page = write_report(folder, history, result, self._info, self._describe())
         for callback in self._callbacks:
             callback.on_end()
-        _log.info("validation accuracy %.4f over %d pictures; report %s", result.accuracy, result.examples, page)
+        what = "drawn shapes" if self._info.is_drawn else "pictures"
+        _log.info("validation accuracy %.4f over %d %s; report %s", result.accuracy, result.examples, what, page)
 
     def save_stopped(self) -> None:
         """After a stop: the checkpoint of this exact step, and the model if an epoch is done."""
