@@ -22,6 +22,7 @@ from local_test.util.atomic_files import write_json
 _FOLDER = ".requests"
 _LOOK_SECONDS = 0.2
 _REQUEST, _ANSWER = ".request", ".answer"
+_READ_SECONDS = 5.0  # for which an answer waits for who asked, once its writer is about to go
 _MOST_BYTES = 1 << 20
 
 Request = Mapping[str, str]
@@ -46,8 +47,12 @@ class Mailbox:
         self._thread.start()
 
     def close(self) -> None:
+        """Answers that were given are read first: a job that was told to stop may be over before who asked looks."""
         self._over.set()
         self._thread.join()
+        limit = time.monotonic() + _READ_SECONDS
+        while time.monotonic() < limit and any(self._folder.glob(f"*{_ANSWER}")):
+            time.sleep(_LOOK_SECONDS / 4)
         shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from local_test.errors import BadRequest
+from local_test.util.atomic_files import write_json
 from local_test.util.mailbox import Mailbox, answering, ask, has_owner
-from tests.support.served import ROOT
+from tests.support.served import ROOT, until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -42,6 +43,21 @@ def test_a_request_and_what_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ProcessLookupError):
         ask(tmp_path, {})
+
+
+def test_who_ends_waits_until_its_answer_is_read(tmp_path: Path) -> None:
+    """As a job that was told to stop, and is over before who asked looks again."""
+    box = Mailbox(tmp_path, lambda _: {"said": "yes"})
+    request, answer = (tmp_path / f".requests/slow.{kind}" for kind in ("request", "answer"))
+    write_json(request, {})
+    until(answer.exists)
+    closing = threading.Thread(target=box.close)
+    closing.start()
+    closing.join(0.5)
+    assert json.loads(answer.read_text()) == {"said": "yes"}
+    answer.unlink()
+    closing.join(30)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_owner(tmp_path: Path) -> None:
