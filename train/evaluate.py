@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.batch_size < 1:
             raise TrainingError(f"--batch-size must be 1 or more. Received: {options.batch_size}.")
+        _prepare_devices()
         run(root, options.batch_size, stop)
     except StopRequested:
         return 128 + signal.SIGTERM
@@ -54,15 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _prepare_devices() -> None:
+    """Once a process, before TensorFlow computes."""
+    from train.runtime import hardware  # here: TensorFlow takes seconds
+
+    hardware.limit_threads()
+    hardware.share_gpus()
+
+
 def run(root: Path, batch_size: int, stop: threading.Event) -> Evaluation:
     """Evaluate what lies below `root`, which is /opt/ml on the service."""
     _check_hosts(root / "config/resourceconfig.json")
     data = root / "processing"
     from train.predict.model import open_model  # here: TensorFlow takes seconds
-    from train.runtime import hardware
 
-    hardware.limit_threads()
-    hardware.share_gpus()
     with open_model(data / "model") as model:
         info = ImageDatasetInfo(model.shape, model.classes)
         _check_classes(data, info)
