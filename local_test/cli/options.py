@@ -111,7 +111,8 @@ def load_job_page() -> "type[JobPage]":
 
 def open_runner(args: argparse.Namespace, note: Callable[[str], None] | None = None) -> closing[Runner]:
     """The runner that the options name; `note` gets a line for the person. RunnerError if there is none."""
-    return closing(args.choose_runner(args.runner, args.memory, args.shm_size, args.gpus, note or say_note))
+    choose_runner: ChooseRunner = args.choose_runner
+    return closing(choose_runner(args.runner, args.memory, args.shm_size, args.gpus, note or say_note))
 
 
 def read_environment(args: argparse.Namespace) -> dict[str, str]:

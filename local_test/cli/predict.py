@@ -17,7 +17,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError
 
 from local_test.cli.jobs import add_place_options, open_finder
-from local_test.cli.options import Commands, positive, say_note
+from local_test.cli.options import ChooseRunner, Commands, positive, say_note
 from local_test.data.object_store import ObjectStore, open_object_store
 from local_test.errors import BadRequest
 from local_test.places.base import is_name
@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory(prefix="model-") as scratch:
         model = _find_model(args, Path(scratch))
         if args.runner == "docker" or not can_run_here:
-            with closing(args.choose_runner("docker", None, None, say_note)) as runner:
+            choose_runner: ChooseRunner = args.choose_runner
+            with closing(choose_runner("docker", None, None, None, say_note)) as runner:
                 code = _run_container(runner, args.image, model, args.pictures, options)
         else:
             code = _run_process(model, args.pictures, options)
