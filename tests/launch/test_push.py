@@ -259,7 +259,7 @@ def small_checkout(tmp_path: Path) -> Path:
     """The scripts with a Dockerfile that needs no base, committed."""
     folder = tmp_path / "small"
     (folder / "container").mkdir(parents=True)
-    for name in ("push.sh", "container/build.sh", "pyproject.toml"):
+    for name in ("push.sh", "container/build.sh", "container/quietly.sh", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "container/Dockerfile").write_text("ARG BASE=scratch\nFROM ${BASE}\nCOPY pyproject.toml /\n")
     person = ("-c", "user.name=a", "-c", "user.email=a@b.c")

@@ -4,6 +4,7 @@ The estimator's script that fails has no network: its code comes as a channel th
 """
 
 import os
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,7 +109,8 @@ session = Session(default_bucket="{BUCKET}", sagemaker_config=quiet)
 def in_containers(tmp_path_factory: pytest.TempPathFactory, docker_engine: Any) -> Iterator[LaunchServer]:
     with LaunchServer(tmp_path_factory.mktemp("containers"), "--runner", "docker", own=False) as server:
         yield server
-        assert "Traceback" not in server.end()
+        # a line of its own: a failed job's reason may name the traceback of its script
+        assert not re.search("^Traceback", server.end(), re.MULTILINE)
 
 
 @pytest.fixture
