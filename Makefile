@@ -5,7 +5,7 @@
 #   IMAGE     the image's name; default cv-keras-cifar10:local
 #   WORKERS   how many tests run at a time; default 3, for two cores: many wait for something
 #   SDKS      `make check SDKS=` leaves the SageMaker SDKs' environments (1.4 GB), and the tests that need them, out
-#   FUZZ_SECONDS, KILLS   `make check`: seconds of fuzzing each parser, kills of one job; default 25 and 50
+#   FUZZ_SECONDS, KILLS   `make check`: seconds of fuzzing each parser, kills of one job; default 25 and 25
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -50,7 +50,7 @@ pytest = failed=; \
 	echo "no Docker engine: no test in containers" >&2); \
 	[ -z "$$failed" ]
 FUZZ_SECONDS ?= 25
-KILLS ?= 50
+KILLS ?= 25
 
 .PHONY: help train test check build serve tune bench lint types env lab sdk-v2 sdk-v3 docs lock audit clean
 
