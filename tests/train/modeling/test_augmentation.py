@@ -45,7 +45,8 @@ def test_hidden_squares_have_one_size_and_any_place(seed, side):
     np.testing.assert_array_equal(grey.sum(axis=(1, 2)), heights * widths)
     assert heights.min() >= 1
     assert widths.min() >= 1
-    assert heights.max() == min(side, 16) or side > 16
+    assert heights.max() <= side
+    assert heights.max() == side or side > 8, "a large one may be clipped in all of the pictures"
     assert len(np.unique(grey.argmax(axis=1).max(axis=1))) > 1
 
 
