@@ -34,7 +34,7 @@ from local_test.executions.record import ExecutionRecord, StepRecord
 from local_test.pipelines.checks import read_checked
 from local_test.pipelines.definition import Definition, Step
 from local_test.pipelines.parameters import parse_values
-from local_test.request.builder import LOCAL_IMAGE, LOCAL_ROLE, parse_pairs
+from local_test.request.builder import LOCAL_IMAGE, LOCAL_ROLE, PLACEHOLDER, fill_placeholders, parse_pairs
 from local_test.request.job_kind import kind_of
 from local_test.request.validation import validate
 from local_test.server.platform import JobContext
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from local_test.server.api_server import ApiServer
 
 BUCKET = "local"  # what <bucket> stands for
-_PLACEHOLDER = re.compile(r"<[a-z]+>")
 _LOOK_SECONDS = 0.2
 _ENDING_SECONDS = 30  # for what still writes after an execution's end
 
@@ -113,26 +112,14 @@ def read_definition(path: Path, name: str, image: str, region_name: str) -> str:
     A parameter whose default has another placeholder has no default here. BadRequest for one that stands elsewhere.
     """
     places = {"<name>": name, "<image>": image, "<bucket>": BUCKET, "<region>": region_name}
-    filled = _fill(read_json(path, "The definition"), places)
+    filled = fill_placeholders(read_json(path, "The definition"), places)
     parameters = filled.get("Parameters") if isinstance(filled, dict) else None
     for parameter in parameters if isinstance(parameters, list) else ():
-        if isinstance(parameter, dict) and _PLACEHOLDER.search(str(parameter.get("DefaultValue"))):
+        if isinstance(parameter, dict) and PLACEHOLDER.search(str(parameter.get("DefaultValue"))):
             del parameter["DefaultValue"]
-    if left := next((text for text in _strings(filled) if _PLACEHOLDER.search(text)), None):
+    if left := next((text for text in _strings(filled) if PLACEHOLDER.search(text)), None):
         raise BadRequest(f"The definition has a placeholder that has no local value. Received: {left}")
     return json.dumps(filled)
-
-
-def _fill(value: Any, places: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _fill(item, places) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fill(item, places) for item in value]
-    if not isinstance(value, str):
-        return value
-    if "<role>" in value:
-        return LOCAL_ROLE
-    return _PLACEHOLDER.sub(lambda found: places.get(found[0], found[0]), value)
 
 
 def _strings(value: Any) -> Iterator[str]:

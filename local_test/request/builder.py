@@ -17,7 +17,8 @@ LOCAL_IMAGE = "cv-keras-cifar10:local"
 LOCAL_ROLE = f"arn:aws:iam::{ACCOUNT}:role/local"
 DEFAULT_JOB = Path("launch/training_job.json")
 BASE_NAME = "cv-keras-cifar10"  # of jobs that have no name of their own
-_PLACEHOLDER = re.compile(r"<(image|role|bucket|name)>")
+PLACEHOLDER = re.compile(r"<[a-z]+>")
+_PLACEHOLDER = re.compile(r"<(image|role|bucket|name)>")  # of a job file: those that may not be left
 MODES = ("Pipe", "File", "FastFile")
 _FILE_CHANNELS = ("code", "dataset")  # of the training program: a script and a description are no streams
 _NAME_LIMIT = 63  # of TrainingJobName
@@ -62,7 +63,8 @@ def build(
     folder where that thing is locally: a channel the prepared data, outputs and checkpoints the job's own folder.
     BadRequest names what is wrong with the job, or can't be filled in.
     """
-    request = _fill(copy.deepcopy({"TrainingJobName": "<name>", **job}), options.name or timed_name(BASE_NAME, now))
+    places = {"<name>": options.name or timed_name(BASE_NAME, now), "<image>": LOCAL_IMAGE}
+    request = fill_placeholders(copy.deepcopy({"TrainingJobName": "<name>", **job}), places)
     validate(request)  # from here on everything is of the type that it should be
     _apply_options(request, options)
     _set_channels(request, options.channels)
@@ -80,15 +82,16 @@ def timed_name(base: str, now: datetime) -> str:
     return f"{base[: _NAME_LIMIT - len(time) - 1].rstrip('-')}-{time}"
 
 
-def _fill(value: Any, name: str) -> Any:
-    """The request with the placeholders that are no places replaced wherever they stand."""
+def fill_placeholders(value: Any, places: Mapping[str, str]) -> Any:
+    """The same with `<…>` replaced wherever it stands: by what `places` has for it, and a text with <role> by the local
+    role. Others stay."""
     if isinstance(value, dict):
-        return {key: _fill(item, name) for key, item in value.items()}
+        return {key: fill_placeholders(item, places) for key, item in value.items()}
     if isinstance(value, list):
-        return [_fill(item, name) for item in value]
+        return [fill_placeholders(item, places) for item in value]
     if not isinstance(value, str):
         return value
-    return LOCAL_ROLE if "<role>" in value else value.replace("<name>", name).replace("<image>", LOCAL_IMAGE)
+    return LOCAL_ROLE if "<role>" in value else PLACEHOLDER.sub(lambda found: places.get(found[0], found[0]), value)
 
 
 def _apply_options(request: dict[str, Any], options: Options) -> None:

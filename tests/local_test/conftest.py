@@ -11,6 +11,7 @@ import pytest
 
 from local_test.data.object_store import ObjectStore
 from local_test.runners.base import Runner
+from local_test.runners.docker import DockerRunner
 from local_test.runners.process import ProcessRunner
 from local_test.training.job import TrainingJob
 from tests.support.local_jobs import Recorder
@@ -66,6 +67,14 @@ def data(tmp_path: Path) -> Path:
 def image(docker_engine: Any) -> Iterator[str]:
     with small_image(docker_engine) as name:
         yield name
+
+
+@pytest.fixture
+def runner(image: str, docker_engine: Any) -> Iterator[DockerRunner]:
+    found = DockerRunner()
+    yield found
+    found.close()
+    assert docker_engine.containers.list(all=True, filters={"ancestor": image}) == []  # whatever the test did
 
 
 @pytest.fixture(scope="session")

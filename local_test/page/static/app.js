@@ -110,7 +110,7 @@ function jobRow(job, chosen, kind = "training-jobs") {
     h("td", {}, h("input", { type: "checkbox", "aria-label": `compare ${job.name}`, value: job.name, checked: chosen.has(job.name) })),
     h("td", { class: "name" }, link(kind, job.name)),
     pill(job.status, job.state), time(job.created),
-    h("td", { "data-from": job.created, "data-to": job.ended ?? "" }, duration(seconds(job.created, job.ended))),
+    ranFor(job.created, job.ended),
     h("td", { class: "name" }, metrics),
   ]
 }

@@ -22,14 +22,6 @@ WAY_OUT = "while read _ to _; do [ $to = 00000000 ] && echo a way out; done < /p
 
 
 @pytest.fixture
-def runner(image: str, docker_engine: Any) -> Iterator[DockerRunner]:
-    found = DockerRunner()
-    yield found
-    found.close()
-    assert docker_engine.containers.list(all=True, filters={"ancestor": image}) == []  # whatever the test did
-
-
-@pytest.fixture
 def own_image(docker_engine: Any, image: str) -> Iterator[str]:
     """Its ENTRYPOINT and CMD are its own, and so is a folder below /opt/ml/processing."""
     name = image.replace("local-test-tests", "local-test-processing")

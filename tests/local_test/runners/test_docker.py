@@ -5,7 +5,7 @@ import os
 import signal
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,6 @@ from tests.support.missing import missing
 Run = Callable[..., tuple[dict[str, Any], Recorder, Path]]
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(90)]
-
-
-@pytest.fixture
-def runner(image: str, docker_engine: Any) -> Iterator[DockerRunner]:
-    found = DockerRunner()
-    yield found
-    found.close()
-    assert docker_engine.containers.list(all=True, filters={"ancestor": image}) == []  # whatever the test did
 
 
 def request_of(program: str, out: Path, channels: dict[str, Path] | None = None, **members: Any) -> dict[str, Any]:
