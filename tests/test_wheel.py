@@ -20,6 +20,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from tests.support.programs import write_executable
 from tests.support.served import ended, request
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,8 +138,7 @@ def make_request(folder: Path) -> dict[str, Any]:
 
 
 def add_training_program(binaries: Path) -> None:
-    (binaries / "train").write_text(TRAIN)
-    (binaries / "train").chmod(0o755)
+    write_executable(binaries / "train", TRAIN)
 
 
 def test_the_version(start: Start) -> None:

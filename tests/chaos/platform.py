@@ -14,6 +14,7 @@ from botocore.config import Config
 
 from local_test.runners.docker import BASE_LABEL, LABEL
 from tests.support.engine_relay import EngineRelay
+from tests.support.programs import write_executable
 from tests.support.small_image import small_image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,8 +53,7 @@ class Platform:
             self._stack.callback(self.engine.close)
             self.image = self._stack.enter_context(small_image(self.engine))
             self.relay = self._stack.enter_context(EngineRelay(self.folder / "engine.sock"))
-        (self.folder / "train").write_text(_TRAIN)
-        (self.folder / "train").chmod(0o755)
+        write_executable(self.folder / "train", _TRAIN)
         return self
 
     def __exit__(self, *_: object) -> None:

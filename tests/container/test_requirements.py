@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import write_executable
+
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINER = ROOT / "container"
 LOCKS = ("requirements.txt", "requirements-gpu.txt", "requirements-build.txt")
@@ -39,8 +41,7 @@ ANSWERS = {
 @pytest.mark.parametrize("program", ANSWERS)
 def test_the_audit_looks_at_every_lock_and_takes_no_silence_for_an_answer(tmp_path, program):
     tool = tmp_path / "pip-audit"
-    tool.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/log\n{program}\n')
-    tool.chmod(0o755)
+    write_executable(tool, f'#!/bin/sh\necho "$@" >>{tmp_path}/log\n{program}\n')
     done = run_audit(CONTAINER, PIP_AUDIT=str(tool))
     code, line, last = ANSWERS[program]
     assert done.returncode == code
@@ -59,8 +60,7 @@ def test_an_audit_without_its_program_and_a_network_is_one_line(tmp_path):
     python = tmp_path / "python"  # python -m venv FOLDER, and a pip that finds no index
     pip = "echo 'WARNING: Retrying' >&2; echo 'ERROR: No matching distribution found' >&2; exit 1"
     makes = f"mkdir -p $3/bin; printf '%s\\n' '#!/bin/sh' \"{pip}\" >$3/bin/pip; chmod +x $3/bin/pip"
-    python.write_text(f"#!/bin/sh\n{makes}\n")
-    python.chmod(0o755)
+    write_executable(python, f"#!/bin/sh\n{makes}\n")
     done = run_audit(tmp_path / "container", PYTHON=str(python))
     assert done.returncode == 1
     assert re.fullmatch(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.missing import missing
+from tests.support.programs import write_executable
 from tests.support.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,8 +55,7 @@ def path(tmp_path):
 
 
 def command(folder: Path, name: str, body: str) -> None:
-    (folder / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
-    (folder / name).chmod(0o755)
+    write_executable(folder / name, f"#!/usr/bin/env bash\n{body}\n")
 
 
 def run(script: str, *arguments: str, path: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,7 @@ from launch.core.summary import summarize_training
 from local_test.cli.main import main
 from local_test.util.arns import ACCOUNT
 from tests.support.clients import BUCKET, CLIENTS, QUICK, Client, LaunchServer, require_client
+from tests.support.programs import write_executable
 from tests.support.relay import Relay
 from tests.support.served import ROOT, until
 from tests.support.terminal import Terminal
@@ -116,8 +117,7 @@ def test_a_failed_job_is_told_with_its_reason(launched: LaunchServer, client: Cl
 def test_the_aws_clis_client_needs_the_standard_library_alone(launched: LaunchServer, tmp_path: Path) -> None:
     (client,) = (client for client in CLIENTS if client.name == "aws_cli")
     python = tmp_path / "python3"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # without site-packages
-    python.chmod(0o755)
+    write_executable(python, f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # without site-packages
     path = f"{tmp_path}{os.pathsep}{launched.environment()['PATH']}"
     done = launched.run(client.arguments("train", wait=True, name="no-boto3", experiment="no-boto3"), PATH=path)
     assert done.returncode == 0, (done.stdout, done.stderr)

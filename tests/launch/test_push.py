@@ -22,6 +22,7 @@ import pytest
 from tests.support.buildkit import buildkit_docker
 from tests.support.clients import BUCKET, CLIENTS, PREFIX, Client, LaunchServer, require_client
 from tests.support.missing import missing
+from tests.support.programs import write_executable
 from tests.support.registry import Registry
 from tests.support.served import ROOT
 from tests.support.small_image import small_image
@@ -310,8 +311,7 @@ exec {docker} "$@"
 
 
 def test_docker_28_tells_an_index(push: Push, image: str, tmp_path: Path) -> None:
-    (tmp_path / "docker").write_text(NEWER.format(docker=shutil.which("docker")))
-    (tmp_path / "docker").chmod(0o755)
+    write_executable(tmp_path / "docker", NEWER.format(docker=shutil.which("docker")))
     path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
     said = last_line(push("--image", image, "--tag", "index", PATH=path))
     assert "SageMaker refuses an index of manifests" in said
@@ -349,8 +349,7 @@ def closed_registry(tmp_path: Path) -> Iterator[Registry]:
 
 def helper(folder: Path, secret: str) -> dict[str, str | None]:
     """An environment with a credential helper like ECR's: it gives a login, and keeps none."""
-    (folder / "docker-credential-tests").write_text(HELPER.format(secret=secret))
-    (folder / "docker-credential-tests").chmod(0o755)
+    write_executable(folder / "docker-credential-tests", HELPER.format(secret=secret))
     (folder / "config.json").write_text('{"credsStore": "tests"}')
     path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
     return {"DOCKER_CONFIG": str(folder), "PATH": path}

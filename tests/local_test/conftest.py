@@ -15,6 +15,7 @@ from local_test.runners.docker import DockerRunner
 from local_test.runners.process import ProcessRunner
 from local_test.training.job import TrainingJob
 from tests.support.local_jobs import Recorder
+from tests.support.programs import write_executable
 from tests.support.served import BUCKET, Served
 from tests.support.small_image import small_image
 
@@ -34,8 +35,7 @@ def program(tmp_path: Path) -> Callable[[str], ProcessRunner]:
         head = "import os, signal, sys, time\nfrom pathlib import Path\nBASE = Path(os.environ['SAGEMAKER_BASE_DIR'])\n"
         head += "def channel(name, n):\n    return open(BASE / f'input/data/{name}_{n}', 'rb')\n"
         path = tmp_path / "train.py"
-        path.write_text(f"#!{sys.executable}\n{head}{textwrap.dedent(code)}")
-        path.chmod(0o755)
+        write_executable(path, f"#!{sys.executable}\n{head}{textwrap.dedent(code)}")
         return ProcessRunner(os.environ, tmp_path, [str(path)])
 
     return write

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.programs import write_executable
 from tests.support.served import MAIN, ROOT
 
 HEAD = f"""#!{sys.executable}
@@ -15,8 +16,7 @@ BASE = Path(os.environ['SAGEMAKER_BASE_DIR'])
 
 
 def write_program(folder: Path, code: str) -> None:
-    (folder / "train.py").write_text(HEAD + code)
-    (folder / "train.py").chmod(0o755)
+    write_executable(folder / "train.py", HEAD + code)
 
 
 def start(folder: Path, *arguments: str, own: bool = False, **environ: str) -> subprocess.Popen[str]:

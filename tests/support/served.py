@@ -14,6 +14,8 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from tests.support.programs import write_executable
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = "arn:aws:iam::123456789012:role/local"
 BUCKET = "test-bucket"
@@ -41,8 +43,7 @@ class Served:
     """A server process; `exports` is the environment that it tells clients to have."""
 
     def __init__(self, folder: Path, *arguments: str, own: bool = True, exports: int = 4, main: str = MAIN) -> None:
-        (folder / "train.py").write_text(TRAIN)
-        (folder / "train.py").chmod(0o755)
+        write_executable(folder / "train.py", TRAIN)
         start = ["-c", main] if own else ["-m", "local_test"]
         self.root, self._clients = folder / "root", list[Any]()
         self.process = subprocess.Popen(

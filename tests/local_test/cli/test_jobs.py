@@ -26,6 +26,7 @@ from local_test.training.job import TrainingJob
 from tests.support.command_line import finish, start, write_program
 from tests.support.local_jobs import request_for
 from tests.support.processing import processed, processing_request, put_program
+from tests.support.programs import write_executable
 from tests.support.served import BUCKET, ROOT, WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(120)
@@ -141,8 +142,7 @@ def test_what_is_over_can_not_be_stopped_or_interrupted(run: Run) -> None:
 
 def test_a_report_and_the_browser(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = folder / "browser"
-    browser.write_text('#!/bin/sh\necho "$1" >> opened\n')
-    browser.chmod(0o755)
+    write_executable(browser, '#!/bin/sh\necho "$1" >> opened\n')
     monkeypatch.setenv("BROWSER", f"{browser} %s")
     assert run("report", "done", "--open") == (0, "jobs/done/report.html\n", "")
     assert until((folder / "opened").exists, 20)

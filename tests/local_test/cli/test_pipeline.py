@@ -18,6 +18,7 @@ from local_test.cli.pipeline import read_definition
 from local_test.errors import BadRequest
 from tests.support.pipelines import ACCURACY, FAIL, RESOURCES
 from tests.support.processing import HEAD, s3_input, s3_output
+from tests.support.programs import write_executable
 from tests.support.served import MAIN, ROOT, TRAIN, WAIT, Served
 
 pytestmark = pytest.mark.timeout(120)
@@ -102,8 +103,7 @@ def definition(program: str = LEARN) -> dict[str, Any]:
 
 
 def write(folder: Path, value: dict[str, Any]) -> None:
-    (folder / "train.py").write_text(TRAIN)
-    (folder / "train.py").chmod(0o755)
+    write_executable(folder / "train.py", TRAIN)
     (folder / "data").mkdir(exist_ok=True)
     (folder / "data/a").write_text("0.7")
     (folder / "evaluate.py").write_text(EVALUATE)

@@ -23,6 +23,7 @@ from local_test.util.console import fit, format_seconds
 from local_test.util.live_table import StatusLine
 from local_test.util.progress_lines import StepProgress, parse
 from tests.support.local_jobs import request_for
+from tests.support.programs import write_executable
 from tests.support.served import MAIN, ROOT, TRAIN
 from tests.support.terminal import Terminal
 
@@ -210,8 +211,7 @@ print("trained", flush=True)
 
 def test_a_job_on_a_terminal_of_45_columns(tmp_path: Path) -> None:
     """The whole command: its line is drawn in place, no row is wider than the terminal, and no log line is lost."""
-    (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "train.py").chmod(0o755)
+    write_executable(tmp_path / "train.py", TRAIN)
     (tmp_path / "job.json").write_text(json.dumps(request_for("watched", tmp_path / "out")))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PROGRAM": SLOW}
     terminal = Terminal([sys.executable, "-c", MAIN, "train", "--job", "job.json"], tmp_path, environment, columns=45)

@@ -17,6 +17,7 @@ import pytest
 from local_test.cli.tune import fill_request
 from local_test.request.builder import Options
 from local_test.util.atomic_files import file_uri
+from tests.support.programs import write_executable
 from tests.support.served import MAIN, ROOT, TRAIN, WAIT
 from tests.support.tuning import tuning_request
 
@@ -31,8 +32,7 @@ print(len((BASE / "input/data/train_0").read_bytes()), "acc=0." + h["lr"][2:6])
 
 def job_file(folder: Path, code: str, **config: Any) -> None:
     """A tuning job as a checkout has it: with placeholders."""
-    (folder / "train.py").write_text(TRAIN)
-    (folder / "train.py").chmod(0o755)
+    write_executable(folder / "train.py", TRAIN)
     (folder / "data/train").mkdir(parents=True, exist_ok=True)
     (folder / "data/train/a").write_bytes(b"x" * 7)
     request = tuning_request(4, 2, **config)

@@ -28,6 +28,7 @@ from local_test.training.job_store import read_tags
 from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
 from tests.support.local_jobs import AnyRunner, request_for
+from tests.support.programs import write_executable
 
 SOURCE = "InputDataConfig.0.DataSource.S3DataSource"
 AUGMENTED = {
@@ -107,8 +108,7 @@ class Job:
     def run(self, code: str = "", kind: type[ProcessRunner] = ProcessRunner) -> dict[str, Any]:
         path = self.folder / "train.py"
         head = "import os, signal\nfrom pathlib import Path\nBASE = Path(os.environ['SAGEMAKER_BASE_DIR'])\n"
-        path.write_text(f"#!{sys.executable}\n{head}{code}")
-        path.chmod(0o755)
+        write_executable(path, f"#!{sys.executable}\n{head}{code}")
         return self.make(kind(os.environ, self.folder, [str(path)])).run()
 
     def component(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
