@@ -33,9 +33,10 @@ _OWN = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "frame-src 'self'; frame-ancestors 'none'"
 )
-# a report is a job's own HTML: shown, but without scripts, requests or this origin's rights
-_STRANGERS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# a report, or an object of S3, is a job's own HTML: shown, but without scripts, requests or this origin's rights
+STRANGERS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _VIEWS = ("training-jobs", "tuning-jobs", "processing-jobs", "pipelines", "experiments")
+BELOW = "/.page/"
 _JOB = "/.page/<any('training-jobs', 'processing-jobs'):kind>"
 _URLS = Map(
     [
@@ -158,7 +159,7 @@ class Site:
         path = self._find_jobs(request, kind).find(name) / REPORT
         if not path.is_file():
             raise NotFound
-        return Response(_read(path), content_type="text/html", headers={"Content-Security-Policy": _STRANGERS})
+        return Response(_read(path), content_type="text/html", headers={"Content-Security-Policy": STRANGERS})
 
     def _tuning_jobs(self, request: Request) -> Response:
         jobs = self._regions()[self._find_region(request)].tuning_jobs
@@ -167,7 +168,7 @@ class Site:
     def _tuning_report(self, request: Request, name: str) -> Response:
         jobs = self._regions()[self._find_region(request)].tuning_jobs
         text = tuning_report(jobs.describe(name), jobs.children(name))
-        return Response(text, content_type="text/html", headers={"Content-Security-Policy": _STRANGERS})
+        return Response(text, content_type="text/html", headers={"Content-Security-Policy": STRANGERS})
 
     def _find_region(self, request: Request) -> str:
         """The one that the address names: to look at one that has nothing makes none."""
@@ -188,7 +189,7 @@ def _is_for_page(request: Request) -> bool:
     """S3 has the same addresses: its clients sign, and ask for no HTML."""
     if request.method not in ("GET", "HEAD") or "Authorization" in request.headers or "X-Amz-Signature" in request.args:
         return False
-    if request.path.startswith("/.page/") or request.path == "/health":
+    if request.path.startswith(BELOW) or request.path == "/health":
         return True
     return "text/html" in request.headers.get("Accept", "") and _is_document(request)
 

@@ -3,6 +3,9 @@
 A browser runs pages of strangers beside a server on the same machine. Three things tell such a page's request from a
 client's: the header `Origin`, the header `Sec-Fetch-Site`, and, where the page's own name was pointed at this machine
 (DNS rebinding), the header `Host`. No client of AWS sends the first two, and each sends the address it was given.
+
+What is answered may be a stranger's page, too: an object of S3 has the content and the type that a job gave it, and is
+at the address of the API. So a browser gets all but the server's own page as a document without rights.
 """
 
 import ipaddress
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from local_test.page.site import BELOW, STRANGERS
 from local_test.server.refusal import respond
 
 Environ = dict[str, Any]
@@ -19,6 +23,9 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 # names that always lead to this machine: `*.localhost` by RFC 6761, the others by Docker Desktop inside containers
 _OWN_NAMES = ("localhost", "host.docker.internal", "gateway.docker.internal")
 _OWN_SITES = (None, "same-origin", "none")
+# what the page asks for by itself, and what a person opens; never a program for the page to run
+_OWN_DESTINATIONS = (None, "empty", "document")
+_RIGHTS = (("Content-Security-Policy", STRANGERS), ("X-Content-Type-Options", "nosniff"))
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,9 @@ class KnownHosts:
 
 
 class AccessControl:
-    """WSGI middleware in front of the whole application: refuses requests that no client of this server sends, and
-    takes every permission for pages of other origins (CORS) out of the answers.
+    """WSGI middleware in front of the whole application: refuses requests that no client of this server sends, takes
+    every permission for pages of other origins (CORS) out of the answers, and the rights of this origin from whatever
+    does not say itself what it may do.
     """
 
     def __init__(self, application: Wsgi, hosts: KnownHosts) -> None:
@@ -56,11 +64,13 @@ class AccessControl:
         if reason := self._find_reason(environ):
             return respond(environ, start_response, reason)
 
-        def start_without_cors(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             own = [(name, value) for name, value in headers if not name.lower().startswith("access-control-")]
+            names = {name.lower() for name, _ in own}
+            own += [(name, value) for name, value in _RIGHTS if name.lower() not in names]
             return start_response(status, own, *rest)
 
-        return self._application(environ, start_without_cors)
+        return self._application(environ, start)
 
     def _find_reason(self, environ: Environ) -> str | None:
         """Why the request is refused; None: it is not."""
@@ -73,6 +83,9 @@ class AccessControl:
         site = environ.get("HTTP_SEC_FETCH_SITE")
         if site not in _OWN_SITES:
             return f"Pages of other sites have no access. Received: Sec-Fetch-Site {site[:200]!r}"
+        destination = environ.get("HTTP_SEC_FETCH_DEST")
+        if destination not in _OWN_DESTINATIONS and not environ.get("PATH_INFO", "").startswith(BELOW):
+            return f"A page gets no parts of itself here. Received: Sec-Fetch-Dest {destination[:200]!r}"
         return None
 
 

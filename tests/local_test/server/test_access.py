@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from local_test.page.site import STRANGERS
 from local_test.server.access import AccessControl, KnownHosts
+from tests.support.browser import browse, open_page
 from tests.support.missing import missing
 from tests.support.served import BUCKET, Served, request
 
@@ -114,7 +116,9 @@ def test_motos_own_permissions_for_other_origins_do_not_leave() -> None:
     seen: list[Any] = []
     environ = {"HTTP_HOST": "localhost", "wsgi.url_scheme": "http"}
     body = AccessControl(application, KnownHosts())(environ, lambda *call: seen.append(call))
-    assert (list(body), seen) == ([b"x"], [("200 OK", [("ETag", "1")])])
+    assert list(body) == [b"x"]
+    rights = [("Content-Security-Policy", STRANGERS), ("X-Content-Type-Options", "nosniff")]
+    assert seen == [("200 OK", [("ETag", "1"), *rights])]
 
 
 # Everything that a page can send without the server's leave, and with it. The title says that all of it was tried.
@@ -154,3 +158,29 @@ def test_a_page_in_a_browser_gets_nothing_and_changes_nothing(served: Served, tm
     assert "<title>tried rejected,fulfilledopaque,rejected,rejected</title>" in shown
     assert sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
     assert [bucket["Name"] for bucket in served.client("s3").list_buckets()["Buckets"]] == [BUCKET]
+
+
+# of a job, as an object of S3: the page's own origin, and one that holds what the API's address answers
+OBJECT = """<!doctype html><title>quiet</title><h1>report</h1><script>
+fetch("/", {method: "POST", headers: {"X-Amz-Target": "SageMaker.ListTrainingJobs"}, body: "{}"})
+  .then(answer => { document.title = `answered ${answer.status}` })
+</script><img src="/own/picture.png" onerror="document.title = 'ran'">"""
+
+
+def test_an_object_of_s3_that_a_person_opens_has_no_rights(served: Served) -> None:
+    s3, own = served.client("s3"), served.exports["AWS_ENDPOINT_URL"]
+    s3.create_bucket(Bucket="own")
+    for name, kind, body in (("report.html", "text/html", OBJECT), ("program.js", "text/javascript", "alert(1)")):
+        s3.put_object(Bucket="own", Key=name, Body=body.encode(), ContentType=kind, ACL="public-read")
+    signed = s3.generate_presigned_url("get_object", {"Bucket": "own", "Key": "report.html"})
+    with browse() as browser:
+        for url in (f"{own}/own/report.html", signed):
+            with open_page(browser, url, allowed="Content Security Policy|sandboxed") as page:
+                page.wait_for_load_state("networkidle")
+                assert (page.inner_text("h1"), page.title()) == ("report", "quiet")
+    for destination, status in (("script", 403), ("iframe", 403), ("serviceworker", 403), ("document", 200)):
+        headers = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": destination}
+        assert ask(served, "GET", "/own/program.js", headers)[0] == status
+    s3.delete_object(Bucket="own", Key="report.html")
+    s3.delete_object(Bucket="own", Key="program.js")
+    s3.delete_bucket(Bucket="own")
