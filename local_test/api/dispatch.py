@@ -13,7 +13,8 @@ from local_test.request.validation import service_model, validate
 from local_test.util.arns import DEFAULT_REGION
 from local_test.util.console import warn_on_stderr
 
-Operation = Callable[[dict[str, Any], str], Mapping[str, Any] | None]  # (valid request, region) → response
+Request = dict[str, Any]
+Operation = Callable[[Request], Mapping[str, Any] | None]  # valid request → response
 Operations = Callable[[str], Mapping[str, Operation]]  # region → its operations by name
 
 
@@ -45,7 +46,7 @@ class Api:
             request = decode(body)
             validate(request, model, self._service)
             self._guard.check(request)
-            response = self._operations(region)[operation](request, region)
+            response = self._operations(region)[operation](request)
         except NotHandled:
             return None
         except LocalTestError as error:

@@ -1,14 +1,13 @@
 """Operations on executions of pipelines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from local_test.api.dispatch import Operation
+from local_test.api.dispatch import Operation, Request
 from local_test.api.pagination import page, within_times
 from local_test.executions.manager import ExecutionManager
 from local_test.executions.record import describe_step
 
-Request = dict[str, Any]
 _ARN = "PipelineExecutionArn"
 
 
@@ -20,7 +19,7 @@ class ExecutionsApi:
 
     def operations(self) -> dict[str, Operation]:
         every = self._executions
-        operations: dict[str, Callable[[Request], Mapping[str, Any]]] = {
+        return {
             "StartPipelineExecution": lambda request: {_ARN: every.start(request)},
             "DescribePipelineExecution": lambda request: every.find(request[_ARN]).describe(),
             "ListPipelineExecutions": self._list,
@@ -33,7 +32,6 @@ class ExecutionsApi:
             "SendPipelineExecutionStepSuccess": self._succeed,
             "SendPipelineExecutionStepFailure": self._fail,
         }
-        return {name: _without_region(call) for name, call in operations.items()}
 
     def _list(self, request: Request) -> Mapping[str, Any]:
         """Newest first by default, as on the service."""
@@ -86,7 +84,3 @@ class ExecutionsApi:
 def _as_jobs(request: Request) -> Request:
     """CreatedAfter as pagination knows it."""
     return {name: value for name, value in request.items() if name in ("CreatedAfter", "CreatedBefore")}
-
-
-def _without_region(call: Callable[[Request], Mapping[str, Any]]) -> Operation:
-    return lambda request, region: call(request)  # noqa: ARG005 - an Operation

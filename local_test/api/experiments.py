@@ -4,12 +4,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from local_test.api.dispatch import Operation
+from local_test.api.dispatch import Operation, Request
 from local_test.api.pagination import filter_items, page, sort_key
 from local_test.errors import BadRequest
 from local_test.experiments.entities import Entity, EntityStore, Experiments
-
-Request = dict[str, Any]
 
 
 class ExperimentsApi:
@@ -20,29 +18,21 @@ class ExperimentsApi:
 
     def operations(self) -> dict[str, Operation]:
         every = self._all
-        operations: dict[str, Callable[[Request], Mapping[str, Any]]] = {
+        return {
             **_common(every.experiments, every.delete_experiment),
             **_common(every.trials, every.delete_trial),
             **_common(every.components, every.delete_component),
             "ListExperiments": lambda request: _list(every.experiments, every.experiments.all(), request),
             "ListTrials": self._list_trials,
             "ListTrialComponents": self._list_components,
-            # more than the common ones
+            # other than the common ones
+            "CreateTrial": lambda request: _arn(every.trials, every.create_trial(request)),
             "DescribeTrialComponent": lambda request: every.describe_component(
                 every.components.get(request["TrialComponentName"])
             ),
             "UpdateTrialComponent": self._update_component,
             "AssociateTrialComponent": lambda request: self._change_both(every.associate, request),
             "DisassociateTrialComponent": lambda request: self._change_both(every.disassociate, request),
-        }
-        return {name: _without_region(call) for name, call in operations.items()} | {
-            "CreateExperiment": lambda request, region: _arn(
-                every.experiments, every.experiments.create(request, region)
-            ),
-            "CreateTrial": lambda request, region: _arn(every.trials, every.create_trial(request, region)),
-            "CreateTrialComponent": lambda request, region: _arn(
-                every.components, every.components.create(_parse_times(request), region)
-            ),
         }
 
     def _list_trials(self, request: Request) -> Mapping[str, Any]:
@@ -93,18 +83,15 @@ class ExperimentsApi:
         return {name for trial in self._all.trials.all() if trial[member] == wanted for name in trial["Components"]}
 
 
-def _common(kind: EntityStore, delete: Callable[[str], Entity]) -> dict[str, Callable[[Request], Mapping[str, Any]]]:
+def _common(kind: EntityStore, delete: Callable[[str], Entity]) -> dict[str, Operation]:
     """The operations that every kind has."""
     name = f"{kind.what}Name"
     return {
+        f"Create{kind.what}": lambda request: _arn(kind, kind.create(_parse_times(request))),
         f"Describe{kind.what}": lambda request: kind.get(request[name]),
         f"Update{kind.what}": lambda request: _update(kind, request),
         f"Delete{kind.what}": lambda request: _arn(kind, delete(request[name])),
     }
-
-
-def _without_region(call: Callable[[Request], Mapping[str, Any]]) -> Operation:
-    return lambda request, region: call(request)  # noqa: ARG005 - an Operation
 
 
 def _parse_times(request: Request) -> Request:

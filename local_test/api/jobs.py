@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from local_test.api.dispatch import INTERRUPT, Operation
+from local_test.api.dispatch import INTERRUPT, Operation, Request
 from local_test.api.pagination import filter_items, page, sort_key
 from local_test.errors import BadRequest
 from local_test.training.job_queue import JobQueue, TrainingJobQueue
@@ -14,14 +14,13 @@ _TIMES = ("CreationTime", "TrainingEndTime", "HyperParameterTuningEndTime", "Las
 _SUMMARY = (*_TIMES, "SecondaryStatus", "TrainingJobStatusCounters", "ObjectiveStatusCounters")
 _OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
 
-Request = dict[str, Any]
 Description = Mapping[str, Any]
 
 
 class Jobs(Protocol):
     """All jobs of one kind."""
 
-    def create(self, request: Request, region: str) -> str: ...
+    def create(self, request: Request) -> str: ...
 
     def describe(self, name: str) -> dict[str, Any]: ...
 
@@ -35,10 +34,10 @@ class Jobs(Protocol):
 def _common_operations(what: str, jobs: Jobs) -> dict[str, Operation]:
     name, arn = f"{what}Name", f"{what}Arn"
     return {
-        f"Create{what}": lambda request, region: {arn: jobs.create(request, region)},
-        f"Describe{what}": lambda request, _: jobs.describe(request[name]),
-        f"Stop{what}": lambda request, _: jobs.stop(request[name]),
-        f"Delete{what}": lambda request, _: jobs.delete(request[name]),
+        f"Create{what}": lambda request: {arn: jobs.create(request)},
+        f"Describe{what}": lambda request: jobs.describe(request[name]),
+        f"Stop{what}": lambda request: jobs.stop(request[name]),
+        f"Delete{what}": lambda request: jobs.delete(request[name]),
     }
 
 
@@ -64,10 +63,10 @@ class TrainingJobsApi:
             **_common_operations(_TRAINING, self._jobs),
             "ListTrainingJobs": self._list,
             "UpdateTrainingJob": self._update,
-            INTERRUPT: lambda request, _: self._jobs.interrupt(request["TrainingJobName"]),
+            INTERRUPT: lambda request: self._jobs.interrupt(request["TrainingJobName"]),
         }
 
-    def _list(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+    def _list(self, request: Request) -> Mapping[str, Any]:
         """With StatusEquals and MaxResults the page is cut first and then filtered, as the API reference says."""
         if "WarmPoolStatusEquals" in request or "TrainingPlanArnEquals" in request:  # no job here has such a thing
             return {"TrainingJobSummaries": []}
@@ -78,7 +77,7 @@ class TrainingJobsApi:
         shown = [job for job in answer["TrainingJobSummaries"] if status in (None, job["TrainingJobStatus"])]
         return {**answer, "TrainingJobSummaries": shown}
 
-    def _update(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _update(self, request: Request) -> Mapping[str, Any]:
         """Changes of profiler and remote debugging have no effect, as when a job is created."""
         if "ResourceConfig" in request:
             raise BadRequest(
@@ -102,12 +101,12 @@ class TuningJobsApi:
             "ListTrainingJobsForHyperParameterTuningJob": self._children,
         }
 
-    def _list(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _list(self, request: Request) -> Mapping[str, Any]:
         """Sorted by name by default, unlike training jobs."""
         found = filter_items(self._tunings.all(), request, f"{_TUNING}Name", f"{_TUNING}Status")
         return _list(_TUNING, found, {"SortBy": "Name", **request}, _describe_plan)
 
-    def _children(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _children(self, request: Request) -> Mapping[str, Any]:
         """Sorted by name by default; sorting by objective leaves out jobs without one."""
         status, by = request.get("StatusEquals"), request.get("SortBy", "Name")
         by_objective = by == "FinalObjectiveMetricValue"
@@ -130,7 +129,7 @@ class ProcessingJobsApi:
     def operations(self) -> dict[str, Operation]:
         return {**_common_operations(_PROCESSING, self._jobs), "ListProcessingJobs": self._list}
 
-    def _list(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+    def _list(self, request: Request) -> Mapping[str, Any]:
         found = filter_items(self._jobs.all(), request, f"{_PROCESSING}Name", f"{_PROCESSING}Status")
         return _list(_PROCESSING, found, request, _describe_end)
 

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from local_test.api.dispatch import Operation
+from local_test.api.dispatch import Operation, Request
 from local_test.api.pagination import filter_items, page, sort_key, within_times
 from local_test.errors import BadRequest, ResourceNotFound
 from local_test.experiments.entities import Entity, EntityStore
 from local_test.experiments.lineage import Lineage, artifact_id
 
-Request = dict[str, Any]
 _SUMMARY = ("Source", "Status", "CreationTime", "LastModifiedTime")
 _PLAIN = ("ArtifactName", "Description", "Status")  # members that an update replaces
 _MAX_DEPTH = 10
@@ -37,22 +36,22 @@ class LineageApi:
             operations[f"List{store.what}s"] = partial(_list, store)
         return operations
 
-    def _create(self, store: EntityStore, request: Request, region: str) -> Mapping[str, Any]:
+    def _create(self, store: EntityStore, request: Request) -> Mapping[str, Any]:
         create = self._all.create_artifact if store is self._all.artifacts else store.create
-        return _arn(store, create(request, region))
+        return _arn(store, create(request))
 
-    def _delete(self, store: EntityStore, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _delete(self, store: EntityStore, request: Request) -> Mapping[str, Any]:
         return _arn(store, self._all.delete(store, _name(store, request)))
 
-    def _associate(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _associate(self, request: Request) -> Mapping[str, Any]:
         self._all.associate(request["SourceArn"], request["DestinationArn"], request.get("AssociationType"))
         return request
 
-    def _disassociate(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _disassociate(self, request: Request) -> Mapping[str, Any]:
         self._all.disassociate(request["SourceArn"], request["DestinationArn"])
         return request
 
-    def _list_associations(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _list_associations(self, request: Request) -> Mapping[str, Any]:
         wanted = ("SourceArn", "DestinationArn", "SourceType", "DestinationType", "AssociationType")
         summaries = [
             {**item, **self._describe_end(item, "Source"), **self._describe_end(item, "Destination")}
@@ -81,7 +80,7 @@ class LineageApi:
         name = f"{store.what}Name"  # an artifact may have none
         return {f"{end}Type": _type(store, entity), **({f"{end}Name": entity[name]} if name in entity else {})}
 
-    def _query(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _query(self, request: Request) -> Mapping[str, Any]:
         starts = request.get("StartArns", [])
         if not starts:
             raise BadRequest("StartArns is missing: the ARNs of artifacts, contexts, actions or trial components")
@@ -132,11 +131,11 @@ def _arn(store: EntityStore, entity: Entity) -> Mapping[str, Any]:
     return {f"{store.what}Arn": entity[f"{store.what}Arn"]}
 
 
-def _describe(store: EntityStore, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG001 - an Operation
+def _describe(store: EntityStore, request: Request) -> Mapping[str, Any]:
     return store.get(_name(store, request))
 
 
-def _update(store: EntityStore, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG001
+def _update(store: EntityStore, request: Request) -> Mapping[str, Any]:
     """Merges the properties and removes those that the request names, if they exist."""
 
     def change(entity: Entity) -> None:
@@ -148,7 +147,7 @@ def _update(store: EntityStore, request: Request, region: str) -> Mapping[str, A
     return _arn(store, store.change(_name(store, request), change))
 
 
-def _list(store: EntityStore, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG001
+def _list(store: EntityStore, request: Request) -> Mapping[str, Any]:
     """The newest first by default, as on the service."""
     kind, uri = request.get(f"{store.what}Type"), request.get("SourceUri")
     matching = [

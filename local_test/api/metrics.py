@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from local_test.api.dispatch import Operation
+from local_test.api.dispatch import Operation, Request
 from local_test.errors import LocalTestError, ResourceNotFound
 from local_test.experiments.entities import Experiments
 from local_test.experiments.metric_store import MetricPoint
@@ -24,7 +24,7 @@ class MetricsApi:
     def operations(self) -> dict[str, Operation]:
         return {"BatchPutMetrics": self._put, "BatchGetMetrics": self._get}
 
-    def _put(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+    def _put(self, request: Request) -> Mapping[str, Any]:
         """Keeps finite values. Each other value, and every value of an unknown component, is an error in the answer."""
         try:
             store = self._all.metric_store(request["TrialComponentName"])
@@ -41,7 +41,7 @@ class MetricsApi:
         store.add(points)
         return {"Errors": errors}
 
-    def _get(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _get(self, request: Request) -> Mapping[str, Any]:
         return {"MetricQueryResults": [self._answer(query) for query in request["MetricQueries"]]}
 
     def _answer(self, query: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_test.api.dispatch import Operation
+from local_test.api.dispatch import Operation, Request
 from local_test.api.pagination import page, sort_key, within_times
 from local_test.data.object_store import s3_reason
 from local_test.errors import BadRequest, ResourceNotFound
@@ -16,7 +16,6 @@ from local_test.pipelines.checks import read_checked
 from local_test.pipelines.parser import LONGEST, refuse
 from local_test.request.guard import Guard
 
-Request = dict[str, Any]
 _TEXT, _PLACE = "PipelineDefinition", "PipelineDefinitionS3Location"
 _KEPT = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
 _SUMMARY = (
@@ -27,13 +26,13 @@ _VERSION = "PipelineVersionId"
 
 
 class PipelinesApi:
-    """The operations over one region's pipelines. `s3`: a region → the client that reads definitions; `guard`: what the
+    """The operations over one region's pipelines. `s3` gives the client that reads definitions; `guard`: what the
     Arguments of steps may name; `executions`: theirs."""
 
     def __init__(
         self,
         pipelines: EntityStore,
-        s3: Callable[[str], Any],
+        s3: Callable[[], Any],
         guard: Guard,
         executions: ExecutionManager,
     ) -> None:
@@ -49,7 +48,7 @@ class PipelinesApi:
             "DeletePipeline": self._delete,
         }
 
-    def _create(self, request: Request, region: str) -> Mapping[str, Any]:
+    def _create(self, request: Request) -> Mapping[str, Any]:
         """A request that is sent again, which its token tells, is answered as the first time."""
         name, token = request["PipelineName"], request["ClientRequestToken"]
         if self._pipelines.has(name) and self._pipelines.get(name).get("ClientRequestToken") == token:
@@ -63,18 +62,18 @@ class PipelinesApi:
             "ClientRequestToken": token,
             "Tags": request.get("Tags", []),
             _VERSION: 1,
-            **self._changes(request, region),
+            **self._changes(request),
         }
-        return {"PipelineArn": self._pipelines.create(members, region)["PipelineArn"]}
+        return {"PipelineArn": self._pipelines.create(members)["PipelineArn"]}
 
-    def _update(self, request: Request, region: str) -> Mapping[str, Any]:
-        name, changes = self._pipelines.name(request["PipelineName"]), self._changes(request, region)
+    def _update(self, request: Request) -> Mapping[str, Any]:
+        name, changes = self._pipelines.name(request["PipelineName"]), self._changes(request)
         entity = self._pipelines.change(
             name, lambda entity: entity.update({**changes, _VERSION: entity.get(_VERSION, 1) + 1})
         )
         return {"PipelineArn": entity["PipelineArn"], _VERSION: entity[_VERSION]}
 
-    def _changes(self, request: Request, region: str) -> dict[str, Any]:
+    def _changes(self, request: Request) -> dict[str, Any]:
         """What a request says of a pipeline, its definition checked."""
         if "PipelineVersionAliases" in request:
             raise BadRequest("PipelineVersionAliases is not supported locally: the latest version alone is kept")
@@ -82,7 +81,7 @@ class PipelinesApi:
             raise BadRequest("Both Pipeline Definition and Pipeline Definition S3 Location shouldn't be present")
         changes = {name: request[name] for name in _KEPT if name in request}
         if _TEXT in request or _PLACE in request:
-            text = request[_TEXT] if _TEXT in request else self._read(request[_PLACE], region)
+            text = request[_TEXT] if _TEXT in request else self._read(request[_PLACE])
             self._check(text)
             changes[_TEXT] = text
         return changes
@@ -94,19 +93,19 @@ class PipelinesApi:
             except BadRequest as error:
                 raise refuse(f"Step {step.name}: {error}") from None
 
-    def _read(self, place: Mapping[str, str], region: str) -> str:
+    def _read(self, place: Mapping[str, str]) -> str:
         """A definition in S3. BadRequest if it can't be read."""
         uri = f"s3://{place['Bucket']}/{place['ObjectKey']}"
         version = {"VersionId": place["VersionId"]} if "VersionId" in place else {}
         try:
-            body = self._s3(region).get_object(Bucket=place["Bucket"], Key=place["ObjectKey"], **version)["Body"]
+            body = self._s3().get_object(Bucket=place["Bucket"], Key=place["ObjectKey"], **version)["Body"]
             return str(body.read(4 * LONGEST + 1).decode())  # UTF-8 has up to four bytes a character
         except (ClientError, BotoCoreError) as error:
             raise refuse(f"It can't be read from S3: {s3_reason(error)}. Received: {uri}") from None
         except UnicodeDecodeError:
             raise refuse(f"It is no text in UTF-8. Received: {uri}") from None
 
-    def _describe(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+    def _describe(self, request: Request) -> Mapping[str, Any]:
         entity = self._pipelines.get(request["PipelineName"])
         current = entity.get(_VERSION, 1)
         if "PipelineVersionAlias" in request or request.get(_VERSION, current) != current:
@@ -118,7 +117,7 @@ class PipelinesApi:
         times = [record.created for record in self._executions.of(entity["PipelineArn"])]
         return {member: to_time(max(times))} if times else {}
 
-    def _list(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _list(self, request: Request) -> Mapping[str, Any]:
         """Newest first by default, as experiments are."""
         prefix = request.get("PipelineNamePrefix", "")
         matching: list[Entity] = [
@@ -136,7 +135,7 @@ class PipelinesApi:
         ]
         return {"PipelineSummaries": summaries, **more}
 
-    def _delete(self, request: Request, region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _delete(self, request: Request) -> Mapping[str, Any]:
         """With its executions, as on the service. Refused while one runs."""
         self._executions.delete_of(self._pipelines.get(request["PipelineName"])["PipelineArn"])
         return {"PipelineArn": self._pipelines.delete(request["PipelineName"])["PipelineArn"]}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from local_test.api.dispatch import NotHandled, Operation
+from local_test.api.dispatch import NotHandled, Operation, Request
 from local_test.api.pagination import page
 from local_test.errors import BadRequest
 from local_test.executions.manager import ExecutionManager
@@ -54,7 +54,7 @@ class SearchApi:
     def operations(self) -> dict[str, Operation]:
         return {"Search": self._search, "GetSearchSuggestions": self._suggest}
 
-    def _search(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+    def _search(self, request: Request) -> Mapping[str, Any]:
         if request["Resource"] not in self._kinds:
             self._check_for_moto(request)
             raise NotHandled
@@ -87,7 +87,7 @@ class SearchApi:
         if any(one["Operator"] != "Equals" for one in tags):
             raise BadRequest(f"{resource} is searched for a tag by Equals here. Received: {tags[0]['Operator']}")
 
-    def _suggest(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+    def _suggest(self, request: Request) -> Mapping[str, Any]:
         """Names of properties that begin with the hint: those of the kind, and those that its entities have."""
         if request["Resource"] not in self._kinds:
             raise BadRequest(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local_test.api.dispatch import NotHandled, Operation
+from local_test.api.dispatch import NotHandled, Operation, Request
 from local_test.api.pagination import page
 from local_test.errors import BadRequest
 from local_test.experiments.entities import EntityStore, Experiments
@@ -41,7 +41,7 @@ class TagsApi:
     def operations(self) -> dict[str, Operation]:
         return {"AddTags": self._add, "ListTags": self._list, "DeleteTags": self._delete}
 
-    def _add(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002 - an Operation
+    def _add(self, request: Request) -> Mapping[str, Any]:
         new = {tag["Key"]: tag for tag in request["Tags"]}
 
         def change(tags: list[Tag]) -> list[Tag]:
@@ -52,12 +52,12 @@ class TagsApi:
 
         return {"Tags": self._change(request, change)}
 
-    def _list(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _list(self, request: Request) -> Mapping[str, Any]:
         tags = self._change(request, list)
         on_page, more = page(tags, {"MaxResults": _PAGE, **request}, lambda tag: (tag["Key"],))
         return {"Tags": on_page, **more}
 
-    def _delete(self, request: dict[str, Any], region: str) -> Mapping[str, Any]:  # noqa: ARG002
+    def _delete(self, request: Request) -> Mapping[str, Any]:
         keys = request["TagKeys"]
         self._change(request, lambda tags: [tag for tag in tags if tag["Key"] not in keys])
         return {}

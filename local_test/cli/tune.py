@@ -199,7 +199,7 @@ class OfflineTuner:
 
     def run(self) -> dict[str, Any]:
         """Runs to the end; DescribeHyperParameterTuningJob's response."""
-        self._tuning_jobs.create(self._request, self._region)
+        self._tuning_jobs.create(self._request)
         printed: set[str] = set()
         while True:
             table = self._table  # None after a stop

@@ -25,20 +25,20 @@ class EntityStore:
     """All entities of one kind: `what` is Experiment, Trial or another. Names are in any case. Safe for threads.
 
     An entity has the members that its Describe operation shows, its Tags, and what else the platform keeps with it.
-    `key`: the member that tells entities apart and that ARNs end in, by default the name.
+    `key`: the member that tells entities apart and that ARNs end in, by default the name. `region`: ARNs name it.
     """
 
     def __init__(
-        self, folder: Path, what: str, resource: str, now: Callable[[], datetime], key: str | None = None
+        self, folder: Path, what: str, resource: str, region: str, now: Callable[[], datetime], key: str | None = None
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.what, self.resource, self._folder, self._now = what, resource, folder, now
+        self.what, self.resource, self._region, self._folder, self._now = what, resource, region, folder, now
         self.key = key or f"{what}Name"
         self._lock = threading.RLock()
         found = load(folder, f"Describe{what}")
         self._entities: dict[str, Entity] = {entity[self.key].lower(): entity for entity in found}
 
-    def create(self, members: Members, region: str) -> Entity:
+    def create(self, members: Members) -> Entity:
         """BadRequest if there is one of that name."""
         name = members[self.key]
         with self._lock:
@@ -48,7 +48,7 @@ class EntityStore:
                     f"({name}) already exists."
                 )
             now = self._now()
-            arn = format_arn(region, self.resource, name)
+            arn = format_arn(self._region, self.resource, name)
             times = {"CreationTime": now, "CreatedBy": {}, "LastModifiedTime": now, "LastModifiedBy": {}}
             entity = {f"{self.what}Arn": arn, "DisplayName": name, "Tags": [], **copy.deepcopy(dict(members)), **times}
             with new_folder(self._folder / name, f"The {self.what}"):
@@ -118,17 +118,19 @@ class EntityStore:
 class Experiments:
     """The three kinds and their relations: a trial names its experiment and its components."""
 
-    def __init__(self, root: Path, now: Callable[[], datetime]) -> None:
-        self.experiments = EntityStore(root / "experiment", "Experiment", "experiment", now)
-        self.trials = EntityStore(root / "trial", "Trial", "experiment-trial", now)
-        self.components = EntityStore(root / "trial-component", "TrialComponent", "experiment-trial-component", now)
+    def __init__(self, root: Path, region: str, now: Callable[[], datetime]) -> None:
+        self.experiments = EntityStore(root / "experiment", "Experiment", "experiment", region, now)
+        self.trials = EntityStore(root / "trial", "Trial", "experiment-trial", region, now)
+        self.components = EntityStore(
+            root / "trial-component", "TrialComponent", "experiment-trial-component", region, now
+        )
         self._lock = threading.RLock()  # of what takes more than one of them
         self._metric_stores: dict[str, MetricStore] = {}
 
-    def create_trial(self, members: Members, region: str) -> Entity:
+    def create_trial(self, members: Members) -> Entity:
         with self._lock:
             experiment = self.experiments.name(members["ExperimentName"])
-            return self.trials.create({**members, "ExperimentName": experiment, "Components": []}, region)
+            return self.trials.create({**members, "ExperimentName": experiment, "Components": []})
 
     def associate(self, component: str, trial: str) -> tuple[Entity, Entity]:
         """(component, trial). Associating twice is allowed."""

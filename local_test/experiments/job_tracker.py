@@ -38,12 +38,10 @@ class JobTracker(Observer):
     """Keeps one job's component up to date. The first transition means that the job is accepted: then it is created.
     `again`: the job was accepted by an earlier server."""
 
-    def __init__(
-        self, experiments: Experiments, request: Mapping[str, Any], region: str, *, again: bool = False
-    ) -> None:
+    def __init__(self, experiments: Experiments, request: Mapping[str, Any], *, again: bool = False) -> None:
         if not again:
             check(request, experiments)
-        self._experiments, self._request, self._region = experiments, request, region
+        self._experiments, self._request = experiments, request
         self._kind, self._name = kind_of(request), kind_of(request).component_of(request)
         self._created = again and experiments.components.has(self._name)
 
@@ -84,7 +82,7 @@ class JobTracker(Observer):
             self._experiments.components.change(self._name, lambda entity: entity.update(members))
             self._experiments.metric_store(self._name).clear()
         else:
-            self._experiments.components.create(members, self._region)
+            self._experiments.components.create(members)
         if "ExperimentName" in config:
             self._experiments.associate(self._name, config.get("TrialName") or self._new_trial(config))
 
@@ -93,7 +91,7 @@ class JobTracker(Observer):
         name = f"{self._kind.name_of(self._request)}-trial"
         members = {"TrialName": name, "ExperimentName": config["ExperimentName"]}
         if not self._experiments.trials.has(name):
-            self._experiments.create_trial(members, self._region)
+            self._experiments.create_trial(members)
         return name
 
 

@@ -20,10 +20,10 @@ Association = Mapping[str, Any]  # an AssociationSummary without names and types
 class Lineage:
     """A directed graph whose vertices are the three kinds and trial components. Safe for threads."""
 
-    def __init__(self, root: Path, components: EntityStore, now: Callable[[], datetime]) -> None:
-        self.artifacts = EntityStore(root / "artifact", "Artifact", "artifact", now, key="ArtifactId")
-        self.contexts = EntityStore(root / "context", "Context", "context", now)
-        self.actions = EntityStore(root / "action", "Action", "action", now)
+    def __init__(self, root: Path, region: str, components: EntityStore, now: Callable[[], datetime]) -> None:
+        self.artifacts = EntityStore(root / "artifact", "Artifact", "artifact", region, now, key="ArtifactId")
+        self.contexts = EntityStore(root / "context", "Context", "context", region, now)
+        self.actions = EntityStore(root / "action", "Action", "action", region, now)
         self.stores = {store.resource: store for store in (self.artifacts, self.contexts, self.actions, components)}
         self._path, self._now, self._lock = root / "associations.json", now, threading.RLock()
         self._associations: dict[tuple[str, str], Association] = {}
@@ -34,9 +34,9 @@ class Lineage:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             put_aside(self._path, error)
 
-    def create_artifact(self, members: Members, region: str) -> Entity:
+    def create_artifact(self, members: Members) -> Entity:
         """BadRequest if there is one of that source, which is what an artifact's ARN stands for."""
-        return self.artifacts.create({**members, "ArtifactId": artifact_id(members["Source"])}, region)
+        return self.artifacts.create({**members, "ArtifactId": artifact_id(members["Source"])})
 
     def delete(self, store: EntityStore, name: str) -> Entity:
         with self._lock:

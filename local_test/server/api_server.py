@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_test.api import metrics
 from local_test.api.dispatch import Api, Operation
-from local_test.api.executions import ExecutionsApi
-from local_test.api.experiments import ExperimentsApi
-from local_test.api.jobs import ProcessingJobsApi, TrainingJobsApi, TuningJobsApi
-from local_test.api.lineage import LineageApi
 from local_test.api.metrics import MetricsApi
-from local_test.api.pipelines import PipelinesApi
-from local_test.api.search import SearchApi
-from local_test.api.tags import TagsApi
 from local_test.aws import s3_snapshot
 from local_test.aws.clients import CREDENTIALS, Clients, find_credentials
 from local_test.aws.cloudwatch import CloudWatch, delete_logs
@@ -46,7 +39,7 @@ from local_test.server.job_keys import JobKeys, Keys, new_keys
 from local_test.server.listener import OnRequest
 from local_test.server.mocked_operations import STORED
 from local_test.server.mocked_services import mocked_services
-from local_test.server.platform import JobContext, Platform, Region
+from local_test.server.platform import JobContext, Platform
 from local_test.training.job_store import is_of_pipeline
 from local_test.training.observer import Observer
 from local_test.util.arns import DEFAULT_REGION
@@ -219,28 +212,12 @@ def _build_apis(platform: Platform, guard: Guard, s3: Callable[[str], Any]) -> t
     """SageMaker's API and that of SageMaker Metrics."""
 
     def operations(region: str) -> dict[str, Operation]:
-        return _build_operations(platform.region(region), guard, s3)
+        return platform.region(region).operations(guard, partial(s3, region))
 
     def metrics_operations(region: str) -> dict[str, Operation]:
         return MetricsApi(platform.region(region).experiments).operations()
 
     return Api(operations, guard=guard), Api(metrics_operations, metrics.SERVICE)
-
-
-def _build_operations(region: Region, guard: Guard, s3: Callable[[str], Any]) -> dict[str, Operation]:
-    jobs, tuning_jobs, experiments, lineage = region.jobs, region.tuning_jobs, region.experiments, region.lineage
-    parts = (
-        TrainingJobsApi(jobs),
-        TuningJobsApi(tuning_jobs),
-        ProcessingJobsApi(region.processing_jobs),
-        ExperimentsApi(experiments),
-        SearchApi(jobs, tuning_jobs, experiments, region.pipelines, region.executions),
-        LineageApi(lineage),
-        PipelinesApi(region.pipelines, s3, guard, region.executions),
-        ExecutionsApi(region.executions),
-        TagsApi(jobs, tuning_jobs, region.processing_jobs, region.pipelines, experiments, lineage),
-    )
-    return {name: operation for part in parts for name, operation in part.operations().items()}
 
 
 def _listen_at_gateway(

@@ -5,11 +5,6 @@ from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Self
 
 from local_test.api.dispatch import Api, Operation
-from local_test.api.executions import ExecutionsApi
-from local_test.api.experiments import ExperimentsApi
-from local_test.api.jobs import ProcessingJobsApi, TrainingJobsApi, TuningJobsApi
-from local_test.api.pipelines import PipelinesApi
-from local_test.api.search import SearchApi
 from local_test.page import site
 from local_test.request.guard import Guard
 from local_test.server.access import Environ
@@ -42,22 +37,13 @@ class JobPage(AbstractContextManager["JobPage"]):
     @classmethod
     def of_job(cls, region: str, job: TrainingJob) -> Self:
         return cls(region, _OneJob(job), {
-            "StopTrainingJob": lambda request, _: _own(job, request["TrainingJobName"]).stop(),
-            "ListExperiments": lambda *_: {"ExperimentSummaries": []},
+            "StopTrainingJob": lambda request: _own(job, request["TrainingJobName"]).stop(),
+            "ListExperiments": lambda _: {"ExperimentSummaries": []},
         })  # fmt: skip
 
     @classmethod
     def of_region(cls, name: str, region: Region) -> Self:
-        parts = (
-            TrainingJobsApi(region.jobs),
-            TuningJobsApi(region.tuning_jobs),
-            ProcessingJobsApi(region.processing_jobs),
-            PipelinesApi(region.pipelines, _no_s3, Guard(), region.executions),
-            ExecutionsApi(region.executions),
-            ExperimentsApi(region.experiments),
-            SearchApi(region.jobs, region.tuning_jobs, region.experiments, region.pipelines, region.executions),
-        )
-        return cls(name, region, {key: value for part in parts for key, value in part.operations().items()})
+        return cls(name, region, region.operations(Guard(), _no_s3))
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -95,7 +81,7 @@ class _NoTuningJobs:
         return []
 
 
-def _no_s3(_: str) -> NoReturn:
+def _no_s3() -> NoReturn:
     raise NotFound  # for CreatePipeline, which is not offered
 
 

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local_test.api.dispatch import Operation
+from local_test.api.executions import ExecutionsApi
+from local_test.api.experiments import ExperimentsApi
+from local_test.api.jobs import ProcessingJobsApi, TrainingJobsApi, TuningJobsApi
+from local_test.api.lineage import LineageApi
+from local_test.api.pipelines import PipelinesApi
+from local_test.api.search import SearchApi
+from local_test.api.tags import TagsApi
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest
 from local_test.executions.manager import ExecutionManager
@@ -18,6 +26,7 @@ from local_test.experiments.lineage import Lineage
 from local_test.page.site import JobSet
 from local_test.processing.job import ProcessingJob
 from local_test.processing.job_status import ProcessingJobStatus
+from local_test.request.guard import Guard
 from local_test.runners.base import Runner
 from local_test.training.job import TrainingJob
 from local_test.training.job_queue import JobQueue, Slots, TrainingJobQueue
@@ -48,15 +57,15 @@ class Region:
 
     def __init__(self, platform: "Platform", name: str, store: RegionStore, slots: Slots, runner: Runner) -> None:
         self.name, self._platform, self._runner, self.store = name, platform, runner, store
-        self.jobs = TrainingJobQueue(store.training, TrainingJobStatus, self._new_job, slots)
-        self.processing_jobs = JobQueue(store.processing, ProcessingJobStatus, self._new_processing_job, slots)
+        self.jobs = TrainingJobQueue(store.training, name, TrainingJobStatus, self._new_job, slots)
+        self.processing_jobs = JobQueue(store.processing, name, ProcessingJobStatus, self._new_processing_job, slots)
         for queue in self.queues:
             queue.delete_listeners = platform.delete_listeners
-        self.tuning_jobs = TuningJobManager(store.tuning, self.jobs, store.late)
+        self.tuning_jobs = TuningJobManager(store.tuning, name, self.jobs, store.late)
         self.tuning_jobs.listeners = platform.tuning_listeners
-        self.experiments = Experiments(store.experiments, now_utc)
-        self.pipelines = EntityStore(store.pipelines, "Pipeline", "pipeline", now_utc)
-        self.lineage = Lineage(store.experiments, self.experiments.components, now_utc)
+        self.experiments = Experiments(store.experiments, name, now_utc)
+        self.pipelines = EntityStore(store.pipelines, "Pipeline", "pipeline", name, now_utc)
+        self.lineage = Lineage(store.experiments, name, self.experiments.components, now_utc)
         self.executions = ExecutionManager(store.executions, self._services, self.pipelines.get)
         self.executions.listeners = platform.execution_listeners
         for description in (*self.jobs.all(), *self.processing_jobs.all()):  # of an earlier program
@@ -74,6 +83,21 @@ class Region:
             "processing-jobs": JobSet(self.processing_jobs, self.store.processing.folder),
         }
 
+    def operations(self, guard: Guard, s3: Callable[[], Any]) -> dict[str, Operation]:
+        """SageMaker's on what is kept here, by name; see PipelinesApi."""
+        parts = (
+            TrainingJobsApi(self.jobs),
+            TuningJobsApi(self.tuning_jobs),
+            ProcessingJobsApi(self.processing_jobs),
+            ExperimentsApi(self.experiments),
+            SearchApi(self.jobs, self.tuning_jobs, self.experiments, self.pipelines, self.executions),
+            LineageApi(self.lineage),
+            PipelinesApi(self.pipelines, s3, guard, self.executions),
+            ExecutionsApi(self.executions),
+            TagsApi(self.jobs, self.tuning_jobs, self.processing_jobs, self.pipelines, self.experiments, self.lineage),
+        )
+        return {name: operation for part in parts for name, operation in part.operations().items()}
+
     def _services(self) -> Services:
         assert self._platform.services, "executions need a server"
         return self._platform.services(self.name)
@@ -81,8 +105,8 @@ class Region:
     def resume(self) -> None:
         """Jobs first: executions look for theirs."""
         for queue in self.queues:
-            queue.resume(self.name)
-        self.tuning_jobs.resume(self.name)
+            queue.resume()
+        self.tuning_jobs.resume()
         self.executions.resume()
 
     def perform(self, operation: str, name: str) -> None:
@@ -98,13 +122,11 @@ class Region:
         operations[operation](name)
 
     def _new_job(
-        self, request: Mapping[str, Any], region: str, tuning_arn: str | None, left: Mapping[str, Any] | None
+        self, request: Mapping[str, Any], tuning_arn: str | None, left: Mapping[str, Any] | None
     ) -> TrainingJob:
-        context, interrupt_after = self._platform.new_context(request, region), seconds_from_tags(request)
-        observers = [
-            JobTracker(self.experiments, request, region, again=left is not None),
-            *context.observers,
-        ]  # who waits for the job asks next
+        context, interrupt_after = self._platform.new_context(request, self.name), seconds_from_tags(request)
+        # the tracker first: who waits for the job asks next
+        observers = [JobTracker(self.experiments, request, again=left is not None), *context.observers]
         job = TrainingJob(
             request, self.store.training.path, self._runner, context.storage, context.environ, observers,
             tuning_arn=tuning_arn, left=left,
@@ -116,12 +138,11 @@ class Region:
     def _new_processing_job(
         self,
         request: Mapping[str, Any],
-        region: str,
         tuning_arn: str | None,  # noqa: ARG002 - a NewJob
         left: Mapping[str, Any] | None,
     ) -> ProcessingJob:
-        context = self._platform.new_context(request, region)
-        observers = [JobTracker(self.experiments, request, region, again=left is not None), *context.observers]
+        context = self._platform.new_context(request, self.name)
+        observers = [JobTracker(self.experiments, request, again=left is not None), *context.observers]
         folder = self.store.processing.path
         return ProcessingJob(request, folder, self._runner, context.storage, context.environ, observers, left=left)
 

@@ -18,8 +18,8 @@ from local_test.training.observer import Observer
 from local_test.util.arns import format_arn
 from local_test.util.clock import now_utc
 
-# (request, region, ARN of its tuning job, description that an earlier server left of it) → an accepted job
-NewJob = Callable[[Mapping[str, Any], str, str | None, Mapping[str, Any] | None], Job]
+# (request, ARN of its tuning job, description that an earlier server left of it) → an accepted job
+NewJob = Callable[[Mapping[str, Any], str | None, Mapping[str, Any] | None], Job]
 RETURN_SECONDS = 30.0
 LEFT = f"{PLATFORM}: The local server ended while the job ran. Start the job again"
 
@@ -87,8 +87,8 @@ class Slots:
 class JobQueue:
     """One region's jobs of a kind. Safe for threads."""
 
-    def __init__(self, store: JobFolders, status: type[JobStatus], new_job: NewJob, slots: Slots) -> None:
-        self._store, self._kind, self._new_status = store, store.kind, status
+    def __init__(self, store: JobFolders, region: str, status: type[JobStatus], new_job: NewJob, slots: Slots) -> None:
+        self._region, self._store, self._kind, self._new_status = region, store, store.kind, status
         self._new_job, self._slots = new_job, slots
         self._lock = slots.lock
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
@@ -117,18 +117,18 @@ class JobQueue:
         entry.status.move("Failed")
         self._store.save(entry.status.describe())
 
-    def resume(self, region: str) -> None:
+    def resume(self) -> None:
         """Runs the jobs of pipelines again that an earlier server has left. Call it once the platform's S3 answers."""
         with self._lock:
             left = [(entry.status.describe(), entry) for entry in self._entries.values()]
         for description, entry in sorted(left, key=lambda item: item[0]["CreationTime"]):
             if entry.job is None and not entry.status.is_over:
-                self._resume(entry, description, region)
+                self._resume(entry, description)
 
-    def _resume(self, entry: _Entry, description: Mapping[str, Any], region: str) -> None:
+    def _resume(self, entry: _Entry, description: Mapping[str, Any]) -> None:
         try:
             request = self._store.request(entry.name)
-            job = self._new_job(request, region, description.get("TuningJobArn"), description)
+            job = self._new_job(request, description.get("TuningJobArn"), description)
         except (LocalTestError, OSError, ValueError) as error:
             self._fail(entry, f"{PLATFORM}: The local server ended while the job ran, and it can't go on: {error}")
             for on_end in self.listeners:
@@ -140,12 +140,12 @@ class JobQueue:
 
     # Operations
 
-    def create(self, request: Mapping[str, Any], region: str, tuning_arn: str | None = None) -> str:
+    def create(self, request: Mapping[str, Any], tuning_arn: str | None = None) -> str:
         """The ARN. The checks read S3, so they are made without the lock, which the name is claimed with."""
         if self._closed:
             raise BadRequest("The server is ending and takes no more jobs")
-        with self._claim(self._kind.name_of(request), region):
-            job = self._new_job(request, region, tuning_arn, None)
+        with self._claim(self._kind.name_of(request)):
+            job = self._new_job(request, tuning_arn, None)
             entry = _Entry(job.name, job.status, job)
             with self._lock:
                 self._entries[job.name.lower()] = entry
@@ -159,12 +159,12 @@ class JobQueue:
         self._slots.add(self, entry)
 
     @contextmanager
-    def _claim(self, name: str, region: str) -> Iterator[None]:
+    def _claim(self, name: str) -> Iterator[None]:
         """While inside, no other job gets that name in any case: ARNs have it in small letters."""
         with self._lock:
             if name.lower() in (*self._entries, *self._claimed):
                 entry = self._entries.get(name.lower())
-                arn = format_arn(region, self._kind.resource, name)
+                arn = format_arn(self._region, self._kind.resource, name)
                 raise name_in_use(self._kind, self._store.folder(entry.name if entry else name), arn)
             self._claimed.add(name.lower())
         try:

@@ -32,7 +32,7 @@ _ADVICE = "Please take a look at the training job failures to get more details."
 class TrainingBackend(Protocol):
     """Runs training jobs; the job queue is one."""
 
-    def create(self, request: Mapping[str, Any], region: str, tuning_arn: str | None = None) -> str: ...
+    def create(self, request: Mapping[str, Any], tuning_arn: str | None = None) -> str: ...
 
     def describe(self, name: str) -> dict[str, Any]: ...
 
@@ -204,7 +204,7 @@ class TuningJob:
 
     def _create(self, name: str, definition: Definition, values: Mapping[str, str]) -> None:
         request = {**definition.make_request(name, values), **self._tags}
-        self._backend.create(request, self._region, self._state.arn)
+        self._backend.create(request, self._state.arn)
 
     def _maybe_prune(self, event: ObjectiveReported) -> None:
         """Stops a training job that its pruner gives up."""

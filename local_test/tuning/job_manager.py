@@ -38,8 +38,9 @@ class _Entry:
 class TuningJobManager:
     """Creates tuning jobs, runs each in a thread and keeps them on disk. Safe for threads."""
 
-    def __init__(self, root: Path, jobs: JobQueue, late: LateWrites) -> None:
-        self._root, self._jobs, self._late, self._lock = root, jobs, late, threading.RLock()
+    def __init__(self, root: Path, region: str, jobs: JobQueue, late: LateWrites) -> None:
+        self._root, self._region, self._jobs, self._late = root, region, jobs, late
+        self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._closed = False
         self.listeners: list[Callable[[dict[str, Any]], None]] = []  # called with a description after every change
@@ -80,7 +81,7 @@ class TuningJobManager:
         self._save(description, children)
         self._report(description, children)
 
-    def resume(self, region: str) -> None:
+    def resume(self) -> None:
         """Goes on with the tuning jobs of pipelines that an earlier server has left. Call it after their training jobs
         were begun again."""
         with self._lock:
@@ -88,13 +89,13 @@ class TuningJobManager:
         for entry in entries:
             description, children = entry.read()
             if not entry.job and description["HyperParameterTuningJobStatus"] not in FINAL_STATUSES:
-                self._resume(entry, description, children, region)
+                self._resume(entry, description, children)
 
-    def _resume(self, entry: _Entry, description: dict[str, Any], children: list[dict[str, Any]], region: str) -> None:
+    def _resume(self, entry: _Entry, description: dict[str, Any], children: list[dict[str, Any]]) -> None:
         arn = description["HyperParameterTuningJobArn"]
         try:
             request = json.loads((self._root / entry.name / "request.json").read_text())
-            job = self._new_job(request, arn, region, (description, children))
+            job = self._new_job(request, arn, (description, children))
         except (LocalTestError, OSError, ValueError, KeyError) as error:
             reason = f"{PLATFORM}: The local server ended while the job ran, and it can't go on: {error}"
             self._fail(description, children, reason)
@@ -102,13 +103,11 @@ class TuningJobManager:
         with self._lock:
             self._start(entry, job)
 
-    def _new_job(
-        self, request: Mapping[str, Any], arn: str, region: str, left: TuningRecord | None = None
-    ) -> TuningJob:
+    def _new_job(self, request: Mapping[str, Any], arn: str, left: TuningRecord | None = None) -> TuningJob:
         def find(name: str) -> TuningRecord:
             return self._entry(name).read()
 
-        return TuningJob(request, arn, self._jobs, region, now_utc, self._save, find, left=left)
+        return TuningJob(request, arn, self._jobs, self._region, now_utc, self._save, find, left=left)
 
     def _start(self, entry: _Entry, job: TuningJob) -> None:
         entry.read, entry.job = lambda: (job.describe(), job.children()), job
@@ -117,11 +116,11 @@ class TuningJobManager:
 
     # Operations
 
-    def create(self, request: Mapping[str, Any], region: str) -> str:
+    def create(self, request: Mapping[str, Any]) -> str:
         """Starts the tuning job; its ARN."""
         name = request["HyperParameterTuningJobName"]
-        arn = format_arn(region, "hyper-parameter-tuning-job", name)
-        job = self._new_job(request, arn, region)
+        arn = format_arn(self._region, "hyper-parameter-tuning-job", name)
+        job = self._new_job(request, arn)
         with self._lock:
             if self._closed:
                 raise BadRequest("The server is ending and takes no more jobs")

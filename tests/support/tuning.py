@@ -57,7 +57,7 @@ class FakeBackend:
         self.running, self.most, self.hold = set[str](), 0, False
         self.made = threading.Event()
 
-    def create(self, request: Any, region: str, tuning_arn: str | None = None) -> str:
+    def create(self, request: Any, tuning_arn: str | None = None) -> str:
         name = request["TrainingJobName"]
         assert name not in self.jobs
         self.requests.append(request)
@@ -67,7 +67,7 @@ class FakeBackend:
         if not self.hold:
             self.finish(name, *self._result(request))
         self.made.set()
-        return f"arn:aws:sagemaker:{region}:123456789012:training-job/{name}"
+        return f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{name}"
 
     def finish(self, name: str, status: str, value: float | None) -> None:
         self.running.discard(name)
@@ -106,8 +106,8 @@ class SteppingBackend(FakeBackend):
         self.job: TuningJob | None = None
         self._stops: set[str] = set()
 
-    def create(self, request: Any, region: str, tuning_arn: str | None = None) -> str:
-        arn = super().create(request, region, tuning_arn)
+    def create(self, request: Any, tuning_arn: str | None = None) -> str:
+        arn = super().create(request, tuning_arn)
         self.left[request["TrainingJobName"]] = list(self._curve(request))
         self.epochs[request["TrainingJobName"]] = 0
         return arn

@@ -63,7 +63,7 @@ def test_errors(served: Served, operation: str, body: bytes, kind: str, message:
 
 
 def test_a_bug_is_the_services_error_and_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    def broken(request: dict[str, Any], region: str) -> None:
+    def broken(request: dict[str, Any]) -> None:
         raise KeyError("oh")
 
     answer = Api(lambda _: {"ListTrainingJobs": broken}).answer("ListTrainingJobs", b"{}", "us-east-1")

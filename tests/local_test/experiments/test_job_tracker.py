@@ -83,8 +83,8 @@ OF_PROCESSING = {
 def test_a_job_has_the_component_that_the_service_makes(
     tmp_path: Path, kind: type[JobStatus], request_: dict[str, Any], recorded: dict[str, Any]
 ) -> None:
-    experiments = Experiments(tmp_path, lambda: NOW)
-    tracker = JobTracker(experiments, request_, "us-west-2")
+    experiments = Experiments(tmp_path, "us-west-2", lambda: NOW)
+    tracker = JobTracker(experiments, request_)
     name = kind.kind.name_of(request_)
     status = kind.from_request(request_, f"{ARN}:{kind.kind.resource}/{name}", lambda: NOW)
     tracker.on_transition(status.describe())
@@ -99,8 +99,8 @@ def test_a_job_has_the_component_that_the_service_makes(
 
 
 def test_a_failed_processing_job_says_both(tmp_path: Path) -> None:
-    experiments = Experiments(tmp_path, lambda: NOW)
-    tracker = JobTracker(experiments, PROCESSING, "us-west-2")
+    experiments = Experiments(tmp_path, "us-west-2", lambda: NOW)
+    tracker = JobTracker(experiments, PROCESSING)
     status = ProcessingJobStatus.from_request(PROCESSING, f"{ARN}:processing-job/evaluate", lambda: NOW)
     tracker.on_transition(status.describe())
     status.set_message("labels are missing")

@@ -113,10 +113,10 @@ class Job:
 
     def component(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The job's trial component, and the trials that it is part of."""
-        experiments = Experiments(self.folder / "experiments", now_utc)
-        experiments.experiments.create({"ExperimentName": "tests"}, "us-east-1")
-        experiments.create_trial({"TrialName": "mine", "ExperimentName": "tests"}, "us-east-1")
-        JobTracker(experiments, self.request, "us-east-1").on_transition(self.make().describe())
+        experiments = Experiments(self.folder / "experiments", "us-east-1", now_utc)
+        experiments.experiments.create({"ExperimentName": "tests"})
+        experiments.create_trial({"TrialName": "mine", "ExperimentName": "tests"})
+        JobTracker(experiments, self.request).on_transition(self.make().describe())
         name = "job-aws-training-job"
         return experiments.components.get(name), experiments.find_trials(name)
 

@@ -232,8 +232,8 @@ def test_a_job_that_a_person_stops_counts_for_nothing() -> None:
     backend = SteppingBackend(curves([0.9, 0.9], [0.8]))
     create = backend.create
 
-    def stopped_by_hand(request: Any, region: str, tuning_arn: str | None = None) -> str:
-        arn = create(request, region, tuning_arn)
+    def stopped_by_hand(request: Any, tuning_arn: str | None = None) -> str:
+        arn = create(request, tuning_arn)
         if request["TrainingJobName"].startswith("tune-001-"):
             backend.step()
             backend.stop(request["TrainingJobName"])
@@ -265,8 +265,8 @@ def test_what_failed_by_the_platforms_fault_could_be_retried() -> None:
     backend = FakeBackend(accuracy)
     create = backend.create
 
-    def failing(request: Any, region: str, tuning_arn: str | None = None) -> str:
-        arn = create(request, region, tuning_arn)
+    def failing(request: Any, tuning_arn: str | None = None) -> str:
+        arn = create(request, tuning_arn)
         fault = {"tune-001": "InternalServerError: no engine", "tune-002": "AlgorithmError: , exit code: 1"}
         if reason := fault.get(request["TrainingJobName"][:8]):
             backend.jobs[request["TrainingJobName"]].update(TrainingJobStatus="Failed", FailureReason=reason)
