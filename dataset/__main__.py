@@ -129,6 +129,11 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         type=_int_between(0, 2**63 - 1),
         help="of the shuffling, --validation-split and synthetic pictures (0)",
     )
+    add(
+        "--skip-damaged",
+        action="store_true",
+        help="leave out pictures that can't be decoded, instead of naming them only",
+    )
     add("--max-bytes", type=_int_between(1, 2**63 - 1), metavar="N", help="what an archive may unpack to (64 GiB)")
     add("--cache", type=Path, help="folder of the downloaded archive ($XDG_CACHE_HOME/cv-keras-cifar10)")
     add("--mirror", metavar="URL", help="another address of cifar-10-python.tar.gz")
@@ -178,7 +183,7 @@ _ENDPOINT = "of S3, instead of the one that AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_
 _SOURCE = (
     "auto (default): what is prepared already, else CIFAR-10, else a synthetic stand-in; cifar10: the official "
     "archive, downloaded once; synthetic: drawn shapes; PATH: a folder, zip or tar of train/<class>/* and "
-    "validation/<class>/* (or val/, or test/), of <class>/* with --validation-split, or the CIFAR-10 archive"
+    "validation/<class>/* (or valid/, val/, or test/), of <class>/* with --validation-split, or the CIFAR-10 archive"
 )
 
 if __name__ == "__main__":

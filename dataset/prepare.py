@@ -20,6 +20,7 @@ from dataset.sources.synthetic import Synthetic
 from dataset.staging import Staging, staging
 
 SHARDS = 16
+_NAMED = 20  # damaged pictures
 
 Progress = Callable[[int], object]
 
@@ -39,6 +40,7 @@ class Request:
     validation_split: float | None = None
     encoding: str | None = None
     max_bytes: int | None = None
+    skip_damaged: bool = False
     timeout: float = TIMEOUT  # seconds, of the network
 
 
@@ -152,6 +154,37 @@ def _announce_stand_in(error: DownloadError) -> str:
 
 
 def _write(source: Source, request: Request, stage: Staging) -> Manifest:
+    """With --skip-damaged the shards are those of a source that never had the damaged pictures: which they are is known
+    when all are decoded, so that then everything is written again."""
+    described = _write_all(source, request, stage)
+    if damaged := source.drop_damaged():
+        _tell_damaged(damaged, request.skip_damaged)
+        _check_classes(source)
+        stage.begin_again()
+        described = _write_all(source, request, stage)
+    return described
+
+
+def _tell_damaged(lines: list[str], skip: bool) -> None:
+    """Names them all, up to a limit; DatasetError unless they are to be left out."""
+    advice = "Mend or remove {}, or leave {} out with --skip-damaged"
+    if not skip and len(lines) == 1:
+        raise DatasetError(f"{lines[0]}. {advice.format('it', 'it')}")
+    for line in lines[:_NAMED]:
+        say(to_one_line(line))
+    more = f", {len(lines) - _NAMED:,} of them not named here" if len(lines) > _NAMED else ""
+    if not skip:
+        raise DatasetError(f"{len(lines):,} pictures are damaged{more}. {advice.format('them', 'them')}")
+    say(f"NOTE: {len(lines):,} damaged pictures are left out{more}")
+
+
+def _check_classes(source: Source) -> None:
+    for split in manifest.SPLITS:
+        if lost := sorted(set(range(len(source.classes))) - set(source.labels[split].tolist())):
+            raise DatasetError(f"all {split} pictures of a class are damaged. Received: {source.classes[lost[0]]}")
+
+
+def _write_all(source: Source, request: Request, stage: Staging) -> Manifest:
     seed = request.seed or 0
     counts = _shard_counts(source, request)
     orders = {

@@ -39,6 +39,11 @@ class Staging:
         self.fresh.mkdir()
         self.scratch.mkdir()
 
+    def begin_again(self) -> None:
+        """Empties `fresh`; `scratch` stays."""
+        shutil.rmtree(self.fresh)
+        self.fresh.mkdir()
+
     def commit(self) -> None:
         """Puts `fresh` in the place of the target; what was there goes once the new stands."""
         check_replaceable(self.out)  # again: it may have changed in the minutes since

@@ -22,5 +22,8 @@ class Source(Protocol):
     def images(self, split: str, order: NDArray[np.int64]) -> Iterator[bytes]:
         """The pictures of the examples in `order`: raw uint8, height × width × channels bytes each, or files."""
 
+    def drop_damaged(self) -> list[str]:
+        """What is wrong with pictures that `images` gave as b"", a line each; from here on they are left out."""
+
     def description(self) -> dict[str, Any]:
         """`source` of dataset.json: kind, name, note (None, or a line worth reading). Final once all is read."""

@@ -11,6 +11,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from dataset.errors import DatasetError, describe_error, to_one_line
 
 FILE_LIMIT = 256 << 20  # bytes; a "picture" larger than this is a bomb or a mistake
 MAX_BYTES = 64 << 30  # that an archive may unpack to: a thousandth of it can be the archive
+_MOST_LINKS = 100  # to one folder
 _BLOCK = 512  # of a tar
 _COPY = 1 << 20
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
@@ -127,20 +129,31 @@ class Folder:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """os.walk through links too (class folders often are links), entering each folder once: links may form a circle."""
-    seen: set[str] = set()
+    """os.walk through links too: class folders often are links, and `val` may be one to `train`. Not into a folder that
+    it is in already, as links may form a circle; DatasetError for a maze of them."""
+    entered: Counter[str] = Counter()
+    around: dict[str, tuple[str, ...]] = {}  # a folder → those that it is in, by their real names
 
     def unreadable(error: OSError) -> None:
         raise DatasetError(f"{error.filename} cannot be read: {describe_error(error)}")
 
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
         real = os.path.realpath(folder)
-        if real in seen:
+        outer = around.pop(folder, ())
+        if real in outer:
             folders.clear()
             continue
-        seen.add(real)
+        entered[real] += 1
+        if entered[real] > _MOST_LINKS:
+            raise DatasetError(f"{root} has over {_MOST_LINKS} links to one folder. Received: {real}")
         folders.sort()
-        yield folder, [name for name in names if Path(folder, name).is_file()]
+        around |= {os.path.join(folder, name): (*outer, real) for name in folders}  # noqa: PTH118 -- as os.walk names it
+        yield folder, [name for name in names if _is_file(Path(folder, name))]
+
+
+def _is_file(path: Path) -> bool:
+    """Or a link that leads nowhere: of a picture that git-annex or DVC has not fetched, and that would be missed."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 class Zip:

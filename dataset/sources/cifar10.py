@@ -56,6 +56,9 @@ class Cifar10:
             )
             yield encode(raw, size, self._encoding)
 
+    def drop_damaged(self) -> list[str]:
+        return []
+
     def description(self) -> dict[str, Any]:
         side = self.image_shape[0]
         note = None if side == SIDE else f"scaled from {SIDE}×{SIDE} to {side}×{side} pixels"

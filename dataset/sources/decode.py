@@ -3,6 +3,7 @@
 import hashlib
 import io
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -16,6 +17,7 @@ Size = tuple[int, int]  # height, width
 
 # what `Image.open` may try; left out are formats that start other programs (EPS) or have no pixels of their own (PDF)
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
+_LFS_POINTER = b"version https://git-lfs"
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k"),
@@ -44,13 +46,15 @@ class Places:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Decoded:
-    """Records' pictures, how many of them had another size, and how many are the files as they were."""
+    """Records' pictures, how many of them had another size, and how many are the files as they were. `damaged`: what is
+    wrong with the task's other pictures, by number; they are b"" in `images`."""
 
     images: list[bytes]
     resized: int
     kept: int
+    damaged: dict[int, str]
 
 
 class Decoder:
@@ -60,10 +64,10 @@ class Decoder:
         self._store = store
         self._members = members
 
-    def __call__(self, task: Task | Places) -> Decoded | list[Size] | list[float]:
-        """Decoded, or the pictures' sizes if the task has none. Raises DatasetError naming picture and store."""
+    def __call__(self, task: Task | Places) -> Decoded | list[Size | None] | list[float]:
+        """Decoded, or the pictures' sizes if the task has none: None of a damaged one."""
         if isinstance(task, Places):
-            return [find_place(self._store.read(self._members[index]), task.seed) for index in task.indices]
+            return [find_place(self._content(index), task.seed) for index in task.indices]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -71,20 +75,39 @@ class Decoder:
                 return [self._measure(index) for index in task.indices]
             return self._decode(task.indices, task.size, task.encoding)
 
-    def _measure(self, index: int) -> Size:
-        with self._picture(index) as picture:
+    def _content(self, index: int) -> bytes:
+        """A file that can't be read is told when it is to be decoded."""
+        try:
+            return self._store.read(self._members[index])
+        except DatasetError:
+            return b""
+
+    def _measure(self, index: int) -> Size | None:
+        with suppress(DatasetError), self._picture(index) as picture:
             return upright_size(picture.image)
+        return None
 
     def _decode(self, indices: list[int], size: Size, encoding: str) -> Decoded:
-        images, resized, kept = [], 0, 0
+        decoded = Decoded([], 0, 0, {})
         for index in indices:
-            with self._picture(index) as picture:
-                resized += upright_size(picture.image) != size
-                keep = encoding == "jpeg" and len(picture.data) < size[0] * size[1] * 3 and is_kept(picture.image, size)
-                raw = pixels(picture.image, size)  # of one that is kept, too: it must not be damaged
-                images.append(picture.data if keep else encode(raw, size, encoding))
-                kept += keep
-        return Decoded(images, resized, kept)
+            try:
+                image, resized, kept = self._decode_one(index, size, encoding)
+            except DatasetError as error:
+                decoded.damaged[index] = str(error)
+                image, resized, kept = b"", False, False
+            decoded.images.append(image)
+            decoded.resized += resized
+            decoded.kept += kept
+        return decoded
+
+    def _decode_one(self, index: int, size: Size, encoding: str) -> tuple[bytes, bool, bool]:
+        """The record's picture; whether it had another size, and is the file as it was. Raises DatasetError naming
+        picture and store."""
+        with self._picture(index) as picture:
+            resized = upright_size(picture.image) != size
+            keep = encoding == "jpeg" and len(picture.data) < size[0] * size[1] * 3 and is_kept(picture.image, size)
+            raw = pixels(picture.image, size)  # of one that is kept, too: it must not be damaged
+            return picture.data if keep else encode(raw, size, encoding), resized, keep
 
     def _picture(self, index: int) -> "_Picture":
         member = self._members[index]
@@ -114,6 +137,8 @@ class _Picture:
             raise self._failure(error) from None
 
     def _failure(self, error: Exception) -> DatasetError:
+        if self.data.startswith(_LFS_POINTER):
+            return DatasetError(f"{self._name} is not a picture but a pointer of Git LFS: `git lfs pull` fetches it")
         if isinstance(error, UnidentifiedImageError):
             start = self.data[:8].hex(" ") or "no bytes"
             return DatasetError(f"{self._name} is not a picture. Received: {len(self.data):,} bytes, {start} …")

@@ -1,6 +1,7 @@
 """Which file is which example: paths → splits, classes, labels. Pure: it sees names only."""
 
 import math
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from dataset.errors import DatasetError
 from dataset.sources.decode import is_picture
 
-_VALIDATION = ("validation", "val", "test")  # the first that is there is taken
+_TRAIN = ("train", "training")
+_VALIDATION = ("validation", "valid", "val", "test", "testing")  # the first that is there is taken
 _EXPECTED = (
-    "Expected train/<class>/<pictures> and validation/<class>/<pictures> (or val/, or test/); or <class>/<pictures> "
-    "and --validation-split 0.1, which takes a tenth of them to validate"
+    "Expected train/<class>/<pictures> and validation/<class>/<pictures> (or valid/, val/, or test/); or "
+    "<class>/<pictures> and --validation-split 0.1, which takes a tenth of them to validate"
 )
 _SHOWN = 5
 
@@ -36,7 +38,7 @@ def arrange(paths: Sequence[str], name: str) -> Layout:
     A class is the first folder below the split; pictures may lie deeper. Labels follow the classes' alphabetical order.
     Raises DatasetError if a split is missing, there are fewer than two classes, or a class is in one split only.
     """
-    pictures = {i: tuple(path.split("/")) for i, path in enumerate(paths) if _is_picture_path(path)}
+    pictures = _split_paths(paths)
     top = _top(pictures.values(), name)
     found = {
         i: parts[len(top) :] for i, parts in pictures.items() if parts[: len(top)] == top and len(parts) > len(top) + 2
@@ -61,12 +63,12 @@ def arrange_unsplit(paths: Sequence[str], name: str) -> Layout:
 
     Raises DatasetError if there are splits, or fewer than two classes.
     """
-    pictures = {i: tuple(path.split("/")) for i, path in enumerate(paths) if _is_picture_path(path)}
+    pictures = _split_paths(paths)
     top = _common(pictures.values())
     folders = {parts[len(top)].lower() for parts in pictures.values() if len(parts) > len(top) + 2}
-    if "train" in folders and (others := folders & set(_VALIDATION)):
+    if (train := folders & set(_TRAIN)) and (others := folders & set(_VALIDATION)):
         raise DatasetError(
-            f"{name} has splits already. Received: train, {', '.join(sorted(others))}. "
+            f"{name} has splits already. Received: {', '.join(sorted(train | others))}. "
             "Leave --validation-split out, or name one of the folders"
         )
     found = {i: parts[len(top)] for i, parts in pictures.items() if len(parts) > len(top) + 1}
@@ -98,6 +100,17 @@ def hold_out(layout: Layout, places: NDArray[np.float64], share: float, name: st
     )
 
 
+def leave_out(layout: Layout, numbers: Collection[int]) -> Layout:
+    """The layout without the files of these numbers."""
+    whole = {split: ~np.isin(files, list(numbers)) for split, files in layout.files.items()}
+    return Layout(
+        layout.classes,
+        {split: layout.files[split][kept] for split, kept in whole.items()},
+        {split: layout.labels[split][kept] for split, kept in whole.items()},
+        layout.ignored,
+    )
+
+
 def _advise(layout: Layout, places: NDArray[np.float64], share: float) -> str:
     """What gives every class pictures of both kinds: a share that does, the nearest one, if there is any."""
     of_classes = [places[layout.labels["train"] == label] for label in range(len(layout.classes))]
@@ -107,6 +120,12 @@ def _advise(layout: Layout, places: NDArray[np.float64], share: float) -> str:
     if least < near <= most:
         return f"--validation-split {near:g} leaves none out; so may another --seed, or more pictures"
     return "Expected more pictures of each class; another --seed may do, too"
+
+
+def _split_paths(paths: Sequence[str]) -> dict[int, Path]:
+    """Number → folders and name of each picture. NFC: a Mac writes é as e and an accent."""
+    normal = ((i, unicodedata.normalize("NFC", path)) for i, path in enumerate(paths) if _is_picture_path(path))
+    return {i: tuple(path.split("/")) for i, path in normal}
 
 
 def _is_picture_path(path: str) -> bool:
@@ -127,7 +146,8 @@ def _top(pictures: Collection[Path], name: str) -> Path:
         raise DatasetError(f"{name} holds several data sets. Received: {_some(tops)}. Expected one: name its folder")
     if not with_train:
         folders = sorted({parts[0] for parts in pictures if len(parts) > 1})
-        raise DatasetError(f"{name} has no train split. Received: {_some(folders) or 'no pictures'}. {_EXPECTED}")
+        received = _some(folders) or ("pictures without a folder" if pictures else "no pictures")
+        raise DatasetError(f"{name} has no train split. Received: {received}. {_EXPECTED}")
     return with_train.pop()
 
 
@@ -140,14 +160,15 @@ def _common(pictures: Collection[Path]) -> Path:
 
 
 def _is_train(parts: Path) -> bool:
-    return len(parts) > 2 and parts[0].lower() == "train"
+    return len(parts) > 2 and parts[0].lower() in _TRAIN
 
 
 def _splits(folders: set[str], name: str) -> dict[str, str]:
     """Our splits and the folders (in lower case) that hold them."""
+    train = next(name for name in _TRAIN if name in folders)
     for validation in _VALIDATION:
         if validation in folders:
-            return {"train": "train", "validation": validation}
+            return {"train": train, "validation": validation}
     raise DatasetError(f"{name} has no validation split. Received: {_some(sorted(folders))}. {_EXPECTED}")
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dataset.console import progress_bar, say
 from dataset.sources.archives import Member, Store
 from dataset.sources.decode import Decoder, Places, Size, Task
-from dataset.sources.layout import Layout, arrange, arrange_unsplit, hold_out
+from dataset.sources.layout import Layout, arrange, arrange_unsplit, hold_out, leave_out
 from dataset.workers import Workers, cores
 
 DEFAULT_SIZE = 32  # pixels a side, where pictures differ in size: what CIFAR-10 has
@@ -36,6 +36,7 @@ def open_pictures(
     paths, name = [member.path for member in members], str(store.path)
     layout = arrange_unsplit(paths, name) if validation_split else arrange(paths, name)
     _report_ignored(layout.ignored)
+    _report_twins(layout.classes)
     count = sum(map(len, layout.files.values()))
     with Workers(Decoder(store, members), cores() if count > _FEW else 0) as workers:
         if validation_split:
@@ -60,24 +61,38 @@ class Pictures:
         self._size = size
         self._encoding = encoding
         self._validation_split = validation_split
-        self._resized = self._kept = 0
+        self._resized = self._kept = self._dropped = 0
+        self._damaged: dict[int, str] = {}
 
     def images(self, split: str, order: NDArray[np.int64]) -> Iterator[bytes]:
         batch = max(1, min(_BATCH, _BATCH_BYTES // (self._size[0] * self._size[1] * 3)))
         for decoded in self._workers.map(_tasks(self._layout.files[split][order], batch, self._size, self._encoding)):
             self._resized += decoded.resized
             self._kept += decoded.kept
+            self._damaged |= decoded.damaged
             yield from decoded.images
+
+    def drop_damaged(self) -> list[str]:
+        lines = [self._damaged[index] for index in sorted(self._damaged)]  # by path
+        self._layout = leave_out(self._layout, set(self._damaged))
+        self.labels = self._layout.labels
+        self._dropped += len(lines)
+        self._resized, self._kept, self._damaged = 0, 0, {}
+        return lines
 
     def description(self) -> dict[str, Any]:
         height, width = self._size
-        note = None
+        notes = []
         if self._resized:
-            note = (
+            notes.append(
                 f"{self._resized:,} pictures of another size were scaled to cover {height}×{width} pixels and cropped"
             )
-        source: dict[str, Any] = {"kind": self._store.kind, "name": self._store.path.resolve().name, "note": note}
-        source |= {"resized": self._resized, "ignored": len(self._layout.ignored)}
+        if self._dropped:
+            notes.append(f"{self._dropped:,} damaged pictures were left out")
+        source: dict[str, Any] = {"kind": self._store.kind, "name": self._store.path.resolve().name}
+        source |= {"note": "; ".join(notes) or None, "resized": self._resized, "ignored": len(self._layout.ignored)}
+        if self._dropped:
+            source["damaged"] = self._dropped
         if self._encoding == "jpeg":
             source["kept"] = self._kept
         if self._validation_split:
@@ -107,14 +122,24 @@ def _find_size(workers: Workers, files: Mapping[str, NDArray[np.int64]]) -> Size
     sizes: set[Size] = set()
     with progress_bar(len(everything), "look at pictures", "picture") as done:
         for found in workers.map(_tasks(everything, _BATCH, None)):
-            sizes.update(found)
+            sizes.update(size for size in found if size)
             done.update(len(found))
             if len(sizes) > 1:
                 break
     if len(sizes) == 1:
         return sizes.pop()
-    say(f"pictures differ in size: resized to {DEFAULT_SIZE}×{DEFAULT_SIZE} (--image-size N for another)")
+    if sizes:  # else all are damaged
+        say(f"pictures differ in size: resized to {DEFAULT_SIZE}×{DEFAULT_SIZE} (--image-size N for another)")
     return DEFAULT_SIZE, DEFAULT_SIZE
+
+
+def _report_twins(classes: tuple[str, ...]) -> None:
+    names: dict[str, list[str]] = {}
+    for name in classes:
+        names.setdefault(name.casefold().strip(), []).append(name)
+    for alike in names.values():
+        if len(alike) > 1:
+            say(f"NOTE: {' and '.join(map(repr, alike))} are classes of their own: one, spelt in several ways?")
 
 
 def _report_ignored(ignored: tuple[str, ...]) -> None:

@@ -64,6 +64,9 @@ class Synthetic:
             random.standard_normal(out=noise[row], dtype=np.float32)
         return _paint(self.labels[split][indices], chances, noise)
 
+    def drop_damaged(self) -> list[str]:
+        return []
+
     def description(self) -> dict[str, Any]:
         return {"kind": "synthetic", "name": "synthetic", "note": self._note}
 

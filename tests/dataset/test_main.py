@@ -471,9 +471,62 @@ def test_an_undecodable_picture_among_many_is_named_by_its_process(
         "prepare", "--source", zipped(tmp_path / "a.zip", files), "--out", tmp_path / "data", "--image-size", 4
     )
     assert code == 1
-    assert "a.zip: train/b/77.png cannot be decoded" in errors.splitlines()[-1]
+    last = errors.splitlines()[-1]
+    assert "a.zip: train/b/77.png cannot be decoded" in last
+    assert last.endswith(". Mend or remove it, or leave it out with --skip-damaged")
     assert "Traceback" not in errors
     assert names(tmp_path) == ["a.zip"]
+
+
+@pytest.mark.parametrize("options", [(), ("--validation-split", "0.3")], ids=["split", "unsplit"])
+def test_all_damaged_pictures_are_named_and_can_be_left_out(
+    command: Command, write_tree: Any, tree: Tree, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Then the shards are those of a source that never had them."""
+    if options:
+        tree = {name.partition("/")[2]: content for name, content in tree.items() if name.startswith("train/")}
+    cats = [name for name in tree if "cat" in name]
+    damage = {cats[0]: b"", cats[-1]: tree[cats[-1]][:60], cats[3]: tree[cats[3]][:20]}
+    mended = write_tree(tmp_path / "mended/pets", {n: c for n, c in tree.items() if n not in damage})
+    source, out = write_tree(tmp_path / "pets", {**tree, **damage}), tmp_path / "data"
+    (source / cats[5]).unlink()
+    (source / cats[5]).symlink_to("gone")  # one that can't be read, and is not decoded
+    (mended / cats[5]).unlink()
+    prepare = ("prepare", "--source", source, "--out", out, *options)
+
+    code, _, errors = command(*prepare)
+    assert code == 1
+    *named, last = errors.splitlines()[-5:]
+    assert [any(name in line for line in named) for name in (*damage, cats[5])] == [True] * 4
+    assert last == "dataset: 4 pictures are damaged. Mend or remove them, or leave them out with --skip-damaged"
+    assert not out.exists()
+
+    code, _, errors = command(*prepare, "--skip-damaged")
+    assert code == 0, errors
+    assert "NOTE: 4 damaged pictures are left out" in errors
+    assert described(out)["source"]["damaged"] == 4
+    assert described(out)["source"]["note"] == "4 damaged pictures were left out"
+    assert command("prepare", "--source", mended, "--out", tmp_path / "whole", *options)[0] == 0
+    assert digests(out) == digests(tmp_path / "whole")
+
+
+def test_a_class_of_damaged_pictures_alone_is_not_left_out(
+    command: Command, write_tree: Any, tree: Tree, tmp_path: Path
+) -> None:
+    tree |= {name: b"" for name in tree if name.startswith("validation/dog/")}
+    source = write_tree(tmp_path / "pets", tree)
+    code, _, errors = command("prepare", "--source", source, "--out", tmp_path / "data", "--skip-damaged")
+    assert code == 1
+    assert errors.endswith("dataset: all validation pictures of a class are damaged. Received: dog\n")
+    assert "validation/dog/000.png is not a picture" in errors
+    assert names(tmp_path) == ["pets"]
+
+
+def test_classes_that_differ_in_case_are_told(command: Command, write_tree: Any, tree: Tree, tmp_path: Path) -> None:
+    tree |= {name.replace("cat", "Cat"): content for name, content in tree.items()}
+    code, _, errors = command("prepare", "--source", write_tree(tmp_path / "pets", tree), "--out", tmp_path / "data")
+    assert code == 0
+    assert "NOTE: 'Cat' and 'cat' are classes of their own: one, spelt in several ways?\n" in errors
 
 
 def test_a_name_with_a_line_break_stays_in_a_line(command: Command, tree: Tree, tmp_path: Path) -> None:

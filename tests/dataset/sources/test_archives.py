@@ -197,13 +197,27 @@ def test_a_file_too_large_for_a_picture_is_refused(name: str, tmp_path: Path, mo
         content(path, tmp_path / "scratch")
 
 
-def test_linked_class_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
+def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
+    """A class's folder, a split's; a link that leads nowhere is a picture that can't be read, not none."""
     foldered(tmp_path / "elsewhere", {"1.jpg": b"one"})
     (tmp_path / "set/train").mkdir(parents=True)
     (tmp_path / "set/train/cat").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set/train/circle").symlink_to(tmp_path / "set")
+    (tmp_path / "set/val").symlink_to("train")
+    assert content(tmp_path / "set", tmp_path / "scratch") == {"train/cat/1.jpg": b"one", "val/cat/1.jpg": b"one"}
     (tmp_path / "set/train/broken.jpg").symlink_to(tmp_path / "nowhere")
-    assert content(tmp_path / "set", tmp_path / "scratch") == {"train/cat/1.jpg": b"one"}
+    with pytest.raises(DatasetError, match=r"set/train/broken.jpg cannot be read: No such file"):
+        content(tmp_path / "set", tmp_path / "scratch")
+
+
+def test_a_maze_of_links_is_refused(tmp_path: Path) -> None:
+    """Each way through 12 folders that lead to each other would be one of its own: 12! of them."""
+    for one in range(12):
+        (tmp_path / f"{one}").mkdir()
+        for other in range(12):
+            (tmp_path / f"{one}/to-{other}").symlink_to(f"../{other}")
+    with pytest.raises(DatasetError, match=r"has over 100 links to one folder. Received: "):
+        content(tmp_path, tmp_path / "scratch")
 
 
 def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ class OneFile:
 
 def decoded(content: bytes, size: tuple[int, int]) -> np.ndarray:
     decoder = Decoder(OneFile(content), [Member("train/cat/1.png", 0)])
-    (image,) = decoder(Task([0], size)).images
+    answer = decoder(Task([0], size))
+    if answer.damaged:
+        raise DatasetError(answer.damaged[0])
+    (image,) = answer.images
     return np.frombuffer(image, np.uint8).reshape(*size, 3)
 
 
@@ -148,6 +151,7 @@ GOOD_JPEG = saved(Image.effect_noise((64, 64), 80).convert("RGB"), "JPEG")
         (b"<html>404</html>", "is not a picture. Received: 16 bytes, 3c 68 74 6d 6c"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "is not a picture"),
         (GOOD_JPEG[: len(GOOD_JPEG) // 2], "cannot be decoded: image file is truncated"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is not a picture but a pointer of Git LFS"),
         (png_header_of(8, 8), "cannot be decoded"),
         (png_header_of(20_000, 20_000), "cannot be decoded: Image size .* exceeds limit .* decompression bomb"),
         (png_header_of(11_000, 11_000), "cannot be decoded: Image size .* exceeds limit .* decompression bomb"),

@@ -18,10 +18,20 @@ def chosen(layout: Layout, paths: list[str]) -> dict[str, list[tuple[str, str]]]
     }
 
 
-@pytest.mark.parametrize("folder", ["validation", "val", "test", "Test"])
+@pytest.mark.parametrize(
+    ("train", "folder"),
+    [
+        ("train", "validation"),
+        ("train", "val"),
+        ("train", "test"),
+        ("Train", "Test"),
+        ("train", "valid"),
+        ("training", "testing"),
+    ],
+)
 @pytest.mark.parametrize("top", ["", "pets/"])
-def test_splits_by_any_of_their_names_and_below_a_folder(folder: str, top: str) -> None:
-    paths = [top + path.replace("validation", folder) for path in TWO]
+def test_splits_by_any_of_their_names_and_below_a_folder(train: str, folder: str, top: str) -> None:
+    paths = [top + path.replace("train", train).replace("validation", folder) for path in TWO]
     layout = arrange(paths, "a.zip")
     assert layout.classes == ("cat", "dog")
     assert chosen(layout, paths) == {
@@ -31,16 +41,25 @@ def test_splits_by_any_of_their_names_and_below_a_folder(folder: str, top: str) 
     assert layout.ignored == ()
 
 
-def test_validation_comes_before_test_which_is_left_out() -> None:
-    paths = [*TWO, "test/cat/9.jpg"]
+@pytest.mark.parametrize("validation", ["validation", "valid", "val"])
+def test_validation_comes_before_test_which_is_left_out(validation: str) -> None:
+    paths = [*(path.replace("validation", validation) for path in TWO), "test/cat/9.jpg"]
     layout = arrange(paths, "a.zip")
-    assert [path for path, _ in chosen(layout, paths)["validation"]] == TWO[2:]
+    assert [path for path, _ in chosen(layout, paths)["validation"]] == paths[2:4]
     assert layout.ignored == ("test/cat/9.jpg",)
 
 
 def test_pictures_may_lie_deeper() -> None:
     paths = [path.replace("1.jpg", "images/1.jpg") for path in TWO]
     assert arrange(paths, "a.zip").classes == ("cat", "dog")
+
+
+def test_an_accent_is_the_same_however_it_is_written() -> None:
+    """A Mac writes é as e and an accent, others as one character."""
+    paths = [name.replace("cat", "caf\u00e9") for name in TWO[:2]] + [
+        name.replace("cat", "cafe\u0301") for name in TWO[2:]
+    ]
+    assert arrange(paths, "a.zip").classes == ("caf\u00e9", "dog")
 
 
 @pytest.mark.parametrize(
@@ -70,9 +89,10 @@ def test_what_is_no_picture_of_a_class_is_left_out_and_counted(name: str) -> Non
     ("paths", "message"),
     [
         ([], r"a.zip has no train split. Received: no pictures. Expected train/<class>/"),
+        (["1.jpg", "2.jpg"], r"no train split. Received: pictures without a folder. Expected train/<class>/"),
         (["cat/1.jpg", "dog/1.jpg"], r"has no train split. Received: cat, dog. Expected train/"),
         (TWO[2:], r"has no train split. Received: validation"),
-        (TWO[:2], r"has no validation split. Received: train. Expected .*or val/, or test/"),
+        (TWO[:2], r"has no validation split. Received: train. Expected .*or valid/, val/, or test/"),
         (TWO[::2], r"has fewer than two classes. Received: cat"),
         (TWO[:3], r"has classes in its train split only. Received: dog"),
         ([TWO[0], *TWO[2:]], r"has classes in its validation split only. Received: dog"),
