@@ -25,6 +25,11 @@ MAX_BYTES = 64 << 30  # that an archive may unpack to: a thousandth of it can be
 _MOST_LINKS = 100  # to one folder
 _BLOCK = 512  # of a tar
 _COPY = 1 << 20
+_MAX_ATTRIBUTES = 1 << 20  # bytes: a name of any file system is shorter
+_ATTRIBUTES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second is an empty one
 _EXPECTED = "a folder, a zip, or a tar (plain, gz, bz2 or xz) of pictures"
@@ -195,6 +200,17 @@ class Zip:
             raise DatasetError(f"{self.path}: {member.path} cannot be read: {describe_error(error)}") from None
 
 
+class _Entry(tarfile.TarInfo):
+    """tarfile takes a long name and other attributes into memory, however long the archive says that they are."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Entry":
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in _ATTRIBUTES and entry.size > _MAX_ATTRIBUTES:
+            raise ValueError(f"a name or attributes of {entry.size:,} bytes. Expected: at most {_MAX_ATTRIBUTES:,}")
+        return entry
+
+
 class Tar:
     """`plain` is the uncompressed tar: only there can files be read in any order."""
 
@@ -206,7 +222,7 @@ class Tar:
 
     def members(self) -> list[Member]:
         try:
-            with tarfile.open(self._plain, "r:") as archive:
+            with tarfile.open(self._plain, "r:", tarinfo=_Entry) as archive:
                 places = dict(_find_files(archive))
                 end = archive.offset
         except _DAMAGE as error:

@@ -29,6 +29,11 @@ _LIMITS = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _AT_A_TIME = 8  # descriptions
 _MOST_REPORT = 64 << 20  # bytes
+_MAX_ATTRIBUTES = 1 << 20  # bytes: a name of any file system is shorter
+_ATTRIBUTES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 _NOT_FOUND = ("ResourceNotFound", "ResourceNotFoundException")
 _WORDS_OF_NOT_FOUND = ("not found", "not find", "does not exist")  # of a ValidationException
 
@@ -247,11 +252,22 @@ class _Chunks(io.RawIOBase):
         return size
 
 
+class _Entry(tarfile.TarInfo):
+    """tarfile takes a long name and other attributes into memory, however long the archive says that they are."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Entry":
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in _ATTRIBUTES and entry.size > _MAX_ATTRIBUTES:
+            raise ValueError(f"a name or attributes of {entry.size:,} bytes. Expected: at most {_MAX_ATTRIBUTES:,}")
+        return entry
+
+
 def _unpack(storage: ObjectStore, uri: str) -> bytes | None:
     """report.html out of an archive, which is read as it comes: it may be larger than the disk."""
     with closing(storage.chunks(StoredObject(uri, "", 0))) as chunks:  # type: ignore[type-var]  # a generator
         try:
-            with tarfile.open(fileobj=io.BufferedReader(_Chunks(chunks)), mode="r|gz") as tar:
+            with tarfile.open(fileobj=io.BufferedReader(_Chunks(chunks)), mode="r|gz", tarinfo=_Entry) as tar:
                 for member in tar:
                     if member.name.removeprefix("./") == REPORT and member.isfile():
                         if member.size > _MOST_REPORT:

@@ -25,6 +25,11 @@ GRAPH = "saved_model.pb"
 MAX_BYTES = 16 << 30  # that an archive may unpack to
 _MAX_JSON = 16 << 20  # bytes
 _MAX_FILES = 100_000
+_MAX_ATTRIBUTES = 1 << 20  # bytes: a name of any file system is shorter
+_ATTRIBUTES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 _EXPECTED = f"Expected: a job's folder, its {ARCHIVE}, or the folder that this unpacks to, with 1/{GRAPH}."
 
 
@@ -71,11 +76,22 @@ def _find_versions(folder: Path) -> list[Path]:
     return sorted(found, key=lambda version: int(version.name))
 
 
+class _Entry(tarfile.TarInfo):
+    """tarfile takes a long name and other attributes into memory, however long the archive says that they are."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Entry":
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in _ATTRIBUTES and entry.size > _MAX_ATTRIBUTES:
+            raise ValueError(f"a name or attributes of {entry.size:,} bytes. Expected: at most {_MAX_ATTRIBUTES:,}")
+        return entry
+
+
 def _unpack(archive: Path, folder: Path) -> None:
     """What of the archive is needed, which are files: links and devices are left out. DataError for a bomb."""
     left = MAX_BYTES
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, tarinfo=_Entry) as tar:
             for number, member in enumerate(tar):
                 left -= member.size
                 if left < 0 or number >= _MAX_FILES:

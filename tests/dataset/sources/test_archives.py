@@ -165,6 +165,18 @@ def test_a_hard_link_in_a_tar_is_its_file_and_a_device_is_nothing(tmp_path: Path
     assert content(tmp_path / "a.tar", tmp_path / "scratch") == {"a.jpg": b"abc", "b.jpg": b"abc"}
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_name_without_end_is_not_read_into_memory(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        info = tarfile.TarInfo("long")
+        info.type, info.size = kind, 2 << 20
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    with pytest.raises(
+        DatasetError, match=r"a\.tar\.gz is truncated or damaged: a name or attributes of 2,097,152 bytes"
+    ):
+        content(tmp_path / "a.tar.gz", tmp_path / "scratch")
+
+
 def test_backslashes_in_a_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         info = zipfile.ZipInfo("placeholder")

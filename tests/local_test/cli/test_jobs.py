@@ -1,5 +1,6 @@
 """The way back to a job: the same commands for folders, for jobs of another process, for a server by AWS's shapes."""
 
+import io
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -394,6 +396,13 @@ def test_jobs_by_awss_shapes(run: Run, folder: Path, served: Served, sagemaker: 
         assert (code, err.splitlines()[-1].startswith("predict: No model. Received: ")) == (1, True), err
     code, _, err = run("predict", "nowhere", "a.png", *at)
     assert (code, "There is no training job of this name in server" in err) == (2, True)
+    archive, long = io.BytesIO(), tarfile.TarInfo("long")
+    long.type, long.size = tarfile.XHDTYPE, 2 << 20
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:  # somebody else's: tarfile would take it into memory
+        tar.addfile(long, io.BytesIO(bytes(long.size)))
+    served.client("s3").put_object(Bucket=BUCKET, Key="out/shapes/output/output.tar.gz", Body=archive.getvalue())
+    code, _, err = run("report", "shapes", *at)
+    assert (code, "The job's output is no archive: a name or attributes of 2,097,152 bytes" in err) == (2, True), err
 
     logs, group = served.client("logs"), "/aws/sagemaker/TrainingJobs"
     now = int(datetime.now(UTC).timestamp() * 1000)

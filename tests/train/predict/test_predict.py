@@ -97,8 +97,9 @@ def member(name: str, content: bytes = b"", **options: object) -> tuple[tarfile.
         ([member("1", type=tarfile.SYMTYPE, linkname="/"), member("1/x", b"x")], "No model. Received: "),
         ([member("1/saved_model.pb", b"x"), member("1/saved_model.pb", b"x")], "can't be unpacked: "),
         ([member("1/x", b"", size=1 << 40)], "unpacks to more than 17,179,869,184 bytes"),
+        ([member("x", bytes(2 << 20), type=tarfile.XHDTYPE)], "can't be unpacked: a name or attributes of 2,097,152"),
     ],
-    ids=["another", "damaged", "way out", "link", "twice", "bomb"],
+    ids=["another", "damaged", "way out", "link", "twice", "bomb", "long attributes"],
 )
 def test_an_archive_that_is_no_model_is_one_line(
     predict: Predict, tmp_path: Path, pictures: Path, members: list[tuple[tarfile.TarInfo, bytes]], message: str
