@@ -11,7 +11,7 @@ from local_test.api.pagination import page
 from local_test.errors import BadRequest
 from local_test.executions.manager import ExecutionManager
 from local_test.experiments.entities import EntityStore, Experiments
-from local_test.experiments.search_filter import Entity, check_properties, check_property, matches, sort_key
+from local_test.experiments.search_filter import Entity, known_name, matches, sort_key, with_known_names
 from local_test.request.validation import service_model
 from local_test.training.job_queue import JobQueue
 from local_test.tuning.job_manager import TuningJobManager
@@ -59,10 +59,10 @@ class SearchApi:
             self._check_for_moto(request)
             raise NotHandled
         member, shape, everything = self._kinds[request["Resource"]]
-        model, sort_by = service_model().shape_for(shape), request.get("SortBy", "LastModifiedTime")
-        check_properties(request.get("SearchExpression", {}), model)
-        check_property(sort_by, model)
-        matching = [entity for entity in everything() if matches(entity, request.get("SearchExpression", {}))]
+        model = service_model().shape_for(shape)
+        sort_by = known_name(request.get("SortBy", "LastModifiedTime"), model)
+        expression = with_known_names(request.get("SearchExpression", {}), model)
+        matching = [entity for entity in everything() if matches(entity, expression)]
         ordered = {"SortOrder": "Descending", **request}
         on_page, more = page(matching, ordered, sort_key(sort_by, f"{member}Arn"))
         results = [{member: {name: item for name, item in one.items() if name in model.members}} for one in on_page]

@@ -5,44 +5,67 @@ A property's name is a path through members, keys of maps (which may contain dot
 component's metric, `Metrics.<name>` a training job's.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.model import Shape
 
 from local_test.errors import BadRequest
+from local_test.util.numbers import number
 
 Entity = Mapping[str, Any]
+_BY_KEY = {"Metrics": {"Metrics", "FinalMetricDataList"}, "Tags": {"Tags"}}  # found by name in one of these members
 _LIMIT = 20  # filters, nested filters and expressions in one, on the service
 
 
-def check_properties(expression: Mapping[str, Any], shape: Shape) -> None:
-    """BadRequest for a property that no entity of this shape can have: it would find nothing, or everything."""
-    for condition in expression.get("Filters", []):
-        check_property(condition["Name"], shape)
-    for condition in expression.get("NestedFilters", []):
-        prefix = condition["NestedPropertyName"]
-        check_property(prefix, shape)
-        for inner in condition["Filters"]:
-            check_property(f"{prefix}.{inner['Name'].removeprefix(f'{prefix}.')}", shape)
-    for inner in expression.get("SubExpressions", []):
-        check_properties(inner, shape)
+def with_known_names(expression: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
+    """The expression with each property's name as the model has it. BadRequest for one that no entity of this shape can
+    have: it would find nothing, or everything."""
+
+    def known(prefix: str, conditions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        names = [
+            one["Name"] if one["Name"].lower().startswith(prefix.lower()) else prefix + one["Name"]
+            for one in conditions
+        ]
+        return [{**one, "Name": known_name(name, shape)} for one, name in zip(conditions, names, strict=True)]
+
+    nested = [
+        (known_name(one["NestedPropertyName"], shape), one["Filters"]) for one in expression.get("NestedFilters", [])
+    ]
+    return {
+        **expression,
+        "Filters": known("", expression.get("Filters", [])),
+        "NestedFilters": [{"NestedPropertyName": name, "Filters": known(f"{name}.", inner)} for name, inner in nested],
+        "SubExpressions": [with_known_names(inner, shape) for inner in expression.get("SubExpressions", [])],
+    }
 
 
-def check_property(name: str, shape: Shape) -> None:
-    metric = name.startswith("Metrics.") and {"Metrics", "FinalMetricDataList"} & set(shape.members)
-    if not metric and not (name.startswith("Tags.") and "Tags" in shape.members) and not _is_known(name, shape):
+def known_name(name: str, shape: Shape) -> str:
+    """Members may be written in any case, as in AWS's examples (`metrics.test:accuracy.max`); keys of maps may not."""
+    word, dot, rest = name.partition(".")
+    for begin, members in _BY_KEY.items():
+        if dot and word.lower() == begin.lower() and members & set(shape.members):
+            return f"{begin}.{rest}"
+    if (found := _find_name(name, shape)) is None:
         raise BadRequest(f"Unknown property name: {name}. Members of {shape.name}: {', '.join(shape.members)}")
+    return found
 
 
-def _is_known(name: str, shape: Shape) -> bool:
+def _find_name(name: str, shape: Shape) -> str | None:
     if shape.type_name == "list":
-        return _is_known(name, shape.member)
+        return _find_name(name, shape.member)
     if shape.type_name != "structure":
-        return shape.type_name == "map"
-    inner = [shape.members[key] for key in shape.members if name.startswith(f"{key}.")]
-    return name in shape.members or any(_is_known(name.partition(".")[2], below) for below in inner)
+        return name if shape.type_name == "map" else None
+    for member, inner in shape.members.items():
+        if name.lower() == member.lower():
+            return member
+        if name.lower().startswith(f"{member.lower()}."):
+            rest = _find_name(name[len(member) + 1 :], inner)
+            if rest is not None:
+                return f"{member}.{rest}"
+    return None
 
 
 def matches(entity: Entity, expression: Mapping[str, Any]) -> bool:
@@ -101,22 +124,32 @@ def _compare(value: Any, wanted: str, operator: str) -> bool:
         return isinstance(value, str) and wanted in value
     if operator == "In":
         return any(_compare(value, item.strip(), "Equals") for item in wanted.split(","))
-    if isinstance(value, str) and operator != "Equals":
-        raise BadRequest(f"{operator} is for numbers and times. Received: {wanted}, for a property that is text")
-    return _ORDER[operator](value, _parse_like(wanted, value))
+    if isinstance(value, (bool, datetime)):
+        return _ORDER[operator](value, _parse_like(wanted, value))
+    if operator == "Equals" and isinstance(value, str):
+        return value == wanted
+    limit = number(wanted)
+    if limit is None and operator != "Equals":
+        raise BadRequest(f"{operator} is for numbers and times. Received: {wanted}")
+    found = number(value) if isinstance(value, str) else value
+    return limit is not None and found is not None and _ORDER[operator](_like(found, wanted, value), limit)
 
 
-def _parse_like(wanted: str, like: Any) -> Any:
+def _like(found: float, wanted: str, value: Any) -> float:
+    """A hyperparameter, which is text, is cut to a whole number where the filter's value is one (API reference)."""
+    whole = isinstance(value, str) and math.isfinite(found) and wanted.strip().lstrip("+-").isdecimal()
+    return math.trunc(found) if whole else found
+
+
+def _parse_like(wanted: str, like: bool | datetime) -> bool | datetime:
     """A filter's value in the type of the property that it is compared with."""
     try:
         if isinstance(like, bool):
             return {"true": True, "false": False}[wanted.lower()]
-        if isinstance(like, datetime):
-            time = datetime.fromisoformat(wanted)
-            return time if time.tzinfo else time.replace(tzinfo=UTC)
-        return float(wanted) if isinstance(like, (int, float)) else wanted
+        time = datetime.fromisoformat(wanted)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
     except (KeyError, ValueError):
-        kind = {bool: "true or false", datetime: "a time as in 2026-01-31T12:00:00Z"}.get(type(like), "a number")
+        kind = "true or false" if isinstance(like, bool) else "a time as in 2026-01-31T12:00:00Z"
         raise BadRequest(f"The property is compared with {kind}. Received: {wanted}") from None
 
 

@@ -161,6 +161,8 @@ def _check_waiting(request: Mapping[str, Any]) -> None:
     condition = request.get("StoppingCondition", {})
     wait, runtime = condition.get("MaxWaitTimeInSeconds"), condition.get("MaxRuntimeInSeconds", 0)
     if wait is not None and not request.get("EnableManagedSpotTraining"):
-        raise BadRequest("StoppingCondition.MaxWaitTimeInSeconds is for EnableManagedSpotTraining only")
+        raise BadRequest(  # the service's words
+            "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to true"
+        )
     if wait is not None and wait < runtime:
         raise BadRequest(f"MaxWaitTimeInSeconds must be at least MaxRuntimeInSeconds. Received: {wait} < {runtime}")

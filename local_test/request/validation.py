@@ -7,7 +7,8 @@ The one extension: an S3 URI may be a file:// URI, which is how local folders en
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -103,13 +104,19 @@ def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
             yield from _check(key, shape.key, f"{at}.key")
             yield from _check(item, shape.value, f"{at}.{key}")
     elif shape.type_name == "list":
-        yield from _check_size(len(value), value, shape, at, "length")
-        for index, item in enumerate(value, 1):
-            yield from _check(item, shape.member, f"{at}.{index}.member")
+        yield from _check_list(value, shape, at)
     elif shape.type_name == "string":
         yield from _check_string(value, shape, at)
     elif shape.type_name not in ("boolean", "timestamp"):
         yield from _check_size(value, value, shape, at, "value")
+
+
+def _check_list(value: Sequence[Any], shape: Shape, at: str) -> Iterator[str]:
+    yield from _check_size(len(value), value, shape, at, "length")
+    for index, item in enumerate(value, 1):
+        yield from _check(item, shape.member, f"{at}.{index}.member")
+    if shape.name == "TagList":
+        yield from _check_tags(value)
 
 
 def _describe_type(value: Any, shape: Shape, at: str, received: str) -> str:
@@ -127,6 +134,14 @@ def _check_structure(value: Mapping[str, Any], shape: Shape, at: str) -> Iterato
             near = difflib.get_close_matches(str(name), shape.members, 1)
             hint = f"did you mean {near[0]}?" if near else f"known members: {', '.join(shape.members)}"
             yield f"Unknown member '{name}' in '{at or 'request'}': {hint}"
+
+
+def _check_tags(tags: Sequence[Any]) -> Iterator[str]:
+    """In the service's words."""
+    keys = Counter(str(tag.get("Key")) for tag in tags if isinstance(tag, Mapping))
+    yield from (f"Duplicate tag key. Received: {key}" for key, times in keys.items() if times > 1)
+    own = (key for key in keys if key.lower().startswith("aws:"))
+    yield from (f"aws: prefixed tag key names are not allowed for external use. Received: {key}" for key in own)
 
 
 def _check_string(value: str, shape: Shape, at: str) -> Iterator[str]:

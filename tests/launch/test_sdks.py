@@ -182,7 +182,8 @@ with load_run(experiment_name="by-run", run_name="first", sagemaker_session=sess
     again.log_metric("loss", 1.0)
     again.log_parameter("later", 2)
 print("RUNS", [run.run_name for run in list_runs("by-run", sagemaker_session=session)])
-frame = ExperimentAnalytics(experiment_name="by-run", sagemaker_session=session).dataframe()
+frame = ExperimentAnalytics(experiment_name="by-run", sagemaker_session=session,
+                            sort_by="metrics.accuracy.max").dataframe()  # a lower-case member, as in AWS's examples
 print("FOUND", frame.iloc[0]["batch-size"], round(frame.iloc[0]["accuracy - Max"], 3), frame.iloc[0]["loss - Last"])
 print("ADDED", frame.iloc[0]["later"], frame.iloc[0]["model - Value"])
 own = again._trial_component.trial_component_arn

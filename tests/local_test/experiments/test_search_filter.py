@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_test.errors import BadRequest
-from local_test.experiments.search_filter import check_properties, check_property, matches, sort_key
+from local_test.experiments.search_filter import known_name, matches, sort_key, with_known_names
 from local_test.request.validation import service_model
 
 ENTITY: dict[str, Any] = {
@@ -19,6 +19,7 @@ ENTITY: dict[str, Any] = {
     "Parents": [{"TrialName": "t", "ExperimentName": "e"}],
     "Metrics": [{"MetricName": "validation:acc.top", "Max": 0.75, "Last": 0.5}],
     "Flag": True,
+    "HyperParameters": {"rate": "0.25", "depth": "18", "optimizer": "adam", "limit": "inf"},
 }
 
 
@@ -56,6 +57,18 @@ def condition(name: str, operator: str | None, value: str | None) -> dict[str, s
         ("CreationTime", "GreaterThan", "2026-01-01", True),
         ("CreationTime", "LessThan", "2026-01-02T00:00:01+00:00", True),
         ("Flag", "Equals", "TRUE", True),
+        # hyperparameters are texts: compared as numbers, whole ones where the value is whole; other texts don't match
+        ("HyperParameters.rate", "LessThan", "0.5", True),
+        ("HyperParameters.rate", "GreaterThan", "0.3", False),
+        ("HyperParameters.rate", "GreaterThan", "0", False),
+        ("HyperParameters.rate", "LessThan", "1", True),
+        ("HyperParameters.depth", "GreaterThanOrEqualTo", "18", True),
+        ("HyperParameters.optimizer", "LessThan", "1", False),
+        ("HyperParameters.limit", "GreaterThan", "1", True),
+        # another component's parameter of that name may be a number, or a text
+        ("Parameters.optimizer", "GreaterThan", "0.5", False),
+        ("Parameters.SageMaker.InstanceCount", "Equals", "two", False),
+        ("Parameters.SageMaker.InstanceCount", "In", "one, 2", True),
     ],
 )
 def test_one_filter(name: str, operator: str | None, value: str | None, expected: bool) -> None:
@@ -65,10 +78,10 @@ def test_one_filter(name: str, operator: str | None, value: str | None, expected
 @pytest.mark.parametrize(
     ("name", "operator", "value", "message"),
     [
-        ("DisplayName", "GreaterThan", "a", "for a property that is text"),
+        ("DisplayName", "GreaterThan", "a", "GreaterThan is for numbers and times"),
         ("Flag", "Equals", "yes", "compared with true or false"),
         ("CreationTime", "LessThan", "yesterday", "compared with a time"),
-        ("Parameters.SageMaker.InstanceCount", "Equals", "two", "compared with a number"),
+        ("Parameters.SageMaker.InstanceCount", "LessThan", "two", "LessThan is for numbers and times"),
         ("DisplayName", "Exists", "x", "takes no Value"),
         ("DisplayName", "Contains", None, "needs a Value"),
     ],
@@ -127,12 +140,25 @@ def test_whatever_a_property_holds_it_can_be_ordered(values: list[Any]) -> None:
 )
 def test_what_no_entity_has_is_refused_as_a_property(shape: str, known: str, unknown: str) -> None:
     model = service_model().shape_for(shape)
-    check_property(known, model)
-    check_properties({"SubExpressions": [{"Filters": [condition(known, "Exists", None)]}]}, model)
+    assert known_name(known, model) == known
+    assert known_name(f"{known[:1].lower()}{known[1:]}", model) == known  # as AWS's own examples write members
+    inner = {"Filters": [condition(known, "Exists", None)]}
+    assert with_known_names({"SubExpressions": [inner]}, model)["SubExpressions"][0]["Filters"] == inner["Filters"]
     for expression in (
         {"Filters": [condition(unknown, "Exists", None)]},
         {"NestedFilters": [{"NestedPropertyName": unknown, "Filters": []}]},
         {"SubExpressions": [{"Filters": [condition(unknown, "Exists", None)]}]},
     ):
         with pytest.raises(BadRequest, match=f"Unknown property name: {unknown}"):
-            check_properties(expression, model)
+            with_known_names(expression, model)
+
+
+@pytest.mark.parametrize("begin", ["InputDataConfig.", "inputDataConfig.", ""])
+def test_names_in_nested_filters_may_begin_with_the_list(begin: str) -> None:
+    model = service_model().shape_for("TrainingJob")
+    nested = [
+        {"NestedPropertyName": "inputdataconfig", "Filters": [condition(f"{begin}channelName", "Equals", "train")]}
+    ]
+    expression = with_known_names({"NestedFilters": nested}, model)
+    assert expression["NestedFilters"][0]["Filters"][0]["Name"] == "InputDataConfig.ChannelName"
+    assert matches({"InputDataConfig": [{"ChannelName": "a"}, {"ChannelName": "train"}]}, expression)

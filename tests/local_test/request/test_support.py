@@ -48,7 +48,7 @@ def with_source(**members: Any) -> dict[str, Any]:
         ),
         (
             {**REQUEST, "StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}},
-            "for EnableManagedSpot",
+            "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining",
         ),
         (
             {

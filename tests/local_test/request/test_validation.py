@@ -67,6 +67,8 @@ def test_an_unknown_member_names_the_nearest() -> None:
         ({"TrainingJobName": None}, "must be a string, not null"),
         ({"Environment": {"A": "b\0c"}}, r"Value 'b\\0c' at 'environment.A' .* must not contain the character U\+0000"),
         ({"OutputDataConfig": {"S3OutputPath": "file:///a\0b"}}, r"Value 'file:///a\\0b' at"),
+        ({"Tags": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]}, "Duplicate tag key. Received: a"),
+        ({"Tags": [{"Key": "AWS:stack", "Value": ""}]}, "aws: prefixed tag key names .* Received: AWS:stack"),
         ({"Tags": [{"Key": "a", "Value": "ä ü"}, {"Key": "#", "Value": ""}]}, "'tags.2.member.key'"),
     ],
 )
