@@ -37,13 +37,13 @@ class ExecutionsApi:
         """Newest first by default, as on the service."""
         pipeline = self._executions.find_pipeline(request["PipelineName"])
         found = [record.summarize() for record in self._executions.of(pipeline["PipelineArn"])]
-        matching = [item for item in found if within_times({"CreationTime": item["StartTime"]}, _as_jobs(request))]
+        matching = [item for item in found if within_times({"CreationTime": item["StartTime"]}, request)]
         by = request.get("SortBy", "CreationTime")
 
         def key(item: Mapping[str, Any]) -> tuple[Any, ...]:
             return (item[_ARN],) if by == _ARN else (item["StartTime"].timestamp(), item[_ARN])
 
-        on_page, more = page(matching, {"SortOrder": "Descending", **request}, key)
+        on_page, more = page(matching, request, key, "Descending")
         return {"PipelineExecutionSummaries": on_page, **more}
 
     def _list_steps(self, request: Request) -> Mapping[str, Any]:
@@ -56,8 +56,7 @@ class ExecutionsApi:
             describe_step(step, names[step.name].display_name, names[step.name].description)
             for step in list(record.steps.values())
         ]
-        ordered = {"SortOrder": "Descending", **request}
-        on_page, more = page(found, ordered, lambda item: (order[item["StepName"]], item["StepName"]))
+        on_page, more = page(found, request, lambda item: (order[item["StepName"]], item["StepName"]), "Descending")
         return {"PipelineExecutionSteps": on_page, **more}
 
     def _list_parameters(self, request: Request) -> Mapping[str, Any]:
@@ -79,8 +78,3 @@ class ExecutionsApi:
     def _fail(self, request: Request) -> Mapping[str, Any]:
         reason = request.get("FailureReason", "The callback step was reported as failed")
         return {_ARN: self._executions.answer(request["CallbackToken"], {"FailureReason": reason})}
-
-
-def _as_jobs(request: Request) -> Request:
-    """CreatedAfter as pagination knows it."""
-    return {name: value for name, value in request.items() if name in ("CreatedAfter", "CreatedBefore")}

@@ -112,8 +112,9 @@ def _update(kind: EntityStore, request: Request) -> Mapping[str, Any]:
 def _list(kind: EntityStore, matching: list[Entity], request: Request) -> Mapping[str, Any]:
     """One page of summaries, newest first by default, as on the service."""
     name = f"{kind.what}Name"
-    ordered = {"SortOrder": "Descending", **request}
-    on_page, more = page(filter_items(matching, request, name, name), ordered, sort_key(ordered, name, name))
+    on_page, more = page(
+        filter_items(matching, request, name, name), request, sort_key(request, name, name), "Descending"
+    )
     members = (
         *(name, f"{kind.what}Arn", "DisplayName", "Status", "StartTime", "EndTime"),
         *("CreationTime", "CreatedBy", "LastModifiedTime", "LastModifiedBy"),

@@ -68,7 +68,7 @@ class LineageApi:
             value = item[by].timestamp() if by == "CreationTime" else item.get(by, "")
             return value, item["SourceArn"], item["DestinationArn"]
 
-        on_page, more = page(matching, {"SortOrder": "Descending", **request}, key)
+        on_page, more = page(matching, request, key, "Descending")
         return {"AssociationSummaries": on_page, **more}
 
     def _describe_end(self, association: Mapping[str, Any], end: str) -> Mapping[str, str]:
@@ -155,9 +155,8 @@ def _list(store: EntityStore, request: Request) -> Mapping[str, Any]:
         for item in store.all()
         if kind in (None, item[f"{store.what}Type"]) and uri in (None, item["Source"]["SourceUri"])
     ]
-    ordered = {"SortOrder": "Descending", **request}
     found = filter_items(matching, request, store.key, store.key)
-    on_page, more = page(found, ordered, sort_key(ordered, store.key, store.key))
+    on_page, more = page(found, request, sort_key(request, store.key, store.key), "Descending")
     members = (*(f"{store.what}{part}" for part in ("Arn", "Name", "Type")), *_SUMMARY)
     summaries = [{name: item[name] for name in members if name in item} for item in on_page]
     return {f"{store.what}Summaries": summaries, **more}

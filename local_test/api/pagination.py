@@ -13,6 +13,7 @@ _PAGE = 10  # items where MaxResults is not given
 _TIMES = {"CreationTime": ("CreationTime", "Created"), "LastModifiedTime": ("LastModifiedTime", "Modified")}
 
 Items = Iterable[Mapping[str, Any]]
+Key = Callable[[Mapping[str, Any]], tuple[Any, ...]]  # an item → what it is sorted by
 
 
 def filter_items(items: Items, request: Mapping[str, Any], name: str, status: str) -> list[Mapping[str, Any]]:
@@ -37,10 +38,11 @@ def _between(time: datetime, after: float | None, before: float | None) -> bool:
 
 
 def page(
-    items: Items, request: Mapping[str, Any], key: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    items: Items, request: Mapping[str, Any], key: Key, order: str = "Ascending"
 ) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
-    """(the items of this page, {"NextToken": …} if there are more). `key` sorts and must differ for any two items."""
-    descending = request.get("SortOrder", "Ascending") == "Descending"
+    """(the items of this page, {"NextToken": …} if there are more). `key` sorts and must differ for any two items;
+    `order`: where the request names none."""
+    descending = request.get("SortOrder", order) == "Descending"
     ordered = sorted(items, key=key, reverse=descending)
     if token := request.get("NextToken"):
         last = _read(token)
@@ -68,7 +70,7 @@ def _bad_token(token: str) -> BadRequest:
     return BadRequest(f"Invalid NextToken. Received: {token}. Expected the one of the page before, order unchanged")
 
 
-def sort_key(request: Mapping[str, Any], name: str, status: str) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+def sort_key(request: Mapping[str, Any], name: str, status: str) -> Key:
     """Sorts by SortBy (default: CreationTime), then by name; JSON values only, since tokens hold them."""
     by = {"Name": name, "Status": status}.get(request.get("SortBy", "CreationTime"))
 

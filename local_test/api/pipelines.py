@@ -127,8 +127,7 @@ class PipelinesApi:
         ]
         if request.get("ManagedBy") == "AWS":  # the service has pipelines of its own, here there are none
             matching = []
-        ordered = {"SortOrder": "Descending", **request}
-        on_page, more = page(matching, ordered, sort_key(ordered, "PipelineName", "PipelineStatus"))
+        on_page, more = page(matching, request, sort_key(request, "PipelineName", "PipelineStatus"), "Descending")
         summaries = [
             {**{key: item[key] for key in _SUMMARY if key in item}, **self._last_run(dict(item), "LastExecutionTime")}
             for item in on_page

@@ -63,8 +63,7 @@ class SearchApi:
         sort_by = known_name(request.get("SortBy", "LastModifiedTime"), model)
         expression = with_known_names(request.get("SearchExpression", {}), model)
         matching = [entity for entity in everything() if matches(entity, expression)]
-        ordered = {"SortOrder": "Descending", **request}
-        on_page, more = page(matching, ordered, sort_key(sort_by, f"{member}Arn"))
+        on_page, more = page(matching, request, sort_key(sort_by, f"{member}Arn"), "Descending")
         results = [{member: {name: item for name, item in one.items() if name in model.members}} for one in on_page]
         return {"Results": results, "TotalHits": {"Value": len(matching), "Relation": "EqualTo"}, **more}
 

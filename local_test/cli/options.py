@@ -93,20 +93,21 @@ def add_ui_option(parser: argparse.ArgumentParser) -> None:
 
 
 def load_api_server() -> ModuleType:
-    """The module loads moto, which takes a second: only for who wants a server."""
-    try:
-        return import_module("local_test.server.api_server")
-    except ModuleNotFoundError as missing:
-        raise RunnerError(f"{missing.name} is not installed. Run pip install . with this Python") from None
+    """For who wants a server."""
+    return _load("local_test.server.api_server")
 
 
 def load_job_page() -> "type[JobPage]":
-    """The module loads moto, which takes a second: only for who wants a page."""
+    """For who wants a page."""
+    return _load("local_test.server.job_page").JobPage
+
+
+def _load(module: str) -> ModuleType:
+    """One that loads moto, which takes a second and may be missing."""
     try:
-        from local_test.server.job_page import JobPage
+        return import_module(module)
     except ModuleNotFoundError as missing:
         raise RunnerError(f"{missing.name} is not installed. Run pip install . with this Python") from None
-    return JobPage
 
 
 def open_runner(args: argparse.Namespace, note: Callable[[str], None] | None = None) -> closing[Runner]:

@@ -26,7 +26,7 @@ from local_test.cli.options import (
     read_environment,
     say,
 )
-from local_test.cli.progress import DRAW_SECONDS, LINE_SECONDS, JobView, Watcher
+from local_test.cli.progress import LINE_SECONDS, JobView, Watcher, look_seconds
 from local_test.cli.signals import ignore_signals, stop_on_signals
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.errors import BadRequest, LocalTestError
@@ -175,8 +175,7 @@ class OfflinePipeline:
         """The job's context, with an eye on how far its program says it is."""
         context = self._new_context(request, region_name)
         view = self._views[kind_of(request).name_of(request)] = JobView()
-        seconds = DRAW_SECONDS if self._table else LINE_SECONDS / 2
-        environ = {**context.environ, VARIABLE: str(seconds)}
+        environ = {**context.environ, VARIABLE: str(look_seconds(self._table))}
         return replace(context, environ=environ, observers=[*context.observers, Watcher(view)])
 
     def stop(self) -> None:

@@ -16,9 +16,14 @@ from local_test.util.console import fit, format_seconds, link, printable
 from local_test.util.live_table import StatusLine
 from local_test.util.progress_lines import StepProgress
 
-DRAW_SECONDS = 0.5  # on a terminal; there a program is asked for lines as often
+DRAW_SECONDS = 0.5  # on a terminal
 LINE_SECONDS = 9.0  # elsewhere: nobody waits for ten seconds without a word
 _PHASES = {"training": "step", "validation": "validation", "evaluation": "evaluation", "export": "writing the model"}
+
+
+def look_seconds(terminal: object) -> float:
+    """How often a person, at a terminal or not, looks at how far a job is, and so its program is asked for lines."""
+    return DRAW_SECONDS if terminal else LINE_SECONDS / 2
 
 
 class Pace:
@@ -157,7 +162,7 @@ class Display(Observer):
     @property
     def interval(self) -> float:
         """Seconds between two looks of a person's at how far the job is."""
-        return DRAW_SECONDS if self._line else LINE_SECONDS / 2
+        return look_seconds(self._line)
 
     def watch(self, channels: Sequence[Channel], hosts: int = 1) -> None:
         """From here on how far the job is is shown. Prefixes lines with their host if there are several hosts."""

@@ -28,7 +28,7 @@ from local_test.cli.options import (
     read_job_options,
     say,
 )
-from local_test.cli.progress import DRAW_SECONDS, LINE_SECONDS, JobView, Watcher
+from local_test.cli.progress import LINE_SECONDS, JobView, Watcher, look_seconds
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
 from local_test.errors import BadRequest, LocalTestError
@@ -167,7 +167,7 @@ class OfflineTuner:
         self._told = time.monotonic()
         with ExitStack() as stack:
             storage = stack.enter_context(closing(open_object_store(environ)))
-            watched = {**environ, VARIABLE: str(DRAW_SECONDS if table else LINE_SECONDS / 2)}
+            watched = {**environ, VARIABLE: str(look_seconds(table))}
 
             def new_context(request: Mapping[str, Any], _: str) -> JobContext:
                 view = self._views[request["TrainingJobName"]] = JobView()

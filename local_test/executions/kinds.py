@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -90,13 +90,7 @@ class JobKind:
         )
 
     def find(self, context: StepContext) -> bool:
-        try:
-            self._describe(context)
-        except ServiceError as error:
-            if error.code in _MISSING:
-                return False
-            raise
-        return True
+        return _is_there(lambda: self._describe(context))
 
     def _describe(self, context: StepContext) -> dict[str, Any]:
         found = context.services.call(f"Describe{self._what}", {self._name: context.record.identity})
@@ -174,20 +168,17 @@ class ModelKind:
         return _fit(_NAME, f"pipelines-{execution.id}-", request.get("ModelName") or step.name)
 
     def find(self, context: StepContext) -> bool:
-        try:
-            context.services.call("DescribeModel", {"ModelName": context.record.identity})
-        except ServiceError as error:
-            if error.code in _MISSING:
-                return False
-            raise
-        return True
+        return _is_there(lambda: self._describe(context))
+
+    def _describe(self, context: StepContext) -> dict[str, Any]:
+        return context.services.call("DescribeModel", {"ModelName": context.record.identity})
 
     def create(self, context: StepContext, request: dict[str, Any]) -> None:
         request |= {"ModelName": context.record.identity, "Tags": _tags(context, request)}
         context.services.call("CreateModel", request)
 
     def look(self, context: StepContext) -> Progress:
-        found = context.services.call("DescribeModel", {"ModelName": context.record.identity})
+        found = self._describe(context)
         context.record.arn, context.record.metadata = found["ModelArn"], {"Model": {"Arn": found["ModelArn"]}}
         return Progress("Succeeded", found)
 
@@ -214,11 +205,7 @@ class RegisterModelKind:
 
     def _make_group(self, context: StepContext, group: str) -> None:
         name = {"ModelPackageGroupName": group.rpartition("/")[2]}
-        try:
-            context.services.call("DescribeModelPackageGroup", name)
-        except ServiceError as error:
-            if error.code not in _MISSING:
-                raise
+        if not _is_there(lambda: context.services.call("DescribeModelPackageGroup", name)):
             with suppress(ServiceError):  # another execution was faster
                 context.services.call("CreateModelPackageGroup", {**name, "Tags": _tags(context, {})})
 
@@ -270,6 +257,16 @@ class CallbackKind:
         """Whoever works for it is told, and the execution waits for the answer, as on the service."""
         with suppress(LocalTestError):
             self._send(context, {"status": "Stopping"})
+
+
+def _is_there(describe: Callable[[], object]) -> bool:
+    try:
+        describe()
+    except ServiceError as error:
+        if error.code in _MISSING:
+            return False
+        raise
+    return True
 
 
 def _tags(context: StepContext, request: Mapping[str, Any]) -> list[dict[str, str]]:

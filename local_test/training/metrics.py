@@ -117,7 +117,7 @@ class MetricFile:
 class MetricRecorder:
     """Reads the lines of all hosts and writes what it finds to metrics.csv. Safe for threads."""
 
-    def __init__(self, reader: MetricReader, path: Path, warn: Callable[[str], object] = lambda _: None) -> None:
+    def __init__(self, reader: MetricReader, path: Path, warn: Callable[[str], object]) -> None:
         earlier = list(_read_rows(path))
         reader.recall(earlier)
         self._reader, self._warn, self._file, self._lock = reader, warn, MetricFile(path, earlier), threading.Lock()
