@@ -6,6 +6,7 @@ report are the built-in job's.
 """
 
 import importlib.util
+import logging
 import sys
 import textwrap
 import traceback
@@ -21,7 +22,10 @@ from train.errors import TrainingError
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Environment
 
+_log = logging.getLogger(__name__)
+
 CHANNEL = "code"
+_LOSS = "cross-entropy"
 _MODULE = "own_model_of_the_job"
 _PROBABILITIES = ("softmax", "sigmoid")
 _PROBE = 4  # pictures
@@ -62,6 +66,10 @@ def build_custom_model(path: Path, info: ImageDatasetInfo) -> keras.Model:
     if _run(path, lambda: _gives_probabilities(model, info.shape)):
         raise _wrong(path, "probabilities, rows that sum to one: leave the softmax out, the export adds it")
     _run(path, lambda: keras.saving.serialize_keras_object(model))  # not first at the export, when all is trained
+    if model.compiled:
+        _log.info(
+            "NOTE: %s compiles its model: the job's hyperparameters choose the optimizer, its loss is %s.", path, _LOSS
+        )
     return model
 
 
@@ -96,6 +104,20 @@ def _check(model: Any, path: Path, info: ImageDatasetInfo) -> None:
         raise _wrong(path, "a model without an input: begin it with keras.Input(shape, dtype='uint8')")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise _wrong(path, f"{len(model.inputs)} inputs and {len(model.outputs)} outputs")
+    _check_input_and_output(model, path, info)
+    for method in ("train_step", "compute_loss"):
+        if getattr(type(model), method) is not getattr(keras.Model, method):
+            advice = f"is not called, as the job's loss is {_LOSS}: leave it out, or train with a script of your own"
+            raise _wrong(path, f"a model with a {method} of its own, which {advice}")
+    if not model.trainable_variables:
+        raise _wrong(path, "a model without a weight to train: trainable is False, or it has none")
+    paths = [variable.path for variable in model.variables if variable.name != "seed_generator_state"]
+    twice = sorted({name for name in paths if paths.count(name) > 1})
+    if twice:
+        raise _wrong(path, f"two variables of the name {twice[0]}: name the layers apart")
+
+
+def _check_input_and_output(model: keras.Model, path: Path, info: ImageDatasetInfo) -> None:
     (image,), (logits,) = model.inputs, model.outputs
     if image.dtype != "uint8":
         raise _wrong(path, f"an input of {image.dtype}: begin with keras.Input(shape, dtype='uint8') and a Rescaling")
@@ -105,12 +127,12 @@ def _check(model: Any, path: Path, info: ImageDatasetInfo) -> None:
         raise _wrong(path, f"an output of shape {logits.shape} for {len(info.classes)} classes")
     if logits.dtype != "float32":
         raise _wrong(path, f"an output of {logits.dtype}: give the last layer dtype='float32', whatever the precision")
+    if not isinstance(output := model.compute_output_spec(image), keras.KerasTensor):
+        raise _wrong(
+            path, f"an output in a {type(output).__name__}: give the logits alone, keras.Model(inputs, logits)"
+        )
     if (last := _last_operation(model)) in _PROBABILITIES:
         raise _wrong(path, f"probabilities: leave the {last} out, the export adds the softmax")
-    paths = [variable.path for variable in model.variables if variable.name != "seed_generator_state"]
-    twice = sorted({name for name in paths if paths.count(name) > 1})
-    if twice:
-        raise _wrong(path, f"two variables of the name {twice[0]}: name the layers apart")
 
 
 def _last_operation(model: keras.Model) -> str:

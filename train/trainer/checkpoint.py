@@ -4,8 +4,8 @@ A checkpoint is one `.npz`: the variables of model and optimizer by name, and `p
 the folder to S3 as it changes; a file appears there under its final name only once it is complete.
 """
 
+import logging
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import numpy as np
 from train.errors import TrainingError
 from train.runtime.atomic_files import PARTIAL, write_whole
 from train.trainer.progress import Progress
+
+_log = logging.getLogger(__name__)
 
 _KEPT = 2  # the newest, and the one before it in case the newest is damaged on its way through S3
 
@@ -49,8 +51,9 @@ class CheckpointManager:
                 with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
                 return path, Progress.from_json(str(arrays.pop("progress"))), arrays
-            except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            except Exception as error:  # damage makes zipfile and NumPy raise nearly anything
                 damaged.append(f"{path.name} ({error})")
+                _log.warning("The checkpoint %s is damaged, the one before it is looked for: %s", path, error)
         if damaged:
             raise TrainingError(
                 f"No checkpoint can be read. Received: {', '.join(damaged)}. Remove them to start anew."

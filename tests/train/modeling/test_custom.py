@@ -43,6 +43,20 @@ def test_files_beside_it_can_be_imported(tmp_path: Path) -> None:
     assert model.layers[2].filters == 5
 
 
+def test_what_is_compiled_is_said_to_be_of_no_effect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = (
+        MODEL.replace("return keras.Model(", "model = keras.Model(")
+        + "    model.compile('sgd', 'mse')\n    return model\n"
+    )
+    path = write_model(tmp_path, text)
+    with caplog.at_level("INFO"):
+        build_custom_model(path, PICTURES)
+    said = (
+        f"NOTE: {path} compiles its model: the job's hyperparameters choose the optimizer, its loss is cross-entropy."
+    )
+    assert said in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -144,6 +158,33 @@ def test_files_beside_it_can_be_imported(tmp_path: Path) -> None:
                 return keras.Model(pictures, [keras.layers.Dense(3)(flat), keras.layers.Dense(3)(flat)])
             """,
             "Received: 1 inputs and 2 outputs",
+        ),
+        *(
+            (
+                f"""
+            import keras
+            class Mine(keras.Model):
+                {method}
+            def build(shape, classes):
+                pictures = keras.Input(shape, dtype="uint8")
+                model = Mine(pictures, {output.format("keras.layers.Dense(3)(keras.layers.Flatten()(pictures))")})
+                model.trainable = {trainable}
+                return model
+            """,
+                message,
+            )
+            for method, output, trainable, message in (
+                ("def train_step(self, data): pass", "{}", True, "Received: a model with a train_step of its own"),
+                ("def compute_loss(self, **all): pass", "{}", True, "Received: a model with a compute_loss of its own"),
+                (
+                    "pass",
+                    "[{}]",
+                    True,
+                    r"Received: an output in a list: give the logits alone, keras\.Model\(inputs, log",
+                ),
+                ("pass", "{{'a': {}}}", True, "Received: an output in a dict: give the logits alone"),
+                ("pass", "{}", False, "Received: a model without a weight to train: trainable is False"),
+            )
         ),
         (
             """

@@ -76,16 +76,20 @@ def test_no_folder_and_an_empty_folder_mean_a_new_start(tmp_path):
     assert CheckpointManager(tmp_path).newest() is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "version", "method"])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, caplog):
     checkpoints = CheckpointManager(tmp_path)
     checkpoints.save(Progress(1), {"x": np.arange(1000.0)})
     path = checkpoints.save(Progress(2), {"x": np.arange(1000.0)})
     content = bytearray(path.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 1
-    path.write_bytes({"cut": content[:-100], "flip": content, "empty": b""}[damage])
+    entry = content.index(b"PK\x01\x02")  # of the zip's directory
+    if damage in ("version", "method"):
+        content[entry + {"version": 6, "method": 10}[damage]] = 99
+    path.write_bytes(content[:-100] if damage == "cut" else b"" if damage == "empty" else content)
     assert checkpoints.newest()[1].epoch == 1
+    assert f"{path} is damaged, the one before it is looked for" in caplog.text
 
 
 def test_nothing_but_damaged_ones_is_an_error_not_a_new_start(tmp_path):
