@@ -6,13 +6,13 @@ from typing import Any, Protocol
 from local_test.api.dispatch import INTERRUPT, Operation, Request
 from local_test.api.pagination import filter_items, page, sort_key
 from local_test.errors import BadRequest
+from local_test.request.job_kind import PROCESSING, TRAINING, TUNING, JobKind
 from local_test.training.job_queue import JobQueue, TrainingJobQueue
 from local_test.tuning.job_manager import TuningJobManager
+from local_test.tuning.warm_start import FINAL_OBJECTIVE
 
-_TRAINING, _TUNING, _PROCESSING = "TrainingJob", "HyperParameterTuningJob", "ProcessingJob"
 _TIMES = ("CreationTime", "TrainingEndTime", "HyperParameterTuningEndTime", "LastModifiedTime")
 _SUMMARY = (*_TIMES, "SecondaryStatus", "TrainingJobStatusCounters", "ObjectiveStatusCounters")
-_OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
 
 Description = Mapping[str, Any]
 
@@ -31,8 +31,8 @@ class Jobs(Protocol):
     def delete(self, name: str) -> None: ...
 
 
-def _common_operations(what: str, jobs: Jobs) -> dict[str, Operation]:
-    name, arn = f"{what}Name", f"{what}Arn"
+def _common_operations(kind: JobKind, jobs: Jobs) -> dict[str, Operation]:
+    what, name, arn = kind.name, f"{kind.name}Name", f"{kind.name}Arn"
     return {
         f"Create{what}": lambda request: {arn: jobs.create(request)},
         f"Describe{what}": lambda request: jobs.describe(request[name]),
@@ -42,10 +42,13 @@ def _common_operations(what: str, jobs: Jobs) -> dict[str, Operation]:
 
 
 def _list(
-    what: str, found: list[Description], request: Request, more_of: Callable[[Description], Description] = lambda _: {}
+    kind: JobKind,
+    found: list[Description],
+    request: Request,
+    more_of: Callable[[Description], Description] = lambda _: {},
 ) -> Mapping[str, Any]:
     """One page of summaries, with the members that `more_of` adds."""
-    name, status = f"{what}Name", f"{what}Status"
+    what, name, status = kind.name, f"{kind.name}Name", f"{kind.name}Status"
     on_page, more = page(found, request, sort_key(request, name, status))
     members = (name, f"{what}Arn", status, *_SUMMARY)
     summaries = [{**{key: job[key] for key in members if key in job}, **more_of(job)} for job in on_page]
@@ -60,7 +63,7 @@ class TrainingJobsApi:
 
     def operations(self) -> dict[str, Operation]:
         return {
-            **_common_operations(_TRAINING, self._jobs),
+            **_common_operations(TRAINING, self._jobs),
             "ListTrainingJobs": self._list,
             "UpdateTrainingJob": self._update,
             INTERRUPT: lambda request: self._jobs.interrupt(request["TrainingJobName"]),
@@ -73,7 +76,7 @@ class TrainingJobsApi:
         status = request.get("StatusEquals") if "MaxResults" in request else None
         filters = {name: value for name, value in request.items() if not (status and name == "StatusEquals")}
         found = filter_items(self._jobs.all(), filters, "TrainingJobName", "TrainingJobStatus")
-        answer = _list(_TRAINING, found, request)
+        answer = _list(TRAINING, found, request)
         shown = [job for job in answer["TrainingJobSummaries"] if status in (None, job["TrainingJobStatus"])]
         return {**answer, "TrainingJobSummaries": shown}
 
@@ -96,15 +99,15 @@ class TuningJobsApi:
 
     def operations(self) -> dict[str, Operation]:
         return {
-            **_common_operations(_TUNING, self._tunings),
+            **_common_operations(TUNING, self._tunings),
             "ListHyperParameterTuningJobs": self._list,
             "ListTrainingJobsForHyperParameterTuningJob": self._children,
         }
 
     def _list(self, request: Request) -> Mapping[str, Any]:
         """Sorted by name by default, unlike training jobs."""
-        found = filter_items(self._tunings.all(), request, f"{_TUNING}Name", f"{_TUNING}Status")
-        return _list(_TUNING, found, {"SortBy": "Name", **request}, _describe_plan)
+        found = filter_items(self._tunings.all(), request, f"{TUNING.name}Name", f"{TUNING.name}Status")
+        return _list(TUNING, found, {"SortBy": "Name", **request}, _describe_plan)
 
     def _children(self, request: Request) -> Mapping[str, Any]:
         """Sorted by name by default; sorting by objective leaves out jobs without one."""
@@ -113,7 +116,7 @@ class TuningJobsApi:
         matching = [
             child
             for child in self._tunings.children(request["HyperParameterTuningJobName"])
-            if status in (None, child["TrainingJobStatus"]) and (not by_objective or _OBJECTIVE in child)
+            if status in (None, child["TrainingJobStatus"]) and (not by_objective or FINAL_OBJECTIVE in child)
         ]
         key = _objective_key if by_objective else sort_key({"SortBy": by}, "TrainingJobName", "TrainingJobStatus")
         on_page, more = page(matching, request, key)
@@ -127,11 +130,11 @@ class ProcessingJobsApi:
         self._jobs = jobs
 
     def operations(self) -> dict[str, Operation]:
-        return {**_common_operations(_PROCESSING, self._jobs), "ListProcessingJobs": self._list}
+        return {**_common_operations(PROCESSING, self._jobs), "ListProcessingJobs": self._list}
 
     def _list(self, request: Request) -> Mapping[str, Any]:
-        found = filter_items(self._jobs.all(), request, f"{_PROCESSING}Name", f"{_PROCESSING}Status")
-        return _list(_PROCESSING, found, request, _describe_end)
+        found = filter_items(self._jobs.all(), request, f"{PROCESSING.name}Name", f"{PROCESSING.name}Status")
+        return _list(PROCESSING, found, request, _describe_end)
 
 
 def _describe_end(job: Description) -> Description:
@@ -139,7 +142,7 @@ def _describe_end(job: Description) -> Description:
 
 
 def _objective_key(child: Description) -> tuple[Any, ...]:
-    return child[_OBJECTIVE]["Value"], child["TrainingJobName"]
+    return child[FINAL_OBJECTIVE]["Value"], child["TrainingJobName"]
 
 
 def _describe_plan(job: Description) -> Description:

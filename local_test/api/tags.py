@@ -8,6 +8,7 @@ from local_test.api.pagination import page
 from local_test.errors import BadRequest
 from local_test.experiments.entities import EntityStore, Experiments
 from local_test.experiments.lineage import Lineage
+from local_test.request.job_kind import PROCESSING, TRAINING, TUNING
 from local_test.training.job_queue import JobQueue
 from local_test.training.job_store import Tag
 from local_test.tuning.job_manager import TuningJobManager
@@ -29,9 +30,9 @@ class TagsApi:
         lineage: Lineage,
     ) -> None:
         self._kinds = {
-            "training-job": jobs.change_tags,
-            "processing-job": processing_jobs.change_tags,
-            "hyper-parameter-tuning-job": tunings.change_tags,
+            TRAINING.resource: jobs.change_tags,
+            PROCESSING.resource: processing_jobs.change_tags,
+            TUNING.resource: tunings.change_tags,
             "pipeline": pipelines.change_tags,
             "experiment": experiments.experiments.change_tags,
             "experiment-trial": experiments.trials.change_tags,

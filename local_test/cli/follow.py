@@ -13,11 +13,11 @@ from local_test.cli.progress import Display
 from local_test.cli.train import print_summary
 from local_test.cli.tune import format_line, summarize
 from local_test.errors import BadRequest, RunnerError
-from local_test.places.base import TUNING, Job, Log
+from local_test.places.base import Job, Log
 from local_test.places.facts import format_metric, format_status
 from local_test.places.finder import format_command
 from local_test.places.folders import FolderPlace
-from local_test.request.job_kind import TRAINING
+from local_test.request.job_kind import TRAINING, TUNING
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.util.clock import now_utc
 from local_test.util.console import format_seconds, has_reader

@@ -14,11 +14,11 @@ from pathlib import Path
 from local_test.cli.follow import follow, print_log
 from local_test.cli.options import Commands, positive, say, say_note, url
 from local_test.errors import BadRequest
-from local_test.places.base import KINDS, TUNING, Job
+from local_test.places.base import Job
 from local_test.places.facts import format_metric, format_status, list_facts, summarize
 from local_test.places.finder import Finder, Where, format_command
 from local_test.places.folders import FolderPlace
-from local_test.request.job_kind import TRAINING
+from local_test.request.job_kind import KINDS, TRAINING, TUNING
 from local_test.tuning.html_report import page
 from local_test.util.atomic_files import as_json, file_uri, write_whole
 from local_test.util.clock import now_utc

@@ -22,7 +22,7 @@ from local_test.cli.options import (
 )
 from local_test.cli.signals import collect_signals, ignore_signals
 from local_test.executions.record import ExecutionRecord
-from local_test.places.base import kind_of_description
+from local_test.request.job_kind import kind_of
 from local_test.runners.image_aliases import read_images
 from local_test.training.observer import Observer
 from local_test.util.console import count
@@ -50,7 +50,7 @@ class Lines(Observer):
             self._lines.put_nowait(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}")
 
     def on_transition(self, description: dict[str, Any]) -> None:
-        kind = kind_of_description(description)
+        kind = kind_of(description)
         state, arn = description.get("SecondaryStatus") or kind.status_of(description), kind.arn_of(description)
         self._say_state(arn, f"{kind.noun} {kind.name_of(description)}", state, description.get("FailureReason", ""))
 

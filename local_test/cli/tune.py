@@ -40,7 +40,7 @@ from local_test.training.job_status import FINAL_STATUSES
 from local_test.training.metrics import Metric
 from local_test.tuning.html_report import NAME
 from local_test.tuning.plan import OWN
-from local_test.tuning.warm_start import list_definitions
+from local_test.tuning.warm_start import FINAL_OBJECTIVE, list_definitions
 from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
@@ -50,7 +50,6 @@ from local_test.util.progress_lines import VARIABLE
 _OPERATION, _DEFAULT_JOB = "CreateHyperParameterTuningJob", Path("launch/tuning_job.json")
 _DEFAULT_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
 _STATUS = "HyperParameterTuningJobStatus"
-_OBJECTIVE = "FinalHyperParameterTuningJobObjectiveMetric"
 
 
 def add_parser(commands: Commands) -> None:
@@ -238,7 +237,7 @@ class OfflineTuner:
         children = self._tuning_jobs.children(self.name)
         running = [child for child in children if child["ObjectiveStatus"] == "Pending"]
         rows = [self._row(child, objectives[child.get("TrainingJobDefinitionName")]) for child in running]
-        best = description.get("BestTrainingJob", {}).get(_OBJECTIVE)
+        best = description.get("BestTrainingJob", {}).get(FINAL_OBJECTIVE)
         objective_text = f", best {best['MetricName']}={best['Value']:g}" if best else ""
         limit = description["HyperParameterTuningJobConfig"]["ResourceLimits"].get("MaxNumberOfTrainingJobs")
         total = f" of {limit}" if limit else ""
@@ -263,7 +262,7 @@ class OfflineTuner:
 
 def format_line(child: Mapping[str, Any]) -> str:
     """A training job of a tuning job: name, status, hyperparameters, objective."""
-    objective = child.get(_OBJECTIVE)
+    objective = child.get(FINAL_OBJECTIVE)
     without = "no line with the objective metric" if child["TrainingJobStatus"] == "Completed" else ""
     objective_text = (
         f"{objective['MetricName']}={objective['Value']:g}" if objective else child.get("FailureReason", without)

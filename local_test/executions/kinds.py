@@ -14,6 +14,7 @@ from local_test.executions.record import ExecutionRecord, StepRecord
 from local_test.executions.services import ServiceError, Services
 from local_test.pipelines.definition import Step
 from local_test.training.job_store import PIPELINE_TAG
+from local_test.tuning.warm_start import FINAL_OBJECTIVE
 
 STEP_TAG = "sagemaker:pipeline-step-name"  # the service gives both tags to what a step makes
 _LETTERS = string.ascii_letters + string.digits
@@ -71,7 +72,7 @@ def _fit(longest: int, before: str, name: str) -> str:
     return f"{before}{re.sub('[^A-Za-z0-9-]', '-', name)[:room].strip('-')}-{random_text()}".lower()
 
 
-class JobKind:
+class JobStepKind:
     """Training, processing and tuning jobs."""
 
     def __init__(self, what: str, metadata: str, *, experiment: bool = True) -> None:
@@ -118,7 +119,7 @@ class JobKind:
             context.services.call(f"Stop{self._what}", {self._name: context.record.identity})
 
 
-class TuningKind(JobKind):
+class TuningStepKind(JobStepKind):
     """A tuning job's properties also name its training jobs, the best first; all of them are part of the trial."""
 
     def look(self, context: StepContext) -> Progress:
@@ -145,7 +146,7 @@ class TuningKind(JobKind):
     def _list_best(self, context: StepContext, progress: Progress) -> list[dict[str, Any]]:
         """Of equal ones the first is that which BestTrainingJob names."""
         best = progress.outputs.get("BestTrainingJob", {})
-        kind = best.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Type")
+        kind = best.get(FINAL_OBJECTIVE, {}).get("Type")
         order = "Ascending" if kind == "Minimize" else "Descending"
         found = self._list(context, SortBy="FinalObjectiveMetricValue", SortOrder=order)
         found.sort(key=lambda child: child["TrainingJobName"] != best.get("TrainingJobName"))
@@ -161,7 +162,7 @@ class TuningKind(JobKind):
                     context.record.children = [*context.record.children, name]
 
 
-class ModelKind:
+class ModelStepKind:
     """CreateModel, which the registry of this platform stores."""
 
     def identify(self, execution: ExecutionRecord, step: Step, request: Mapping[str, Any]) -> str:
@@ -186,7 +187,7 @@ class ModelKind:
         """It takes no time."""
 
 
-class RegisterModelKind:
+class RegisterModelStepKind:
     """CreateModelPackage; its group is made if there is none, as the service does."""
 
     def identify(self, execution: ExecutionRecord, step: Step, request: Mapping[str, Any]) -> str:  # noqa: ARG002
@@ -217,7 +218,7 @@ class RegisterModelKind:
         """It takes no time."""
 
 
-class CallbackKind:
+class CallbackStepKind:
     """A message to a queue, and the wait for SendPipelineExecutionStepSuccess or -Failure."""
 
     def identify(self, execution: ExecutionRecord, step: Step, request: Mapping[str, Any]) -> str:  # noqa: ARG002
@@ -276,10 +277,10 @@ def _tags(context: StepContext, request: Mapping[str, Any]) -> list[dict[str, st
 
 
 KINDS: Mapping[str, StepKind] = {
-    "Training": JobKind("TrainingJob", "TrainingJob"),
-    "Processing": JobKind("ProcessingJob", "ProcessingJob"),
-    "Tuning": TuningKind("HyperParameterTuningJob", "TuningJob", experiment=False),
-    "Model": ModelKind(),
-    "RegisterModel": RegisterModelKind(),
-    "Callback": CallbackKind(),
+    "Training": JobStepKind("TrainingJob", "TrainingJob"),
+    "Processing": JobStepKind("ProcessingJob", "ProcessingJob"),
+    "Tuning": TuningStepKind("HyperParameterTuningJob", "TuningJob", experiment=False),
+    "Model": ModelStepKind(),
+    "RegisterModel": RegisterModelStepKind(),
+    "Callback": CallbackStepKind(),
 }

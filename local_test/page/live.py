@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from local_test.request.job_kind import kind_of
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.util.numbers import number
 
@@ -87,11 +88,11 @@ def _point(row: Sequence[str]) -> list[Any] | None:
 
 def summarize(description: Description) -> dict[str, Any]:
     """A row of the list of jobs of one kind."""
-    kind = "TrainingJob" if "TrainingJobName" in description else "ProcessingJob"
-    status = description[f"{kind}Status"]
+    kind = kind_of(description)
+    status = kind.status_of(description)
     return {
-        "name": description[f"{kind}Name"],
-        "arn": description[f"{kind}Arn"],
+        "name": kind.name_of(description),
+        "arn": kind.arn_of(description),
         "status": status,
         "state": description.get("SecondaryStatus", status),
         "created": description["CreationTime"].timestamp(),

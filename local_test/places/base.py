@@ -9,20 +9,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from local_test.data.object_store import ObjectStore, open_object_store
-from local_test.request.job_kind import PROCESSING, TRAINING, JobKind
+from local_test.request.job_kind import TUNING, JobKind
 from local_test.training.job_status import FINAL_STATUSES
 from local_test.tuning.warm_start import FINAL_OBJECTIVE, OBJECTIVE
 
 Description = Mapping[str, Any]
 _NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")  # of every kind of job; also a folder's
-
-
-TUNING = JobKind("HyperParameterTuningJob", "tuning", "", "")
-KINDS = (TRAINING, TUNING, PROCESSING)
-
-
-def kind_of_description(description: Description) -> JobKind:
-    return next(kind for kind in KINDS if f"{kind.name}Status" in description)
 
 
 def is_name(text: str) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local_test.places.base import TUNING, Description, Job
+from local_test.places.base import Description, Job
 from local_test.places.finder import format_command
+from local_test.request.job_kind import TUNING
 from local_test.util.clock import now_utc
 from local_test.util.console import format_seconds
 

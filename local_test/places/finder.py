@@ -12,10 +12,10 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from local_test.errors import BadRequest
-from local_test.places.base import KINDS, Job, Place, is_name
+from local_test.places.base import Job, Place, is_name
 from local_test.places.folders import open_folders
 from local_test.places.service import ServicePlace
-from local_test.request.job_kind import JobKind
+from local_test.request.job_kind import KINDS, JobKind
 
 DEFAULT_URL = "http://127.0.0.1:4580"
 DEFAULT_OUT = Path("jobs")

@@ -15,8 +15,8 @@ from typing import Any
 from local_test.errors import BadRequest
 from local_test.hosts.artifacts import REPORT
 from local_test.page.live import Tail
-from local_test.places.base import TUNING, Description, Log, Place, is_name
-from local_test.request.job_kind import TRAINING, JobKind
+from local_test.places.base import Description, Log, Place, is_name
+from local_test.request.job_kind import TRAINING, TUNING, JobKind
 from local_test.request.validation import service_model
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM
 from local_test.training.job_store import is_root, parse

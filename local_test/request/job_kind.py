@@ -1,5 +1,6 @@
 """Kinds of jobs: what the service calls them, and what follows from that."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,15 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class JobKind:
-    """`name` is in operations and members (CreateTrainingJob, TrainingJobName), `word` in ARNs, folders and sentences.
+    """`name` is in operations and members (CreateTrainingJob, TrainingJobName), `word` in folders and sentences.
 
-    `specification` and `resources`: the members of a request that name the program, and the instances.
+    `specification` and `resources`: the members of a request that name the program, and the instances; empty for jobs
+    that run no program of their own.
     """
 
     name: str
     word: str
-    specification: str
-    resources: str
+    specification: str = ""
+    resources: str = ""
 
     @property
     def noun(self) -> str:
@@ -24,8 +26,8 @@ class JobKind:
 
     @property
     def resource(self) -> str:
-        """As in ARNs: training-job."""
-        return f"{self.word}-job"
+        """As in ARNs: training-job, hyper-parameter-tuning-job."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", self.name).lower()
 
     @property
     def running(self) -> str:
@@ -58,8 +60,10 @@ class JobKind:
 
 TRAINING = JobKind("TrainingJob", "training", "AlgorithmSpecification", "ResourceConfig")
 PROCESSING = JobKind("ProcessingJob", "processing", "AppSpecification", "ProcessingResources.ClusterConfig")
+TUNING = JobKind("HyperParameterTuningJob", "tuning")
+KINDS = (TRAINING, TUNING, PROCESSING)
 
 
 def kind_of(job: Mapping[str, Any]) -> JobKind:
     """Of a request or a description."""
-    return PROCESSING if "ProcessingJobName" in job else TRAINING
+    return next(kind for kind in KINDS if f"{kind.name}Name" in job)

@@ -9,6 +9,7 @@ from typing import Any
 
 from local_test.errors import BadRequest, LocalTestError, ResourceInUse
 from local_test.request.defaults import fill_tuning_job
+from local_test.request.job_kind import TUNING
 from local_test.request.validation import service_model
 from local_test.training.job_queue import LEFT, RETURN_SECONDS, JobQueue
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM
@@ -119,7 +120,7 @@ class TuningJobManager:
     def create(self, request: Mapping[str, Any]) -> str:
         """Starts the tuning job; its ARN."""
         name = request["HyperParameterTuningJobName"]
-        arn = format_arn(self._region, "hyper-parameter-tuning-job", name)
+        arn = format_arn(self._region, TUNING.resource, name)
         job = self._new_job(request, arn)
         with self._lock:
             if self._closed:
