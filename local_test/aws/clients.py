@@ -31,7 +31,7 @@ class Clients:
 
     def __init__(self, url: str, s3_url: str | None = None, keys: Mapping[str, str] = CREDENTIALS) -> None:
         self.url, self._s3_url, self._lock = url, s3_url, threading.Lock()
-        self._session = _session(keys)
+        self._session = open_session(keys)
         self._clients: dict[tuple[str, str], Any] = {}
 
     def get(self, service: str, region: str) -> Any:
@@ -42,7 +42,9 @@ class Clients:
 
     def _new(self, service: str, region: str) -> Any:
         if service == "s3" and self._s3_url:
-            return _session(find_credentials()).client(service, region, endpoint_url=self._s3_url, config=_ELSEWHERE)
+            return open_session(find_credentials()).client(
+                service, region, endpoint_url=self._s3_url, config=_ELSEWHERE
+            )
         return self._session.client(service, region, endpoint_url=self.url, config=_HERE)
 
     def close(self) -> None:
@@ -52,9 +54,11 @@ class Clients:
             self._clients.clear()
 
 
-def _session(known: Mapping[str, str]) -> boto3.session.Session:
+def open_session(known: Mapping[str, str], region: str | None = None) -> boto3.session.Session:
+    """With credentials as `find_credentials` gives them."""
     return boto3.session.Session(
         aws_access_key_id=known["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=known["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=known.get("AWS_SESSION_TOKEN"),
+        region_name=region,
     )

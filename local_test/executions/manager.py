@@ -18,6 +18,7 @@ from local_test.pipelines.definition import Definition, Step
 from local_test.training.job_status import PLATFORM
 from local_test.training.job_store import put_aside, remove
 from local_test.util.atomic_files import new_folder
+from local_test.util.threads import join_all
 
 
 class Conflict(LocalTestError):  # noqa: N818
@@ -264,9 +265,4 @@ class ExecutionManager:
         """Waits for the end of all, at most so long; whether they have ended."""
         with self._lock:
             threads = [one.thread for one in self._running.values() if one.thread]
-        limit = time.monotonic() + seconds
-        for thread in threads:
-            thread.join(max(0.0, limit - time.monotonic()))
-            if thread.is_alive():
-                return False
-        return True
+        return join_all(threads, seconds)

@@ -16,7 +16,7 @@ from botocore import UNSIGNED, xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_test.aws.clients import CREDENTIALS, find_credentials
+from local_test.aws.clients import CREDENTIALS, find_credentials, open_session
 from local_test.data.object_store import ObjectStore, StoredObject, join_uri
 from local_test.errors import BadRequest, DataError, RunnerError
 from local_test.hosts.artifacts import REPORT
@@ -62,12 +62,7 @@ class Clients:
         if not region and service == "sagemaker":  # unsigned, it is the server's own
             config = config.merge(Config(signature_version=UNSIGNED))
         keys = CREDENTIALS if url == self._url and urlsplit(url).hostname in _LOOPBACK else find_credentials()
-        return boto3.session.Session(
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-            region_name=region or DEFAULT_REGION,
-        ).client(service, endpoint_url=url, config=config)
+        return open_session(keys, region or DEFAULT_REGION).client(service, endpoint_url=url, config=config)
 
     def close(self) -> None:
         for client in self._made.values():

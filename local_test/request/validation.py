@@ -19,7 +19,7 @@ from botocore.model import ServiceModel, Shape
 
 from local_test.errors import BadRequest
 from local_test.util.atomic_files import FILE_SCHEME
-from local_test.util.thread_cache import cached_once
+from local_test.util.threads import cached_once
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "structure": (dict,),

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from local_test.util.thread_cache import cached_once
+from local_test.util.threads import cached_once
 
 _TABLE = "ec2/resources/instance_types.json.gz"
 _GIB = 1 << 30

@@ -17,6 +17,7 @@ from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
 from local_test.util.arns import format_arn
 from local_test.util.clock import now_utc
+from local_test.util.threads import join_all
 
 # (request, ARN of its tuning job, description that an earlier server left of it) → an accepted job
 NewJob = Callable[[Mapping[str, Any], str | None, Mapping[str, Any] | None], Job]
@@ -274,11 +275,7 @@ class JobQueue:
         """Waits for the end of all jobs, at most so long; whether they have ended."""
         with self._lock:
             threads = list(self._running.values())
-        for thread in threads:
-            thread.join(seconds)
-            if thread.is_alive():
-                return False
-        return True
+        return join_all(threads, seconds)
 
 
 class TrainingJobQueue(JobQueue):

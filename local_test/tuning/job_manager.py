@@ -24,6 +24,7 @@ from local_test.util.atomic_files import new_folder, write_json
 from local_test.util.clock import now_utc
 from local_test.util.console import warn_on_stderr
 from local_test.util.late_writes import LateWrites
+from local_test.util.threads import join_all
 
 
 @dataclass
@@ -237,8 +238,4 @@ class TuningJobManager:
         """Waits for the end of all tuning jobs, at most so long; whether they have ended."""
         with self._lock:
             threads = [entry.thread for entry in self._entries.values() if entry.thread]
-        for thread in threads:
-            thread.join(seconds)
-            if thread.is_alive():
-                return False
-        return True
+        return join_all(threads, seconds)

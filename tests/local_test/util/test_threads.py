@@ -1,9 +1,10 @@
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType
 
-from local_test.util.thread_cache import cached_once
+from local_test.util.threads import cached_once, join_all
 
 
 def test_threads_that_come_at_once_make_one() -> None:
@@ -42,3 +43,16 @@ def test_what_can_not_be_made_is_tried_again() -> None:
             assert made() == expected
         except ValueError as error:
             assert str(error) == expected
+
+
+def test_all_threads_together_are_waited_for_no_longer_than_that() -> None:
+    go_on = threading.Event()
+    threads = [threading.Thread(target=go_on.wait, daemon=True) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    began = time.monotonic()
+    assert not join_all(threads, 0.1)
+    assert not join_all(reversed(threads), 0)
+    assert time.monotonic() - began < 0.1 * len(threads)
+    go_on.set()
+    assert join_all(threads, 10)

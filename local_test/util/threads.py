@@ -1,7 +1,8 @@
-"""A cache for threads, of values that are slow to make and never change."""
+"""What several threads have in common: values that are slow to make and never change, a wait for all of them."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from functools import cache, wraps
 from typing import ParamSpec, TypeVar
 
@@ -20,3 +21,13 @@ def cached_once(make: Callable[P, T]) -> Callable[P, T]:
             return cached(*args, **kwargs)  # type: ignore[arg-type]  # that they can be hashed
 
     return made
+
+
+def join_all(threads: Iterable[threading.Thread], seconds: float) -> bool:
+    """Waits for the end of all, at most so long; whether they have ended."""
+    limit = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, limit - time.monotonic()))
+        if thread.is_alive():
+            return False
+    return True
