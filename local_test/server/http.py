@@ -53,12 +53,12 @@ class Router:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         try:
             answer = self._answer(environ)
+            if answer is None:
+                return self._moto(environ, start_response)
         except RequestEntityTooLarge:
             answer = refusal("RequestEntityTooLargeException", f"A request has at most {_MAX_BODY} bytes", 413)
         except ClientDisconnected:  # or sizes of chunks that are none
             answer = refusal("SerializationException", "The body can't be read")
-        if answer is None:
-            return self._moto(environ, start_response)
         response = Response(answer.body, answer.status, content_type=answer.content_type)
         response.headers["x-amzn-RequestId"] = str(uuid4())
         if answer.error:

@@ -10,7 +10,8 @@ from socket import socket
 from typing import Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
-from werkzeug.serving import ThreadedWSGIServer
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.serving import DechunkedInput, ThreadedWSGIServer
 
 from local_test.aws.clients import OWN_AGENT
 from local_test.server.access import Environ, Wsgi
@@ -72,7 +73,10 @@ class _Handler(MotoRequestHandler):
 
     def make_environ(self) -> Environ:
         self._incoming.end_head()
-        return {**super().make_environ(), HEADERS: self.headers}
+        environ = {**super().make_environ(), HEADERS: self.headers}
+        if environ.get("wsgi.input_terminated"):
+            environ["wsgi.input"] = _Chunks(self.rfile)
+        return environ
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002 - overrides
         """Without the query, which may be a signature."""
@@ -86,6 +90,16 @@ class _Handler(MotoRequestHandler):
 
     def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
         """Of clients' errors, such as one that is too slow."""
+
+
+class _Chunks(DechunkedInput):
+    """A body in chunks. ClientDisconnected, as for one that is cut short, if the sizes of its chunks are none."""
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return super().readinto(buffer)
+        except OSError:
+            raise ClientDisconnected from None
 
 
 class _Incoming(io.RawIOBase):

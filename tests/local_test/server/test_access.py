@@ -91,6 +91,19 @@ def test_a_request_without_a_host_is_no_browsers(served: Served) -> None:
         assert connection.makefile("rb").readline().split()[1] == b"200"
 
 
+@pytest.mark.parametrize("target", ["", "X-Amz-Target: SageMaker.ListTrainingJobs\r\n"])
+@pytest.mark.parametrize("chunks", ["zz\r\n", "-1\r\n", "2\r\n{}"])
+def test_a_body_whose_chunks_are_none_is_a_bad_request(served: Served, target: str, chunks: str) -> None:
+    host, _, port = served.exports["AWS_ENDPOINT_URL"].removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = f"PUT /{BUCKET}/key HTTP/1.1\r\nHost: localhost\r\n{target}Transfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(f"{head}{chunks}".encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.makefile("rb").readline().split()[1] == b"400"
+    assert "Contents" not in served.client("s3").list_objects_v2(Bucket=BUCKET)
+    assert "Traceback" not in served.errors()
+
+
 def test_what_a_client_or_the_servers_own_page_sends_is_answered(served: Served) -> None:
     own = served.exports["AWS_ENDPOINT_URL"]
     for headers in ({}, {"Origin": own, "Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}):
