@@ -37,8 +37,8 @@ class InProcessServices:
             raise ServiceError(code, str(found.get("message", found.get("Message", answer.status))))
         return dict(found)
 
-    def read(self, uri: str) -> bytes:
-        return self._storage.read(uri)
+    def read(self, uri: str, most: int) -> bytes:
+        return self._storage.read(uri, most)
 
     def send(self, queue_url: str, body: str) -> None:
         try:

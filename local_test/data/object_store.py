@@ -17,7 +17,7 @@ from local_test.errors import BadRequest, DataError
 from local_test.util.atomic_files import file_uri, local_path, refuse_file, write_whole
 
 CHUNK_BYTES = 1 << 20
-MOST_BYTES = 1 << 29  # of what is held in memory: an object as a record, a manifest
+MOST_BYTES = (1 << 29) - 1  # of what is held in memory: an object as a record, a manifest
 _BROKEN_READS = 5  # connections that may break within one object before it counts as unreadable
 _S3_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 5})
 
@@ -170,10 +170,10 @@ class ObjectStore:
             except (BotoCoreError, ClientError) as error:
                 raise DataError(f"{item.uri} can't be read: {s3_reason(error)}") from None
 
-    def read(self, uri: str) -> bytes:
-        """The whole object. DataError if it can't be read, or is too large for memory."""
+    def read(self, uri: str, most: int | None = None) -> bytes:
+        """The whole object. DataError if it can't be read, or has more bytes."""
         try:
-            return join_chunks(self.chunks(StoredObject(uri, "", 0)), uri)
+            return join_chunks(self.chunks(StoredObject(uri, "", 0)), uri, most)
         except OSError as error:
             raise DataError(f"{uri} can't be read: {error.strerror}") from None
 
@@ -197,13 +197,14 @@ class ObjectStore:
             raise DataError(f"{uri} can't be written: {s3_reason(error)}") from None
 
 
-def join_chunks(chunks: Iterator[bytes], what: str) -> bytes:
-    """All of them. DataError, naming `what`, before they are more than a record of RecordIO may hold."""
+def join_chunks(chunks: Iterator[bytes], what: str, most: int | None = None) -> bytes:
+    """All of them. DataError, naming `what`, for more bytes than `most`, else than a record of RecordIO may hold."""
+    most = MOST_BYTES if most is None else most
     found, size = [], 0
     for chunk in chunks:
         size += len(chunk)
-        if size >= MOST_BYTES:
-            raise DataError(f"{what} is too large. Received: more than {MOST_BYTES - 1} bytes, unpacked")
+        if size > most:
+            raise DataError(f"{what} is too large. Received: more than {most} bytes, unpacked")
         found.append(chunk)
     return b"".join(found)
 

@@ -17,7 +17,7 @@ _MOST_BYTES = 16 << 20  # of a property file
 
 
 class ExecutionScope:
-    """A Scope. `step`: whose arguments are resolved, with the `job` that it will make."""
+    """A Scope, for one step's arguments. `job`: the one that it will make."""
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class ExecutionScope:
         job: str = "",
     ) -> None:
         self._record, self._definition, self._services, self._now, self._job = record, definition, services, now, job
+        self._objects: dict[str, Any] = {}  # each is read once, however many expressions name it
 
     def parameter(self, name: str) -> Any:
         return self._record.parameters[name]
@@ -64,14 +65,17 @@ class ExecutionScope:
         return self.json_object(join_uri(self.step_property(step, place), resolve(file.file_path, self)))
 
     def json_object(self, s3_uri: str) -> Any:
+        if s3_uri not in self._objects:
+            self._objects[s3_uri] = self._read(s3_uri)
+        return self._objects[s3_uri]
+
+    def _read(self, s3_uri: str) -> Any:
         try:
-            content = self._services.read(s3_uri)
+            value = json.loads(self._services.read(s3_uri, _MOST_BYTES))
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text: nothing could keep it
+            return value
         except DataError as error:
-            raise BadRequest(str(error)) from None
-        if len(content) > _MOST_BYTES:
-            raise BadRequest(f"A property file has at most {_MOST_BYTES} bytes. Received: {s3_uri}, of {len(content)}")
-        try:
-            return json.loads(content)
+            raise BadRequest(f"A property file can't be read: {error}") from None
         except (ValueError, RecursionError) as error:
             raise BadRequest(f"A property file must be JSON: {error}. Received: {s3_uri}") from None
 

@@ -20,8 +20,8 @@ class Services(Protocol):
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of an operation of SageMaker; times are epoch seconds."""
 
-    def read(self, uri: str) -> bytes:
-        """An object."""
+    def read(self, uri: str, most: int) -> bytes:
+        """An object. DataError if it has more bytes."""
 
     def send(self, queue_url: str, body: str) -> None:
         """A message to a queue of SQS."""

@@ -16,7 +16,7 @@ from local_test.pipelines.definition import Definition, Step
 from local_test.pipelines.expressions import resolve
 from local_test.pipelines.step_types import STEP_TYPES, resolve_arguments
 
-_MESSAGE = 3072  # characters of a Fail step's message, in the API's model
+_MESSAGE = 3072  # characters of a Fail step's message, in the API's model: more than of any other reason
 
 # (step, key) → what an earlier execution knows of a step with the same arguments
 FindCached = Callable[[Step, str], StepRecord | None]
@@ -183,7 +183,7 @@ class StepRunner:
     def _settle(
         self, record: StepRecord, status: str, *, failure: str = "", outputs: dict[str, Any] | None = None
     ) -> None:
-        record.failure, record.outputs, record.end = failure, outputs, self._now()
+        record.failure, record.outputs, record.end = failure[:_MESSAGE], outputs, self._now()
         record.status = status
         self._save()
 

@@ -15,6 +15,7 @@ GET, JOIN, JSON_GET = "Get", "Std:Join", "Std:JsonGet"
 PROPERTY_FILES = "PropertyFiles"
 _PREFIXES = ("Parameters", "Execution", "PipelineExperimentConfig", "Steps")
 _NAME = r"[A-Za-z0-9_-]+"
+_MOST = 1 << 22  # characters and values that a step's arguments may have: many times what any operation takes
 # a member, [0], ['key'] or ["key"]
 _PART = re.compile(
     r"""\.(?P<member>[A-Za-z0-9_:-]+)|\[(?P<index>\d{1,9})\]|\['(?P<key>[^']*)'\]|\["(?P<text>[^"]*)"\]"""
@@ -182,7 +183,14 @@ def resolve(value: Any, scope: Scope) -> Any:
         return _get(read_reference(value[GET]), scope)
     if function == JOIN:
         join = read_join(value)
-        return join.on.join(_as_text(resolve(item, scope)) for item in join.values)
+        texts: list[str] = []
+        left = _MOST
+        for item in join.values:
+            texts.append(_as_text(resolve(item, scope)))
+            left -= len(texts[-1]) + len(join.on)
+            if left < 0:
+                raise BadRequest(f"{JOIN} makes a text of more than {_MOST} characters")
+        return join.on.join(texts)
     if function == JSON_GET:
         return _json_get(read_json_get(value), scope)
     if isinstance(value, Mapping):
@@ -190,6 +198,21 @@ def resolve(value: Any, scope: Scope) -> Any:
     if isinstance(value, list):
         return [resolve(item, scope) for item in value]
     return value
+
+
+def check_size(value: Any) -> None:
+    """BadRequest for a value without expressions that has more than any request: each expression may stand for
+    megabytes, and a definition has room for thousands."""
+    left, items = _MOST, [value]
+    while items:
+        item = items.pop()
+        left -= len(item) if isinstance(item, str) else 1
+        if left < 0:
+            raise BadRequest(f"The step's arguments have more than {_MOST} characters and values")
+        if isinstance(item, Mapping):
+            items += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            items += item
 
 
 def _get(reference: Reference, scope: Scope) -> Any:

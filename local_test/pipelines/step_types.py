@@ -8,7 +8,7 @@ from botocore.model import Shape
 
 from local_test.errors import BadRequest
 from local_test.pipelines.definition import Step
-from local_test.pipelines.expressions import Path, Scope, format_path, function_of, resolve
+from local_test.pipelines.expressions import Path, Scope, check_size, format_path, function_of, resolve
 from local_test.request.validation import service_model
 
 OUTPUT_PARAMETERS = "OutputParameters"
@@ -135,7 +135,9 @@ def resolve_arguments(step: Step, scope: Scope) -> Any:
     of type Integer as it is where hyperparameters need a text."""
     operation = STEP_TYPES[step.type].operation
     shape = service_model().operation_model(operation).input_shape if operation else None
-    return _resolve(step.arguments, shape, scope)
+    found = _resolve(step.arguments, shape, scope)
+    check_size(found)
+    return found
 
 
 def _resolve(value: Any, shape: Shape | None, scope: Scope) -> Any:

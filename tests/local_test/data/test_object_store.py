@@ -245,7 +245,7 @@ def test_what_unpacks_to_more_than_a_record_is_not_held_in_memory(
     request = described(file_uri(tmp_path / "a.gz"), S3DataType="S3Prefix")
     request["InputDataConfig"][0]["CompressionType"] = "Gzip"
     (channel,) = find_channels(request, store := ObjectStore())
-    with pytest.raises(DataError, match=r"a\.gz is too large\. Received: more than 3145727 bytes, unpacked"):
+    with pytest.raises(DataError, match=r"a\.gz is too large\. Received: more than 3145728 bytes, unpacked"):
         list(channel.contents(0, store))
     (tmp_path / "m").write_bytes(bytes(4 << 20))
     with pytest.raises(BadRequest, match=r"/m is too large"):

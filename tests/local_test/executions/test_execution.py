@@ -72,7 +72,7 @@ class FakeServices:
     def DescribeModelPackage(self, request: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"ModelPackageArn": request["ModelPackageName"]}
 
-    def read(self, uri: str) -> bytes:
+    def read(self, uri: str, most: int) -> bytes:  # noqa: ARG002
         raise AssertionError(uri)
 
     def send(self, queue_url: str, body: str) -> None:

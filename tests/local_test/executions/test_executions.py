@@ -97,6 +97,28 @@ def test_a_property_file_decides(sagemaker: Any, s3: Any) -> None:
     assert step_statuses(sagemaker, bad)["Check"] == "Succeeded"
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"a": "\\ud800"}', "A property file must be JSON: 'utf-8' codec can't encode character"),
+        (b'{"a": "' + bytes(17 << 20) + b'"}', "is too large. Received: more than 16777216 bytes"),
+        (b"[" * 100_000, "A property file must be JSON: maximum recursion depth exceeded"),
+        (b'{"a": "' + b"x" * 9999 + b'"}', "x" * 1000),
+    ],
+    ids=["no text", "large", "deep", "long"],
+)
+def test_whatever_a_property_file_holds_the_execution_ends(
+    sagemaker: Any, s3: Any, content: bytes, reason: str
+) -> None:
+    s3.put_object(Bucket=BUCKET, Key="odd.json", Body=content)
+    message = {"Std:JsonGet": {"S3Uri": f"s3://{BUCKET}/odd.json", "Path": "a"}}
+    name = f"Odd-{len(content)}"
+    create_pipeline(sagemaker, name, [fail_step("Say", message)])
+    arn = start(sagemaker, name)
+    assert ended(sagemaker, arn)["PipelineExecutionStatus"] == "Failed"
+    assert reason in steps(sagemaker, arn)["Say"]["FailureReason"]
+
+
 def test_a_failed_step_lets_running_ones_end_and_starts_no_more(sagemaker: Any, tmp_path: Path) -> None:
     """And RetryPipelineExecution begins what has failed again, in a job of another name."""
     marker, gate = tmp_path / "marker", tmp_path / "gate"

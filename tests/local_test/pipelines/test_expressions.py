@@ -112,6 +112,21 @@ def test_joins() -> None:
         resolve({"Std:Join": {"Values": [{"Get": "Steps.Train.ModelArtifacts"}]}}, SCOPE)
 
 
+def test_a_few_expressions_do_not_become_gigabytes() -> None:
+    class Large(Known):
+        def json_object(self, s3_uri: str) -> Any:  # noqa: ARG002
+            return {"text": "x" * (1 << 20), "list": ["x"] * (1 << 20)}
+
+    text, many = ({"Std:JsonGet": {"S3Uri": "s3://bucket/large.json", "Path": path}} for path in ("text", "list"))
+    assert len(resolve({"Std:Join": {"On": "/", "Values": [text] * 3}}, Large())) == 3 * (1 << 20) + 2
+    with pytest.raises(BadRequest, match="Std:Join makes a text of more than 4194304 characters"):
+        resolve({"Std:Join": {"On": "/", "Values": [text] * 10_000}}, Large())
+    for value in (text, many):
+        found = read_checked(definition("Steps.0.Arguments.HyperParameters", {f"h{n}": value for n in range(90)}))
+        with pytest.raises(BadRequest, match="more than 4194304 characters and values"):
+            resolve_arguments(found.by_name["Train"], Large())
+
+
 def test_the_best_model_of_a_tuning_step() -> None:
     """As TuningStep.get_top_model_s3_uri writes it."""
     uri = {
