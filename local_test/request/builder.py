@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from local_test.errors import BadRequest
-from local_test.request.validation import validate
+from local_test.request.validation import service_model, validate
 from local_test.util.arns import ACCOUNT
 from local_test.util.atomic_files import file_uri, local_path, read_json
 
@@ -41,16 +41,27 @@ class Options:
 
 
 def read_job(path: Path, command: str = "train") -> dict[str, Any]:
-    """The job file of `train` or `tune`; BadRequest if it isn't there, isn't a JSON object or is the other's."""
+    """The request in the job file of `train` or `tune`; a description, as `aws sagemaker describe-…` prints it, becomes
+    one. BadRequest if the file isn't there, isn't a JSON object or is the other's."""
     request = read_json(path, "The job file")
+    kind = "TrainingJob" if command == "train" else "HyperParameterTuningJob"
     if not isinstance(request, dict):
-        operation = "CreateTrainingJob" if command == "train" else "CreateHyperParameterTuningJob"
         received = f"{path}, a {type(request).__name__}"
-        raise BadRequest(f"The job file must hold one {operation} request. Received: {received}")
+        raise BadRequest(f"The job file must hold one Create{kind} request. Received: {received}")
     if command == "train" and "HyperParameterTuningJobConfig" in request:
         raise BadRequest(f"This is a tuning job: use tune. Received: {path}")
     if command == "tune" and "AlgorithmSpecification" in request:
         raise BadRequest(f"This is a training job: use train. Received: {path}")
+    return _request_of(request, f"Create{kind}") if f"{kind}Status" in request else request
+
+
+def _request_of(description: Mapping[str, Any], operation: str) -> dict[str, Any]:
+    """Without what the service adds: no channels, and the resources of a definition, told twice."""
+    members = service_model().operation_model(operation).input_shape.members
+    request = {name: copy.deepcopy(value) for name, value in description.items() if name in members and value != []}
+    for definition in (request.get("TrainingJobDefinition", {}), *request.get("TrainingJobDefinitions", [])):
+        if "HyperParameterTuningResourceConfig" in definition:
+            definition.pop("ResourceConfig", None)
     return request
 
 

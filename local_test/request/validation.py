@@ -44,6 +44,7 @@ _JAVA = {
     **dict.fromkeys((")${1,128}", ")${1,256}"), ")"),  # an end, repeated; the shape has the lengths
 }
 
+_SHOWN = 10  # problems of a request: an empty skeleton of the AWS CLI has 60
 _NUMBERS = ("float", "double", "string")
 # types of a value → the shapes that it may be a value of, where that is more than its own
 _FITS: Mapping[str | None, tuple[str, ...]] = {
@@ -81,11 +82,12 @@ def service_model(service: str = "sagemaker") -> ServiceModel:
 
 
 def validate(request: Any, operation: str = "CreateTrainingJob", service: str = "sagemaker") -> None:
-    """Raise BadRequest with every constraint of the operation's input that `request` fails, in one line."""
+    """Raise BadRequest with the constraints of the operation's input that `request` fails, in one line."""
     problems = list(_check(request, service_model(service).operation_model(operation).input_shape, ""))
     if problems:
-        plural = "" if len(problems) == 1 else "s"
-        raise BadRequest(f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")
+        plural, more = "" if len(problems) == 1 else "s", len(problems) - _SHOWN
+        shown = [*problems[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        raise BadRequest(f"{len(problems)} validation error{plural} detected: {'; '.join(shown)}")
 
 
 def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
@@ -130,10 +132,13 @@ def _check_structure(value: Mapping[str, Any], shape: Shape, at: str) -> Iterato
     for name, item in value.items():
         if name in shape.members:
             yield from _check(item, shape.members[name], _join(at, name))
-        else:
-            near = difflib.get_close_matches(str(name), shape.members, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known members: {', '.join(shape.members)}"
-            yield f"Unknown member '{name}' in '{at or 'request'}': {hint}"
+    near = {name: difflib.get_close_matches(str(name), shape.members, 1) for name in value if name not in shape.members}
+    for name, found in near.items():
+        if found:
+            yield f"Unknown member '{name}' in '{at or 'request'}': did you mean {found[0]}?"
+    if unknown := [f"'{name}'" for name, found in near.items() if not found]:
+        members = f"Unknown member{'' if len(unknown) == 1 else 's'} {', '.join(unknown)}"
+        yield f"{members} in '{at or 'request'}': known members: {', '.join(shape.members)}"
 
 
 def _check_tags(tags: Sequence[Any]) -> Iterator[str]:

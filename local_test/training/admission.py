@@ -114,7 +114,11 @@ def container_environment(
 def check_buckets(outputs: Iterable[tuple[str, str | None]], storage: ObjectStore) -> None:
     """What is written to must be there: a job that can't leave its model must not run for hours. (member, URI)s."""
     for path, uri in outputs:
-        if uri and not storage.has_bucket(uri):
+        try:
+            is_there = not uri or storage.has_bucket(uri)
+        except BadRequest as error:
+            raise BadRequest(f"{path}: {error}") from None
+        if not is_there:
             raise BadRequest(f"{path}: its S3 bucket does not exist. Received: {uri}. Create the bucket first")
 
 

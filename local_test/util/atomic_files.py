@@ -76,7 +76,9 @@ def new_folder(folder: Path, what: str) -> Iterator[None]:
 def read_json(path: Path, what: str) -> Any:
     """The value of a JSON file. BadRequest if it can't be read; the message begins with `what`."""
     try:
-        with path.open(encoding="utf-8") as file:  # a device has no end, a FIFO of the shell's has
+        with path.open(
+            encoding="utf-8-sig"
+        ) as file:  # Windows begins files with a mark; a device has no end, a FIFO of the shell's has
             text = file.read(_MOST_JSON + 1)
         if len(text) > _MOST_JSON:
             raise BadRequest(f"{what} is too large. Received: {path}. Expected: at most {_MOST_JSON} characters")

@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,21 @@ from hypothesis import strategies as st
 
 from local_test.errors import BadRequest
 from local_test.request.builder import Options, build, parse_pairs, read_job, timed_name
+from local_test.request.defaults import fill_training_job, fill_tuning_job
 from local_test.request.support import check_request
 from local_test.request.validation import validate
+from local_test.tuning.plan import read_plan
 from local_test.util.atomic_files import file_uri, local_path
 from tests.support.local_jobs import prepared_data_request, request_for
 from tests.support.missing import missing
+from tests.support.tuning import tuning_request
 
 JOB = prepared_data_request()
+# the SDK's tuner names the resources in the other way, and the service describes both
+SDK_TUNING = tuning_request()
+SDK_TUNING["TrainingJobDefinition"]["HyperParameterTuningResourceConfig"] = SDK_TUNING["TrainingJobDefinition"].pop(
+    "ResourceConfig"
+)
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
 LAUNCH = Path(__file__).resolve().parents[3] / "launch/training_job.json"
 
@@ -52,6 +61,32 @@ def test_the_default_jobs_become_valid_local_requests(job: str, prepared: Path, 
     checkpoints = tmp_path / "jobs" / request["TrainingJobName"] / "checkpoints"
     assert request["CheckpointConfig"]["S3Uri"] == file_uri(checkpoints)
     assert "<" not in json.dumps({**request, "AlgorithmSpecification": None})
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "job", "describe"),
+    [
+        ("train", "TrainingJob", request_for("again", Path("/out")), fill_training_job),
+        ("tune", "HyperParameterTuningJob", tuning_request(), fill_tuning_job),
+        ("tune", "HyperParameterTuningJob", SDK_TUNING, fill_tuning_job),
+    ],
+    ids=["train", "tune", "tune-sdk"],
+)
+def test_a_description_is_a_job_file_too(
+    command: str, kind: str, job: dict[str, Any], describe: Callable[[Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    """What `aws sagemaker describe-…` prints has what the service adds; and on Windows files begin with a mark."""
+    description = describe(job)
+    added = {f"{kind}Arn": "arn", f"{kind}Status": "Completed", "CreationTime": "2026-01-01T00:00:00Z"}
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps({**description, **added}), encoding="utf-8-sig")
+    request = read_job(path, command)
+    if command == "train":
+        check_request(request)
+    else:
+        read_plan(request)
+    added_to_it = {"InputDataConfig": [], "ProfilingStatus": description.get("ProfilingStatus")}
+    assert describe(request) == {**description, **(added_to_it if command == "train" else {})}
 
 
 def test_options_are_laid_over_the_job(prepared: Path, tmp_path: Path) -> None:

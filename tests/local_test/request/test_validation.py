@@ -44,6 +44,16 @@ def test_an_unknown_member_names_the_nearest() -> None:
     assert "Unknown member 'HyperParameter' in 'request': did you mean HyperParameters?" in message(HyperParameter={})
 
 
+def test_what_is_unknown_is_told_once_and_many_problems_are_cut() -> None:
+    assert message(Foo=1, Bar=2, Quux=3).count("known members: TrainingJobName") == 1
+    assert "Unknown members 'Foo', 'Bar', 'Quux' in 'request'" in message(Foo=1, Bar=2, Quux=3)
+    many = message(HyperParameters={str(n): n for n in range(25)})
+    assert many.startswith("25 validation errors detected: ")
+    assert many.endswith(
+        "'hyperParameters.9' failed to satisfy constraint: Member must be a string, not integer; and 15 more"
+    )
+
+
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
