@@ -118,7 +118,7 @@ class _Checks:
 
     def _check_arguments(self, step: Step) -> None:
         if step.type == "Condition":
-            check_conditions(step.arguments["Conditions"], self._type_of)
+            check_conditions(step.arguments["Conditions"], self._compared_type)
             return
         request = self._replace(step.arguments)
         if step.type == "Fail":
@@ -173,6 +173,13 @@ class _Checks:
         elif self._type_of(source) not in ("string", None):
             raise BadRequest(f"S3Uri of Std:JsonGet must be a text. Received: {_json(source)}")
         return None
+
+    def _compared_type(self, value: Any) -> str | None:
+        """The service takes a comparison of a step's text with a number: HyperParameters['epochs'], and what it holds is
+        known later."""
+        kind = self._type_of(value)
+        is_property = function_of(value) == GET and read_reference(value[GET]).kind == "Steps"
+        return None if is_property and kind == "string" else kind
 
     def _reference_type(self, reference: Reference) -> str | None:
         name = reference.name

@@ -91,7 +91,10 @@ def _holds(condition: Mapping[str, Any], scope: Scope) -> bool:
 
 
 def _compare(kind: str, left: Any, right: Any) -> bool:
-    _check_types(kind, _kind(json_type(left)), _kind(json_type(right)))
+    try:
+        _check_types(kind, _kind(json_type(left)), _kind(json_type(right)))
+    except BadRequest as error:
+        raise BadRequest(f"{error}. Received: {left!r:.200} and {right!r:.200}") from None
     return _ORDER[kind if kind in _ORDER else "Equals"](left, right)
 
 

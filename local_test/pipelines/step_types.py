@@ -62,12 +62,6 @@ REFUSED: Mapping[str, str] = {
     "Job": "Use the step type of the job: Training, Processing or Tuning",
     "Cleanup": "Delete what the pipeline leaves from a client, after the execution",
 }
-# how an item of such a list may be named instead of its index: Outputs['train']
-_ITEM_NAMES: Mapping[str, str] = {
-    "ProcessingOutputs": "OutputName",
-    "ProcessingInputs": "InputName",
-    "InputDataConfig": "ChannelName",
-}
 _OUTPUT_TYPES = {"String": "string", "Integer": "integer", "Float": "float", "Boolean": "boolean"}
 
 
@@ -104,7 +98,7 @@ def _find_shape(shape: Shape | None, path: Path) -> Shape | None:
             shape = shape.members.get(part)
         elif shape.type_name == "map":
             shape = shape.value if isinstance(part, str) else None
-        elif shape.type_name == "list" and (isinstance(part, int) or shape.name in _ITEM_NAMES):
+        elif shape.type_name == "list" and (isinstance(part, int) or _has_name(shape.member)):
             shape = shape.member
         else:
             return None
@@ -126,8 +120,14 @@ def get_property(description: Mapping[str, Any], path: Path) -> Any:
     return found
 
 
+def _has_name(shape: Shape) -> bool:
+    """Whether an item may stand by its name instead of its index, as in Outputs['train'] and
+    FinalMetricDataList['val:acc']: where it has one."""
+    return shape.type_name == "structure" and len(_names(shape.members)) == 1
+
+
 def _names(item: Mapping[str, Any]) -> list[Any]:
-    return [item[name] for name in _ITEM_NAMES.values() if name in item]
+    return [value for member, value in item.items() if member.endswith("Name")]
 
 
 def resolve_arguments(step: Step, scope: Scope) -> Any:

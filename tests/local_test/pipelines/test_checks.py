@@ -173,6 +173,20 @@ def test_the_members_of_a_step() -> None:
             {"Type": "LessThan", "LeftValue": {"Get": "Parameters.Kind"}, "RightValue": 3},
             "Step IsGood: A condition of type LessThan can't compare a text with a number",
         ),
+        (  # as a test of the SDK's own against the service has it
+            "Steps.2.Arguments.Conditions.0",
+            {"Type": "LessThan", "LeftValue": {"Get": "Steps.Train.HyperParameters['epochs']"}, "RightValue": 6.0},
+            None,
+        ),
+        (
+            "Steps.2.Arguments.Conditions.0",
+            {
+                "Type": "LessThan",
+                "LeftValue": {"Get": "Steps.Train.FinalMetricDataList['a:b'].Value"},
+                "RightValue": "x",
+            },
+            "Step IsGood: A condition of type LessThan can't compare a number with a text",
+        ),
         (
             "Steps.2.Arguments.Conditions.0",
             {"Type": "GreaterThan", "LeftValue": {"Get": "Parameters.Quick"}, "RightValue": False},

@@ -21,7 +21,7 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
         "CreationTime": datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
         "ModelArtifacts": {"S3ModelArtifacts": "s3://bucket/model.tar.gz"},
         "HyperParameters": {"epochs": "3"},
-        "FinalMetricDataList": [{"MetricName": "accuracy", "Value": 0.5}],
+        "FinalMetricDataList": [{"MetricName": "accuracy", "Value": 0.5}, {"MetricName": "val:acc", "Value": 0.25}],
         "ResourceConfig": {"InstanceCount": 2},
     },
     "Evaluate": {
@@ -72,6 +72,7 @@ GETS: dict[str, Any] = {
     "Steps.Train.HyperParameters['epochs']": "3",
     'Steps.Train.HyperParameters["epochs"]': "3",
     "Steps.Train.FinalMetricDataList[0].Value": 0.5,
+    "Steps.Train.FinalMetricDataList['val:acc'].Value": 0.25,
     "Steps.Train.ResourceConfig.InstanceCount": 2,
     "Steps.Evaluate.ProcessingOutputConfig.Outputs['report'].S3Output.S3Uri": "s3://bucket/report",
     "Steps.Evaluate.ProcessingOutputConfig.Outputs[0].S3Output.S3Uri": "s3://bucket/other",
