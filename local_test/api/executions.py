@@ -7,6 +7,7 @@ from local_test.api.dispatch import Operation, Request
 from local_test.api.pagination import page, within_times
 from local_test.executions.manager import ExecutionManager
 from local_test.executions.record import describe_step
+from local_test.pipelines.versions import ALIAS, ALIASES, ID, list_versions
 
 _ARN = "PipelineExecutionArn"
 
@@ -21,7 +22,7 @@ class ExecutionsApi:
         every = self._executions
         return {
             "StartPipelineExecution": lambda request: {_ARN: every.start(request)},
-            "DescribePipelineExecution": lambda request: every.find(request[_ARN]).describe(),
+            "DescribePipelineExecution": self._describe,
             "ListPipelineExecutions": self._list,
             "StopPipelineExecution": lambda request: {_ARN: every.stop(request[_ARN], request["ClientRequestToken"])},
             "RetryPipelineExecution": lambda request: {_ARN: every.retry(request[_ARN], request)},
@@ -33,10 +34,19 @@ class ExecutionsApi:
             "SendPipelineExecutionStepFailure": self._fail,
         }
 
+    def _describe(self, request: Request) -> Mapping[str, Any]:
+        """With the aliases that the version has now."""
+        record = self._executions.find(request[_ARN])
+        versions = list_versions(self._executions.find_pipeline(record.pipeline, {}))
+        aliases = next((one.get(ALIASES) for one in versions if one[ID] == record.version), None)
+        return {**record.describe(), **({ALIASES: aliases} if aliases else {})}
+
     def _list(self, request: Request) -> Mapping[str, Any]:
         """Newest first by default, as on the service."""
-        pipeline = self._executions.find_pipeline(request["PipelineName"])
-        found = [record.summarize() for record in self._executions.of(pipeline["PipelineArn"])]
+        pipeline = self._executions.find_pipeline(request["PipelineName"], request)
+        version = pipeline[ID] if ALIAS in request else None
+        records = self._executions.of(pipeline["PipelineArn"])
+        found = [record.summarize() for record in records if version in (None, record.version)]
         matching = [item for item in found if within_times({"CreationTime": item["StartTime"]}, request)]
         by = request.get("SortBy", "CreationTime")
 

@@ -8,21 +8,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_test.api.dispatch import Operation, Request
 from local_test.api.pagination import page, sort_key, within_times
 from local_test.data.object_store import s3_reason
-from local_test.errors import BadRequest, ResourceNotFound
+from local_test.errors import BadRequest
 from local_test.executions.manager import ExecutionManager
 from local_test.executions.record import to_time
-from local_test.experiments.entities import Entity, EntityStore
+from local_test.experiments.entities import Entity
 from local_test.pipelines.checks import read_checked
 from local_test.pipelines.parser import LONGEST, refuse
+from local_test.pipelines.versions import ALIASES, ID, TEXT, PipelineStore, list_versions
 from local_test.request.guard import Guard
 
-_TEXT, _PLACE = "PipelineDefinition", "PipelineDefinitionS3Location"
+_PLACE = "PipelineDefinitionS3Location"
 _KEPT = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
 _SUMMARY = (
     *("PipelineArn", "PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn"),
     *("CreationTime", "LastModifiedTime"),
 )
-_VERSION = "PipelineVersionId"
 
 
 class PipelinesApi:
@@ -31,7 +31,7 @@ class PipelinesApi:
 
     def __init__(
         self,
-        pipelines: EntityStore,
+        pipelines: PipelineStore,
         s3: Callable[[], Any],
         guard: Guard,
         executions: ExecutionManager,
@@ -46,6 +46,8 @@ class PipelinesApi:
             "DescribePipeline": self._describe,
             "ListPipelines": self._list,
             "DeletePipeline": self._delete,
+            "ListPipelineVersions": self._list_versions,
+            "UpdatePipelineVersion": self._update_version,
         }
 
     def _create(self, request: Request) -> Mapping[str, Any]:
@@ -53,7 +55,7 @@ class PipelinesApi:
         name, token = request["PipelineName"], request["ClientRequestToken"]
         if self._pipelines.has(name) and self._pipelines.get(name).get("ClientRequestToken") == token:
             return {"PipelineArn": self._pipelines.get(name)["PipelineArn"]}
-        if request.get(_TEXT) is None and _PLACE not in request:
+        if request.get(TEXT) is None and _PLACE not in request:
             raise BadRequest("Either Pipeline Definition or Pipeline Definition S3 location should be provided")
         members = {
             "PipelineName": name,
@@ -61,29 +63,24 @@ class PipelinesApi:
             "PipelineStatus": "Active",
             "ClientRequestToken": token,
             "Tags": request.get("Tags", []),
-            _VERSION: 1,
             **self._changes(request),
         }
-        return {"PipelineArn": self._pipelines.create(members)["PipelineArn"]}
+        return {"PipelineArn": self._pipelines.add(members, request.get(ALIASES, []))["PipelineArn"]}
 
     def _update(self, request: Request) -> Mapping[str, Any]:
-        name, changes = self._pipelines.name(request["PipelineName"]), self._changes(request)
-        entity = self._pipelines.change(
-            name, lambda entity: entity.update({**changes, _VERSION: entity.get(_VERSION, 1) + 1})
-        )
-        return {"PipelineArn": entity["PipelineArn"], _VERSION: entity[_VERSION]}
+        pipeline, changes = self._pipelines.get(request["PipelineName"]), self._changes(request)
+        version = self._pipelines.update(pipeline["PipelineName"], changes, request.get(ALIASES, []))
+        return {"PipelineArn": pipeline["PipelineArn"], ID: version}
 
     def _changes(self, request: Request) -> dict[str, Any]:
         """What a request says of a pipeline, its definition checked."""
-        if "PipelineVersionAliases" in request:
-            raise BadRequest("PipelineVersionAliases is not supported locally: the latest version alone is kept")
-        if _TEXT in request and _PLACE in request:
+        if TEXT in request and _PLACE in request:
             raise BadRequest("Both Pipeline Definition and Pipeline Definition S3 Location shouldn't be present")
         changes = {name: request[name] for name in _KEPT if name in request}
-        if _TEXT in request or _PLACE in request:
-            text = request[_TEXT] if _TEXT in request else self._read(request[_PLACE])
+        if TEXT in request or _PLACE in request:
+            text = request[TEXT] if TEXT in request else self._read(request[_PLACE])
             self._check(text)
-            changes[_TEXT] = text
+            changes[TEXT] = text
         return changes
 
     def _check(self, text: str) -> None:
@@ -106,11 +103,25 @@ class PipelinesApi:
             raise refuse(f"It is no text in UTF-8. Received: {uri}") from None
 
     def _describe(self, request: Request) -> Mapping[str, Any]:
-        entity = self._pipelines.get(request["PipelineName"])
-        current = entity.get(_VERSION, 1)
-        if "PipelineVersionAlias" in request or request.get(_VERSION, current) != current:
-            raise ResourceNotFound(f"The local platform keeps a pipeline's latest version alone, which is {current}")
+        entity = self._pipelines.at(request["PipelineName"], request)
         return {**entity, **self._last_run(entity, "LastRunTime")}
+
+    def _list_versions(self, request: Request) -> Mapping[str, Any]:
+        """The latest first by default: its ID is what clients look for."""
+        entity = self._pipelines.get(request["PipelineName"])
+        found = [
+            {**version, "PipelineArn": entity["PipelineArn"], "CreationTime": to_time(version["CreationTime"])}
+            for version in list_versions(entity)
+        ]
+        matching = [item for item in found if within_times(item, request)]
+        on_page, more = page(matching, request, lambda item: (item[ID],), "Descending")
+        records = sorted(self._executions.of(entity["PipelineArn"]), key=lambda record: record.created)
+        last = {record.version: {"LastExecutionPipelineExecutionArn": record.arn} for record in records}
+        return {"PipelineVersionSummaries": [{**item, **last.get(item[ID], {})} for item in on_page], **more}
+
+    def _update_version(self, request: Request) -> Mapping[str, Any]:
+        self._pipelines.update_version(request["PipelineArn"], request)
+        return {"PipelineArn": self._pipelines.get(request["PipelineArn"])["PipelineArn"], ID: request[ID]}
 
     def _last_run(self, entity: Entity, member: str) -> dict[str, Any]:
         """When its last execution was started; nothing if there is none."""

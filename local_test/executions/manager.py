@@ -29,13 +29,14 @@ class Conflict(LocalTestError):  # noqa: N818
 
 class ExecutionManager:
     """Starts executions, runs each in a thread and keeps them below `root`. `services` gives those of this region once
-    the server answers; `find_pipeline` a pipeline's members, by name or ARN. Safe for threads."""
+    the server answers; `find_pipeline` a pipeline's members, by name or ARN, as of
+    the version that a request names. Safe for threads."""
 
     def __init__(
         self,
         root: Path,
         services: Callable[[], Services],
-        find_pipeline: Callable[[str], Mapping[str, Any]],
+        find_pipeline: Callable[[str, Mapping[str, Any]], Mapping[str, Any]],
         now: Callable[[], float] = time.time,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -71,8 +72,8 @@ class ExecutionManager:
         """The ARN. BadRequest for parameters and steps that the pipeline does not have.
 
         What S3 holds is on disk before that is answered: the steps need it, whatever becomes of this server."""
-        pipeline = self.find_pipeline(request["PipelineName"])
-        check_supported(request, pipeline)
+        pipeline = self.find_pipeline(request["PipelineName"], request)
+        check_supported(request)
         self._services().keep_data()
         with self._lock:
             if known := self._find_token(pipeline["PipelineArn"], request["ClientRequestToken"]):

@@ -64,6 +64,7 @@ class ExecutionRecord:
     parameters: dict[str, Any]
     given: dict[str, str]
     token: str
+    version: int = 1  # of the pipeline
     role: str | None = None
     status: str = "Executing"
     failure: str = ""
@@ -98,6 +99,7 @@ class ExecutionRecord:
             "LastModifiedBy": {},
             "ParallelismConfiguration": self.parallelism and {"MaxParallelExecutionSteps": self.parallelism},
             "SelectiveExecutionConfig": selection if self.selected else None,
+            "PipelineVersionId": self.version,
             "RoleArn": self.role,
         }
         return {name: value for name, value in members.items() if value not in (None, "")}

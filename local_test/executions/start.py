@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from local_test.errors import BadRequest, ResourceNotFound
+from local_test.errors import BadRequest
 from local_test.executions.record import ExecutionRecord, copy_step
 from local_test.executions.scope import ExecutionScope
 from local_test.executions.services import Services
@@ -42,6 +42,7 @@ def new_record(
         parameters=parse_values(definition.parameters, texts),
         given=texts,
         token=request["ClientRequestToken"],
+        version=pipeline["PipelineVersionId"],
         role=request.get("RoleArn") or pipeline.get("RoleArn"),
         parallelism=parallelism.get("MaxParallelExecutionSteps", definition.parallelism),
     )
@@ -84,17 +85,10 @@ def _select(
         record.steps[name] = copy_step(found, now, selected_from=found.selected_from or source.arn)
 
 
-def check_supported(request: Mapping[str, Any], pipeline: Mapping[str, Any]) -> None:
+def check_supported(request: Mapping[str, Any]) -> None:
     """BadRequest for what is not acted on here."""
-    for name in ("MlflowExperimentName", "PipelineVersionAlias"):
-        if name in request:
-            raise BadRequest(f"{name} is not supported locally. Received: {request[name]}. Take it out")
-    version = pipeline.get("PipelineVersionId", 1)
-    if request.get("PipelineVersionId", version) != version:
-        raise ResourceNotFound(
-            f"The local platform keeps a pipeline's latest version alone, which is {version}. "
-            f"Received: {request['PipelineVersionId']}"
-        )
+    if name := request.get("MlflowExperimentName"):
+        raise BadRequest(f"MlflowExperimentName is not supported locally. Received: {name}. Take it out")
 
 
 def _read_parameters(given: Sequence[Mapping[str, str]]) -> dict[str, str]:

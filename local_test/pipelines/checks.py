@@ -175,8 +175,8 @@ class _Checks:
         return None
 
     def _compared_type(self, value: Any) -> str | None:
-        """The service takes a comparison of a step's text with a number: HyperParameters['epochs'], and what it holds is
-        known later."""
+        """The service takes a comparison of a step's text with a number, as of HyperParameters['epochs']: what it holds
+        is known later."""
         kind = self._type_of(value)
         is_property = function_of(value) == GET and read_reference(value[GET]).kind == "Steps"
         return None if is_property and kind == "string" else kind

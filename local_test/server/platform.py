@@ -20,10 +20,11 @@ from local_test.errors import BadRequest
 from local_test.executions.manager import ExecutionManager
 from local_test.executions.record import ExecutionRecord
 from local_test.executions.services import Services
-from local_test.experiments.entities import EntityStore, Experiments
+from local_test.experiments.entities import Experiments
 from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.experiments.lineage import Lineage
 from local_test.page.site import JobSet
+from local_test.pipelines.versions import PipelineStore
 from local_test.processing.job import ProcessingJob
 from local_test.processing.job_status import ProcessingJobStatus
 from local_test.request.guard import Guard
@@ -64,9 +65,9 @@ class Region:
         self.tuning_jobs = TuningJobManager(store.tuning, name, self.jobs, store.late)
         self.tuning_jobs.listeners = platform.tuning_listeners
         self.experiments = Experiments(store.experiments, name, now_utc)
-        self.pipelines = EntityStore(store.pipelines, "Pipeline", "pipeline", name, now_utc)
+        self.pipelines = PipelineStore(store.pipelines, name, now_utc)
         self.lineage = Lineage(store.experiments, name, self.experiments.components, now_utc)
-        self.executions = ExecutionManager(store.executions, self._services, self.pipelines.get)
+        self.executions = ExecutionManager(store.executions, self._services, self.pipelines.at)
         self.executions.listeners = platform.execution_listeners
         for description in (*self.jobs.all(), *self.processing_jobs.all()):  # of an earlier program
             sync_component(self.experiments, description)

@@ -44,7 +44,6 @@ def test_a_pipeline_from_its_making_to_its_end(sagemaker: Any) -> None:
     assert (found["PipelineDefinition"], found["PipelineDisplayName"]) == (text, "Other")
     assert found["PipelineDescription"] == "of the lab"
     assert found["LastModifiedTime"] > found["CreationTime"]
-    refusal_of(sagemaker.describe_pipeline, "ResourceNotFound", PipelineName="The-Lab", PipelineVersionId=1)
     assert "LastRunTime" not in found
 
     only = json.dumps({"Steps": [FAIL]})
@@ -61,6 +60,69 @@ def test_a_pipeline_from_its_making_to_its_end(sagemaker: Any) -> None:
     assert sagemaker.delete_pipeline(PipelineName="The-Lab")["PipelineArn"] == arn
     for call in (sagemaker.describe_pipeline, sagemaker.delete_pipeline, sagemaker.update_pipeline):
         assert "Pipeline 'The-Lab' does not exist" in refusal_of(call, "ResourceNotFound", PipelineName="The-Lab")
+
+
+def test_versions(tmp_path: Path) -> None:
+    """A definition that changes makes one, which executions can be started from; a kill loses none."""
+
+    def text(message: str) -> str:
+        return json.dumps({"Steps": [{**FAIL, "Arguments": {"ErrorMessage": message}}]})
+
+    def run(**members: Any) -> tuple[str, str]:
+        """(the ARN, which definition it had)"""
+        arn = sagemaker.start_pipeline_execution(PipelineName="versions", **members)["PipelineExecutionArn"]
+        describe = sagemaker.describe_pipeline_execution
+        found = until(lambda: (one := describe(PipelineExecutionArn=arn)).get("FailureReason") and one)
+        return arn, check_shape("DescribePipelineExecution", found)["FailureReason"]
+
+    with Served(tmp_path) as server:
+        sagemaker = server.client("sagemaker")
+        name = {"PipelineName": "versions"}
+        arn = create(sagemaker, "versions", PipelineDefinition=text("one"), PipelineVersionAliases=["first"])
+        ids = [
+            sagemaker.update_pipeline(**name, **members)["PipelineVersionId"]
+            for members in (
+                {"PipelineDefinition": text("one"), "PipelineDescription": "the same"},
+                {"PipelineDefinition": text("two"), "PipelineVersionAliases": ["live"]},
+                {"PipelineDefinition": text("three")},
+            )
+        ]
+        assert ids == [1, 2, 3]
+        old, message = run(PipelineVersionId=1)
+        assert (message, run(PipelineVersionAlias="live")[1], run()[1]) == ("one", "two", "three")
+        for members, expected in (
+            ({"PipelineVersionAliases": ["x"]}, "is for an update that changes the pipeline's definition"),
+            ({"PipelineDefinition": text("x"), "PipelineVersionAliases": ["live"]}, "Version 2 has the alias live"),
+            ({"PipelineDefinition": text("x"), "PipelineVersionAliases": ["12"]}, "can't consist of numbers only"),
+        ):
+            assert expected in refusal_of(sagemaker.update_pipeline, "ValidationException", **name, **members)
+        for number, operations in ((2, {"Remove": ["live"], "Add": ["old"]}), (3, {"Add": ["live"]})):
+            changes = {"PipelineVersionAliasOperations": operations, "PipelineVersionDisplayName": f"v{number}"}
+            answer = sagemaker.update_pipeline_version(PipelineArn=arn, PipelineVersionId=number, **changes)
+            assert check_shape("UpdatePipelineVersion", answer)["PipelineVersionId"] == number
+        server.end(signal.SIGKILL)
+    with Served(tmp_path) as server:
+        sagemaker = server.client("sagemaker")
+        listed = check_shape("ListPipelineVersions", sagemaker.list_pipeline_versions(**name, MaxResults=2))
+        found = [
+            (one["PipelineVersionId"], one["PipelineVersionDisplayName"], one["PipelineVersionAliases"])
+            for one in listed["PipelineVersionSummaries"]
+        ]
+        assert found == [(3, "v3", ["live"]), (2, "v2", ["old"])]
+        more = sagemaker.list_pipeline_versions(**name, NextToken=listed["NextToken"])["PipelineVersionSummaries"]
+        assert [one["LastExecutionPipelineExecutionArn"] for one in more] == [old]
+        found = sagemaker.describe_pipeline(**name, PipelineVersionAlias="first")
+        assert (found["PipelineDefinition"], found["PipelineDescription"]) == (text("one"), "the same")
+        assert sagemaker.describe_pipeline(**name)["PipelineVersionDisplayName"] == "v3"
+        found = sagemaker.describe_pipeline_execution(PipelineExecutionArn=old)
+        assert (found["PipelineVersionId"], found["PipelineVersionAliases"]) == (1, ["first"])
+        executions = sagemaker.list_pipeline_executions(**name, PipelineVersionAlias="first")
+        assert [one["PipelineExecutionArn"] for one in executions["PipelineExecutionSummaries"]] == [old]
+        both = {**name, "PipelineVersionId": 1, "PipelineVersionAlias": "old"}
+        for call in (sagemaker.describe_pipeline, sagemaker.start_pipeline_execution):
+            refusal_of(call, "ResourceNotFound", **name, PipelineVersionId=4)
+            refusal_of(call, "ResourceNotFound", **name, PipelineVersionAlias="none")
+            assert "not both" in refusal_of(call, "ValidationException", **both)
 
 
 def test_a_request_that_is_sent_again_is_answered_as_the_first_time(sagemaker: Any) -> None:
