@@ -18,16 +18,32 @@ die() {
   exit 2
 }
 
-# The last line of the output, of those that a program redraws the last state; without what moves a cursor.
-last_line() { tail -c 4000 "$1" | tr '\r' '\n' | tr -d '\000-\011\013-\037\177' | grep --text '[^ ]' | tail -n 1 | cut -c 1-100 || true; }
+# What the command said last, in words: of a line that a program redraws its last state, without what sets colours or moves
+# a cursor. Docker's names of layers, and what says that one was removed, tell nobody how far it is.
+last_line() {
+  tail -c 4000 "$1" | tr '\r' '\n' | LC_ALL=C.UTF-8 sed -E "$PLAIN" |
+    grep --text '[[:alpha:]]' | grep --text --invert-match -E '^( --->|Removing intermediate)' | tail -n 1 || true
+}
+# first whole sequences (ESC [ … letter, ESC ] … BEL), then all else that is no character
+readonly PLAIN=$'s/\e\\[[0-?]*[ -/]*[@-~]|\e\\][^\a\e]*(\a|\e\\\\)?//g; s/\t/ /g; s/[^[:print:]]//g; s/^ {2,}| +$//g'
 
-# Ends by itself once the command's shell is gone, however that ended. A sleep that outlives it keeps no pipe open.
+# As much of a line as the terminal is wide; 120 characters where there is none.
+shorten() {
+  local columns
+  columns=$(stty size <&2 2>/dev/null | cut -d ' ' -f 2) || true
+  ((${columns:-0} > 1)) || columns=120
+  ((${#1} < columns)) && echo "$1" || echo "${1:0:columns-2}…"
+}
+
+# What was said already is not said again. Ends by itself once the command's shell is gone, however that ended. A sleep
+# that outlives it keeps no pipe open.
 tell() {
-  local what=$1 log=$2 said
+  local what=$1 log=$2 said before=""
   SECONDS=0
   while sleep "$INTERVAL" >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
     said=$(last_line "$log")
-    printf '%s: %d:%02d%s\n' "$what" $((SECONDS / 60)) $((SECONDS % 60)) "${said:+, $said}" >&2
+    [[ $said != "$before" ]] && before=$said || said=""
+    shorten "$(printf '%s: %d:%02d%s' "$what" $((SECONDS / 60)) $((SECONDS % 60)) "${said:+, $said}")" >&2
   done
 }
 
