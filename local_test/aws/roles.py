@@ -1,9 +1,11 @@
 """The IAM of this same process: AWS's own policies, and which roles SageMaker may assume."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from moto.core.config import default_user_config
+from moto.iam.exceptions import EntityAlreadyExists
 from moto.iam.models import iam_backends
 
 from local_test.errors import BadRequest
@@ -16,6 +18,14 @@ _ASSUME = ("sts:AssumeRole", "sts:*", "*")
 def load_managed_policies() -> None:
     """AmazonSageMakerFullAccess and all others that roles are given; before anything asks IAM."""
     default_user_config["iam"]["load_aws_managed_policies"] = True
+
+
+def create_role(name: str) -> None:
+    """One that SageMaker may assume; before anybody can ask for it."""
+    statement = {"Effect": "Allow", "Principal": {"Service": SERVICE}, "Action": _ASSUME[0]}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    with suppress(EntityAlreadyExists):
+        iam_backends[ACCOUNT]["aws"].create_role(name, policy, "/", None, "", [], "3600")
 
 
 def check_role(arn: str) -> None:

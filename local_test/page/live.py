@@ -77,13 +77,14 @@ class JobTail:
 
 
 def _point(row: Sequence[str]) -> list[Any] | None:
-    """[name, seconds since 1970, value, index]; None for the header, and for a value that JSON has no number for."""
+    """[name, seconds since 1970, value, index]; None for the header. None as value: no number of JSON."""
     if len(row) != 4 or row[0] == "timestamp":
         return None
     value = number(row[2])
-    if value is None or value - value != 0:  # NaN, infinity
+    if value is None:
         return None
-    return [row[1], datetime.fromisoformat(row[0]).timestamp(), value, int(row[3])]
+    finite = value if value - value == 0 else None  # NaN, infinity
+    return [row[1], datetime.fromisoformat(row[0]).timestamp(), finite, int(row[3])]
 
 
 def summarize(description: Description) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 `/`, `/training-jobs/NAME`, `/tuning-jobs/NAME`, `/pipelines/NAME`, … are the page itself, which can be bookmarked and
 sent; `?region=NAME` is added for another region than the home one. What it loads is below `/.page/`, a name that no
-bucket of S3 can have. `/health` answers once the server does. Everything else is the API's.
+bucket of S3 can have. `/health` is 200 once the server is ready. Everything else is the API's.
 """
 
 import json
@@ -93,10 +93,16 @@ class Region(Protocol):
 
 class Site:
     """WSGI middleware: answers a browser's GET for the page, and leaves all other requests to `application`.
-    `regions`: those that are shown, by name, as of now; the first one if an address names none."""
+    `regions`: those that are shown, by name, as of now; the first one if an address names none. `is_ready`: whether
+    the server has what an earlier one has kept."""
 
-    def __init__(self, application: Wsgi, regions: Callable[[], Mapping[str, Region]]) -> None:
-        self._application, self._regions = application, regions
+    def __init__(
+        self,
+        application: Wsgi,
+        regions: Callable[[], Mapping[str, Region]],
+        is_ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._application, self._regions, self._is_ready = application, regions, is_ready
         self._rows: dict[tuple[str, str], Rows] = {}  # (region, kind of jobs) → those
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -127,8 +133,10 @@ class Site:
         return Response((_STATIC / file).read_bytes(), content_type=f"{kind}; charset=utf-8")
 
     def _health(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
-        """For whoever waits until the server answers."""
-        return Response('{"status": "ok"}\n', content_type="application/json")
+        """For whoever waits until the server is ready."""
+        ready = self._is_ready()
+        text = json.dumps({"status": "ok" if ready else "starting"})
+        return Response(f"{text}\n", 200 if ready else 503, content_type="application/json")
 
     def _feed(self, request: Request) -> Response:
         """Server-sent events: the regions, the jobs of a `kind`, and metrics and logs of those that `job` names."""

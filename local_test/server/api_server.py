@@ -1,6 +1,5 @@
 """The platform behind one address: SageMaker's API, every other service by moto, S3 kept from one start to the next."""
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,7 @@ from local_test.aws.clients import CREDENTIALS, Clients, find_credentials
 from local_test.aws.cloudwatch import CloudWatch, delete_logs
 from local_test.aws.in_process_s3 import InProcessS3
 from local_test.aws.in_process_services import InProcessServices
-from local_test.aws.roles import check_role, load_managed_policies
+from local_test.aws.roles import check_role, create_role, load_managed_policies
 from local_test.aws.stored_operations import StoredOperations
 from local_test.data.object_store import ObjectStore
 from local_test.errors import BadRequest, DataError
@@ -46,10 +45,6 @@ from local_test.util.arns import DEFAULT_REGION
 from local_test.util.clock import now_utc
 from local_test.util.console import warn_on_stderr
 
-_TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -91,6 +86,8 @@ class ApiServer:
         on_execution: Callable[[ExecutionRecord], None] | None = None,
     ) -> None:
         load_managed_policies()
+        create_role(LOCAL_ROLE.rpartition("/")[2])
+        self._is_ready = False
         self._s3_url, self._allowed = s3_url, allowed
         self._credentials = find_credentials() if s3_url else CREDENTIALS
         self._keys, self._saving = JobKeys(), threading.Lock()
@@ -103,7 +100,7 @@ class ApiServer:
             stored = self.platform.store.stored
             self._stored = StoredOperations(mocked_services(), stored, STORED, read_body)
             router = Router(*apis, s3_url, self._stored, allow_mocked=allowed.mocked, home=_home_region())
-            site = Site(router, lambda: self.platform.regions(_home_region()))
+            site = Site(router, lambda: self.platform.regions(_home_region()), lambda: self._is_ready)
             keys = new_keys() if own else CREDENTIALS
             door = OwnDoor(site, Keys.of(keys), read_body) if own else site
             self._server = stack.enter_context(closing(HttpServer(host, port, door, on_request=on_request)))
@@ -123,18 +120,16 @@ class ApiServer:
         return self._server.url
 
     def start(self, *, resume: bool = True) -> None:
-        """Answers from here on. S3 holds what an earlier server has kept; the role of local job files exists. `resume`:
-        goes on with what that server was killed over."""
+        """Answers from here on; /health once S3 holds what an earlier server has kept. `resume`: goes on with what that
+        server was killed over."""
         self._stored.load()
         self._server.start()
         if self._gateway:
             self._gateway.start()
         self._load()
-        iam = self._clients.get("iam", DEFAULT_REGION)
-        with suppress(iam.exceptions.EntityAlreadyExistsException):
-            iam.create_role(RoleName=LOCAL_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=json.dumps(_TRUST))
         if resume:
             self.platform.resume()
+        self._is_ready = True
 
     def _load(self) -> None:
         """Fills the own S3; one that is elsewhere only has to answer."""

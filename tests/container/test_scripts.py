@@ -20,8 +20,8 @@ from tests.support.terminal import Terminal
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted([*ROOT.glob("*.sh"), *ROOT.glob("*/*.sh"), *ROOT.glob(".ci/*")])
 TOOLS = (
-    *("awk", "bash", "cat", "cut", "dirname", "env", "git", "grep", "mktemp", "rm", "sed", "seq", "sh", "sleep", "stty"),
-    *("tail", "timeout", "tr"),
+    *("awk", "bash", "cat", "cut", "dirname", "env", "git", "grep", "mktemp", "rm", "sed", "seq", "sh", "sleep"),
+    *("stty", "tail", "timeout", "tr"),
 )
 ENGINE_DOWN = "exit 1"
 REGISTRY_BASE = re.search(r"^ARG BASE=(.*)$", (ROOT / "container/Dockerfile").read_text(), re.MULTILINE)[1]
@@ -104,7 +104,7 @@ SLOW = """echo one; printf 'downloading\\r50 \\033[2J%% done \\033[0m\\n ---> 12
 
 
 def test_what_takes_long_says_every_few_seconds_how_far_it_is(path, tmp_path):
-    """In the command's last words, once and without what steers a terminal. It is silent as to the rest, unless it fails."""
+    """In the command's last words, once and without colours. It is silent as to the rest, unless it fails."""
     fine = run("container/quietly.sh", "building it", "sh", "-c", f"{SLOW} 0", path=path, INTERVAL="0.3")
     lines = [re.sub(r" \d:\d\d", " 0:00", line) for line in fine.stderr.splitlines()]
     assert (fine.returncode, fine.stdout) == (0, "")

@@ -34,11 +34,12 @@ def browse() -> Iterator[Any]:
 
 @contextmanager
 def open_page(browser: Any, url: str, *, allowed: str = "^$", **context: Any) -> Iterator[Any]:
-    """A page of its own context. What it throws, or writes to its console as an error, fails the test, unless the
-    regular expression `allowed` finds something in it."""
+    """A page of its own context; what it asks is answered with yes. What it throws, or writes to its console as an
+    error, fails the test, unless the regular expression `allowed` finds something in it."""
     own = browser.new_context(**context)
     page, errors = own.new_page(), []
     page.set_default_timeout(20_000)
+    page.on("dialog", lambda dialog: dialog.accept())
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     try:

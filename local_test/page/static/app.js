@@ -50,14 +50,28 @@ async function call(operation, request) {
   return response
 }
 
-/** Server-sent events until the page is left; the browser connects again by itself. */
-function follow(parameters, handlers) {
+/** Server-sent events until the page is left. The browser connects again by itself, unless the server refuses: what it
+ *  does not have is `missing`. */
+function follow(parameters, { missing = failed, ...handlers }) {
   let source = null
+  const ask = async () => {
+    const left = new AbortController()
+    const answer = await fetch(source.url, { signal: left.signal }).catch(() => null)
+    if (answer?.status === 404) {
+      connection.textContent = ""
+      return missing(new Error(await answer.text()))
+    }
+    left.abort()
+    setTimeout(open, 2000)
+  }
   const open = () => {
     source = new EventSource(here("/.page/feed", parameters))
     source.addEventListener("regions", event => showRegions(JSON.parse(event.data)))
     source.onopen = () => { connection.textContent = ""; handlers.open?.() }
-    source.onerror = () => { connection.textContent = "not connected" }
+    source.onerror = () => {
+      connection.textContent = "not connected"
+      if (source.readyState === EventSource.CLOSED) ask()
+    }
     for (const [name, handle] of Object.entries(handlers)) {
       if (name !== "open") source.addEventListener(name, event => handle(JSON.parse(event.data)))
     }
@@ -90,7 +104,41 @@ function size(bytes) {
 function table(head, rows, attributes = { class: "list" }) {
   return scrolled(head.join(", "), h("table", attributes,
     h("thead", {}, h("tr", {}, head.map(name => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, rows.map(cells => h("tr", {}, cells.map(cell => cell instanceof HTMLTableCellElement ? cell : h("td", {}, cell)))))))
+    h("tbody", {}, rows.map(cells => {
+      const row = h("tr", {}, cells.map(cell => cell instanceof HTMLTableCellElement ? cell : h("td", {}, cell)))
+      row.dataset.key = row.querySelector("a")?.getAttribute("href") ?? ""
+      return row
+    }))))
+}
+
+/** Gives `old` the children of `fresh`. What is the same stays, so that the focus, a selection, a click that has begun and
+ *  the place that one has scrolled to are kept. Rows are the same by their key. */
+function update(old, fresh) {
+  const wanted = new Set([...fresh.children].map(child => child.dataset.key))
+  for (const child of [...old.children]) if (child.dataset.key && !wanted.has(child.dataset.key)) child.remove()
+  const byKey = new Map([...old.children].map(child => [child.dataset.key, child]))
+  let at = old.firstChild
+  for (const child of [...fresh.childNodes]) {
+    const key = child.dataset?.key, same = key ? byKey.get(key) : at?.dataset?.key ? null : at
+    if (same?.nodeName !== child.nodeName) {
+      old.insertBefore(child, at)
+      continue
+    }
+    if (same === at) at = at.nextSibling
+    else old.insertBefore(same, at)
+    if (same.nodeType === Node.TEXT_NODE) {
+      if (same.data !== child.data) same.data = child.data
+      continue
+    }
+    for (const { name } of [...same.attributes]) if (!child.hasAttribute(name)) same.removeAttribute(name)
+    for (const { name, value } of child.attributes) if (same.getAttribute(name) !== value) same.setAttribute(name, value)
+    update(same, child)
+  }
+  while (at) {
+    const next = at.nextSibling
+    at.remove()
+    at = next
+  }
 }
 
 function facts(values) {
@@ -99,6 +147,7 @@ function facts(values) {
 }
 
 function failed(error) {
+  view.querySelector("[role=alert]")?.remove()
   view.append(h("p", { class: "message", role: "alert" }, error.message))
 }
 
@@ -126,13 +175,16 @@ function showTrainingJobs() {
     else chosen.delete(event.target.value)
     compare.disabled = chosen.size < 2
   })
-  view.append(h("h1", {}, "Training jobs"), h("div", { class: "bar" }, compare), list)
+  const bar = h("div", { class: "bar", hidden: true }, compare, h("span", { class: "quiet" }, "two or more on the same charts"))
+  view.append(h("h1", {}, "Training jobs"), bar, list)
   follow([], {
     jobs: jobs => {
       const newest = [...jobs].sort((one, other) => other.created - one.created)
-      list.replaceChildren(jobs.length
+      bar.hidden = !jobs.length
+      update(list, h("div", {}, jobs.length
         ? table(["", "Name", "Status", "Created", "Duration", "Last metrics"], newest.map(job => jobRow(job, chosen)))
-        : h("p", { class: "quiet" }, "No training job yet. A client that this server's exports are set for creates one."))
+        : h("p", { class: "quiet" }, `No training job yet. Any SageMaker client creates one here: set AWS_ENDPOINT_URL=${location.origin} `
+          + "for it, and the other variables that the server has printed.")))
     },
   })
 }
@@ -143,9 +195,9 @@ function showProcessingJobs() {
   follow([["kind", "processing-jobs"]], {
     jobs: jobs => {
       const newest = [...jobs].sort((one, other) => other.created - one.created)
-      list.replaceChildren(jobs.length
+      update(list, h("div", {}, jobs.length
         ? table(["Name", "Status", "Created", "Duration"], newest.map(job => jobRow(job, new Set(), "processing-jobs").slice(1, -1)))
-        : h("p", { class: "quiet" }, "No processing job yet. CreateProcessingJob of any client makes one."))
+        : h("p", { class: "quiet" }, "No processing job yet. CreateProcessingJob of any client makes one.")))
     },
   })
 }
@@ -159,9 +211,11 @@ async function showTuningJobs() {
       h("td", { class: "name" }, link("tuning-jobs", job.HyperParameterTuningJobName)), pill(job.HyperParameterTuningJobStatus),
       new Date(job.CreationTime).toLocaleString(), job.HyperParameterTuningJobConfig.Strategy, bestOf(job),
     ])
-    list.replaceChildren(rows.length ? table(["Name", "Status", "Created", "Strategy", "Best"], rows) : h("p", { class: "quiet" }, "No tuning job yet."))
+    update(list, h("div", {}, rows.length ? table(["Name", "Status", "Created", "Strategy", "Best"], rows)
+      : h("p", { class: "quiet" }, "No tuning job yet. CreateHyperParameterTuningJob of any client makes one.")))
   }
-  follow([], { jobs: () => refresh().catch(failed) })
+  follow([], {})
+  await repeat(refresh)
 }
 
 function bestOf(job) {
@@ -171,29 +225,37 @@ function bestOf(job) {
 
 // One tuning job: its training jobs, and the report that it leaves at its end, as of now
 
-function showTuningJob(name) {
+async function showTuningJob(name) {
+  let rows = [], reported = "" // of all training jobs; what the report has
   const head = h("div"), list = h("div"), frame = h("iframe", { title: "Tuning report", sandbox: "" })
   view.append(h("h1", {}, name), head, h("h2", {}, "Training jobs"), list, h("h2", {}, "Report"), frame)
   let before = ""
-  const refresh = async jobs => {
+  const refresh = async () => {
     const job = (await getJson("/.page/tuning-jobs")).find(one => one.HyperParameterTuningJobName === name)
     if (!job) throw new Error(`No tuning job is called ${name}.`)
     const running = !FINAL.includes(job.HyperParameterTuningJobStatus)
-    head.replaceChildren(h("div", { class: "bar" }, pill(job.HyperParameterTuningJobStatus), "Best: ", bestOf(job),
-      stopButton(running, "StopHyperParameterTuningJob", { HyperParameterTuningJobName: name })))
-    if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
-    const own = jobs.filter(one => one.tuning === name).sort((one, other) => one.created - other.created)
-    list.replaceChildren(table(["", "Name", "Status", "Created", "Duration", "Last metrics"], own.map(one => jobRow(one, new Set()))))
-    const state = JSON.stringify([job.HyperParameterTuningJobStatus, own.map(one => one.metrics)])
-    if (state !== before) frame.src = here(`/.page${pathOf("tuning-jobs", name)}/report.html`)
+    const own = rows.filter(one => one.tuning === name).sort((one, other) => one.created - other.created)
+    const over = !running && own.length > 0 && own.every(one => FINAL.includes(one.status))
+    const state = JSON.stringify([job, own])
+    if (state === before) return over
     before = state
+    head.replaceChildren(h("div", { class: "bar" }, pill(job.HyperParameterTuningJobStatus), "Best: ", bestOf(job),
+      stopButton(name, running, "StopHyperParameterTuningJob", { HyperParameterTuningJobName: name })))
+    if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
+    update(list, h("div", {}, table(["Name", "Status", "Created", "Duration", "Last metrics"], own.map(one => jobRow(one, new Set()).slice(1)))))
+    const values = JSON.stringify([running, own.map(one => one.metrics)])
+    if (values !== reported) frame.src = here(`/.page${pathOf("tuning-jobs", name)}/report.html`)
+    reported = values
+    return over
   }
-  follow([], { jobs: jobs => refresh(jobs).catch(failed) })
+  follow([], { jobs: jobs => { rows = jobs } })
+  await repeat(refresh)
 }
 
-function stopButton(running, operation, request) {
+function stopButton(name, running, operation, request) {
   if (!running) return null
   const button = h("button", { class: "stop", click: async () => {
+    if (!confirm(`Stop ${name}? It does not go on afterwards.`)) return
     button.disabled = true
     try {
       await call(operation, request)
@@ -215,6 +277,8 @@ function showJob(kind, name, others) {
   let before = ""
   follow([["kind", kind], ...names.map(one => ["job", one]), ["log", "1"]], {
     open: () => { curves.clear(); log.clear() },
+    missing: () => view.replaceChildren(h("h1", {}, names.join(" · ")), h("p", { class: "message", role: "alert" },
+      "There is no job of this name here: it was deleted, or belongs to another server or region."), h("a", { href: here(`/${kind}`) }, "All jobs")),
     metrics: ({ job, points }) => curves.add(job, points),
     log: ({ job, host, lines }) => job === name && log.add(host, lines),
     jobs: async jobs => {
@@ -237,7 +301,7 @@ function showHead(head, what, job, state, ...more) {
   const status = job[`${what}Status`], over = FINAL.includes(status)
   head.replaceChildren(h("div", { class: "bar" }, pill(status, state),
     ranFor(Date.parse(job.CreationTime) / 1000, over ? Date.parse(job.LastModifiedTime) / 1000 : null),
-    stopButton(!over && status !== "Stopping", `Stop${what}`, { [`${what}Name`]: job[`${what}Name`] }), ...more))
+    stopButton(job[`${what}Name`], !over && status !== "Stopping", `Stop${what}`, { [`${what}Name`]: job[`${what}Name`] }), ...more))
   for (const text of [job.FailureReason, job.ExitMessage]) if (text) head.append(h("p", { class: "message" }, text))
 }
 
@@ -248,8 +312,8 @@ function showTrainingJob(head, rest, job) {
     job.TuningJobArn ? h("span", {}, "of ", link("tuning-jobs", job.TuningJobArn.split("/").at(-1))) : null)
   const opened = rest.querySelector("details")?.open
   rest.replaceChildren(
-    h("h2", {}, "Hyperparameters"), facts(job.HyperParameters ?? {}),
-    h("h2", {}, "Channels"), !job.InputDataConfig?.length ? none() : table(["Name", "Mode", "Data"], (job.InputDataConfig ?? []).map(channel => [
+    h("h2", {}, "Hyperparameters"), Object.keys(job.HyperParameters ?? {}).length ? facts(job.HyperParameters) : none(),
+    h("h2", {}, "Channels"), !job.InputDataConfig?.length ? none() : table(["Name", "Mode", "Data"], job.InputDataConfig.map(channel => [
       channel.ChannelName, channel.InputMode ?? job.AlgorithmSpecification.TrainingInputMode, h("td", { class: "name" }, channel.DataSource?.S3DataSource?.S3Uri ?? "")])),
     h("h2", {}, "Job"), facts({
       Image: job.AlgorithmSpecification.TrainingImage, Instances: `${job.ResourceConfig.InstanceCount ?? 1} × ${job.ResourceConfig.InstanceType ?? ""}`,
@@ -309,7 +373,7 @@ class Curves {
       const columns = this.points.get(metric).get(job)
       columns.index.push(index)
       columns.time.push(at)
-      columns.value.push(value)
+      columns.value.push(value ?? NaN)
     }
     this.plan()
   }
@@ -336,7 +400,7 @@ class Curves {
         label: this.names.length > 1 ? name : "",
         x: points[axis.value], y: points.value, from: axis.value === "time" ? points.time[0] : 0,
       }))
-      this.charts.get(metric).set(series, { weight: Number(weight.value), log: log.checked })
+      this.charts.get(metric).set(series, { weight: Number(weight.value), log: log.checked, whole: axis.value === "index" })
     }
   }
 }
@@ -440,7 +504,7 @@ async function showExecution(name, id) {
     if (state === before) return over
     before = state
     head.replaceChildren(h("div", { class: "bar" }, pill(job.PipelineExecutionStatus), ranFor(job.CreationTime, over ? job.LastModifiedTime : null),
-      stopButton(job.PipelineExecutionStatus === "Executing", "StopPipelineExecution", { ...execution, ClientRequestToken: crypto.randomUUID?.() ?? `page-${Date.now()}-${"0".repeat(32)}` })))
+      stopButton(`this execution of ${name}`, job.PipelineExecutionStatus === "Executing", "StopPipelineExecution", { ...execution, ClientRequestToken: crypto.randomUUID?.() ?? `page-${Date.now()}-${"0".repeat(32)}` })))
     if (job.FailureReason) head.append(h("p", { class: "message" }, job.FailureReason))
     const statuses = new Map(steps.map(step => [step.StepName, step.StepStatus]))
     graph.replaceChildren(scrolled("Graph", drawGraph(definition, one => statuses.get(one))))

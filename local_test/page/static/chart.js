@@ -1,6 +1,6 @@
 // A line chart on a canvas: many series of many points, ticks at 1, 2, 5 × 10ⁿ, values under the pointer.
 
-const MARGIN = { left: 56, right: 12, top: 10, bottom: 26 }
+const MARGIN = { left: 44, right: 12, top: 10, bottom: 26 }
 const HEIGHT = 240
 export const COLORS = ["#0b62c4", "#c8500a", "#1a7f37", "#8250df", "#bf3989", "#57606a", "#0a7ea4", "#9a6700"]
 
@@ -14,18 +14,21 @@ export function ticks(low, high, count = 5) {
   return Array.from({ length: last - first + 1 }, (_, index) => Number(((first + index) * step).toPrecision(12)))
 }
 
-/** Powers of ten between low and high, with 2 and 5 times them where there are few. */
-export function logTicks(low, high) {
-  const powers = []
-  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) powers.push(10 ** power)
-  const all = powers.length > 3 ? powers : powers.flatMap(power => [power, 2 * power, 5 * power])
+/** Powers of ten between low and high, at most about `count`, with 2 and 5 times them where there are few. */
+export function logTicks(low, high, count = 6) {
+  const powers = [], first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high))
+  const every = Math.max(1, Math.ceil((last - first) / count))
+  for (let power = Math.ceil(first / every) * every; power <= last; power += every) powers.push(10 ** power)
+  const all = last - first > 2 ? powers : powers.flatMap(power => [power, 2 * power, 5 * power])
   return all.map(value => Number(value.toPrecision(12))).filter(value => value >= low && value <= high)
 }
 
-/** Exponential moving average with the share `weight` of the past, not biased towards its beginning. */
+/** Exponential moving average with the share `weight` of the past, not biased towards its beginning. What is no number
+ *  stays so, and tells nothing of the others. */
 export function smooth(values, weight) {
   let average = 0, norm = 0
   return values.map(value => {
+    if (!Number.isFinite(value)) return value
     average = weight * average + (1 - weight) * value
     norm = weight * norm + (1 - weight)
     return average / norm
@@ -35,17 +38,19 @@ export function smooth(values, weight) {
 /** A number in at most five significant digits. */
 export function format(value) {
   if (value === 0) return "0"
+  if (!Number.isFinite(value)) return "not a number"
   const size = Math.abs(value)
-  return size >= 1e6 || size < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(5)))
+  return size >= 1e6 || size < 1e-4 ? value.toExponential(2).replace(/\.?0*e\+?/, "e") : String(Number(value.toPrecision(5)))
 }
 
-/** `series`: [{label, x, y, from}]: x, ascending, and y as arrays of one length; `from` is taken from each x. */
+/** `series`: [{label, x, y, from}]: x, ascending, and y as arrays of one length; `from` is taken from each x. A value
+ *  that is no number, or that a logarithmic axis has no place for, is a gap. `whole`: x are whole numbers. */
 export class Chart {
   constructor(title) {
     this.title = title
     this.series = []
     this.weight = 0
-    this.log = false
+    this.log = this.whole = false
     this.cursor = null
     this.canvas = document.createElement("canvas")
     this.canvas.tabIndex = 0
@@ -63,8 +68,8 @@ export class Chart {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw())
   }
 
-  set(series, { weight = this.weight, log = this.log } = {}) {
-    Object.assign(this, { series, weight, log })
+  set(series, { weight = this.weight, log = this.log, whole = this.whole } = {}) {
+    Object.assign(this, { series, weight, log, whole })
     this.lines = series.map(one => ({ ...one, shown: weight ? smooth(one.y, weight) : one.y }))
     this.draw()
   }
@@ -104,8 +109,9 @@ export class Chart {
     const filled = this.lines.filter(line => line.x.length)
     this.describe(filled)
     if (!filled.length) return
-    this.frame = frame(filled, width, this.log)
-    axes(context, this.frame, width, style.getPropertyValue("--rule"), style.color, style.fontFamily)
+    context.font = `11px ${style.fontFamily}`
+    this.frame = frame(filled, width, this, text => context.measureText(text).width)
+    axes(context, this.frame, width, style.getPropertyValue("--rule"), style.color)
     this.lines.forEach((line, index) => draw(context, this.frame, line, COLORS[index % COLORS.length], this.lines.length > 8))
     if (this.cursor !== null) this.mark(context, style.color)
   }
@@ -139,33 +145,37 @@ export class Chart {
   }
 }
 
-function frame(lines, width, wanted) {
+function frame(lines, width, { log: wanted, whole }, measure) {
+  const log = wanted && lines.some(line => line.shown.some(value => value > 0 && value < Infinity))
+  const fits = value => Number.isFinite(value) && (!log || value > 0)
   let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity]
   for (const line of lines) {
     left = Math.min(left, line.x[0] - line.from)
     right = Math.max(right, line.x.at(-1) - line.from)
     for (const value of line.shown) {
-      if (value < low) low = value
-      if (value > high) high = value
+      if (value < low && fits(value)) low = value
+      if (value > high && fits(value)) high = value
     }
   }
-  const log = wanted && low > 0
+  if (low > high) [low, high] = [0, 1] // no number at all
   if (right === left) [left, right] = [left - 0.5, right + 0.5]
   if (high === low) [low, high] = log ? [low / 2, high * 2] : [low - (Math.abs(low) * 0.05 || 0.5), high + (Math.abs(high) * 0.05 || 0.5)]
   const bend = log ? Math.log : value => value
   const [bottom, top] = [bend(low), bend(high)]
-  const across = (width - MARGIN.left - MARGIN.right) / (right - left), up = (HEIGHT - MARGIN.top - MARGIN.bottom) / (top - bottom)
+  const marks = log ? logTicks(low, high) : ticks(low, high)
+  const start = Math.min(width / 3, Math.max(MARGIN.left, ...marks.map(value => measure(format(value)) + 10)))
+  const across = (width - start - MARGIN.right) / (right - left), up = (HEIGHT - MARGIN.top - MARGIN.bottom) / (top - bottom)
   return {
-    x: value => MARGIN.left + (value - left) * across,
+    start, fits,
+    x: value => start + (value - left) * across,
     y: value => HEIGHT - MARGIN.bottom - (bend(value) - bottom) * up,
-    toX: offset => left + (offset - MARGIN.left) / across,
-    across: ticks(left, right, Math.max(2, Math.floor(width / 90))),
-    up: log ? logTicks(low, high) : ticks(low, high),
+    toX: offset => left + (offset - start) / across,
+    across: ticks(left, right, Math.max(2, Math.floor(width / 90))).filter(value => !whole || Number.isInteger(value)),
+    up: marks,
   }
 }
 
-function axes(context, at, width, rule, ink, font) {
-  context.font = `11px ${font}`
+function axes(context, at, width, rule, ink) {
   context.fillStyle = ink
   context.strokeStyle = rule
   context.lineWidth = 1
@@ -174,10 +184,10 @@ function axes(context, at, width, rule, ink, font) {
   for (const value of at.up) {
     const y = Math.round(at.y(value)) + 0.5
     context.beginPath()
-    context.moveTo(MARGIN.left, y)
+    context.moveTo(at.start, y)
     context.lineTo(width - MARGIN.right, y)
     context.stroke()
-    context.fillText(format(value), MARGIN.left - 6, y)
+    context.fillText(format(value), at.start - 6, y)
   }
   context.textAlign = "center"
   for (const value of at.across) context.fillText(format(value), at.x(value), HEIGHT - MARGIN.bottom / 2)
@@ -187,16 +197,25 @@ function axes(context, at, width, rule, ink, font) {
 function draw(context, at, { x, shown, from }, color, crowded) {
   context.strokeStyle = context.fillStyle = color
   context.lineWidth = crowded ? 1 : 1.5
+  context.lineCap = "round" // so that a value between two gaps is a point
   context.beginPath()
-  let column = null, first = 0, low = 0, high = 0, last = 0
+  let column = null, isGap = true, first = 0, low = 0, high = 0, last = 0
   const flush = () => {
     if (column === null) return
+    if (isGap) context.moveTo(column, first)
+    isGap = false
     if (!crowded) context.lineTo(column, first)
     context.lineTo(column, low)
     if (high !== low) context.lineTo(column, high)
     if (!crowded) context.lineTo(column, last)
   }
   for (let index = 0; index < x.length; index++) {
+    if (!at.fits(shown[index])) {
+      flush()
+      column = null
+      isGap = true
+      continue
+    }
     const y = at.y(shown[index]), exact = at.x(x[index] - from), pixel = x.length > 200 ? Math.round(exact) : exact
     if (pixel === column) {
       if (y < low) low = y
@@ -212,6 +231,7 @@ function draw(context, at, { x, shown, from }, color, crowded) {
   context.stroke()
   if (x.length > 60) return
   x.forEach((value, index) => {
+    if (!at.fits(shown[index])) return
     context.beginPath()
     context.arc(at.x(value - from), at.y(shown[index]), 2.5, 0, 7)
     context.fill()

@@ -1,13 +1,20 @@
 """What `serve` says while it runs: a line a transition of a job; with -v also a line a request."""
 
+import os
 import re
+import socket
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from http.client import HTTPConnection
+from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.support.executions import condition_step, create_pipeline, equals, fail_step, start
-from tests.support.served import BUCKET, Served, ended, request, until
+from tests.support.served import BUCKET, ROLE, Served, ended, request, until
 from tests.support.tuning import tuning_request
 
 pytestmark = pytest.mark.timeout(120)
@@ -80,6 +87,41 @@ def test_a_line_for_each_request_and_health(verbose: Served) -> None:
     assert "secret" not in verbose.errors()
     assert "PutMetricData" not in verbose.errors()
     assert "PutLogEvents" not in verbose.errors()
+
+
+def test_it_is_healthy_once_it_has_what_an_earlier_server_kept(tmp_path: Path) -> None:
+    """The role of local jobs exists before that: whoever asks early may create a job."""
+    with Served(tmp_path) as served:
+        index = served.root / "s3/index.json"
+    index.parent.mkdir(exist_ok=True)
+    index.unlink(missing_ok=True)
+    os.mkfifo(index)  # it waits for what it reads
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def health() -> tuple[int, bytes] | None:
+        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        with suppress(OSError), closing(connection):
+            connection.request("GET", "/health")
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        starting = pool.submit(Served, tmp_path, "--port", str(port))
+        try:
+            assert until(health, 30) == (503, b'{"status": "starting"}\n')
+            keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
+            with closing(boto3.session.Session().client("iam", endpoint_url=f"http://127.0.0.1:{port}", **keys)) as iam:
+                assert iam.get_role(RoleName="local")["Role"]["Arn"] == ROLE
+        finally:
+            with suppress(OSError):  # nobody reads it
+                file = os.open(index, os.O_WRONLY | os.O_NONBLOCK)
+                os.write(file, b"[]")
+                os.close(file)
+        with starting.result(30):
+            assert health() == (200, b'{"status": "ok"}\n')
 
 
 def test_a_server_that_is_not_verbose_says_states_alone(served: Served) -> None:

@@ -68,7 +68,7 @@ def browser() -> Iterator[Any]:
 
 def create(served: Served, name: str, program: str, **members: Any) -> Any:
     client = served.client("sagemaker")
-    made = request(name, program, HyperParameters={"epochs": "3", "note": HOSTILE}, **members)
+    made = request(name, program, HyperParameters={"epochs": "3", "note": HOSTILE, "long" * 30: "x" * 300}, **members)
     made["AlgorithmSpecification"]["MetricDefinitions"] = METRICS
     client.create_training_job(**made)
     return client
@@ -91,10 +91,39 @@ def test_a_job_is_followed_and_stopped(served: Served, browser: Any) -> None:
         came = time.monotonic()
         page.get_by_role("img", name="loss. loss: 31 values, 0.01 at 30").wait_for()
         assert time.monotonic() - came < 2
-        page.get_by_role("button", name="Stop").click()
+        with page.expect_event("dialog") as asked:
+            page.get_by_role("button", name="Stop").click()
+        assert asked.value.message.startswith("Stop followed?")
         page.get_by_text("Stopped", exact=True).wait_for()
         assert page.title() == "followed · Local SageMaker"
     assert ended(client, "followed")["TrainingJobStatus"] == "Stopped"
+
+
+@pytest.mark.timeout(120)
+def test_a_list_that_changes_leaves_the_focus_where_it_is(served: Served, browser: Any) -> None:
+    """And what is no number is told as that."""
+    create(served, "kept", "print('loss=1 accuracy=0')\nprint('loss=nan accuracy=inf')")
+    with open_page(browser, url(served, "/")) as page:
+        box = page.get_by_label("compare kept")
+        box.focus()
+        page.keyboard.press("Space")
+        ended(create(served, "newer", ""), "newer")
+        page.get_by_role("row", name=re.compile("newer .*Completed")).wait_for()
+        assert page.evaluate("document.activeElement.value") == "kept"
+        assert box.is_checked()
+        page.get_by_role("link", name="kept").press("Enter")
+        page.get_by_role("img", name="loss. loss: 2 values, not a number at 1").wait_for()
+        page.get_by_label("Logarithmic").check()
+        page.get_by_role("img", name="accuracy. accuracy: 2 values, not a number at 1").wait_for()
+
+
+@pytest.mark.timeout(60)
+def test_the_address_of_a_job_that_is_not_there_says_so(served: Served, browser: Any) -> None:
+    with open_page(browser, url(served, "/training-jobs/nosuch"), allowed="404") as page:
+        page.get_by_text("There is no job of this name here").wait_for()
+        assert page.get_by_text("not connected").count() == 0
+        page.get_by_role("link", name="All jobs").click()
+        page.get_by_role("heading", name="Training jobs").wait_for()
 
 
 @pytest.mark.timeout(120)
