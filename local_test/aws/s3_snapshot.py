@@ -69,7 +69,7 @@ def load(s3: Any, folder: Path, warn: Callable[[str], object] = warn_on_stderr) 
     try:
         buckets = json.loads((folder / _INDEX).read_text())
         return sum(_load_bucket(s3, bucket, folder, warn) for bucket in buckets)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         aside = _beside(folder, "damaged")
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)

@@ -17,7 +17,7 @@ from local_test.pipelines.checks import read_checked
 from local_test.pipelines.definition import Definition, Step
 from local_test.training.job_status import PLATFORM
 from local_test.training.job_store import put_aside, remove
-from local_test.util.atomic_files import new_folder
+from local_test.util.atomic_files import DAMAGE, new_folder
 from local_test.util.threads import join_all
 
 
@@ -51,7 +51,7 @@ class ExecutionManager:
                 record = ExecutionFolder(path).load()
             except FileNotFoundError:  # its start was cut off
                 continue
-            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            except DAMAGE as error:
                 put_aside(path, error)
             else:
                 self._records[record.arn] = record

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from local_test.errors import BadRequest
 from local_test.util.atomic_files import write_json, write_text
 
 FINAL = ("Succeeded", "Failed", "Stopped")
@@ -158,11 +159,15 @@ class ExecutionFolder:
         self._publish(parse_record(members))
 
     def load(self) -> ExecutionRecord:
-        """OSError, ValueError or TypeError if it can't be read."""
+        """One of DAMAGE if it can't be read."""
         return parse_record(json.loads((self.path / _STATE).read_text(encoding="utf-8")))
 
     def definition(self) -> str:
-        return (self.path / _DEFINITION).read_text(encoding="utf-8")
+        """BadRequest if it can't be read."""
+        try:
+            return (self.path / _DEFINITION).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise BadRequest(f"The execution's definition can't be read: {error}") from None
 
 
 def parse_record(members: Mapping[str, Any]) -> ExecutionRecord:

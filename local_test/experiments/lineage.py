@@ -12,7 +12,7 @@ from local_test.errors import BadRequest, ResourceNotFound
 from local_test.experiments.entities import Entity, EntityStore, Members
 from local_test.request.validation import service_model
 from local_test.training.job_store import parse, put_aside
-from local_test.util.atomic_files import write_json
+from local_test.util.atomic_files import DAMAGE, write_json
 
 Association = Mapping[str, Any]  # an AssociationSummary without names and types
 
@@ -31,7 +31,7 @@ class Lineage:
             found = json.loads(self._path.read_text()) if self._path.exists() else []
             found = parse(found, service_model().shape_for("AssociationSummaries"))
             self._associations = {_ends(item): item for item in found}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except DAMAGE as error:
             put_aside(self._path, error)
 
     def create_artifact(self, members: Members) -> Entity:

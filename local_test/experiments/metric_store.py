@@ -1,15 +1,18 @@
 """The metrics of a run: a file with one value a line, and a summary of each metric, as a trial component shows it."""
 
+import errno
 import json
 import math
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local_test.util.atomic_files import write_whole
+from local_test.util.atomic_files import DAMAGE, write_whole
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,20 @@ class MetricStore:
         kept = [point for point in points if math.isfinite(point.value)]
         lines = [json.dumps([point.name, point.timestamp.timestamp(), point.value, point.step]) for point in kept]
         with self._lock:
-            with self._path.open("a") as file:
-                file.write("".join(f"{line}\n" for line in lines))
+            self._append("".join(f"{line}\n" for line in lines).encode())
             for point in kept:
                 self._summaries.setdefault(point.name, RunningSummary()).add(point)
+
+    def _append(self, lines: bytes) -> None:
+        """All of them, or none where the disk is full."""
+        with self._path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                if file.write(lines) < len(lines):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            except OSError:
+                file.truncate(size)
+                raise
 
     def clear(self) -> None:
         with self._lock:
@@ -96,11 +109,19 @@ class MetricStore:
                 write_whole(self._path, lambda file: file.write(content[:whole]))
 
     def points(self) -> Iterator[MetricPoint]:
-        """All values, oldest first."""
+        """All values, oldest first. A line that is none, as damage leaves it, is passed over."""
         if not self._path.exists():
             return
-        with self._path.open() as file:
+        with self._path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
-                if line.endswith("\n"):
-                    name, time, value, step = json.loads(line)
-                    yield MetricPoint(name, datetime.fromtimestamp(time, UTC), value, step)
+                with suppress(*DAMAGE):
+                    point = _parse(line)
+                    yield point
+
+
+def _parse(line: str) -> MetricPoint:
+    """One of DAMAGE for any other line."""
+    name, time, value, step = json.loads(line)
+    if not math.isfinite(value):
+        raise ValueError
+    return MetricPoint(str(name), datetime.fromtimestamp(time, UTC), float(value), None if step is None else int(step))

@@ -5,10 +5,10 @@ server is shown as one that runs, and nobody has to tell a page anything.
 """
 
 import csv
-import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class JobTail:
         self._logs: dict[str, Tail] = {}
 
     def read(self) -> Iterator[Event]:
-        rows = csv.reader(io.StringIO("\n".join(self._metrics.read())))
+        rows = (row for line in self._metrics.read() for row in csv.reader([line]))
         points = [point for row in rows if (point := _point(row))]
         if points:
             yield "metrics", {"job": self._name, "points": points}
@@ -77,14 +77,15 @@ class JobTail:
 
 
 def _point(row: Sequence[str]) -> list[Any] | None:
-    """[name, seconds since 1970, value, index]; None for the header. None as value: no number of JSON."""
-    if len(row) != 4 or row[0] == "timestamp":
-        return None
-    value = number(row[2])
+    """[name, seconds since 1970, value, index]; None for the header, and for what a full disk has left of a row. None as
+    value: no number of JSON."""
+    value = number(row[2]) if len(row) == 4 else None
     if value is None:
         return None
     finite = value if value - value == 0 else None  # NaN, infinity
-    return [row[1], datetime.fromisoformat(row[0]).timestamp(), finite, int(row[3])]
+    with suppress(ValueError):
+        return [row[1], datetime.fromisoformat(row[0]).timestamp(), finite, int(row[3])]
+    return None
 
 
 def summarize(description: Description) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from local_test.request.validation import service_model
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM
 from local_test.training.job_store import is_root, parse
 from local_test.util.arns import DEFAULT_REGION, is_region
+from local_test.util.atomic_files import DAMAGE
 from local_test.util.console import warn_on_stderr
 from local_test.util.mailbox import ask, has_owner
 from local_test.util.numbers import number
@@ -84,7 +85,7 @@ class FolderPlace(Place):
             return self._complete(kind, shown, path.parent)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        except DAMAGE as error:
             warn_on_stderr(f"{path} can't be read, so it is left out: {error}")
             return None
 
@@ -108,7 +109,7 @@ class FolderPlace(Place):
         path = self._folder / TUNING.word / name / "training_jobs.json"
         try:
             return parse(json.loads(path.read_text()), shape.members["TrainingJobSummaries"])
-        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        except DAMAGE as error:
             raise BadRequest(f"{path} can't be read: {error}") from None
 
     def stop(self, kind: JobKind, name: str) -> None:

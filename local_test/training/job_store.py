@@ -20,7 +20,7 @@ from local_test.errors import BadRequest
 from local_test.request.job_kind import PROCESSING, TRAINING, JobKind
 from local_test.request.validation import service_model
 from local_test.util.arns import DEFAULT_REGION, is_region
-from local_test.util.atomic_files import write_json
+from local_test.util.atomic_files import DAMAGE, write_json
 from local_test.util.console import warn_on_stderr
 from local_test.util.late_writes import LateWrites
 
@@ -118,7 +118,7 @@ class JobStore(RegionStore):
     def _move_to_regions(self, folder: Path) -> None:
         """An earlier version kept the entities of all regions in one folder."""
         for path in sorted(folder.iterdir()) if folder.exists() else ():
-            with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration):  # damaged: it stays
+            with suppress(*DAMAGE, StopIteration):  # damaged: it stays
                 description = json.loads((path / "describe.json").read_text())
                 region = description[next(name for name in _ARNS if name in description)].split(":")[3]
                 if region != DEFAULT_REGION and is_region(region):
@@ -149,7 +149,7 @@ def _check_own(root: Path) -> None:
 def goes_on(folder: Path) -> bool:
     """Whether the job of the folder, which a server has left before its end, goes on with the next one: a pipeline's
     execution waits for it. Other jobs have failed."""
-    with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
+    with suppress(*DAMAGE):
         return is_of_pipeline(json.loads((folder / "request.json").read_text()))
     return False
 
@@ -174,7 +174,7 @@ def load(folder: Path, operation: str, warn: Callable[[str], object] = warn_on_s
                 description = parse(json.loads((path / "describe.json").read_text()), shape)
                 if path.name not in description.values():
                     raise ValueError(f"it does not name {path.name}")
-            except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            except DAMAGE as error:
                 put_aside(path, error, warn)
             else:
                 yield description
@@ -204,10 +204,12 @@ def remove(folder: Path) -> None:
 
 
 def read_tags(folder: Path) -> list[dict[str, str]]:
-    """Of a job, as they are now; those of the request until they were changed."""
-    with suppress(FileNotFoundError):
-        return json.loads((folder / "tags.json").read_text())
-    return json.loads((folder / "request.json").read_text()).get("Tags", [])
+    """Of a job, as they are now; those of the request until they were changed. None where neither can be read."""
+    with suppress(*DAMAGE):
+        return [{"Key": tag["Key"], "Value": tag["Value"]} for tag in json.loads((folder / "tags.json").read_text())]
+    with suppress(*DAMAGE):
+        return list(json.loads((folder / "request.json").read_text()).get("Tags", []))
+    return []
 
 
 def change_tags(folder: Path, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:

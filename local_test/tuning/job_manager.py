@@ -20,7 +20,7 @@ from local_test.tuning.job import TuningJob
 from local_test.tuning.state import count_statuses
 from local_test.tuning.warm_start import TuningJobNotFound, TuningRecord
 from local_test.util.arns import format_arn
-from local_test.util.atomic_files import new_folder, write_json
+from local_test.util.atomic_files import DAMAGE, new_folder, write_json
 from local_test.util.clock import now_utc
 from local_test.util.console import warn_on_stderr
 from local_test.util.late_writes import LateWrites
@@ -51,7 +51,7 @@ class TuningJobManager:
         for description in load(root, "DescribeHyperParameterTuningJob"):
             try:
                 self._restore(description)
-            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            except DAMAGE as error:
                 put_aside(root / description["HyperParameterTuningJobName"], error)
 
     def _restore(self, description: dict[str, Any]) -> None:

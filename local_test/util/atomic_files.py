@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 from local_test.errors import BadRequest
 
 FILE_SCHEME = "file://"
+# what reading a file of this program's own may raise that a power cut, a full disk or a person has damaged
+DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 _MOST_JSON = 1 << 24  # characters of a file that a person names
 
 

@@ -43,6 +43,14 @@ def test_values_that_json_has_no_number_for_are_gaps(tmp_path: Path) -> None:
     assert [(value, index) for _, _, value, index in event["points"]] == [(0.5, 0), (None, 1), (None, 2), (1e-9, 3)]
 
 
+def test_what_a_full_disk_left_of_a_row_ends_no_page(tmp_path: Path) -> None:
+    rows = ['2026-01-01T00:00:00.000,"a,0.5,02026-01-01T00:00:01.000,a,0.5,0', "2026-01,a,1,0"]
+    whole = "2026-01-01T00:00:02.000,a,2.0,1"
+    (tmp_path / "metrics.csv").write_text("\n".join(["timestamp,metric,value,index", *rows, whole, ""]))
+    (event,) = JobTail("job", tmp_path, with_logs=False).read()
+    assert [point[2:] for point in event[1]["points"]] == [[2.0, 1]]
+
+
 def test_the_list_comes_when_it_changes_and_silence_is_broken(tmp_path: Path) -> None:
     rows, slept = [summarize(JOB)], itertools.count()
     clock = iter(range(0, 1000, 4))

@@ -128,7 +128,17 @@ def test_only_what_a_jobs_creation_leaves_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "7", '{"TrainingJobName": "../../x"}', '{"TrainingJobName": "a", "CreationTime": 7}', "\0"]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        '{"TrainingJobName": "../../x"}',
+        '{"TrainingJobName": "a", "CreationTime": 7}',
+        "\0",
+        "[" * 20_000,
+    ],
 )
 def test_a_damaged_description_is_put_aside_and_the_others_are_there(tmp_path: Path, text: str) -> None:
     for name, content in (("a", text), ("b", '{"TrainingJobName": "b"}')):
@@ -143,8 +153,17 @@ def test_a_damaged_description_is_put_aside_and_the_others_are_there(tmp_path: P
 
 def test_damaged_files_do_not_keep_a_server_from_starting(tmp_path: Path) -> None:
     with Served(tmp_path) as first:
+        first.client("s3").create_bucket(Bucket=BUCKET)
+        sagemaker = first.client("sagemaker")
+        sagemaker.create_training_job(**request("kept"))
+        tagged = ended(sagemaker, "kept")["TrainingJobArn"]
+        sagemaker.add_tags(ResourceArn=tagged, Tags=[{"Key": "k", "Value": "v"}])
+        sagemaker.create_trial_component(TrialComponentName="run")
         first.end()
     damaged = {
+        "training/kept/tags.json": "{",
+        "training/kept/request.json": "",
+        "experiments/trial-component/run/metrics.jsonl": '["acc", 1.0, 0.5, 0]\n["ac["acc", 2.0, 1, 1]\n[]\n["acc", 3',
         "training/a/describe.json": "",
         "tuning/t/describe.json": '{"HyperParameterTuningJobName": "t", "HyperParameterTuningJobStatus": "Completed"}',
         "tuning/t/training_jobs.json": "{",
@@ -156,7 +175,11 @@ def test_damaged_files_do_not_keep_a_server_from_starting(tmp_path: Path) -> Non
         (tmp_path / "root" / name).write_text(text)
     with Served(tmp_path) as second:
         sagemaker = second.client("sagemaker")
-        assert sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
+        assert [job["TrainingJobName"] for job in sagemaker.list_training_jobs()["TrainingJobSummaries"]] == ["kept"]
+        assert sagemaker.list_tags(ResourceArn=tagged)["Tags"] == []
+        assert len(sagemaker.search(Resource="TrainingJob")["Results"]) == 1
+        metrics = sagemaker.describe_trial_component(TrialComponentName="run")["Metrics"]
+        assert [(one["MetricName"], one["Count"], one["Last"]) for one in metrics] == [("acc", 1, 0.5)]
         assert sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"] == []
         assert second.client("s3").list_buckets()["Buckets"] == []
         err = second.end()
