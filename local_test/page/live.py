@@ -77,8 +77,8 @@ class JobTail:
 
 
 def _point(row: Sequence[str]) -> list[Any] | None:
-    """[name, seconds since 1970, value, index]; None for the header, and for what a full disk has left of a row. None as
-    value: no number of JSON."""
+    """[name, seconds since 1970, value, index]; None for the header, and for what a full disk has left of a row. None
+    as value: no number of JSON."""
     value = number(row[2]) if len(row) == 4 else None
     if value is None:
         return None
