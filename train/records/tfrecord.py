@@ -19,6 +19,7 @@ from train.records.stream_buffer import GZIP_MAGIC, MAX_RECORD_BYTES, RecordBloc
 from train.records.tfrecord_format import HEAD, TAIL, mask_crc, mask_crcs
 
 _RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
+_PICTURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG"}
 _ZLIB = 0x78  # RFC 1950: deflate with a window of 32 KB; the first two bytes are a multiple of 31
 Crc = Literal["full", "header", "off"]
 MAX_LIST = 64  # records
@@ -160,10 +161,17 @@ class _TFRecordReader:
             )
         if head.startswith(_RECORDIO_MAGIC):
             return self._buffer.error("is RecordIO. Expected: TFRecord. Set RecordWrapperType None on the channel.")
+        if kind := next((kind for magic, kind in _PICTURES.items() if head.startswith(magic)), None):
+            return self._buffer.error(
+                f"is a {kind} picture. Expected: TFRecord. `python -m dataset prepare` makes shards of pictures."
+            )
+        text = head.decode("latin-1")
+        is_text = head.isascii() and text.replace("\n", "").isprintable()
+        received = head.hex(" ") + (f" ({text!r})" if is_text else "")
         if self._buffer.number == 0:
-            return self._buffer.error(f"is not TFRecord. Received: {head.hex(' ')}. Expected: a length and its CRC.")
+            return self._buffer.error(f"is not TFRecord. Received: {received}. Expected: a length and its CRC.")
         return self._buffer.error(
-            f"has a wrong length CRC. Received: {head.hex(' ')}. The shard is damaged; write it again."
+            f"has a wrong length CRC. Received: {received}. The shard is damaged; write it again."
         )
 
 
