@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,11 +25,14 @@ from local_test.places.base import is_name
 from local_test.request.builder import LOCAL_IMAGE
 from local_test.request.job_kind import TRAINING
 from local_test.runners.base import ContainerSpec, Runner
+from local_test.runners.logs import Lines
 from local_test.runners.process import PROGRAM, python_path
 from local_test.runners.select import CHECKOUT, CHOICES
 from local_test.util.atomic_files import local_path
+from local_test.util.console import printable
 
 _MODULE = "train.predict"
+_LINE_BYTES = 16 << 20  # of a picture's line, with all classes
 _INSIDE = "/opt/predict"  # where a container sees model and pictures
 
 
@@ -136,9 +140,21 @@ def _run_container(runner: Runner, image: str, model: Path, pictures: list[str],
         )
         runner.check(spec)
         with closing(runner.start(spec)) as container:
-            for name, data in container.output():
-                stream = getattr(sys, name)
-                stream.buffer.write(data)
-                stream.flush()
+            _write(container.output())
             ended = container.wait()
             return ended.code if ended else 1
+
+
+def _write(output: Iterator[tuple[str, bytes]]) -> None:
+    """What a container says, on the stream that it says it on: its lines are the model's, too, which may print."""
+    lines = {name: Lines(_LINE_BYTES) for name in ("stdout", "stderr")}
+    for name, data in output:
+        _write_lines(name, lines[name].feed(data))
+    for name, left in lines.items():
+        _write_lines(name, left.end())
+
+
+def _write_lines(name: str, lines: list[str]) -> None:
+    stream = getattr(sys, name)
+    stream.writelines(f"{printable(line)}\n" for line in lines)
+    stream.flush()
