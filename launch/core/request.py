@@ -26,6 +26,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # of jobs and experiments; the service says how long
 _MOST = 1 << 24  # characters of a request's file
 _PLACEHOLDER = re.compile("<([a-z]+)>")
+_SCRIPT = "sagemaker_program"  # the hyperparameter that names a script
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,10 @@ def build_training_job(options: Options) -> dict[str, Any]:
     """training_job.json, filled in."""
     request = _read("training_job.json", "TrainingJobName", options)
     _adapt(request, options)
-    request["HyperParameters"] = {**request.get("HyperParameters", {}), **options.hyperparameters}
+    own = request.get("HyperParameters", {})
+    if _SCRIPT in options.hyperparameters and _SCRIPT not in own:
+        own = {}  # of the program that the script replaces: it would get them as options
+    request["HyperParameters"] = {**own, **options.hyperparameters}
     if options.wait:  # somebody reads the log as it comes
         request["Environment"] = {"PROGRESS_SECONDS": _PROGRESS_SECONDS, **request.get("Environment", {})}
     if options.experiment:

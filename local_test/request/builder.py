@@ -112,9 +112,7 @@ def _apply_options(request: dict[str, Any], options: Options) -> None:
         request.setdefault("AlgorithmSpecification", {})["TrainingImage"] = options.image
     if options.input_mode:
         _set_mode(request, options.input_mode)
-    for member, values in (("HyperParameters", options.hyperparameters), ("Environment", options.environment)):
-        if values:
-            request[member] = {**request.get(member, {}), **values}
+    _set_values(request, options)
     if options.instance_count is not None:
         request.setdefault("ResourceConfig", {})["InstanceCount"] = options.instance_count
     if options.max_runtime is not None:
@@ -125,6 +123,22 @@ def _apply_options(request: dict[str, Any], options: Options) -> None:
     if options.checkpoints:
         uri = file_uri(options.checkpoints)
         request["CheckpointConfig"] = {**request.get("CheckpointConfig", {}), "S3Uri": uri}
+
+
+def _names_script(members: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether a job with these runs a script of its own, in the training toolkit's script mode."""
+    return "sagemaker_program" in members["HyperParameters"] or "SAGEMAKER_PROGRAM" in members["Environment"]
+
+
+def _set_values(request: dict[str, Any], options: Options) -> None:
+    """The hyperparameters and the environment. A script gets none of the program's that it replaces, as options."""
+    given = {"HyperParameters": options.hyperparameters, "Environment": options.environment}
+    before = {member: request.get(member, {}) for member in given}
+    if _names_script(given) and not _names_script(before):
+        request.pop("HyperParameters", None)
+    for member, values in given.items():
+        if values:
+            request[member] = {**request.get(member, {}), **values}
 
 
 def _set_mode(request: dict[str, Any], mode: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from launch.core import follow
+from launch.core.request import Options, build_training_job
 from launch.core.summary import summarize_training
 from local_test.cli.main import main
 from local_test.util.arns import ACCOUNT
@@ -72,6 +73,12 @@ def test_a_job_that_says_nothing_is_told_to_go_on(
     lines = capsys.readouterr().out.splitlines()
     assert set(lines) == {"-- Training: 0:00"}
     assert 2 <= len(lines) <= 5
+
+
+def test_a_script_does_not_get_the_options_of_the_program_that_it_replaces() -> None:
+    given = {"sagemaker_program": "mine.py", "lr": "1"}
+    chosen = Options("train", "image", "arn:aws:iam::123456789012:role/x", BUCKET, "mine", hyperparameters=given)
+    assert build_training_job(chosen)["HyperParameters"] == given
 
 
 def test_what_is_billed_is_said_of_aws_alone() -> None:

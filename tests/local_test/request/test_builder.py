@@ -112,6 +112,26 @@ def test_options_are_laid_over_the_job(prepared: Path, tmp_path: Path) -> None:
     assert local_path(request["CheckpointConfig"]["S3Uri"]) == tmp_path / "ck pt"
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"hyperparameters": {"sagemaker_program": "mine.py", "lr": "1"}},
+        {"environment": {"SAGEMAKER_PROGRAM": "mine.py"}},
+    ],
+)
+def test_a_script_does_not_get_the_options_of_the_program_that_it_replaces(
+    prepared: Path, tmp_path: Path, script: dict[str, Any]
+) -> None:
+    """`--model fast` would be taken for `--model_dir fast`."""
+    job = {**JOB, "HyperParameters": {"model": "fast", "epochs": "10"}}
+    assert build(job, Options(**script), tmp_path, NOW, prepared).get("HyperParameters", {}) == script.get(
+        "hyperparameters", {}
+    )
+    job["HyperParameters"]["sagemaker_program"] = "theirs.py"
+    kept = build(job, Options(**script), tmp_path, NOW, prepared)["HyperParameters"]
+    assert kept == {**job["HyperParameters"], **script.get("hyperparameters", {})}
+
+
 def test_a_channel_that_spells_out_the_jobs_mode_follows_it(prepared: Path, tmp_path: Path) -> None:
     job = prepared_data_request()
     job["InputDataConfig"][0]["InputMode"] = "Pipe"
