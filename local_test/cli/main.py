@@ -11,7 +11,7 @@ from typing import Any
 
 try:
     from local_test.cli import feed, jobs, pipeline, predict, serve, train, tune
-    from local_test.cli.options import ChooseRunner, say_note
+    from local_test.cli.options import ChooseRunner, Parser, say_note
     from local_test.errors import LocalTestError
     from local_test.runners.select import CHECKOUT, choose
     from local_test.util.console import drop_unread_output
@@ -32,7 +32,7 @@ _EXIT_CODES = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line; each command's module adds its own options and sets `run`."""
-    top = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__, epilog=f"{_PROGRAM} COMMAND --help says more.")
+    top = Parser(prog=_PROGRAM, description=__doc__, epilog=f"{_PROGRAM} COMMAND --help says more.")
     top.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for module in (train, tune, pipeline, serve, jobs, predict, feed):

@@ -4,10 +4,11 @@ import argparse
 import os
 from collections.abc import Callable, Collection
 from contextlib import closing
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from docker.errors import DockerException
@@ -26,6 +27,19 @@ ChooseRunner = Callable[
     [str, str | None, str | None, Collection[int] | None, Callable[[str], None]], Runner
 ]  # as runners.select.choose
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class Parser(argparse.ArgumentParser):
+    """An unknown option is refused with the usage of its command, not the program's, and with what it may mean."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = [option for action in self._actions for option in action.option_strings]
+            close = get_close_matches(unknown[0].partition("=")[0], options, 1)
+            meant = f". Did you mean {close[0]}?" if close else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return known, unknown
 
 
 def add_s3_option(parser: argparse.ArgumentParser, default: str) -> None:

@@ -52,8 +52,14 @@ _LOOK_SECONDS = 0.2
 _ENDING_SECONDS = 30  # for what still writes after an execution's end
 
 
+_EXAMPLE = (
+    "Such as: %(prog)s launch/pipeline.json --parameter Epochs=1 --upload shapes.zip=s3://local/shapes/shapes.zip"
+)
+
+
 def add_parser(commands: Commands) -> None:
-    parser = commands.add_parser("pipeline", help="run a pipeline once; exit code 0 only if it has Succeeded")
+    text = "run a pipeline once; exit code 0 only if it has Succeeded"
+    parser = commands.add_parser("pipeline", help=text, epilog=_EXAMPLE)
     parser.set_defaults(run=run)
     add = parser.add_argument
     add("definition", type=Path, metavar="FILE.json", help="a pipeline's definition, such as launch/pipeline.json")

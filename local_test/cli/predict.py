@@ -31,13 +31,14 @@ from local_test.runners.select import CHECKOUT, CHOICES
 from local_test.util.atomic_files import local_path
 from local_test.util.console import printable
 
+_EXAMPLE = "Such as: %(prog)s shapes picture.jpg holiday/ --top 1"
 _MODULE = "train.predict"
 _LINE_BYTES = 16 << 20  # of a picture's line, with all classes
 _INSIDE = "/opt/predict"  # where a container sees model and pictures
 
 
 def add_parser(commands: Commands) -> None:
-    parser = commands.add_parser("predict", help="what a job's model says of pictures")
+    parser = commands.add_parser("predict", help="what a job's model says of pictures", epilog=_EXAMPLE)
     parser.set_defaults(run=run)
     add = parser.add_argument
     text = "a job's name or folder, its model.tar.gz, here or s3://…, or the folder that this unpacks to"

@@ -1,11 +1,11 @@
 """`train`: one training job on this machine."""
 
 import argparse
+import shlex
 import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,13 @@ from local_test.util.mailbox import Request, answering
 from local_test.util.progress_lines import VARIABLE
 
 _SHOWN_FILES = 10  # of output.tar.gz
+_EXAMPLE = "Such as: %(prog)s --channel train=shapes/train --hyperparameter epochs=3 --name shapes"
+_FOR_PREDICT = "input.json"  # a model of the training program's
 
 
 def add_parser(commands: Commands) -> None:
-    parser = commands.add_parser("train", help="run one training job; exit code 0 only if it is Completed")
+    text = "run one training job; exit code 0 only if it is Completed"
+    parser = commands.add_parser("train", help=text, epilog=_EXAMPLE)
     parser.set_defaults(run=run)
     add_job_options(parser, "CreateTrainingJob", DEFAULT_JOB, "jobs")
     add_s3_option(parser, "the one boto3 finds")
@@ -101,20 +104,22 @@ def print_summary(description: dict[str, Any], folder: Path | None, say: Callabl
         say(f"Model: {description.get('ModelArtifacts', {}).get('S3ModelArtifacts') or 'none'}")
         return
     say(f"Logs, metrics and artifacts: {folder}")
-    if _list_files(folder / "model.tar.gz"):
+    if names := _list_files(folder / "model.tar.gz"):
         say(f"Model: {description['ModelArtifacts']['S3ModelArtifacts']}")
+        if _FOR_PREDICT in names:
+            say(f"Ask it: {shlex.join(['python', '-m', 'local_test', 'predict', str(folder)])} PICTURE…")
     elif status == "Completed":
         say("Model: none, nothing was written to /opt/ml/model")
     if names := _list_files(folder / "output.tar.gz"):
-        say(f"Output data: {folder / 'output.tar.gz'}: {', '.join(names)}")
+        shown = names if len(names) <= _SHOWN_FILES else [*names[:_SHOWN_FILES], "…"]
+        say(f"Output data: {folder / 'output.tar.gz'}: {', '.join(shown)}")
     if (folder / REPORT).exists():
         say(f"Report: {file_uri(folder / REPORT)}")
 
 
 def _list_files(archive: Path) -> list[str]:
-    """The names of the first files in a tar archive; none where there is no archive."""
+    """The names of the files in a tar archive; none where there is no archive."""
     if not archive.exists():
         return []
     with tarfile.open(archive) as tar:
-        names = list(islice((member.name for member in tar if not member.isdir()), _SHOWN_FILES + 1))
-    return [*names[:_SHOWN_FILES], "…"] if len(names) > _SHOWN_FILES else names
+        return [member.name for member in tar if not member.isdir()]

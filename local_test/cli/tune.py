@@ -52,8 +52,12 @@ _DEFAULT_NAME, _NAME_LIMIT = "cv-keras", 32  # of HyperParameterTuningJobName
 _STATUS = "HyperParameterTuningJobStatus"
 
 
+_EXAMPLE = "Such as: %(prog)s --channel train=shapes/train --hyperparameter epochs=3 --name shapes"
+
+
 def add_parser(commands: Commands) -> None:
-    parser = commands.add_parser("tune", help="run one tuning job; exit code 0 only if it is Completed")
+    text = "run one tuning job; exit code 0 only if it is Completed"
+    parser = commands.add_parser("tune", help=text, epilog=_EXAMPLE)
     parser.set_defaults(run=run)
     add_job_options(parser, _OPERATION, _DEFAULT_JOB, "jobs/tune")
     parser.add_argument("--root", type=Path, dest="out", default=argparse.SUPPRESS, help=argparse.SUPPRESS)

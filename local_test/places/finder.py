@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from local_test.request.job_kind import KINDS, JobKind
 DEFAULT_URL = "http://127.0.0.1:4580"
 DEFAULT_OUT = Path("jobs")
 _PROBE_SECONDS = 5.0
+_LIKELY = 50  # jobs, the newest: one of them may be meant by a name that there is not
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,18 @@ class Finder:
             elsewhere = "" if self._where.aws else ". Elsewhere: --endpoint-url URL, --out DIR or --aws"
             if is_name(Path(name).name) and not is_name(name):  # a folder, as a shell completes it
                 elsewhere = f". Did you mean {Path(name).name}?"
+            elif not self._where.aws and (close := self._close_to(name, (kind,) if kind else KINDS)):
+                elsewhere = f". Did you mean {close}? python -m local_test jobs lists them{elsewhere}"
             raise BadRequest(
                 f"There is no {what} of this name in {self or 'any folder or server'}. Received: {name}{elsewhere}"
             )
         return next(iter(found.values()))
+
+    def _close_to(self, name: str, kinds: Sequence[JobKind]) -> str | None:
+        """The job that somebody may mean: the newest whose name begins so, else one that is spelt nearly so."""
+        names = [job.name for job in self.newest(kinds, _LIKELY)]
+        close = [one for one in names if one.startswith(name)] or get_close_matches(name, names, 1)
+        return close[0] if close else None
 
     def __enter__(self) -> Self:
         return self

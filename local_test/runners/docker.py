@@ -5,9 +5,11 @@ calling user (HOME=/tmp where that user is not root), without capabilities unles
 write nowhere but below /opt/ml and /tmp, and work as any user.
 """
 
+import errno
 import io
 import math
 import os
+import re
 import tarfile
 import threading
 import time
@@ -66,9 +68,7 @@ class DockerRunner(Runner):
         except ENGINE_ERRORS as error:
             if client:
                 client.close()
-            raise RunnerError(
-                f"No Docker engine answers. Received: {one_line(error)}. Start one, or use --runner process"
-            ) from None
+            raise RunnerError(_explain(error)) from None
         self._client = client
         self._info: Mapping[str, Any] = {}
         self._seen: dict[str, float] = {}  # images, and when each was there
@@ -318,3 +318,13 @@ def _explain_start(spec: ContainerSpec, reason: str) -> str:
             f"in {spec.kind.specification}.ContainerEntrypoint"
         )
     return f"The container can't be started. Received: {reason}"
+
+
+def _explain(error: Exception) -> str:
+    """Why there is no engine, and what to do. Of an error in an error in an error, the system's own words."""
+    text = one_line(error)
+    reason = re.search(r"Error\(\d+, '([^']+)'\)", text)
+    if reason and reason[1] == os.strerror(errno.EACCES):
+        advice = "Join the group of its socket, mostly docker, or use --runner process"
+        return f"This user may not use the Docker engine: {reason[1]}. {advice}"
+    return f"No Docker engine answers. Received: {reason[1] if reason else text}. Start one, or use --runner process"

@@ -13,7 +13,7 @@ from train.runtime.dataset_info import ImageDatasetInfo
 
 CLASSES, INPUT, CARD = "classes.json", "input.json", "model-card.md"
 # what can begin something in the middle of a line, in CommonMark or GitHub's; a backslash makes it stand for itself
-_MARKS = re.compile(r"[\\`*_{}\[\]()<>#!|~&:@$]|(?<=www)\.", re.IGNORECASE)
+_MARKS = re.compile(r"[\\`*_{}\[\]()<>#!|~&@$]|:(?=//|[\w+-]+:)|(?<=www)\.", re.IGNORECASE)
 _RECORDS = {"raw": "raw pixels", "jpeg": "JPEG files, or PNG files where these are smaller", "png": "PNG files"}
 
 

@@ -396,6 +396,8 @@ def test_jobs_by_awss_shapes(run: Run, folder: Path, served: Served, sagemaker: 
         assert (code, err.splitlines()[-1].startswith("predict: No model. Received: ")) == (1, True), err
     code, _, err = run("predict", "nowhere", "a.png", *at)
     assert (code, "There is no training job of this name in server" in err) == (2, True)
+    for typed in ("unp", "unpakced"):
+        assert "Did you mean unpacked? python -m local_test jobs lists them. " in run("describe", typed, *at)[2]
     archive, long = io.BytesIO(), tarfile.TarInfo("long")
     long.type, long.size = tarfile.XHDTYPE, 2 << 20
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:  # somebody else's: tarfile would take it into memory

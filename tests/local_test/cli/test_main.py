@@ -204,7 +204,8 @@ def test_other_bad_requests(folder: Path) -> None:
 
 
 def test_no_engine(folder: Path) -> None:
-    assert "No Docker engine answers" in error(folder, "train", "--runner", "docker", DOCKER_HOST=f"unix://{folder}/no")
+    said = error(folder, "train", "--runner", "docker", DOCKER_HOST=f"unix://{folder}/no")
+    assert "No Docker engine answers. Received: No such file or directory. Start one" in said
 
 
 def test_an_output_folder_that_is_a_file(folder: Path) -> None:
@@ -221,6 +222,7 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         (("serve", "--shm-size", "-1"), "--shm-size: not a size. Received: -1."),
         (("train", "--instance-count", "0"), "--instance-count: not a number from 1. Received: 0"),
         (("train", "--max-runtime", "1h"), "--max-runtime: not a number from 1. Received: 1h"),
+        (("train", "--chanel", "a=b"), "train: error: unrecognized arguments: --chanel a=b. Did you mean --channel?"),
         (("tune", "--job", "x", "--parallel", "0"), "--parallel: not a number from 1. Received: 0"),
         (("feed", "data", "x", "--epochs", "-1"), "--epochs: not a number from 1. Received: -1"),
         (("jobs", "--endpoint-url", "here"), "--endpoint-url: not an address. Received: here."),

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
+from docker.errors import DockerException
+from urllib3.exceptions import ProtocolError
 
 from local_test.errors import BadRequest, RunnerError
 from local_test.runners.docker import DockerRunner
@@ -34,6 +37,14 @@ class TestWithoutAnEngine:
         assert isinstance(choose("auto", None, None, None, notes.append), ProcessRunner)
         assert "No Docker engine answers" in notes[0]
         assert "as a process, without the image" in notes[0]
+
+    def test_an_engine_of_others(self) -> None:
+        def refuse() -> docker.DockerClient:
+            aborted = ProtocolError("Connection aborted.", PermissionError(13, "Permission denied"))
+            raise DockerException(f"Error while fetching server API version: {aborted}")
+
+        with pytest.raises(RunnerError, match=r"^This user may not use the Docker engine: Permission denied\. Join "):
+            DockerRunner(new_client=refuse)
 
     def test_a_process_has_no_limits(self) -> None:
         for limits in (("1g", None, None), (None, "1g", None), (None, None, [])):

@@ -93,6 +93,13 @@ def test_any_name_stands_for_itself(name: str) -> None:
     assert shown == printable.strip()
 
 
+def test_what_means_nothing_is_not_escaped() -> None:
+    """People read the card as it is, too."""
+    plain = "train:Pipe 2026-11-27 10:30 cv-keras-cifar10:local"
+    assert escape(plain) == plain
+    assert escape("https://a.b :tada:") == "https\\://a.b \\:tada:"
+
+
 # what it tells to type
 
 
