@@ -9,7 +9,7 @@ from typing import TextIO
 
 from local_test.errors import RunnerError
 
-_LOCK = ".lock"
+_LOCK = ".local_test.lock"  # no other program's: whoever has no owner is killed
 
 
 def hold(base: Path) -> TextIO:
