@@ -78,7 +78,10 @@ def named_variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -
         random = variable.name == "seed_generator_state"
         name = f"random/{sum(other.startswith('random/') for other in named)}" if random else f"model/{variable.path}"
         named[name] = variable
-    named |= {f"optimizer/{variable.path.partition('/')[2]}": variable for variable in optimizer.variables}
+    inner = {id(variable) for variable in getattr(optimizer, "inner_optimizer", optimizer).variables}
+    for variable in optimizer.variables:
+        kind = "optimizer" if id(variable) in inner else "loss_scale"  # which wraps the other for mixed_float16
+        named[f"{kind}/{variable.path.partition('/')[2]}"] = variable
     if len(named) != len(model.variables) + len(optimizer.variables):
         raise ValueError("two variables share a path: name the layers apart")
     return named
