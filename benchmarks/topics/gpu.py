@@ -1,6 +1,6 @@
-"""Training steps on the device that is there: with and without XLA, in 32 and in 16 bits, of several batch sizes.
+"""Training steps on the device that is there: with and without XLA, one or several a call, in 32 and in 16 bits.
 
-A batch lies on the device already, so that the step alone is measured; the first step compiles. For what feeds the
+A batch lies on the device already, so that the step alone is measured; the first call compiles. For what feeds the
 steps: `python -m benchmarks reader`.
 """
 
@@ -30,18 +30,22 @@ def main() -> None:
     add("--models", nargs="+", default=["fast"], help="tutorial, lab, fast (default: fast)")
     add("--batch-sizes", nargs="+", type=int, default=[128, 1024], help="pictures a step (default: 128 1024)")
     add("--precisions", nargs="+", default=["float32", "mixed_bfloat16"], help="(default: float32 mixed_bfloat16)")
+    add(
+        "--steps", nargs="+", type=int, help="a call (default: 1, and on a GPU 16; XLA's loops on a processor are slow)"
+    )
     arguments = parser.parse_args()
     hardware.limit_threads()
     hardware.share_gpus()
-    steps = {
-        f"{model}, batch {size}, {precision}, jit {jit}": (model, size, precision, jit)
+    settings = {
+        f"{model}, batch {size}, {precision}, jit {jit}, {steps} a call": (model, size, precision, jit, steps)
         for model in arguments.models
         for size in arguments.batch_sizes
         for precision in arguments.precisions
         for jit in ("off", "on")
+        for steps in arguments.steps or ([1, 16] if hardware.count_gpus() else [1])
     }
     first: dict[str, float] = {}
-    candidates = {name: prepare(name, *what, first) for name, what in steps.items()}
+    candidates = {name: prepare(name, *what, first) for name, what in settings.items()}
     figures = run_rounds(candidates, arguments.rounds)
     base = next(iter(figures.values()))
     rows = [
@@ -50,23 +54,26 @@ def main() -> None:
     ]
     device = f"GPU: {hardware.describe_gpus()}; " if hardware.count_gpus() else ""
     title = f"Training steps; median of {arguments.rounds} (range); {device}{describe_machine()}"
-    print_table(title, ["step", "pictures/s", "of the first", "first step, s"], rows)
+    print_table(title, ["step", "pictures/s", "of the first", "first call, s"], rows)
 
 
-def prepare(name: str, model: str, size: int, precision: str, jit: str, first: dict[str, float]) -> Callable[[], float]:
-    """→ pictures a second of one round. Sets `first` to the seconds of the step that compiles."""
+def prepare(
+    name: str, model: str, size: int, precision: str, jit: str, steps: int, first: dict[str, float]
+) -> Callable[[], float]:
+    """→ pictures a second of one round. Sets `first` to the seconds of the call that compiles."""
     hparams = parse({"model": model, "batch-size": str(size), "precision": precision})
     info = ImageDatasetInfo(SHAPE, hparams.class_names)
     keras.utils.set_random_seed(0)
     step = TrainStep(
         build_model(hparams, info), build_optimizer(hparams), augment=make_augmentation(hparams),
-        label_smoothing=hparams.label_smoothing, batch_size=size, jit=jit,
+        label_smoothing=hparams.label_smoothing, batch_size=size, jit=jit, steps=steps,
     )  # fmt: skip
     generator = np.random.default_rng(0)
     images = tf.identity(generator.integers(0, 256, (size, *SHAPE)).astype(np.uint8))
     labels = tf.identity(generator.integers(0, len(info.classes), size))
+    call = [(images, labels, size)] * steps, [hparams.learning_rate] * steps
     began = time.perf_counter()
-    step(images, labels, size)
+    step(*call)
     step.check_finite()  # waits for the device
     first[name] = time.perf_counter() - began
 
@@ -74,9 +81,9 @@ def prepare(name: str, model: str, size: int, precision: str, jit: str, first: d
         count, began = 0, time.perf_counter()
         while time.perf_counter() - began < SECONDS:
             for _ in range(5):
-                step(images, labels, size)
+                step(*call)
             step.check_finite()
-            count += 5 * size
+            count += 5 * steps * size
         return count / (time.perf_counter() - began)
 
     return measure

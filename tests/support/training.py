@@ -42,6 +42,7 @@ def make_trainer(
     step = step_class(
         model, build_optimizer(hparams), augment=make_augmentation(hparams), label_smoothing=hparams.label_smoothing,
         seed=hparams.seed, replicas=replicas, batch_size=32, jit=changes.get("jit", "off"),
+        steps=hparams.steps_per_execution or 1,
     )  # fmt: skip
     return Trainer(
         step, lr_schedule=lr_schedule or make_lr_schedule(hparams, 96), size_schedule=size_schedule,

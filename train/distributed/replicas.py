@@ -42,6 +42,7 @@ class Replicas:
             self._strategy = tf.distribute.get_strategy()
         self.count = self._strategy.num_replicas_in_sync
         self.here = self.count // len(cluster.hosts)
+        self.device = names[0] if self.count == 1 and names else None  # that makes all steps, if not the processor
         self._index = cluster.index
         self._counting = threading.local()  # each device of a host has a thread
 

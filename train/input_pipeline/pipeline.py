@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,7 +36,6 @@ from train.runtime.dataset_info import ImageDatasetInfo
 _WAKE_PICTURES = 1024  # a sleeping consumer is woken for so many at once: waking it costs as much as 50
 _PREFETCH, _PREFETCH_BYTES = 2 * _WAKE_PICTURES, 8 << 20  # pictures made in advance; or four batches if that is more
 _WAKE_SECONDS = 0.002  # a waiting consumer checks for batches at least that often
-_MAX_IN_USE = 4  # batches that the consumer may hold without a copy
 _JOIN_SECONDS = 1.0
 
 Records = TypeVar("Records", bound=RecordBlock | RecordList)
@@ -44,14 +44,32 @@ Ready = deque[TensorBatch | Exception | None]  # None: no more will come
 Wake = queue.SimpleQueue[None]
 
 
+@dataclass(frozen=True)
+class Consumer:
+    """Takes `batches` at a time, on `device` (None: wherever they are made)."""
+
+    batches: int = 1
+    device: str | None = None
+
+
+_ONE_BY_ONE = Consumer()
+
+
 class PrefetchedBatches:
     """One pass over a channel, prefetched by a thread. Iterating raises whatever ended the pass early."""
 
     def __init__(
-        self, make_batches: Callable[[], Generator[Batch]], pictures: ImageDatasetInfo, batch_size: int
+        self,
+        make_batches: Callable[[int], Generator[Batch]],
+        pictures: ImageDatasetInfo,
+        batch_size: int,
+        consumer: Consumer = _ONE_BY_ONE,
     ) -> None:
-        self._make_batches, self._shape, self._skip = make_batches, pictures.shape, 0
-        self._prefetch = prefetch_count(batch_size, pictures.bytes)
+        """`make_batches(max_in_use)` gives batches, of which at most so many are in use at the same time."""
+        self._shape, self._device, self._skip = pictures.shape, consumer.device, 0
+        self._prefetch = max(consumer.batches, prefetch_count(batch_size, pictures.bytes))
+        max_in_use = self._prefetch + 2 * consumer.batches + 2  # it holds those of two calls
+        self._make_batches = functools.partial(make_batches, max_in_use)
         self._wake_every = min(max(1, _WAKE_PICTURES // batch_size), self._prefetch // 2)
 
     def skip(self, steps: int) -> "PrefetchedBatches":
@@ -82,7 +100,7 @@ class PrefetchedBatches:
         try:
             with closing(self._make_batches()) as batches:
                 for number, (images, labels) in enumerate(itertools.islice(batches, self._skip, None), start=1):
-                    batch = _to_tensor(images.reshape(-1, *self._shape)), _to_tensor(labels)
+                    batch = self._to_tensor(images.reshape(-1, *self._shape)), self._to_tensor(labels)
                     if not room.get():
                         return
                     ready.append(batch)
@@ -92,6 +110,12 @@ class PrefetchedBatches:
             last = failure
         ready.append(last)
         wake.put(None)
+
+    def _to_tensor(self, array: np.ndarray) -> tf.Tensor:
+        if not self._device:
+            return _to_tensor(array)
+        with tf.device(self._device):
+            return tf.identity(_to_tensor(array))
 
 
 def prefetch_count(batch_size: int, width: int) -> int:
@@ -122,14 +146,15 @@ def for_training(
     epoch: int,
     crc: Crc = "full",
     shard: HostShard = SINGLE_HOST,
+    consumer: Consumer = _ONE_BY_ONE,
 ) -> PrefetchedBatches:
     """Shuffled batches of the source's next pass; the last may be smaller. `shard` is this host's part of the records.
 
     The order depends on the numbers given and the order of the records alone, not on when their bytes arrive.
     """
 
-    def make_batches() -> Generator[Batch]:
-        size, max_in_use = batch_size * shard.parts, prefetch_count(batch_size, pictures.bytes) + _MAX_IN_USE
+    def make_batches(max_in_use: int) -> Generator[Batch]:
+        size = batch_size * shard.parts
         generator = np.random.default_rng([seed, epoch, *shard.seed])
 
         def shuffle(batches: Iterator[Batch], width: int) -> Iterator[Batch]:
@@ -137,19 +162,24 @@ def for_training(
 
         return shard.select(_read_batches(source, pictures, crc, size, max_in_use, shuffle))
 
-    return PrefetchedBatches(make_batches, pictures, batch_size)
+    return PrefetchedBatches(make_batches, pictures, batch_size, consumer)
 
 
 def for_validation(
-    source: Source, pictures: ImageDatasetInfo, batch_size: int, crc: Crc = "full", shard: HostShard = SINGLE_HOST
+    source: Source,
+    pictures: ImageDatasetInfo,
+    batch_size: int,
+    crc: Crc = "full",
+    shard: HostShard = SINGLE_HOST,
+    consumer: Consumer = _ONE_BY_ONE,
 ) -> PrefetchedBatches:
     """Batches of the source's next pass, in the order of the records; this host's rows of each."""
 
-    def make_batches() -> Generator[Batch]:
-        size, max_in_use = batch_size * shard.parts, prefetch_count(batch_size, pictures.bytes) + _MAX_IN_USE
+    def make_batches(max_in_use: int) -> Generator[Batch]:
+        size = batch_size * shard.parts
         return shard.select(_read_batches(source, pictures, crc, size, max_in_use, None))
 
-    return PrefetchedBatches(make_batches, pictures, batch_size)
+    return PrefetchedBatches(make_batches, pictures, batch_size, consumer)
 
 
 def read_records(source: Source, read_stream: Callable[[Stream], Generator[Records]]) -> Generator[Records]:

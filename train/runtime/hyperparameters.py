@@ -96,6 +96,12 @@ class Hyperparameters:
     jit: str = _define(
         "auto", "XLA compiles the steps: auto on one GPU; on a processor it is slower", one_of=("auto", "on", "off")
     )
+    steps_per_execution: int = _define(
+        0,
+        "steps that TensorFlow makes in one call; 0: 16 on one GPU with XLA, fewer of large pictures, else 1",
+        low=0,
+        high=1024,
+    )
     deterministic: bool = _define(
         True, "on a GPU: the same weights at each run, for about a tenth of its speed; on a processor always"
     )

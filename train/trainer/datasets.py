@@ -6,6 +6,7 @@ from typing import cast
 from train.distributed.rendezvous import Cluster
 from train.input_pipeline import pipeline
 from train.input_pipeline.host_sharding import host_shard
+from train.input_pipeline.pipeline import Consumer
 from train.records.channels import open_channel
 from train.records.tfrecord import Crc
 from train.runtime.dataset_info import ImageDatasetInfo
@@ -23,7 +24,9 @@ class Datasets:
         info: ImageDatasetInfo,
         cluster: Cluster,
         stop: threading.Event,
+        consumer: Consumer,
     ) -> None:
+        self._consumer = consumer
         self._hparams, self._info = hparams, info
         self._crc = cast(Crc, hparams.crc)  # one of them: `parse` has looked
         channels = [environment.channel(name) for name in ("train", "validation")]
@@ -35,11 +38,12 @@ class Datasets:
         hparams = self._hparams
         return pipeline.for_training(
             self._train, self._info, hparams.batch_size, hparams.shuffle_buffer, hparams.seed, epoch, self._crc,
-            self._shards[0],
+            self._shards[0], self._consumer,
         )  # fmt: skip
 
     def validation(self) -> pipeline.PrefetchedBatches:
         """Batches in the order of the records."""
         return pipeline.for_validation(
-            self._validation, self._info, self._hparams.batch_size, self._crc, self._shards[1]
-        )
+            self._validation, self._info, self._hparams.batch_size, self._crc, self._shards[1],
+            Consumer(device=self._consumer.device),
+        )  # fmt: skip

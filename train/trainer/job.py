@@ -15,6 +15,7 @@ import tensorflow as tf
 from train.distributed.rendezvous import Cluster, rendezvous, synchronize_stop
 from train.distributed.replicas import Replicas, check_replicas_in_sync
 from train.errors import StopRequested, TrainingError
+from train.input_pipeline.pipeline import Consumer
 from train.modeling.augmentation import make_augmentation
 from train.modeling.builtin import build_model, build_optimizer, flip_tta
 from train.modeling.custom import find_model_file
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 # share of an epoch's time, and seconds, from which waiting for input is worth a line: every epoch begins with a wait
 _SLOW_INPUT, _SLOW_SECONDS = 0.2, 10.0
+_STEPS, _STEPS_BYTES = 16, 64 << 20  # a call's, and those of its pictures, at most
 
 
 def run(environment: Environment, stop: threading.Event) -> None:
@@ -96,8 +98,9 @@ class Job:
         self._began, self._settings = time.monotonic(), _describe_settings(hparams, info)
         self._is_first = cluster.index == 0
         self._lines = _make_progress_lines(environment, hparams, info, cluster)
-        self._datasets = Datasets(environment, hparams, info, cluster, stop)
         self._trainer = _build_trainer(environment, hparams, info, cluster, stop, self._lines)
+        consumer = Consumer(self._trainer.train_step.steps, self._trainer.train_step.device)
+        self._datasets = Datasets(environment, hparams, info, cluster, stop, consumer)
         self._model, self._optimizer = self._trainer.model, self._trainer.optimizer
         self._variables = named_variables(self._model, self._optimizer)
         self._early_stopping = EarlyStopping(self._model, hparams.patience)
@@ -249,6 +252,7 @@ def _build_trainer(
     train_step = TrainStep(
         model, optimizer, augment=make_augmentation(hparams), label_smoothing=hparams.label_smoothing,
         seed=hparams.seed, replicas=replicas, batch_size=hparams.batch_size, jit=_choose_jit(hparams, replicas),
+        steps=_choose_steps(hparams, replicas, info.bytes),
     )  # fmt: skip
     return Trainer(
         train_step, lr_schedule=make_lr_schedule(hparams, examples),
@@ -277,6 +281,21 @@ def _choose_jit(hparams: Hyperparameters, replicas: Replicas) -> str:
             "jit auto or off."
         )
     return hparams.jit
+
+
+def _choose_steps(hparams: Hyperparameters, replicas: Replicas, picture_bytes: int) -> int:
+    """Steps a call: a GPU needs no more to be kept busy, and the first pictures of a call wait for its last."""
+    steps = hparams.steps_per_execution
+    if replicas.count > 1:
+        if steps > 1:
+            raise TrainingError(
+                f"Several devices make one step a call. Received: steps-per-execution {steps}, {replicas.count} "
+                "devices. Expected: 0 or 1."
+            )
+        return 1
+    if steps or hparams.jit == "off" or not hardware.count_gpus():
+        return steps or 1
+    return max(1, min(_STEPS, _STEPS_BYTES // (hparams.batch_size * picture_bytes)))
 
 
 def _make_callbacks(environment: Environment, settings: Mapping[str, bool | float | str]) -> list[Callback]:

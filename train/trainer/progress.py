@@ -1,7 +1,7 @@
 """How far a job has come: what a checkpoint holds beside the variables."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from train.outputs.metric_lines import EpochMetrics
 
@@ -27,6 +27,10 @@ class Progress:
     def steps_per_epoch(self) -> float | None:
         """Of the epochs finished; None before the first one is."""
         return (self.step - self.step_in_epoch) / self.epoch if self.epoch else None
+
+    def ahead(self, steps: int) -> "Progress":
+        """Where it will be `steps` later in the epoch, as far as schedules ask."""
+        return replace(self, step=self.step + steps, step_in_epoch=self.step_in_epoch + steps)
 
     def to_json(self) -> str:
         """The fields by name."""

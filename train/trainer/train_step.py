@@ -1,4 +1,4 @@
-"""One training step, compiled: augment, forward, backward, optimizer. The counters of an epoch are beside it."""
+"""Training steps, compiled: augment, forward, backward, optimizer. The counters of an epoch are beside them."""
 
 import functools
 import threading
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from train.distributed.rendezvous import SingleHost
@@ -17,10 +18,12 @@ from train.trainer.progress import Progress
 from train.trainer.xla import CompiledStep, compile_step
 
 Size = tuple[int, int]  # height, width in pixels
+# images (n, height, width, channels) uint8 and labels (n,) int64 of this host, and the number of images on all hosts
+SharedBatch = tuple[tf.Tensor, tf.Tensor, int]
 
 
 class TrainStep:
-    """Trains `model` in place, a batch a call. It is compiled once for each size of images."""
+    """Trains `model` in place, up to `steps` batches a call. It is compiled once for each size of images."""
 
     def __init__(
         self,
@@ -33,31 +36,35 @@ class TrainStep:
         replicas: Replicas | None = None,
         batch_size: int = 1,
         jit: str = "off",
+        steps: int = 1,
     ) -> None:
         """`replicas` are the devices of all hosts that share a step; None: one device. `batch_size` and `jit` are for
-        XLA: see compile_step."""
+        XLA: see compile_step. Between the `steps` of a call, which one device alone makes, nothing waits for Python."""
         self.model, self.optimizer = model, optimizer
         self.image_shape = tuple(model.inputs[0].shape[1:])
         self.compiled: dict[Size, CompiledStep] = {}
         self._augment, self._label_smoothing, self._seed = augment, label_smoothing, seed
         self.batch_size, self.jit = batch_size, jit
         self._replicas = replicas or Replicas(SingleHost(threading.Event()), ())
+        self.steps, self.device = steps if self._replicas.count == 1 else 1, self._replicas.device
         optimizer.build(model.trainable_variables)
         self._step = tf.Variable(0, dtype=tf.int64)
         self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
         self._correct = tf.Variable(0, dtype=tf.int64)
         self._bad_step = tf.Variable(-1, dtype=tf.int64)  # the first whose loss was not finite
 
-    def __call__(self, images: tf.Tensor, labels: tf.Tensor, total: int, size: Size | None = None) -> None:
-        """One step on images (n, height, width, channels) uint8 and labels (n,) int64 of this host.
+    def __call__(self, batches: Sequence[SharedBatch], rates: Sequence[float], size: Size | None = None) -> None:
+        """A step on each of `batches`, which have equally many images, with its learning rate of `rates`.
 
-        `total` is the number of images on all hosts; the step trains at `size` (None: at the images' own).
+        They are trained at `size` (None: at the images' own).
         """
         step = self._compile(size or self.image_shape[:2])
-        if self._replicas.count == 1:
-            step(images, labels)
+        images, labels, totals = zip(*batches, strict=True)
+        if self._replicas.count > 1:
+            step(*_padded(images[0], labels[0], self._replicas.here), float(totals[0]), rates[0])
         else:
-            step(*_padded(images, labels, self._replicas.here), float(total))
+            padded = [_fill(values, self.steps) for values in (images, labels, rates)]
+            step(padded[0], padded[1], np.array(padded[2], np.float32), len(batches))
 
     def compile(self, sizes: Iterable[Size] = ()) -> None:
         """Compile for `sizes` (none: the images' own) now, not at the first step of each."""
@@ -86,16 +93,32 @@ class TrainStep:
     def _compile(self, size: Size) -> CompiledStep:
         if size not in self.compiled:
             model = self.model if size == self.image_shape[:2] else resize_input(self.model, size)
-            step: Callable[..., None] = self._train
-            signature = _signature(self.model)
+            images, labels = _signature(self.model)
+            step: Callable[..., None] = self._train_several
+            signature = [[images] * self.steps, [labels] * self.steps, _floats(self.steps), tf.TensorSpec((), tf.int32)]
             if self._replicas.count > 1:
-                step = self._train_replicated
-                signature += [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
+                step, signature = self._train_replicated, [images, labels, _floats(None), _floats(), _floats()]
             self.compiled[size] = compile_step(functools.partial(step, model), signature, self.batch_size, self.jit)
         return self.compiled[size]
 
-    def _train(self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor) -> None:
+    def _train_several(
+        self, model: keras.Model, images: list[tf.Tensor], labels: list[tf.Tensor], rates: tf.Tensor, count: tf.Tensor
+    ) -> None:
+        """Steps on the first `count` of `steps` batches: one program for any number of them."""
+        if self.steps == 1:
+            self._train(model, images[0], labels[0], rates[0])
+            return
+        all_images, all_labels = tf.stack(images), tf.stack(labels)
+
+        def train(index: tf.Tensor) -> tf.Tensor:
+            self._train(model, all_images[index], all_labels[index], rates[index])
+            return index + 1
+
+        tf.while_loop(lambda index: index < count, train, [tf.constant(0)], parallel_iterations=1)
+
+    def _train(self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> None:
         """`model` is self.model, or the same layers at another size."""
+        self.optimizer.learning_rate.assign(rate)
         images = self._augment(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]))
         with tf.GradientTape() as tape:
             logits = model(resize_images(model, images), training=True)
@@ -108,9 +131,16 @@ class TrainStep:
         self._count(tf.reduce_sum(tf.cast(losses, tf.float64)), correct, loss)
 
     def _train_replicated(
-        self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, total: tf.Tensor
+        self,
+        model: keras.Model,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        total: tf.Tensor,
+        rate: tf.Tensor,
     ) -> None:
         """The same step on several devices: the loss is the mean over the `total` images of all of them."""
+        self.optimizer.learning_rate.assign(rate)
         with self._replicas.sync_batch_norm(self.model):
             step = functools.partial(self._replica_step, model)
             results = self._replicas.run(step, images, labels, weights, total)
@@ -181,8 +211,17 @@ def make_eval_step(model: keras.Model, batch_size: int = 1, jit: str = "off") ->
     return compile_step(evaluate, _signature(model), batch_size, jit)
 
 
-def _signature(model: keras.Model) -> list[tf.TensorSpec]:
+def _signature(model: keras.Model) -> list[Any]:
     return [tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.uint8), tf.TensorSpec((None,), tf.int64)]
+
+
+def _floats(*shape: int | None) -> tf.TensorSpec:
+    return tf.TensorSpec(shape, tf.float32)
+
+
+def _fill(values: Sequence[Any], count: int) -> list[Any]:
+    """The values, and the last one again up to `count`: no step is made on it."""
+    return [*values, *[values[-1]] * (count - len(values))]
 
 
 def _padded(images: tf.Tensor, labels: tf.Tensor, devices: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

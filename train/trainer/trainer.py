@@ -1,8 +1,9 @@
-"""Epochs of training and evaluation, on one host or several. A stop takes effect between two steps."""
+"""Epochs of training and evaluation, on one host or several. A stop takes effect between two calls of the step."""
 
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -12,9 +13,10 @@ from train.errors import NoRecordsError, StopRequested
 from train.trainer.progress import Progress
 from train.trainer.progress_lines import ProgressLines
 from train.trainer.schedules import LrSchedule, SizeSchedule
-from train.trainer.train_step import Size, TrainStep, make_eval_step
+from train.trainer.train_step import SharedBatch, Size, TrainStep, make_eval_step
 
-CHECK_STEPS = 50  # between two checks that the loss is finite; the error names the exact step all the same
+# between two checks that the loss is finite, which wait for the device; the error names the exact step all the same
+CHECK_SECONDS = 1.0
 
 Batch = tuple[tf.Tensor, tf.Tensor]  # images (n, height, width, channels) uint8, labels (n,) int64
 
@@ -41,7 +43,10 @@ class Trainer:
         self.train_step, self.model, self.optimizer = train_step, train_step.model, train_step.optimizer
         self.eval_model = eval_model or self.model
         self.eval_step = make_eval_step(self.eval_model, train_step.batch_size, train_step.jit)
-        self._lr_schedule, self._size_schedule, self._clock = lr_schedule, size_schedule, clock
+        rate, own = float(self.optimizer.learning_rate), train_step.image_shape[:2]
+        self._lr_schedule = lr_schedule or (lambda _: rate)
+        self._size_schedule = size_schedule or (lambda _: own)
+        self._clock, self._next_check = clock, clock()
         self._stop = stop or threading.Event()
         self._cluster = cluster or SingleHost(self._stop)
         self._lines = lines or ProgressLines({})
@@ -64,11 +69,14 @@ class Trainer:
         """
         self.train_step.load_counters(progress)
         began = self._clock() - progress.seconds
+        shared = self._synchronized_batches(self._timed(batches, progress))
         try:
-            for images, labels, total in self._synchronized_batches(self._timed(batches, progress)):
-                self._train(images, labels, total, progress)
-                if progress.step % CHECK_STEPS == 0:
+            while ahead := list(itertools.islice(shared, self._steps_ahead(progress, save_every))):
+                for _, equal in itertools.groupby(ahead, key=_count_images):  # a smaller batch has a call to itself
+                    self._train(list(equal), progress)
+                if self._clock() >= self._next_check:
                     self.train_step.check_finite()
+                    self._next_check = self._clock() + CHECK_SECONDS
                 if save_every and progress.step_in_epoch % save_every == 0:
                     self.train_step.check_finite()
                     self._update(progress, began)
@@ -107,16 +115,24 @@ class Trainer:
             logits, _ = self.eval_step(images, labels)
             yield images, labels, tf.nn.softmax(logits)
 
-    def _train(self, images: tf.Tensor, labels: tf.Tensor, total: int, progress: Progress) -> None:
-        if self._lr_schedule:
-            self.optimizer.learning_rate.assign(self._lr_schedule(progress))
-        self.train_step(images, labels, total, self._size_schedule(progress) if self._size_schedule else None)
-        progress.step += 1
-        progress.step_in_epoch += 1
-        progress.examples_seen += total
-        if progress.step == 1 and self._cluster.index == 0:  # the first step compiles; now training is under way
+    def _steps_ahead(self, progress: Progress, save_every: int) -> int:
+        """How many steps the next call makes: those of one image size, and none beyond the next checkpoint."""
+        most = self.train_step.steps
+        if save_every:
+            most = min(most, save_every - progress.step_in_epoch % save_every)
+        size = self._size_schedule(progress)
+        return next((step for step in range(1, most) if self._size_schedule(progress.ahead(step)) != size), most)
+
+    def _train(self, batches: Sequence[SharedBatch], progress: Progress) -> None:
+        rates = [self._lr_schedule(progress.ahead(step)) for step in range(len(batches))]
+        self.train_step(batches, rates, self._size_schedule(progress))
+        is_first = not progress.step
+        progress.step += len(batches)
+        progress.step_in_epoch += len(batches)
+        progress.examples_seen += sum(total for _, _, total in batches)
+        if is_first and self._cluster.index == 0:  # the first call compiles; now training is under way
             self.train_step.store_counters(progress)
-            print(f"step=1 loss={progress.loss_sum / progress.examples_seen:.6f}", flush=True)  # noqa: T201
+            print(f"step={progress.step} loss={progress.loss_sum / progress.examples_seen:.6f}", flush=True)  # noqa: T201
 
     def _timed(self, batches: Iterable[Batch], progress: Progress) -> Iterator[Batch]:
         """The same batches; the time spent waiting for them is added to `progress`."""
@@ -129,7 +145,7 @@ class Trainer:
                 return
             yield batch
 
-    def _synchronized_batches(self, batches: Iterator[Batch]) -> Iterator[tuple[tf.Tensor, tf.Tensor, int]]:
+    def _synchronized_batches(self, batches: Iterator[Batch]) -> Iterator[SharedBatch]:
         """Each batch once all hosts have theirs, with the number of images on all; empty once this host has no more."""
         while True:
             with synchronize_stop(self._cluster):
@@ -148,3 +164,8 @@ class Trainer:
     def _update(self, progress: Progress, began: float) -> None:
         progress.seconds = self._clock() - began
         self.train_step.store_counters(progress)
+
+
+def _count_images(batch: SharedBatch) -> int:
+    """Of this host."""
+    return int(batch[1].shape[0])

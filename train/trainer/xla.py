@@ -18,20 +18,18 @@ _UNSUPPORTED = "unsupported operations"  # what XLA says of operations that it h
 
 
 class CompiledStep(Protocol):
-    """A tf.function with an input signature, whose tensors are those of a batch."""
+    """A tf.function with an input signature. The first of its inputs is images, or a list of them, one a batch."""
 
-    def __call__(self, *tensors: tf.Tensor) -> Any: ...
+    def __call__(self, *inputs: Any) -> Any: ...
 
     def get_concrete_function(self) -> object: ...
 
 
-def compile_step(
-    function: Callable[..., Any], signature: Sequence[tf.TensorSpec], batch_size: int, mode: str
-) -> CompiledStep:
+def compile_step(function: Callable[..., Any], signature: Sequence[Any], batch_size: int, mode: str) -> CompiledStep:
     """`mode` "off": by TensorFlow alone. "on": by XLA; TrainingError at its first step if it can't. "auto": as "on", or
     without XLA where it can't.
 
-    `signature` leaves the number of images open; `batch_size` is that of whole batches.
+    `signature`, of lists or TensorSpecs, leaves the number of images open; `batch_size` is that of whole batches.
     """
     plain = tf.function(function, input_signature=signature)
     return plain if mode == "off" else _XlaStep(function, plain, signature, batch_size, mode)
@@ -45,26 +43,26 @@ class _XlaStep:
         self,
         function: Callable[..., Any],
         plain: CompiledStep,
-        signature: Sequence[tf.TensorSpec],
+        signature: Sequence[Any],
         batch_size: int,
         mode: str,
     ) -> None:
         self._plain, self._batch_size, self._mode, self._tried = plain, batch_size, mode, False
-        whole = [tf.TensorSpec((batch_size, *spec.shape[1:]), spec.dtype) for spec in signature]
+        whole = tf.nest.map_structure(lambda spec: _at_size(spec, batch_size), list(signature))
         self._xla: CompiledStep = tf.function(function, input_signature=whole, jit_compile=True)
 
-    def __call__(self, *tensors: tf.Tensor) -> Any:
-        if int(tensors[0].shape[0]) != self._batch_size:
-            return self._plain(*tensors)
+    def __call__(self, *inputs: Any) -> Any:
+        if int(tf.nest.flatten(inputs[0])[0].shape[0]) != self._batch_size:
+            return self._plain(*inputs)
         if self._tried:
-            return self._xla(*tensors)
+            return self._xla(*inputs)
         try:
-            result = self._xla(*tensors)
+            result = self._xla(*inputs)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if _UNSUPPORTED not in str(error):
                 raise
             self._do_without(error)
-            return self._plain(*tensors)
+            return self._plain(*inputs)
         self._tried = True
         return result
 
@@ -80,3 +78,7 @@ class _XlaStep:
             ) from error
         _log.info("XLA has no %s, which the model needs: it is trained without XLA", operations)
         self._xla, self._tried = self._plain, True
+
+
+def _at_size(spec: tf.TensorSpec, batch_size: int) -> tf.TensorSpec:
+    return tf.TensorSpec([batch_size if side is None else side for side in spec.shape], spec.dtype)

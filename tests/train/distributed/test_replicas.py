@@ -19,7 +19,13 @@ TRAIN_ON_TWO = """
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
+    from tests.support.shards import CLASSES, SHAPE, examples
     from tests.support.training import make_batches, make_trainer
+    from train.errors import TrainingError
+    from train.input_pipeline.pipeline import Consumer, PrefetchedBatches
+    from train.runtime.dataset_info import ImageDatasetInfo
+    from train.runtime.hyperparameters import Hyperparameters
+    from train.trainer.job import _choose_jit, _choose_steps
     from train.trainer.checkpoint import to_arrays, named_variables
     from train.trainer.progress import Progress
     from train.distributed.rendezvous import SingleHost
@@ -45,6 +51,27 @@ TRAIN_ON_TWO = """
         "random": {"model": "lab", "augment": True},  # numbers of each device's own
     }
     results = {}
+
+    def refused(choose, *inputs):
+        try:
+            return choose(*inputs)
+        except TrainingError as error:
+            return str(error)
+
+    if sys.argv[1] == "choices":
+        images, labels = examples(80, 0)
+        device = Replicas(SingleHost(threading.Event()), ["CPU:1"]).device
+        made = ((images[at : at + 8].reshape(8, -1), labels[at : at + 8].astype(np.int64)) for at in range(0, 80, 8))
+        batches = list(PrefetchedBatches(lambda _: made, ImageDatasetInfo(SHAPE, CLASSES), 8, Consumer(2, device)))
+        results = {
+            "steps": [refused(_choose_steps, Hyperparameters(steps_per_execution=n), double, 3072) for n in (0, 1, 8)],
+            "jit": [refused(_choose_jit, Hyperparameters(jit=jit), double) for jit in ("auto", "off", "on")],
+            "devices": sorted({tensor.device[-5:] for batch in batches for tensor in batch}),
+            "equal": bool((np.concatenate([images for images, _ in batches]) == images).all()),
+            "no device": double.device,
+        }
+        print(json.dumps(results))
+        sys.exit()
     for name in sys.argv[1:]:
         changes = recipes[name]
         (one, counted), (two, shared) = train(single, **changes), train(double, **changes)
@@ -83,3 +110,14 @@ def test_two_devices_train_as_one(recipes):
 def test_two_devices_draw_random_numbers():
     losses = train_on_two("random")["random"]["losses"]
     assert all(map(math.isfinite, losses))
+
+
+def test_several_devices_make_one_step_a_call_without_xla_and_batches_are_sent_ahead_to_a_single_one():
+    found = train_on_two("choices")
+    several = "Several devices make one step a call. Received: steps-per-execution 8, 2 devices. Expected: 0 or 1."
+    assert found["steps"] == [1, 1, several]
+    refusal = (
+        "XLA does not compile the steps of several devices. Received: jit on, 2 devices. Expected: jit auto or off."
+    )
+    assert found["jit"] == ["off", "off", refusal]
+    assert (found["devices"], found["equal"], found["no device"]) == (["CPU:1"], True, None)

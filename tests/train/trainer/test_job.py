@@ -70,7 +70,7 @@ def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(t
     hyperparameters["checkpoint-every"] = "2"
     data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
     quiet = job_folder(tmp_path / "quiet", "Pipe", hyperparameters)
-    stopped = job_folder(tmp_path / "stopped", "Pipe", hyperparameters)
+    stopped = job_folder(tmp_path / "stopped", "Pipe", {**hyperparameters, "steps-per-execution": "8"})
     for channel in data:
         feed(quiet / "input/data", channel, data[channel])
     whole = start(quiet)
@@ -94,7 +94,9 @@ def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(t
     assert job.failure is None
     assert (stopped / "model/model.keras").exists()
 
-    resumed = job_folder(tmp_path / "resumed", "Pipe", hyperparameters)
+    resumed = job_folder(
+        tmp_path / "resumed", "Pipe", {**hyperparameters, "checkpoint-every": "0", "steps-per-execution": "3"}
+    )
     shutil.copytree(stopped / "checkpoints", resumed / "checkpoints")  # as the service restores them
     for channel in data:
         feed(resumed / "input/data", channel, data[channel])

@@ -110,6 +110,8 @@ def test_mixed_precision_trains(precision):
     trainer, progress = make_trainer(precision=precision), Progress()
     trainer.train_epoch(make_batches() * 3, progress)
     assert np.isfinite(progress.loss_sum)
+    variables = named_variables(trainer.model, trainer.optimizer)  # with those of the optimizer that scales the loss
+    assert len(variables) == len(trainer.model.variables) + len(trainer.optimizer.variables)
     tf.keras.config.set_dtype_policy("float32")
 
 
@@ -145,7 +147,8 @@ def test_the_rate_of_each_step_is_the_schedules():
     rates = []
 
     class RecordingStep(TrainStep):
-        def __call__(self, *_: object) -> None:
+        def __call__(self, *inputs: object) -> None:
+            super().__call__(*inputs)
             rates.append(float(self.optimizer.learning_rate))
 
     trainer = make_trainer(step_class=RecordingStep, lr_schedule=lambda progress: 0.1 / (1 + progress.step))
@@ -172,6 +175,63 @@ def test_what_is_evaluated_may_be_another_model():
     straight = trainer.evaluate([(tf.constant(images), tf.constant(labels, tf.int64))])
     turned = trainer.evaluate([(tf.constant(images[:, :, ::-1]), tf.constant(labels, tf.int64))])
     assert straight == pytest.approx(turned, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({"augment": True, "cutout": 4, "weight_average": 0.9}, [4, 2, 4, 1, 1]),
+        pytest.param({"model": "lab", "augment": True}, [4, 2, 4, 1, 1], marks=pytest.mark.slow),
+        pytest.param(
+            {"model": "fast", "size_schedule": lambda progress: (8, 8) if progress.step < 3 else SHAPE[:2]},
+            [3, 3, 4, 1, 1],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["tutorial", "lab", "fast-sizes"],
+)
+def test_several_steps_a_call_give_the_same_weights_wherever_they_are_interrupted(recipe, expected):
+    """A call ends with an epoch, a size, a checkpoint, and before a smaller batch; a stop drops what is not trained."""
+    calls: list[int] = []
+
+    class RecordingStep(TrainStep):
+        def __call__(self, batches, *others):
+            calls.append(len(batches))
+            super().__call__(batches, *others)
+
+    data = make_batches(11 * 32 + 5)
+    single = make_trainer(**recipe)
+    several = make_trainer(step_class=RecordingStep, steps_per_execution=4, **recipe)
+    one, counted, saved = Progress(), Progress(), []
+    single.train_epoch(data, one, 6)
+    several.train_epoch(data, counted, 6, lambda: saved.append(counted.step_in_epoch))
+    assert (calls, saved) == (expected, [6, 12])
+
+    stop, partial = threading.Event(), Progress()
+
+    def stopping():
+        for index, batch in enumerate(data):
+            if index == 9:
+                stop.set()
+            yield batch
+
+    first = make_trainer(steps_per_execution=3, stop=stop, **recipe)
+    with pytest.raises(StopRequested):
+        first.train_epoch(stopping(), partial)
+    assert partial.step_in_epoch == 9
+    second = make_trainer(steps_per_execution=8, weight_seed=5, **recipe)
+    arrays = to_arrays(named_variables(first.model, first.optimizer))
+    restore(named_variables(second.model, second.optimizer), arrays, "x")
+    second.train_epoch(data[9:], partial)
+
+    expected_arrays = to_arrays(named_variables(single.model, single.optimizer))
+    for trainer, progress in ((several, counted), (second, partial)):
+        for name in ("step", "loss_sum", "correct", "examples_seen"):
+            assert getattr(progress, name) == getattr(one, name), name
+        for name, array in to_arrays(named_variables(trainer.model, trainer.optimizer)).items():
+            np.testing.assert_array_equal(array, expected_arrays[name], err_msg=name)
+    functions = several.train_step.compiled.values()
+    assert [function.experimental_get_tracing_count() for function in functions] == [1] * len(functions)
 
 
 def growing(**changes: object) -> Trainer:

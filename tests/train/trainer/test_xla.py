@@ -28,7 +28,7 @@ def arrays(trainer: Trainer) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_it_trains_the_same_but_for_rounding() -> None:
     """Augmentation draws the same numbers, and the smaller last batch counts once."""
-    plain, compiled = make_trainer(**RECIPE), make_trainer(jit="on", **RECIPE)
+    plain, compiled = make_trainer(**RECIPE), make_trainer(jit="on", steps_per_execution=2, **RECIPE)
     counts = Progress(), Progress()
     for trainer, progress in zip((plain, compiled), counts, strict=True):
         trainer.train_epoch(make_batches(100), progress)
@@ -46,7 +46,7 @@ class Unsupported(keras.layers.Layer):
         return inputs + 0 * tf.cast(tf.strings.length(tf.strings.as_string(inputs)), inputs.dtype)
 
 
-def small(jit: str, *layers: keras.layers.Layer) -> Trainer:
+def small(jit: str, *layers: keras.layers.Layer, steps: int = 1) -> Trainer:
     keras.utils.set_random_seed(0)
     inputs = keras.Input(SHAPE, dtype="uint8")
     features = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
@@ -54,11 +54,15 @@ def small(jit: str, *layers: keras.layers.Layer) -> Trainer:
         features = layer(features)
     model = keras.Model(inputs, keras.layers.Dense(len(CLASSES), name="logits")(features))
     augment = make_augmentation(Hyperparameters(augment=True, cutout=4))
-    return Trainer(TrainStep(model, keras.optimizers.Adam(0.01), augment=augment, batch_size=32, jit=jit))
+    step = TrainStep(model, keras.optimizers.Adam(0.01), augment=augment, batch_size=32, jit=jit, steps=steps)
+    return Trainer(step)
 
 
-def test_it_is_resumed_exactly() -> None:
-    whole, first, second = (small("on", keras.layers.Dropout(0.5, seed=1, name="drop")) for _ in range(3))
+@pytest.mark.parametrize("steps", [1, 4])
+def test_it_is_resumed_exactly(steps: int) -> None:
+    """Several steps a call are one program, however many of them it makes."""
+    layers = [keras.layers.Dropout(0.5, seed=1, name="drop") for _ in range(3)]
+    whole, first, second = (small("on", layer, steps=steps) for layer in layers)
     progress, partial = Progress(), Progress()
     whole.train_epoch(make_batches(112), progress)
     first.train_epoch(make_batches(112)[:2], partial)
@@ -69,7 +73,8 @@ def test_it_is_resumed_exactly() -> None:
         np.testing.assert_array_equal(arrays(second)[name], array, err_msg=name)
 
 
-def test_each_size_of_a_batch_is_traced_once() -> None:
+@pytest.mark.parametrize("steps", [1, 2])
+def test_each_size_of_a_batch_is_traced_once(steps: int) -> None:
     class Counted(keras.layers.Layer):
         calls = 0
 
@@ -77,11 +82,11 @@ def test_each_size_of_a_batch_is_traced_once() -> None:
             Counted.calls += 1
             return inputs
 
-    trainer = small("on", Counted())
+    trainer = small("on", Counted(), steps=steps)
     built = Counted.calls
     for _ in range(2):
-        trainer.train_epoch(make_batches(70), Progress())
-        trainer.evaluate(make_batches(70))
+        trainer.train_epoch(make_batches(102), Progress())
+        trainer.evaluate(make_batches(102))
     assert Counted.calls - built == 4, "training and evaluation, whole batches and the smaller one"
 
 
