@@ -105,6 +105,7 @@ def _locate(request: Request) -> tuple[Path | None, str | None]:
     if request.source == "synthetic":
         return None, None
     if request.source not in ("auto", "cifar10"):
+        _check_path(request.source)
         return Path(os.path.expanduser(request.source)), None  # noqa: PTH111 -- Path's raises where there is no such user
     try:
         return fetch(request.archive, request.cache, request.timeout), None
@@ -113,6 +114,15 @@ def _locate(request: Request) -> tuple[Path | None, str | None]:
             return None, _announce_stand_in(error)
         hint = "`--source synthetic` needs no network, `--source PATH` takes what you have"
         raise DatasetError(f"{error}. {hint}") from error
+
+
+def _check_path(source: str) -> None:
+    """Path("") would be the working folder, Path("s3://bucket") s3:/bucket."""
+    if not source:
+        raise DatasetError("no source. Received: --source ''. Expected: auto, cifar10, synthetic, or a path")
+    if "://" in source:
+        fetch_first = "`aws s3 cp --recursive` fetches a folder" if source.startswith("s3://") else "download it"
+        raise DatasetError(f"an address is no source. Received: --source {source}. Expected: a path; {fetch_first}")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 from dataset.console import progress_bar
 from dataset.inspection.html_page import write_page
 from dataset.inspection.shard import Facts, Inspector
-from dataset.inspection.storage import find_shards, open_storage, read_description
+from dataset.inspection.storage import find_shards, find_strangers, open_storage, read_description
 from dataset.inspection.summary import Summary, summarize
 from dataset.workers import Workers, cores
 
@@ -39,6 +39,8 @@ def inspect(where: str, endpoint_url: str | None = None, page: Path | None = Non
             facts.append(found)
             done.update(found.place.size)
     summary = summarize(storage.name, described, facts)
+    if not described:
+        summary.problems += find_strangers(files, places)
     if page:
         write_page(page, summary, shown)
     return summary

@@ -131,6 +131,25 @@ def read_description(storage: Storage, files: dict[str, int]) -> Manifest | None
         raise DatasetError(f"{storage.name}: {manifest.FILE} is not a data set's description: {error}") from None
 
 
+def find_strangers(files: dict[str, int], shards: list[Place]) -> list[str]:
+    """What is wrong with files that lie among shards and are none: a channel reads all that is there, empty and hidden
+    ones aside. Of a data set without dataset.json, which knows them."""
+    folders, known = {_folder(shard.path) for shard in shards}, {shard.path for shard in shards}
+    return [
+        f"{path} is no shard, but a channel reads it"
+        for path, size in files.items()
+        if size and path not in known and _folder(path) in folders and not _is_hidden(path)
+    ]
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
 def find_shards(storage: Storage, files: dict[str, int], described: Manifest | None) -> list[Place]:
     """The shards that a channel would read: all files of train/ and validation/; without a dataset.json, all files that
     are called .tfrecord. DatasetError if there is none."""
@@ -138,8 +157,7 @@ def find_shards(storage: Storage, files: dict[str, int], described: Manifest | N
     found = [
         place
         for place in places
-        if (place.split in manifest.SPLITS if described else ".tfrecord" in place.path)
-        and not any(part.startswith(".") for part in place.path.split("/"))
+        if (place.split in manifest.SPLITS if described else ".tfrecord" in place.path) and not _is_hidden(place.path)
     ]
     if not found:
         raise DatasetError(

@@ -38,7 +38,7 @@ def arrange(paths: Sequence[str], name: str) -> Layout:
     A class is the first folder below the split; pictures may lie deeper. Labels follow the classes' alphabetical order.
     Raises DatasetError if a split is missing, there are fewer than two classes, or a class is in one split only.
     """
-    pictures = _split_paths(paths)
+    pictures = _split_paths(paths, name)
     top = _top(pictures.values(), name)
     found = {
         i: parts[len(top) :] for i, parts in pictures.items() if parts[: len(top)] == top and len(parts) > len(top) + 2
@@ -63,7 +63,7 @@ def arrange_unsplit(paths: Sequence[str], name: str) -> Layout:
 
     Raises DatasetError if there are splits, or fewer than two classes.
     """
-    pictures = _split_paths(paths)
+    pictures = _split_paths(paths, name)
     top = _common(pictures.values())
     folders = {parts[len(top)].lower() for parts in pictures.values() if len(parts) > len(top) + 2}
     if (train := folders & set(_TRAIN)) and (others := folders & set(_VALIDATION)):
@@ -122,8 +122,10 @@ def _advise(layout: Layout, places: NDArray[np.float64], share: float) -> str:
     return "Expected more pictures of each class; another --seed may do, too"
 
 
-def _split_paths(paths: Sequence[str]) -> dict[int, Path]:
-    """Number → folders and name of each picture. NFC: a Mac writes é as e and an accent."""
+def _split_paths(paths: Sequence[str], name: str) -> dict[int, Path]:
+    """Number → folders and name of each picture. DatasetError if there is none. NFC: a Mac writes é as e and ´."""
+    if not any(map(_is_picture_path, paths)):
+        raise DatasetError(f"{name} has no pictures. Received: {_some(sorted(paths)) or 'no files'}. {_EXPECTED}")
     normal = ((i, unicodedata.normalize("NFC", path)) for i, path in enumerate(paths) if _is_picture_path(path))
     return {i: tuple(path.split("/")) for i, path in normal}
 
@@ -146,7 +148,7 @@ def _top(pictures: Collection[Path], name: str) -> Path:
         raise DatasetError(f"{name} holds several data sets. Received: {_some(tops)}. Expected one: name its folder")
     if not with_train:
         folders = sorted({parts[0] for parts in pictures if len(parts) > 1})
-        received = _some(folders) or ("pictures without a folder" if pictures else "no pictures")
+        received = _some(folders) or "pictures without a folder"
         raise DatasetError(f"{name} has no train split. Received: {received}. {_EXPECTED}")
     return with_train.pop()
 

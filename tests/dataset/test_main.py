@@ -355,7 +355,7 @@ def make_fifo(path: Path) -> Path:
     return path
 
 
-def bad_sources(tree: Tree, root: Path) -> dict[str, tuple[Path, str]]:
+def bad_sources(tree: Tree, root: Path) -> dict[str, tuple[Path | str, str]]:
     """Kind → source and what is said of it."""
     whole = zipped(root / "whole.zip", tree).read_bytes()
     (root / "cut.zip").write_bytes(whole[: len(whole) // 2])
@@ -379,20 +379,22 @@ def bad_sources(tree: Tree, root: Path) -> dict[str, tuple[Path, str]]:
         "no validation": (zipped(root / "nv.zip", no_validation), "has no validation split. Received: train"),
         "traversal": (
             zipped(root / "esc.zip", {"../../train/cat/1.png": b"x"}),
-            "has no train split. Received: no pictures",
+            "has no pictures. Received: ../../train/cat/1.png",
         ),
         "device": (
             Path("/dev/zero"),
             "neither a file nor a folder. Received: --source /dev/zero. Expected a folder, a",
         ),
         "fifo": (make_fifo(root / "fifo"), "neither a file nor a folder. Received: --source "),
-        "empty": (zipped(root / "empty.zip", {}), "has no train split. Received: no pictures"),
+        "empty": (zipped(root / "empty.zip", {}), "has no pictures. Received: no files"),
+        "no name": ("", "no source. Received: --source ''. Expected: auto, cifar10, synthetic, or a path"),
+        "address": ("s3://pets/x", "an address is no source. Received: --source s3://pets/x. Expected: a path; `aws"),
     }
 
 
 KINDS = [
     "no such file", "not an archive", "truncated zip", "truncated tar", "undecodable", "one class", "lonely class",
-    "no train", "no validation", "traversal", "empty", "device", "fifo",
+    "no train", "no validation", "traversal", "empty", "device", "fifo", "no name", "address",
 ]  # fmt: skip
 
 

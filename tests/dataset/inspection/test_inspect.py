@@ -184,6 +184,14 @@ def test_without_a_description(command: Command, data: Path) -> None:
     code, said, _ = command("inspect", data / "train")
     assert code == 0
     assert re.search(r"^label 0 +20$", said, flags=re.MULTILINE)
+    # a channel reads what else lies beside shards, unless it is empty or hidden
+    for path in ("LICENSE", "train/notes.txt", "train/_SUCCESS", "train/.DS_Store"):
+        (data / path).write_text("" if "SUCCESS" in path else "x")
+    code, said, _ = command("inspect", data)
+    assert code == 1
+    assert [line for line in said.splitlines() if line.startswith("wrong")] == [
+        "wrong: train/notes.txt is no shard, but a channel reads it"
+    ]
     # whatever labels there are: no list of all below them
     write(data / "train/one.tfrecord", (picture(1), (1 << 63) - 1))
     assert "label 9223372036854775807" in command("inspect", data)[1]

@@ -88,7 +88,8 @@ def test_what_is_no_picture_of_a_class_is_left_out_and_counted(name: str) -> Non
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        ([], r"a.zip has no train split. Received: no pictures. Expected train/<class>/"),
+        ([], r"a.zip has no pictures. Received: no files. Expected train/<class>/"),
+        (["x/b.bin", "a.npy"], r"a.zip has no pictures. Received: a.npy, x/b.bin. Expected train/"),
         (["1.jpg", "2.jpg"], r"no train split. Received: pictures without a folder. Expected train/<class>/"),
         (["cat/1.jpg", "dog/1.jpg"], r"has no train split. Received: cat, dog. Expected train/"),
         (TWO[2:], r"has no train split. Received: validation"),

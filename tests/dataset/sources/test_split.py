@@ -112,7 +112,7 @@ def test_where_the_classes_are(top: str) -> None:
         (["train/a/1.png", "train/b/1.png", "val/a/1.png"], "has splits already. Received: train, val."),
         (["a/1.png", "a/2.png"], "has fewer than two classes"),
         (["1.png", "2.png"], "has fewer than two classes"),
-        ([], "has fewer than two classes. Received: . Expected"),
+        ([], "has no pictures. Received: no files"),
     ],
 )
 def test_what_can_not_be_split(paths: list[str], message: str) -> None:
