@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from io import BytesIO
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from werkzeug.wrappers import Request, Response
 from local_test.api.dispatch import Api
 from local_test.api.iam import simulate
 from local_test.api.json_protocol import Answer, refusal
+from local_test.aws import log_events
 from local_test.errors import BadRequest
 from local_test.server.access import AccessControl, Environ, KnownHosts, Wsgi
 from local_test.server.listener import OnRequest, Patience, Server
@@ -27,6 +29,7 @@ from local_test.server.mocked_services import mocked_services
 from local_test.util.arns import DEFAULT_REGION
 
 _TARGET = "SageMaker."  # X-Amz-Target: SageMaker.CreateTrainingJob
+_FILTER_LOGS = f"Logs_20140328.{log_events.OPERATION}"
 _MAX_BODY = 64 << 20  # bytes of an operation; what is stored in S3 is not read here
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 
@@ -49,6 +52,8 @@ class Router:
         self._home = home
         self._api, self._metrics, self._s3_url, self._allow_mocked = api, metrics, s3_url, allow_mocked
         self._moto: Wsgi = moto or mocked_services()
+        filter_logs = log_events.filter_log_events
+        self._logs = Api(lambda region: {log_events.OPERATION: partial(filter_logs, region)}, log_events.SERVICE)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         try:
@@ -74,6 +79,8 @@ class Router:
             if self._api.knows(operation):
                 return self._api.answer(operation, read_body(environ), region)
             return refuse(operation, allow_mocked=self._allow_mocked)
+        if target == _FILTER_LOGS:
+            return self._logs.answer(log_events.OPERATION, read_body(environ), region)
         address = environ.get("PATH_INFO", "").removeprefix("/")
         if scope and scope["service"] == "sagemaker" and self._metrics.knows(address):
             return self._metrics.answer(address, read_body(environ), region)
