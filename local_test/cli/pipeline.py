@@ -109,6 +109,8 @@ def run(args: argparse.Namespace) -> str:
         server.platform.wait(_ENDING_SECONDS)
         server.save()
     _print_summary(record, definition, args.out)
+    if not args.s3_endpoint_url and any("s3://" in step.failure for step in record.steps.values()):
+        say("S3 is this command's own: --upload PATH=s3://BUCKET/KEY puts what a step needs there before the first one")
     return record.status
 
 

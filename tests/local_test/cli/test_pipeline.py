@@ -147,12 +147,19 @@ def test_a_pipeline_from_the_command_line(tmp_path: Path) -> None:
     assert re.search(r"^Train  Succeeded  0:0\d  cached: \w{12}$", err, re.MULTILINE), err
     assert "TooBad  Failed  0:00  accuracy is too low" in err
     assert "FailureReason: " in err
+    assert "--upload" not in err
+
+    lab = tmp_path / "The lab.json"
+    lab.write_text(lab.read_text().replace("s3://<bucket>", "s3://nothing"))
+    code, err = finish(pipeline(tmp_path))
+    assert (code, 'No S3 objects found under S3 URL "s3://nothing/things"' in err) == (1, True), err
+    assert err.splitlines()[-1].startswith("S3 is this command's own: --upload PATH=s3://BUCKET/KEY puts")
 
     (tmp_path / "root").symlink_to("out")
     with Served(tmp_path) as server:
         sagemaker, s3 = server.client("sagemaker"), server.client("s3")
         found = sagemaker.list_pipeline_executions(PipelineName="The-lab")["PipelineExecutionSummaries"]
-        assert [item["PipelineExecutionStatus"] for item in found] == ["Failed", "Succeeded"]
+        assert [item["PipelineExecutionStatus"] for item in found] == ["Failed", "Failed", "Succeeded"]
         assert json.loads(s3.get_object(Bucket="local", Key="report/evaluation.json")["Body"].read())
 
 
