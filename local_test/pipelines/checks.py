@@ -39,6 +39,8 @@ EXECUTION_VARIABLES = (
     "TrainingJobName",
     "ProcessingJobName",
 )
+# a variable → the type of the steps in which it has a value
+_OWN_JOB = {"TrainingJobName": "Training", "ProcessingJobName": "Processing"}
 _END = " ended"  # no step's name has a space
 _EXPERIMENT = ("ExperimentName", "TrialName")
 _PARAMETER_TYPES = {"String": "string", "Integer": "integer", "Float": "float", "Boolean": "boolean"}
@@ -68,8 +70,7 @@ class _Checks:
         _check_unique("Parameter", (one.name for one in self._definition.parameters))
         _check_unique("Step", (step.name for step in steps))
         if experiment := self._definition.experiment:
-            for member, value in (("ExperimentName", experiment.experiment_name), ("TrialName", experiment.trial_name)):
-                self._check_experiment(f"PipelineExperimentConfig.{member}", value)
+            self._check_experiment({"ExperimentName": experiment.experiment_name, "TrialName": experiment.trial_name})
         for step in steps:
             try:
                 self._check_step(step)
@@ -77,13 +78,17 @@ class _Checks:
                 raise BadRequest(f"Step {step.name}: {error}") from None
         self._check_order()
 
-    def _check_experiment(self, member: str, value: Any) -> None:
-        if any(one.kind not in ("Parameters", "Execution") for one in references(value)):
-            raise BadRequest(
-                f"{member} can refer to parameters and execution variables alone. Received: {_json(value)}"
-            )
-        if self._type_of(value) not in ("string", None):
-            raise BadRequest(f"{member} must be a text. Received: {_json(value)}")
+    def _check_experiment(self, names: dict[str, Any]) -> None:
+        for member, value in names.items():
+            if any(one.kind not in ("Parameters", "Execution") for one in references(value)):
+                raise BadRequest(
+                    f"PipelineExperimentConfig.{member} can refer to parameters and execution variables alone. "
+                    f"Received: {_json(value)}"
+                )
+        try:
+            validate(self._replace(names), "CreateTrial")
+        except BadRequest as error:
+            raise BadRequest(f"PipelineExperimentConfig: {error}") from None
 
     def _check_order(self) -> None:
         """The end of a condition is a node of its own, after the ends of its branches' steps: as many edges as the
@@ -117,6 +122,9 @@ class _Checks:
         self._check_arguments(step)
 
     def _check_arguments(self, step: Step) -> None:
+        for one in references(step.arguments):
+            if one.kind == "Execution" and _OWN_JOB.get(one.name, step.type) != step.type:
+                raise BadRequest(f"Execution.{one.name} has a value in a step of type {_OWN_JOB[one.name]} alone")
         if step.type == "Condition":
             check_conditions(step.arguments["Conditions"], self._compared_type)
             return

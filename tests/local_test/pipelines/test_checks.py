@@ -248,6 +248,17 @@ def test_the_members_of_a_step() -> None:
             {"Get": "Steps.Train.TrainingJobName"},
             "PipelineExperimentConfig.TrialName can refer to parameters and execution variables alone",
         ),
+        (
+            "PipelineExperimentConfig.ExperimentName",
+            "my experiment",
+            "PipelineExperimentConfig: 1 validation error detected: Value 'my experiment' at 'experimentName' failed",
+        ),
+        (
+            "Steps.1.Arguments.Environment",
+            {"JOB": {"Get": "Execution.TrainingJobName"}},
+            "Step Evaluate: Execution.TrainingJobName has a value in a step of type Training alone",
+        ),
+        ("Steps.1.Arguments.Environment", {"JOB": {"Get": "Execution.ProcessingJobName"}}, None),
         ("PipelineExperimentConfig.TrialName", ..., "PipelineExperimentConfig has no TrialName"),
     ],
 )
