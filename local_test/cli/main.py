@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -59,6 +60,8 @@ def main(argv: Sequence[str] | None = None, choose_runner: ChooseRunner = choose
     """The exit code: 0, 1 failed, 2 a bad request, 130 stopped. `choose_runner` makes the runner of --runner."""
     if argv is None:  # this is a program of its own
         drop_unread_output()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of __main__; from here on it is handled
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     args = parser().parse_args(argv, argparse.Namespace(choose_runner=choose_runner))
     try:
         return _EXIT_CODES[args.run(args)]

@@ -1,6 +1,7 @@
 """The commands as a person runs them: exit codes, one line for what was to be expected, Ctrl-C."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -213,6 +214,23 @@ def test_an_output_folder_that_is_a_file(folder: Path) -> None:
     code, _, err = finish(start(folder, "train", "--out", "train.py", own=True))
     assert (code, err.count("\n")) == (2, 1)
     assert "--out must be a folder" in err
+
+
+def test_ctrl_c_while_modules_are_loaded_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "docker.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)")
+    program = subprocess.Popen(
+        [sys.executable, "-m", "local_test", "jobs"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout
+    assert program.stdout.readline() == "loading\n"
+    program.send_signal(signal.SIGINT)
+    assert program.communicate(timeout=30) == ("", "")
+    assert program.returncode == -signal.SIGINT
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
