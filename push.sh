@@ -255,8 +255,9 @@ push() {
   }
   local digest
   digest=$(sed -n "s/^.*digest: \(sha256:[0-9a-f]\{64\}\) size.*/\1/p" "$work/pushing" | tail -n 1)
-  [[ -n $digest ]] || die "docker has not said the digest: $(tail -n 1 "$work/pushing")"
-  echo "$uri@$digest"
+  [[ -n $digest ]] || digest=$(find_pushed) # podman's docker does not say it
+  [[ -n $digest ]] || die "neither docker nor ECR has said the digest: $(tail -n 1 "$work/pushing")"
+  echo "$uri@${digest% *}"
 }
 
 main() {

@@ -9,6 +9,7 @@
 #   BASE      (environment) base image: Debian with Python 3.11
 #   PLATFORM  (environment) such as linux/amd64; default: the engine's own
 #   IMAGE     (environment) name of the image; default cv-keras-cifar10:local, with CUDA cv-keras-cifar10:gpu
+#   HTTP_PROXY, HTTPS_PROXY, NO_PROXY  (environment) of the build, too, unless they name this machine's loopback
 #   SOURCE    (environment) address of the sources for the image's label; default: git's origin, if it is a web address
 
 set -Eeuo pipefail
@@ -73,15 +74,26 @@ source_address() {
 
 version() { sed -n 's/^version = "\(.*\)"/\1/p' "$root/pyproject.toml"; }
 
+# The build's options for the proxy that the environment names: by name, as its value may hold a password. One on the
+# loopback is none for a container.
+proxy_options() {
+  local name
+  for name in {HTTP,HTTPS,NO}_PROXY {http,https,no}_proxy; do
+    [[ -z ${!name:-} || ${!name} =~ //([^/@]*@)?(localhost|127\.|\[::1\]) ]] || printf '%s\n' --build-arg "$name"
+  done
+}
+
 build() {
   local image=$1 variant=$2 base=$3
   local -a options=()
   [[ -z ${PLATFORM:-} ]] || options+=(--platform "$PLATFORM")
+  mapfile -t -O "${#options[@]}" options < <(proxy_options)
   # BuildKit: no index with attestations and no OCI manifest, neither of which SageMaker takes; and into this engine
   [[ $(docker build --help 2>/dev/null) != *--provenance* ]] ||
     options+=(--provenance=false --sbom=false --output "type=docker,oci-mediatypes=false")
-  # the engine's own builder, whichever is chosen: only it has the engine's images, of which the base may be one
-  BUILDX_BUILDER=$(docker context show 2>/dev/null || echo default) BUILDKIT_PROGRESS=plain \
+  # the engine's own builder, whichever is chosen: only it has the engine's images, of which the base may be one;
+  # BUILDAH_FORMAT is podman's: Docker's manifest, not OCI's
+  BUILDAH_FORMAT=docker BUILDX_BUILDER=$(docker context show 2>/dev/null || echo default) BUILDKIT_PROGRESS=plain \
     "$root/container/quietly.sh" "building $image" timeout --foreground "$BUILD_LIMIT" docker build "${options[@]}" --force-rm \
     --file "$root/container/Dockerfile" --tag "$image" \
     --build-arg "BASE=$base" --build-arg "VARIANT=$variant" \

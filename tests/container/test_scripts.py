@@ -233,6 +233,17 @@ def test_buildkit_makes_one_docker_manifest_in_the_engine_of_the_context(path, t
     assert "the engine does not have it" in lost.stderr.splitlines()[-1]
 
 
+def test_a_proxy_is_the_builds_too(path, tmp_path):
+    """By name, as the password in its value is nobody's business; a proxy on the loopback is none for a container."""
+    log = tmp_path / "builds"
+    command(path, "docker", ENGINE)
+    given = {"HTTPS_PROXY": "http://me:secret@proxy:3128", "http_proxy": "http://127.0.0.1:3128", "no_proxy": "mirror"}
+    assert run("container/build.sh", path=path, IMAGES=REGISTRY_BASE, LOG=str(log), **given).returncode == 0
+    (built,) = log.read_text().splitlines()
+    assert re.findall(r"--build-arg (\w+)(?= |$)", built) == ["HTTPS_PROXY", "no_proxy"]
+    assert "secret" not in built
+
+
 def test_a_checkout_that_git_does_not_read_is_told(path, tmp_path):
     (path / "head").symlink_to(shutil.which("head"))
     command(path, "docker", ENGINE)

@@ -11,8 +11,10 @@ import socket
 import subprocess
 import sys
 import tarfile
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +26,7 @@ from tests.support.clients import BUCKET, CLIENTS, PREFIX, Client, LaunchServer,
 from tests.support.missing import missing
 from tests.support.programs import write_executable
 from tests.support.registry import Registry
-from tests.support.served import ROOT
+from tests.support.served import ROOT, until
 from tests.support.small_image import small_image
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -315,6 +317,33 @@ def test_docker_28_tells_an_index(push: Push, image: str, tmp_path: Path) -> Non
     path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
     said = last_line(push("--image", image, "--tag", "index", PATH=path))
     assert "SageMaker refuses an index of manifests" in said
+
+
+def test_the_digest_of_a_push_that_does_not_say_it(
+    push: Push, aws: LaunchServer, registry: Registry, image: str, tmp_path: Path
+) -> None:
+    """Podman's docker: ECR knows it."""
+    script = f"""#!/usr/bin/env bash
+        [[ $1 == push ]] || exec {shutil.which("docker")} "$@"
+        {shutil.which("docker")} "$@" | grep -v digest:
+        touch {tmp_path}/pushed
+        for _ in {{1..600}}; do [[ ! -e {tmp_path}/known ]] || exit 0; sleep 0.1; done
+    """
+    write_executable(tmp_path / "docker", textwrap.dedent(script))
+    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def learn() -> None:
+        until(lambda: (tmp_path / "pushed").exists(), 120)
+        remember(aws, registry, "pushed/podman", "v1")
+        (tmp_path / "known").touch()
+
+    with ThreadPoolExecutor(1) as threads:
+        learned = threads.submit(learn)
+        done = push("--image", image, "--tag", "v1", "--repository", "pushed/podman", PATH=path)
+        learned.result(120)
+    assert done.returncode == 0, done.stderr
+    digest = hashlib.sha256(registry.manifest("pushed/podman", "v1").encode()).hexdigest()
+    assert done.stdout.endswith(f"/pushed/podman@sha256:{digest}\n")
 
 
 def test_an_index_that_was_pushed_once_is_not_taken_for_an_image(push: Push, aws: LaunchServer, image: str) -> None:
