@@ -153,8 +153,8 @@ def _make_name(path: Path) -> str:
 
 def _read_upload(text: str) -> tuple[Path, str]:
     path, found, place = text.rpartition("=s3://")
-    if not found or not path or not Path(path).exists():
-        raise BadRequest(f"--upload takes PATH=s3://BUCKET/KEY, of a path that is there. Received: {text}")
+    if not found or not path or not (Path(path).is_file() or Path(path).is_dir()):
+        raise BadRequest(f"--upload takes PATH=s3://BUCKET/KEY, of a file or a folder that is there. Received: {text}")
     return Path(path), f"s3://{place}"
 
 
@@ -164,8 +164,11 @@ def upload(storage: ObjectStore, path: Path, uri: str) -> None:
         raise BadRequest(f"--upload: there is no such bucket. Received: {uri}")
     for item in storage.objects(file_uri(path)):
         assert item.path
-        with item.path.open("rb") as file:
-            storage.put(file, join_uri(uri, item.name) if path.is_dir() else uri)
+        try:
+            with item.path.open("rb") as file:
+                storage.put(file, join_uri(uri, item.name) if path.is_dir() else uri)
+        except OSError as error:
+            raise BadRequest(f"--upload: {item.path} can't be read: {error.strerror}") from None
 
 
 class OfflinePipeline:

@@ -249,7 +249,7 @@ def _local_objects(path: Path) -> list[StoredObject]:
     if not path.is_dir():
         return [StoredObject(file_uri(path), path.name, path.stat().st_size)] if path.is_file() else []
     found = []
-    for folder, _, names in os.walk(path, followlinks=True):
+    for folder, names in _walk(path):
         for name in names:
             file = Path(folder, name)
             with suppress(FileNotFoundError):  # gone since it was listed, or a dangling link
@@ -258,6 +258,20 @@ def _local_objects(path: Path) -> list[StoredObject]:
     return [
         StoredObject(file_uri(path / name), name, size) for name, size in sorted(found, key=lambda f: os.fsencode(f[0]))
     ]
+
+
+def _walk(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder and the names in it that are no folders; through links, too, but not back into a folder that the way
+    has led through: links may form a circle. DataError if one can't be read."""
+    try:
+        below = {path.name: path.is_dir() for path in folder.iterdir()}
+    except OSError as error:
+        raise DataError(f"{folder} can't be read: {error.strerror}") from None
+    inside = above | {os.path.realpath(folder)}
+    yield folder, [name for name, is_folder in below.items() if not is_folder]
+    for name, is_folder in below.items():
+        if is_folder and os.path.realpath(folder / name) not in inside:
+            yield from _walk(folder / name, inside)
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:

@@ -239,7 +239,13 @@ def test_what_was_killed_goes_on(tmp_path: Path) -> None:
         (["--parameter", "More=many"], (), None, "Parameter More: the value must be of type Integer. Received: 'many'"),
         (["--name", "a b"], (), None, "1 validation error detected: Value 'a b' at 'pipelineName' failed to satisfy"),
         (["--parameter", "Moer=5"], (), None, "Invalid parameter: the pipeline has no Moer. It has: Data, More, Thre"),
-        (["--upload", "none=s3://local/x"], (), None, "--upload takes PATH=s3://BUCKET/KEY, of a path that is there"),
+        (["--upload", "none=s3://local/x"], (), None, "--upload takes PATH=s3://BUCKET/KEY, of a file or a folder"),
+        (
+            ["--upload", "/dev/zero=s3://local/x"],
+            (),
+            None,
+            "--upload takes PATH=s3://BUCKET/KEY, of a file or a folder",
+        ),
         (
             [],
             ("Steps", 0, "Type"),

@@ -193,10 +193,14 @@ def test_local_folders_are_listed_like_prefixes(tmp_path: Path, storage: ObjectS
     for name in ("b/2", "a", "b/1 x", "Z"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    (tmp_path / "dangling").symlink_to("nowhere")
+    for link, target in {"dangling": "nowhere", "itself": "itself", "c": "b"}.items():
+        (tmp_path / link).symlink_to(target)
+    for n in range(4):  # circles: each way through them would be 40 folders long
+        (tmp_path / f"b/circle-{n}").symlink_to("..")
+        (tmp_path / f"here-{n}").symlink_to(".")
     found = storage.objects(file_uri(tmp_path))
-    assert [item.name for item in found] == ["Z", "a", "b/1 x", "b/2"]
-    assert [b"".join(storage.chunks(item)).decode() for item in found] == ["Z", "a", "b/1 x", "b/2"]
+    assert [item.name for item in found] == ["Z", "a", "b/1 x", "b/2", "c/1 x", "c/2"]
+    assert b"".join(storage.chunks(found[-1])).decode() == "b/2"
 
 
 def test_one_client_however_many_threads_ask_first(new_client: Callable[[], Any], bucket: Any) -> None:
