@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,7 +12,9 @@ from typing import Any, Protocol
 from local_test.errors import LocalTestError
 from local_test.executions.record import ExecutionRecord, StepRecord
 from local_test.executions.services import ServiceError, Services
-from local_test.pipelines.definition import Step
+from local_test.pipelines.definition import Parameter, Step
+from local_test.pipelines.parameters import parse_value
+from local_test.pipelines.step_types import OUTPUT_PARAMETERS
 from local_test.training.job_store import PIPELINE_TAG
 from local_test.tuning.warm_start import FINAL_OBJECTIVE
 
@@ -252,7 +254,7 @@ class CallbackStepKind:
         outputs = answer["OutputParameters"]
         callback = {**context.record.metadata["Callback"], "OutputParameters": outputs}
         context.record.metadata = {"Callback": callback}
-        return Progress("Succeeded", {"OutputParameters": {item["Name"]: item["Value"] for item in outputs}})
+        return Progress("Succeeded", {OUTPUT_PARAMETERS: read_outputs(context.step, outputs)})
 
     def stop(self, context: StepContext) -> None:
         """Whoever works for it is told, and the execution waits for the answer, as on the service."""
@@ -268,6 +270,16 @@ def _is_there(describe: Callable[[], object]) -> bool:
             return False
         raise
     return True
+
+
+def read_outputs(step: Step, outputs: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What a callback step was answered, each value of the type that the step declares. BadRequest for one that isn't
+    of it."""
+    declared = {
+        one["OutputName"]: Parameter(one["OutputName"], one["OutputType"]) for one in step.members[OUTPUT_PARAMETERS]
+    }
+    found: dict[str, Any] = {item["Name"]: item["Value"] for item in outputs}
+    return {name: parse_value(declared[name], text) if name in declared else text for name, text in found.items()}
 
 
 def _tags(context: StepContext, request: Mapping[str, Any]) -> list[dict[str, str]]:

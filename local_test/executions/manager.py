@@ -10,11 +10,13 @@ from typing import Any
 
 from local_test.errors import BadRequest, LocalTestError, ResourceNotFound
 from local_test.executions.execution import Execution
+from local_test.executions.kinds import read_outputs
 from local_test.executions.record import ExecutionFolder, ExecutionRecord, StepRecord, copy_step
 from local_test.executions.services import Services
 from local_test.executions.start import check_supported, new_record
 from local_test.pipelines.checks import read_checked
 from local_test.pipelines.definition import Definition, Step
+from local_test.pipelines.step_types import OUTPUT_PARAMETERS
 from local_test.training.job_status import PLATFORM
 from local_test.training.job_store import put_aside, remove
 from local_test.util.atomic_files import DAMAGE, new_folder
@@ -193,7 +195,8 @@ class ExecutionManager:
         return record.arn
 
     def answer(self, token: str, answer: Mapping[str, Any]) -> str:
-        """To the callback step that has the token; the execution's ARN."""
+        """To the callback step that has the token; the execution's ARN. BadRequest for outputs that are not of the
+        declared types: the step still waits."""
         with self._lock:
             found = [
                 (self._running.get(record.arn), step)
@@ -204,6 +207,8 @@ class ExecutionManager:
         if not found:
             raise ResourceNotFound(f"No callback step has this token. Received: {token}")
         (running, step) = found[0]
+        if running:
+            read_outputs(running.definition.by_name[step.name], answer.get(OUTPUT_PARAMETERS, ()))
         if not running or not running.answer(step.name, answer):
             raise Conflict(f"The callback step {step.name} has had its answer. Received: {token}")
         return running.record.arn

@@ -68,12 +68,13 @@ def parse_values(parameters: Iterable[Parameter], texts: Mapping[str, str]) -> d
     if missing:
         raise BadRequest(f"Missing parameters: {', '.join(missing)} have no default, so give values for them")
     return {
-        name: _parse(one, texts[name]) if name in texts else cast("Value", one.default)
+        name: parse_value(one, texts[name]) if name in texts else cast("Value", one.default)
         for name, one in declared.items()
     }
 
 
-def _parse(parameter: Parameter, text: str) -> Value:
+def parse_value(parameter: Parameter, text: str) -> Value:
+    """BadRequest for a text that is no value of the parameter's type."""
     value: Any = text
     if parameter.type == "Boolean":
         value = {"true": True, "false": False}.get(text.lower(), text)

@@ -8,21 +8,25 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from local_test.server.access import Wsgi
 from local_test.server.refusal import respond
 
-# moto's names of services that would start a container or run code on this machine, and of those that make such
-# things out of a template
-REFUSED = frozenset(
-    {
-        "awslambda",
-        "awslambda_simple",
-        "batch",
-        "batch_simple",
-        "cloudformation",
-        "codebuild",
-        "codepipeline",
-        "servicecatalog",
-        "stepfunctions",
-    }
-)
+# moto's names of services → why they are refused: they would start a container or run code on this machine, make such
+# things out of a template, or say that something will begin which never does
+REFUSED = {
+    **dict.fromkeys(
+        (
+            "awslambda",
+            "awslambda_simple",
+            "batch",
+            "batch_simple",
+            "cloudformation",
+            "codebuild",
+            "codepipeline",
+            "servicecatalog",
+            "stepfunctions",
+        ),
+        "it would run code on this machine beside the jobs",
+    ),
+    "scheduler": "no schedule would begin anything. Call start_pipeline_execution, from cron for example",
+}
 _CONTROL = "moto_api"  # moto's own page and `reset`, which a test suite needs and nobody else may have
 
 
@@ -36,9 +40,7 @@ def mocked_services(services: Collection[str] | None = None) -> Wsgi:
                 "This address has no pages of moto's and no reset. Start serve with another --root instead"
             )
         if service in REFUSED:
-            return _refusing(
-                f"The local platform does not offer {service}: it would run code on this machine beside the jobs"
-            )
+            return _refusing(f"The local platform does not offer {service}: {REFUSED[service]}")
         if services is not None and service not in services:
             return _refusing(f"A job's container may not call {service}")
         app = create_backend_app(service)

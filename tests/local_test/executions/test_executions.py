@@ -237,9 +237,16 @@ def test_a_callback_step_waits_for_its_answer(sagemaker: Any, served: Any) -> No
         "Type": "Callback",
         "SqsQueueUrl": queue,
         "Arguments": {"place": get("Execution.PipelineName")},
-        "OutputParameters": [{"OutputName": "answer", "OutputType": "String"}],
+        "OutputParameters": [
+            {"OutputName": "answer", "OutputType": "String"},
+            {"OutputName": "score", "OutputType": "Float"},
+            {"OutputName": "good", "OutputType": "Boolean"},
+        ],
     }
-    check = condition_step("Check", [equals(get("Steps.Ask.OutputParameters['answer']"), "42")], [])
+    outputs = {name: get(f"Steps.Ask.OutputParameters['{name}']") for name in ("answer", "score", "good")}
+    above = {"Type": "GreaterThan", "LeftValue": outputs["score"], "RightValue": 0.5}
+    conditions = [equals(outputs["answer"], "42"), above, equals(outputs["good"], True)]
+    check = condition_step("Check", conditions, [])
     create_pipeline(sagemaker, "Asking", [ask, check])
 
     def ask_once() -> tuple[str, dict[str, Any]]:
@@ -253,8 +260,12 @@ def test_a_callback_step_waits_for_its_answer(sagemaker: Any, served: Any) -> No
 
     arn, message = ask_once()
     assert (message["arguments"], message["status"]) == ({"place": "Asking"}, "Executing")
-    output = [{"Name": "answer", "Value": "42"}]
+    values = {"answer": "42", "score": "0.75", "good": "true"}
+    output = [{"Name": name, "Value": value} for name, value in values.items()]
     token = message["token"]
+    wrong = {"CallbackToken": token, "OutputParameters": [{"Name": "score", "Value": "high"}]}
+    message = refusal_of(sagemaker.send_pipeline_execution_step_success, "ValidationException", **wrong)
+    assert message == "Parameter score: the value must be of type Float. Received: 'high'"
     answered = sagemaker.send_pipeline_execution_step_success(CallbackToken=token, OutputParameters=output)
     assert answered["PipelineExecutionArn"] == arn
     assert ended(sagemaker, arn)["PipelineExecutionStatus"] == "Succeeded"

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from moto.backends import list_of_moto_modules
 
 from local_test.server.mocked_services import REFUSED
-from tests.support.served import Served
+from tests.support.served import ROLE, Served
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,15 @@ def test_a_service_that_runs_code_is_refused_by_name(served: Served, service: st
     assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
+def test_a_schedule_that_would_begin_nothing_is_refused(served: Served) -> None:
+    """As SDK v2's Pipeline.put_triggers makes one."""
+    target = {"Arn": "arn:aws:sagemaker:us-east-1:123456789012:pipeline/p", "RoleArn": ROLE}
+    with pytest.raises(ClientError, match="does not offer scheduler: no schedule would begin anything"):
+        served.client("scheduler").create_schedule(
+            Name="daily", ScheduleExpression="rate(1 day)", FlexibleTimeWindow={"Mode": "OFF"}, Target=target
+        )
+
+
 def test_services_that_only_store_are_open(served: Served) -> None:
     assert served.client("secretsmanager").list_secrets()["SecretList"] == []
     assert served.client("ssm").describe_parameters()["Parameters"] == []
@@ -48,8 +57,8 @@ def test_all_of_motos_services_that_start_containers_are_refused() -> None:
         for path in root.rglob("*.py")
         if re.search(r"docker_utilities|^\s*(import|from) docker\b", path.read_text(), flags=re.MULTILINE)
     }
-    assert starting - {"utilities"} <= REFUSED
-    assert set(list_of_moto_modules()) >= REFUSED
+    assert starting - {"utilities"} <= REFUSED.keys()
+    assert set(list_of_moto_modules()) >= REFUSED.keys()
 
 
 @pytest.mark.parametrize(
