@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -58,9 +59,10 @@ class Mailbox:
 
     def _work(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
-            with suppress(OSError):  # the folder is gone, the disk is full: who asks learns it by the clock
+            with suppress(OSError):  # the folder is gone
                 for path in sorted(self._folder.glob(f"*{_REQUEST}")):
-                    self._reply(path)
+                    with suppress(OSError):  # it is none, the disk is full: who asks learns it by the clock
+                        self._reply(path)
 
     def _reply(self, path: Path) -> None:
         try:
@@ -136,5 +138,10 @@ def ask(folder: Path, request: Request, seconds: float = 30.0) -> Any:
 
 
 def _read(path: Path) -> Any:
-    with path.open(encoding="utf-8") as file:
+    """ValueError for what is no regular file: a FIFO would be waited for, a link may lead to a device."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError
+    with os.fdopen(descriptor, encoding="utf-8") as file:
         return json.loads(file.read(_MOST_BYTES))

@@ -45,6 +45,18 @@ def test_a_request_and_what_is_refused(tmp_path: Path) -> None:
         ask(tmp_path, {})
 
 
+def test_what_is_no_request_holds_up_nothing(tmp_path: Path) -> None:
+    """A job that runs as a process is its user, and may write there."""
+    with answering(tmp_path, lambda _: None, pytest.fail):
+        box = tmp_path / ".requests"
+        os.mkfifo(box / "0.request")
+        (box / "1.request").symlink_to("/dev/zero")
+        (box / "2.request").mkdir()
+        (box / "3.request").write_text("[" * 100_000)
+        (box / "4.request").write_bytes(b"\xff")
+        assert ask(tmp_path, {"n": "1"}) == {}
+
+
 def test_who_ends_waits_until_its_answer_is_read(tmp_path: Path) -> None:
     """As a job that was told to stop, and is over before who asked looks again."""
     box = Mailbox(tmp_path, lambda _: {"said": "yes"})
