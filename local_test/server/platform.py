@@ -29,6 +29,7 @@ from local_test.processing.job import ProcessingJob
 from local_test.processing.job_status import ProcessingJobStatus
 from local_test.request.guard import Guard
 from local_test.runners.base import Runner
+from local_test.training.admission import admit
 from local_test.training.job import TrainingJob
 from local_test.training.job_queue import JobQueue, Slots, TrainingJobQueue
 from local_test.training.job_status import TrainingJobStatus
@@ -64,6 +65,7 @@ class Region:
             queue.delete_listeners = platform.delete_listeners
         self.tuning_jobs = TuningJobManager(store.tuning, name, self.jobs, store.late)
         self.tuning_jobs.listeners = platform.tuning_listeners
+        self.tuning_jobs.check_job = self._check_job
         self.experiments = Experiments(store.experiments, name, now_utc)
         self.pipelines = PipelineStore(store.pipelines, name, now_utc)
         self.lineage = Lineage(store.experiments, name, self.experiments.components, now_utc)
@@ -135,6 +137,11 @@ class Region:
         if interrupt_after is not None:
             job.observe(SpotInterruption(job, interrupt_after))
         return job
+
+    def _check_job(self, request: Mapping[str, Any]) -> None:
+        """BadRequest or RunnerError for a training job that could not be run: no data, no bucket, no image."""
+        context = self._platform.new_context(request, self.name)
+        admit(request, self.store.training.path, context.storage, self._runner, context.environ)
 
     def _new_processing_job(
         self,

@@ -85,6 +85,11 @@ class TuningJob:
         self._tags = {"Tags": request["Tags"]} if request.get("Tags") else {}  # children have them, too, on the service
         self._left = left[1] if left else []
 
+    def check(self, check_job: Callable[[Mapping[str, Any]], None]) -> None:
+        """Calls it with a request of each definition, which it refuses if no such training job could be run."""
+        for definition in self._plan.definitions:
+            check_job({**definition.make_request(f"{self.name}-001-{uuid4().hex[:8]}", {}), **self._tags})
+
     def on_job_end(self, name: str) -> None:
         """One of its training jobs has ended. From any thread."""
         self._events.put(name)

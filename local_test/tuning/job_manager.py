@@ -46,6 +46,8 @@ class TuningJobManager:
         self._entries: dict[str, _Entry] = {}  # by the name in lower case, as ARNs have it
         self._closed = False
         self.listeners: list[Callable[[dict[str, Any]], None]] = []  # called with a description after every change
+        # raises for a training job that could not be run: the service refuses the tuning job then
+        self.check_job: Callable[[Mapping[str, Any]], None] = lambda _: None
         jobs.listeners.append(self._on_job_end)
         jobs.metric_listeners.append(self._on_metric)
         for description in load(root, "DescribeHyperParameterTuningJob"):
@@ -123,6 +125,7 @@ class TuningJobManager:
         name = request["HyperParameterTuningJobName"]
         arn = format_arn(self._region, TUNING.resource, name)
         job = self._new_job(request, arn)
+        job.check(self.check_job)
         with self._lock:
             if self._closed:
                 raise BadRequest("The server is ending and takes no more jobs")

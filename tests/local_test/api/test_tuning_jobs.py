@@ -179,6 +179,22 @@ def test_what_is_not_supported_is_refused(sagemaker: Any) -> None:
         sagemaker.create_hyper_parameter_tuning_job(**tuning("no", CODE), Autotune={"Mode": "Enabled"})
 
 
+def test_what_no_training_job_could_be_made_of_is_refused(served: Served, sagemaker: Any) -> None:
+    """As on the service, before there is a tuning job: no data, no bucket."""
+    for member, value, message in (
+        (
+            "InputDataConfig",
+            request("x", channels={"train": f"s3://{BUCKET}/none/"})["InputDataConfig"],
+            "No S3 objects",
+        ),
+        ("OutputDataConfig", {"S3OutputPath": "s3://no-such-bucket/"}, "its S3 bucket does not exist"),
+    ):
+        wanted = tuning("never", CODE)
+        wanted["TrainingJobDefinition"][member] = value
+        assert message in refusal_of(sagemaker.create_hyper_parameter_tuning_job, "ValidationException", **wanted)
+    assert not (served.root / "tuning/never").exists()
+
+
 def test_hyperband(served: Served, sagemaker: Any) -> None:
     """MaxResource is below the program's own number of epochs: what the rungs leave is stopped there."""
     given = {"HyperbandStrategyConfig": {"MaxResource": 3}}
