@@ -96,6 +96,9 @@ class Hyperparameters:
     jit: str = _define(
         "auto", "XLA compiles the steps: auto on one GPU; on a processor it is slower", one_of=("auto", "on", "off")
     )
+    jit_cache: bool = _define(
+        False, "keep what XLA compiles beside the checkpoints, so that a job that goes on starts sooner"
+    )
     steps_per_execution: int = _define(
         0,
         "steps that TensorFlow makes in one call; 0: 16 on one GPU with XLA, fewer of large pictures, else 1",

@@ -34,9 +34,10 @@ from train.runtime.hyperparameters import CUSTOM_MODEL, Hyperparameters, parse
 from train.trainer.checkpoint import CheckpointManager, check_order, named_variables, restore, to_arrays
 from train.trainer.datasets import Datasets
 from train.trainer.early_stopping import EarlyStopping
+from train.trainer.program_cache import ProgramCache
 from train.trainer.progress import Progress
 from train.trainer.progress_lines import ProgressLines
-from train.trainer.schedules import make_lr_schedule, make_size_schedule
+from train.trainer.schedules import list_sizes, make_lr_schedule, make_size_schedule
 from train.trainer.train_step import TrainStep
 from train.trainer.trainer import Trainer
 
@@ -50,6 +51,7 @@ _STEPS, _STEPS_BYTES = 16, 64 << 20  # a call's, and those of its pictures, at m
 def run(environment: Environment, stop: threading.Event) -> None:
     """Train as the environment says. StopRequested after a stop, with everything saved; TrainingError if it can't."""
     hparams = parse(environment.hyperparameters)
+    programs = ProgramCache(environment.checkpoints) if hparams.jit_cache and hparams.jit != "off" else None
     hardware.require_gpus(environment)
     hardware.limit_threads()
     hardware.share_gpus()
@@ -59,7 +61,7 @@ def run(environment: Environment, stop: threading.Event) -> None:
         _log.info("NOTE: %s", info.note)
     _log_values(hardware.describe(environment))
     with _explain_memory(), rendezvous(environment, hparams.hosts_timeout, stop) as cluster:
-        job = Job(environment, hparams, info, cluster, stop)
+        job = Job(environment, hparams, info, cluster, stop, programs)
         with job.report_failure():
             try:
                 job.resume()
@@ -93,6 +95,7 @@ class Job:
         info: ImageDatasetInfo,
         cluster: Cluster,
         stop: threading.Event,
+        programs: ProgramCache | None = None,
     ) -> None:
         self._environment, self._hparams, self._info, self._cluster = environment, hparams, info, cluster
         self._began, self._settings = time.monotonic(), _describe_settings(hparams, info)
@@ -101,6 +104,9 @@ class Job:
         self._trainer = _build_trainer(environment, hparams, info, cluster, stop, self._lines)
         consumer = Consumer(self._trainer.train_step.steps, self._trainer.train_step.device)
         self._datasets = Datasets(environment, hparams, info, cluster, stop, consumer)
+        self._programs = programs
+        if programs:  # XLA knows a program by its name, which has the number of tensors made before it is traced
+            self._trainer.compile(list_sizes(hparams, info.shape))
         self._model, self._optimizer = self._trainer.model, self._trainer.optimizer
         self._variables = named_variables(self._model, self._optimizer)
         self._early_stopping = EarlyStopping(self._model, hparams.patience)
@@ -200,6 +206,8 @@ class Job:
     def _save(self) -> None:
         if self._is_first:
             self._checkpoints.save(self._progress, to_arrays(self._variables) | self._early_stopping.arrays)
+            if self._programs:
+                self._programs.save()
 
     def _export(self) -> None:
         if self._is_first:

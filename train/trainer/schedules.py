@@ -31,13 +31,13 @@ def make_size_schedule(hparams: Hyperparameters, examples: float, shape: tuple[i
     if hparams.initial_scale == 1:
         return None
     done = _make_fraction_done(hparams, examples)
+    return lambda progress: _scaled(shape, image_scale(hparams.initial_scale, done(progress)))
 
-    def size(progress: Progress) -> tuple[int, int]:
-        scale = image_scale(hparams.initial_scale, done(progress))
-        height, width = (_side(side, scale) for side in shape[:2])
-        return height, width
 
-    return size
+def list_sizes(hparams: Hyperparameters, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Those that pictures of `shape` are trained at, the smallest first."""
+    scales = [_scale(hparams.initial_scale, growths) for growths in range(GROWTHS + 1)]
+    return list(dict.fromkeys(_scaled(shape, scale) for scale in scales))
 
 
 def _make_fraction_done(hparams: Hyperparameters, examples: float) -> Callable[[Progress], float]:
@@ -60,7 +60,16 @@ def one_cycle(done: float) -> float:
 def image_scale(initial: float, done: float) -> float:
     """Scale of the pictures' sides when the share `done` of the training is done: small for long, at the end 1."""
     growths = int(GROWTHS * min(1.0, done / FULL_SIZE) ** 2 + 1e-9)
+    return _scale(initial, growths)
+
+
+def _scale(initial: float, growths: int) -> float:
     return 1 - (1 - initial) * (GROWTHS - growths) / GROWTHS  # exactly 1 at the end
+
+
+def _scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    height, width = (_side(side, scale) for side in shape[:2])
+    return height, width
 
 
 def _side(side: int, scale: float) -> int:

@@ -67,8 +67,8 @@ class TrainStep:
             step(padded[0], padded[1], np.array(padded[2], np.float32), len(batches))
 
     def compile(self, sizes: Iterable[Size] = ()) -> None:
-        """Compile for `sizes` (none: the images' own) now, not at the first step of each."""
-        for size in set(sizes) or {self.image_shape[:2]}:
+        """Trace for `sizes` (none: the images' own), in that order, now and not at the first step of each."""
+        for size in dict.fromkeys(sizes) or [self.image_shape[:2]]:
             self._compile(size).get_concrete_function()
 
     def load_counters(self, progress: Progress) -> None:

@@ -10,6 +10,7 @@ from train.trainer.schedules import (
     SMALLEST,
     WARM_UP,
     image_scale,
+    list_sizes,
     make_lr_schedule,
     make_size_schedule,
     one_cycle,
@@ -75,7 +76,8 @@ def test_the_sizes_of_pictures_of_32_pixels():
     hparams = Hyperparameters(epochs=10, batch_size=10, initial_scale=0.625)
     size = make_size_schedule(hparams, 100, (32, 48, 3))
     found = [size(progress) for progress in all_steps(10, 10)]
-    assert sorted(set(found)) == [(20, 28), (24, 36), (28, 40), (32, 48)]
+    assert sorted(set(found)) == list_sizes(hparams, (32, 48, 3)) == [(20, 28), (24, 36), (28, 40), (32, 48)]
+    assert list_sizes(Hyperparameters(), (32, 48, 3)) == [(32, 48)]
     assert [found.count(one) for one in sorted(set(found))] == [52, 21, 17, 10]
     assert make_size_schedule(Hyperparameters(), 100, (32, 32, 3)) is None
 
