@@ -4,9 +4,11 @@ from collections.abc import Collection
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.exceptions import HTTPException
 
 from local_test.server.access import Wsgi
 from local_test.server.refusal import respond
+from local_test.util.console import warn_on_stderr
 
 # moto's names of services → why they are refused: they would start a container or run code on this machine, make such
 # things out of a template, or say that something will begin which never does
@@ -47,9 +49,20 @@ def mocked_services(services: Collection[str] | None = None) -> Wsgi:
         app.register_error_handler(
             NotImplementedError, lambda error: _refusing(str(error), "UnknownOperationException")
         )
+        app.register_error_handler(Exception, lambda error: _explain(service, error))
         return app
 
     return DomainDispatcherApplication(create)
+
+
+def _explain(service: str, error: Exception) -> Wsgi:
+    """moto's own errors are answers as they are; for any other one it would say 500, such as for tags of what has
+    none there: a version of a model package."""
+    if isinstance(error, HTTPException):
+        return error
+    reason = f"moto, which answers for {service} here, fails at this request: {type(error).__name__}: {error}"
+    warn_on_stderr(reason)
+    return _refusing(reason, "InternalFailure")
 
 
 def _refusing(message: str, code: str = "AccessDeniedException") -> Wsgi:

@@ -78,3 +78,13 @@ def test_what_moto_lacks_is_an_error_that_is_not_tried_again(
     answered = error.value.response["ResponseMetadata"]
     assert (answered["HTTPStatusCode"], answered["RetryAttempts"]) == (400, 0)
     assert error.value.response["Error"]["Code"].startswith("UnknownOperation")
+
+
+def test_what_moto_fails_at_is_an_error_that_is_not_tried_again(served: Served) -> None:
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package/group/1"
+    with pytest.raises(ClientError, match="moto, which answers for sagemaker here, fails at this request") as error:
+        served.client("sagemaker").list_tags(ResourceArn=arn)
+    answered = error.value.response["ResponseMetadata"]
+    assert (answered["HTTPStatusCode"], answered["RetryAttempts"]) == (400, 0)
+    with pytest.raises(ClientError, match="Could not find model"):  # an error of moto's own is what it was
+        served.client("sagemaker").describe_model(ModelName="none")
