@@ -20,7 +20,7 @@ def build_model(hparams: Hyperparameters, info: ImageDatasetInfo, custom: Path |
         return build_custom_model(custom, info)
     inputs = keras.Input(info.shape, dtype="uint8", name="image")
     try:
-        features = _MODELS[hparams.model](layers.Rescaling(1 / 255, name="scale")(inputs))
+        features = _MODELS[hparams.model](layers.Rescaling(1 / 255, name="scale")(inputs), hparams.width)
     except ValueError:  # Keras: "negative dimension size", or a pooling that leaves nothing
         raise TrainingError(
             f"The pictures are too small for model {hparams.model}. Received: {info.shape}. Expected: 18×18 "
@@ -51,14 +51,14 @@ def flip_tta(model: keras.Model) -> keras.Model:
     return keras.Model(inputs, logits, name=f"{model.name}_mirrored")
 
 
-def _fast(x: keras.KerasTensor) -> keras.KerasTensor:
+def _fast(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
     """Most accuracy for the time on few cores: 280,970 parameters at ten classes, a third of lab's time an epoch.
 
     The first convolution halves the picture at once: at full size, few channels would keep a core's vector units idle.
     """
-    x = _normed(layers.Conv2D(32, 4, strides=2, padding="same", use_bias=False, name="conv1")(x), 1)
+    x = _normed(layers.Conv2D(32 * width, 4, strides=2, padding="same", use_bias=False, name="conv1")(x), 1)
     for number, (filters, pool) in enumerate([(64, True), (64, False), (128, True), (128, False)], start=2):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv{number}")(x)
+        x = layers.Conv2D(filters * width, 3, padding="same", use_bias=False, name=f"conv{number}")(x)
         x = layers.MaxPooling2D(name=f"pool{number}")(x) if pool else x
         x = _normed(x, number)
     return layers.GlobalMaxPooling2D(name="pool")(x)
@@ -69,31 +69,31 @@ def _normed(x: keras.KerasTensor, number: int) -> keras.KerasTensor:
     return layers.Activation("relu", name=f"relu{number}")(x)
 
 
-def _tutorial(x: keras.KerasTensor) -> keras.KerasTensor:
+def _tutorial(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
     """The CNN of TensorFlow's image tutorial: 122,570 parameters at 32×32×3 and ten classes."""
-    x = layers.Conv2D(32, 3, activation="relu", name="conv1")(x)
+    x = layers.Conv2D(32 * width, 3, activation="relu", name="conv1")(x)
     x = layers.MaxPooling2D(name="pool1")(x)
-    x = layers.Conv2D(64, 3, activation="relu", name="conv2")(x)
+    x = layers.Conv2D(64 * width, 3, activation="relu", name="conv2")(x)
     x = layers.MaxPooling2D(name="pool2")(x)
-    x = layers.Conv2D(64, 3, activation="relu", name="conv3")(x)
+    x = layers.Conv2D(64 * width, 3, activation="relu", name="conv3")(x)
     x = layers.Flatten(name="flatten")(x)
-    return layers.Dense(64, activation="relu", name="dense")(x)
+    return layers.Dense(64 * width, activation="relu", name="dense")(x)
 
 
-def _lab(x: keras.KerasTensor) -> keras.KerasTensor:
+def _lab(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
     """The deep CNN of SageMaker's CIFAR-10 lab: three blocks of two convolutions with batch normalisation."""
     for number, (filters, rate) in enumerate([(32, 0.2), (64, 0.3), (128, 0.4)], start=1):
         for part in "ab":
-            x = layers.Conv2D(filters, 3, padding="same", name=f"conv{number}{part}")(x)
+            x = layers.Conv2D(filters * width, 3, padding="same", name=f"conv{number}{part}")(x)
             x = layers.BatchNormalization(name=f"norm{number}{part}")(x)
             x = layers.Activation("relu", name=f"relu{number}{part}")(x)
         x = layers.MaxPooling2D(name=f"pool{number}")(x)
         x = layers.Dropout(rate, name=f"dropout{number}")(x)
     x = layers.Flatten(name="flatten")(x)
-    return layers.Dense(512, activation="relu", name="dense")(x)
+    return layers.Dense(512 * width, activation="relu", name="dense")(x)
 
 
-_MODELS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
+_MODELS: dict[str, Callable[[keras.KerasTensor, int], keras.KerasTensor]] = {
     "fast": _fast,
     "tutorial": _tutorial,
     "lab": _lab,

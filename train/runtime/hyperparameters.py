@@ -85,6 +85,7 @@ class Hyperparameters:
     mirror: bool = _define(
         False, "test-time augmentation (TTA): the mean of the logits of the picture and its mirror image"
     )
+    width: int = _define(1, "times the channels of each layer of a built-in model", low=1, high=64)
     shuffle_buffer: int = _define(10_000, "pictures held for shuffling: 31 MB of 32×32×3", low=1)
     patience: int = _define(
         0, "stop after so many epochs without a better validation accuracy and keep the best; 0: never", low=0
@@ -162,6 +163,10 @@ def parse(hyperparameters: Mapping[str, str]) -> Hyperparameters:
     if len(set(hparams.class_names)) != len(hparams.class_names):
         raise _wrong("classes", hparams.classes, "every name once")
     _ = hparams.shape  # raises if it can't be read
+    if hparams.width > 1 and hparams.model.endswith(CUSTOM_MODEL):
+        raise _wrong(
+            "width", f"{hparams.width} with {hparams.model}", "1, as that file gives its layers their channels"
+        )
     if hparams.patience and hparams.initial_scale < 1:
         received = f"{hparams.patience} with initial-scale {hparams.initial_scale:g}"
         raise _wrong("patience", received, "0, as the accuracy on whole pictures comes at the end")

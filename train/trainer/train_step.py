@@ -13,6 +13,7 @@ from train.distributed.rendezvous import SingleHost
 from train.distributed.replicas import Replicas, all_reduce_sum
 from train.errors import TrainingError
 from train.modeling.augmentation import Augmentation, no_augmentation
+from train.modeling.batch_norm import fused_batch_norm
 from train.modeling.resizing import resize_images, resize_input
 from train.trainer.progress import Progress
 from train.trainer.xla import CompiledStep, compile_step
@@ -121,7 +122,8 @@ class TrainStep:
         self.optimizer.learning_rate.assign(rate)
         images = self._augment(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]))
         with tf.GradientTape() as tape:
-            logits = model(resize_images(model, images), training=True)
+            with fused_batch_norm(model):
+                logits = model(resize_images(model, images), training=True)
             losses = _cross_entropy(labels, logits)  # what is reported: comparable with validation's
             loss = _add_penalties(tf.reduce_mean(_smooth(losses, logits, self._label_smoothing)), model.losses)
             scaled = self.optimizer.scale_loss(loss)

@@ -24,6 +24,14 @@ def test_the_models_have_the_sizes_of_the_originals(name, parameters):
     assert (logits.shape, logits.dtype) == ((2, 10), "float32")
 
 
+@pytest.mark.parametrize("name", ["fast", "tutorial", "lab"])
+def test_width_multiplies_the_channels_of_every_layer(name):
+    once, thrice = (build_model(Hyperparameters(model=name, width=width), CIFAR10) for width in (1, 3))
+    for narrow, wide in zip(once.layers[2:-1], thrice.layers[2:-1], strict=True):
+        assert wide.output.shape[-1] == 3 * narrow.output.shape[-1], narrow.name
+    assert thrice.output.shape == once.output.shape == (None, 10)
+
+
 def test_pixels_are_scaled_inside():
     scale = build_model(Hyperparameters(), CIFAR10).get_layer("scale")
     assert float(scale(np.array([[255]], np.uint8))[0, 0]) == 1.0

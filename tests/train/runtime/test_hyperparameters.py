@@ -113,6 +113,12 @@ def test_patience_is_no_use_while_pictures_are_small():
         parse({"patience": "3", "initial-scale": "0.65"})
 
 
+def test_a_model_of_ones_own_has_its_own_width():
+    assert parse({"width": "1", "model": "own.py"}).width == 1
+    with pytest.raises(TrainingError, match=r"width can't be used. Received: '2 with own.py'. Expected: 1,"):
+        parse({"width": "2", "model": "own.py"})
+
+
 @given(st.dictionaries(st.sampled_from([row[0] for row in describe()]), st.text()))
 def test_any_text_is_either_read_or_refused_in_one_line(hyperparameters):
     try:
