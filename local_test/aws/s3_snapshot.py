@@ -3,6 +3,7 @@
 Objects with their content type and metadata; versions, policies and other settings of buckets are not kept.
 """
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -69,9 +70,9 @@ def load(s3: Any, folder: Path, warn: Callable[[str], object] = warn_on_stderr) 
     try:
         buckets = json.loads((folder / _INDEX).read_text())
         return sum(_load_bucket(s3, bucket, folder, warn) for bucket in buckets)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        aside = _beside(folder, "damaged")
-        shutil.rmtree(aside, ignore_errors=True)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, BotoCoreError, ClientError) as error:
+        places = (_beside(folder, f"damaged-{number}" if number else "damaged") for number in itertools.count())
+        aside = next(place for place in places if not place.exists())
         folder.rename(aside)
         warn(f"what S3 held can't be read again: {error}. It is kept in {aside}")
         return 0
@@ -135,11 +136,15 @@ def _load_bucket(s3: Any, bucket: dict[str, Any], folder: Path, warn: Callable[[
         try:
             s3.upload_file(str(_find(folder, name, item["File"])), name, item["Key"], ExtraArgs=extra)
             count += 1
-        except (BotoCoreError, ClientError, OSError) as error:
+        except (BotoCoreError, ClientError, OSError, ValueError) as error:
             warn(f"an object that S3 held can't be read again: {error}. Received: s3://{name}/{item['Key']}")
     return count
 
 
 def _find(folder: Path, bucket: str, file: str) -> Path:
-    """An earlier version had a folder for each bucket."""
-    return folder / file if file.startswith(f"{_OBJECTS}/") else folder / bucket / file
+    """An earlier version had a folder for each bucket. ValueError for what is not in the folder: a root may come from
+    somebody else, and what S3 holds is read by jobs."""
+    path = folder / file if file.startswith(f"{_OBJECTS}/") else folder / bucket / file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{file} leads out of {folder}")
+    return path

@@ -116,8 +116,10 @@ class StoredOperations:
             try:
                 entry = json.loads(line)
                 names = ("Operation", "Time", "Authorization", "Request", "Answer")
-                yield {name: str(entry[name]) for name in names}
-            except (ValueError, KeyError, TypeError) as error:
+                found = {name: str(entry[name]) for name in names}
+                datetime.fromisoformat(found["Time"])
+                yield found
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 warn(f"line {number} of {self._path} can't be read, so it is left out: {error}")
 
 

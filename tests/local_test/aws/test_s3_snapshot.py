@@ -108,7 +108,30 @@ def test_a_damaged_index_is_put_aside_and_the_server_starts(tmp_path: Path, inde
     assert snapshot.load(NoS3(), tmp_path / "s3", said.append) == 0
     assert len(said) == 1
     assert "what S3 held can't be read again" in said[0]
-    assert (tmp_path / ".s3.damaged/index.json").read_text() == index
+    (tmp_path / "s3").mkdir()
+    (tmp_path / "s3/index.json").write_text("another")
+    assert snapshot.load(NoS3(), tmp_path / "s3", said.append) == 0
+    kept = [(tmp_path / name / "index.json").read_text() for name in (".s3.damaged", ".s3.damaged-1")]
+    assert kept == [index, "another"]
+
+
+@pytest.mark.parametrize("file", ["objects/../../secret", "../../secret", "objects/link", "{folder}/secret"])
+def test_a_root_of_somebody_elses_names_no_file_of_the_persons(tmp_path: Path, file: str) -> None:
+    class Bucket:
+        def create_bucket(self, **members: object) -> None: ...
+        def upload_file(self, *arguments: object, **options: object) -> None:
+            raise AssertionError(arguments, options)
+
+    (tmp_path / "s3/objects").mkdir(parents=True)
+    (tmp_path / "secret").write_text("mine")
+    (tmp_path / "s3/objects/link").symlink_to(tmp_path / "secret")
+    item = {"Key": "k", "File": file.format(folder=tmp_path), "ContentType": "text/plain", "Metadata": {}}
+    index = [{"Name": "bucket", "Region": "us-east-1", "Objects": [item]}]
+    (tmp_path / "s3/index.json").write_text(json.dumps(index))
+    said: list[str] = []
+    assert snapshot.load(Bucket(), tmp_path / "s3", said.append) == 0
+    assert len(said) == 1
+    assert "leads out of" in said[0]
 
 
 def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:

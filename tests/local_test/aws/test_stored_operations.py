@@ -44,7 +44,9 @@ def test_the_registry_outlives_a_kill(tmp_path: Path) -> None:
     kept = first.root / "stored.jsonl"
     lines = kept.read_text().splitlines()
     assert len(lines) == 8
-    kept.write_text("\n".join([*lines[:1], "damaged", *lines[1:], '{"cut'])[:-1])
+    kept.write_text(
+        "\n".join([*lines[:1], "damaged", lines[1].replace('"Time": "2', '"Time": "x'), *lines[1:], '{"cut'])[:-1]
+    )
     with Served(tmp_path) as second:
         sagemaker, europe = second.client("sagemaker"), second.client("sagemaker", "eu-west-1")
         assert [item["ModelName"] for item in sagemaker.list_models()["Models"]] == ["m"]
@@ -56,7 +58,7 @@ def test_the_registry_outlives_a_kill(tmp_path: Path) -> None:
         assert package(sagemaker, "s3://b/three").endswith("/3")
         assert other.endswith("/2")
         said = second.end()
-    assert said.count("can't be read, so it is left out") == 1
+    assert said.count("can't be read, so it is left out") == 2
     assert "Traceback" not in said
     with Served(tmp_path) as third:
         packages = third.client("sagemaker").list_model_packages(ModelPackageGroupName=GROUP)
