@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -24,19 +24,11 @@ def say(message: str) -> None:
 class Bar:
     """How far something is: `n` of its total, in `unit`s. Total 0 is not known."""
 
-    def __init__(
-        self,
-        total: int,
-        what: str,
-        unit: str,
-        initial: int = 0,
-        out: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.n = self._initial = initial
+    def __init__(self, total: int, what: str, unit: str) -> None:
+        self.n = 0
         self._total, self._what, self._unit = total, what, unit
-        self._out, self._clock = out or sys.stderr, clock
-        self._began = self._told = clock()
+        self._out = sys.stderr
+        self._began = self._told = time.monotonic()
         self._drawn = ""
 
     def update(self, n: int = 1) -> None:
@@ -45,7 +37,7 @@ class Bar:
 
     def show(self, *, always: bool = True) -> None:
         """On a terminal in place; elsewhere as a line, unless `always`, only if it is time for one."""
-        now, terminal = self._clock(), self._out.isatty()
+        now, terminal = time.monotonic(), self._out.isatty()
         if terminal:
             done = min(1.0, self.n / self._total) if self._total else None
             text = fit(self._parts(now), done, _columns(self._out) - 1)
@@ -61,8 +53,8 @@ class Bar:
             self._write("\n")
 
     def _parts(self, now: float) -> list[str]:
-        seconds, new = now - self._began, self.n - self._initial
-        rate = new / seconds if seconds > 0 else 0.0
+        seconds = now - self._began
+        rate = self.n / seconds if seconds > 0 else 0.0
         parts = [f"{self._what}: {self._count()}"]
         if rate and self._total > self.n:
             parts.append(f"{format_seconds((self._total - self.n) / rate)} left")
@@ -83,9 +75,9 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(total: int, what: str, unit: str, *, initial: int = 0) -> Iterator[Bar]:
+def progress_bar(total: int, what: str, unit: str) -> Iterator[Bar]:
     """Shows how far the block is, whether it says something meanwhile or not."""
-    bar, ended = Bar(total, what, unit, initial), threading.Event()
+    bar, ended = Bar(total, what, unit), threading.Event()
 
     def draw() -> None:
         while not ended.wait(_DRAW_SECONDS):

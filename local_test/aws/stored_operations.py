@@ -37,9 +37,8 @@ class StoredOperations:
         path: Path,
         operations: Collection[str],
         read_body: Callable[[Environ], bytes],
-        now: Callable[[], datetime] = now_utc,
     ) -> None:
-        self._application, self._path, self._read_body, self._now = application, path, read_body, now
+        self._application, self._path, self._read_body = application, path, read_body
         self._changes = {*_TAGS, *(name for name in operations if name.startswith(_CHANGES))}
         self._lock = threading.Lock()
         self._answers: dict[tuple[str, str], str] = {}  # (operation, ClientToken) → answer
@@ -64,7 +63,7 @@ class StoredOperations:
             self._keep(
                 {
                     "Operation": operation,
-                    "Time": self._now().isoformat(),
+                    "Time": now_utc().isoformat(),
                     "Authorization": _without_signature(environ.get("HTTP_AUTHORIZATION", "")),
                     "Request": body.decode(),
                     "Answer": answer,

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> str:
         runner = stack.enter_context(open_runner(args))
         allowed = api.Allowed(files=True, any_role=True, any_bucket=True)
         server = api.ApiServer(
-            args.out, runner, "127.0.0.1", 0, args.parallel, None, args.s3_endpoint_url, allowed=allowed, own=True
+            args.out, runner, "127.0.0.1", 0, args.parallel, {}, args.s3_endpoint_url, allowed=allowed, own=True
         )
         stack.callback(server.close)
         table = Table(sys.stderr) if sys.stderr.isatty() else None

@@ -7,7 +7,7 @@ whose name is there is looked for, and only made if it is not there.
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +26,7 @@ _BUG = "InternalServerError: A bug of the local platform; its traceback is on th
 
 
 class Execution:
-    """Runs in a thread of its own between `start` and its end. `now` gives epoch seconds."""
+    """Runs in a thread of its own between `start` and its end."""
 
     def __init__(
         self,
@@ -35,13 +35,12 @@ class Execution:
         definition: Definition,
         services: Services,
         find_cached: FindCached,
-        now: Callable[[], float],
     ) -> None:
         self.record, self.definition = record, definition
-        self._folder, self._services, self._now = folder, services, now
+        self._folder, self._services = folder, services
         self._lock, self._wake = threading.RLock(), threading.Event()
         self._order = Order(definition)
-        self._runner = StepRunner(record, definition, services, find_cached, now, self._save)
+        self._runner = StepRunner(record, definition, services, find_cached, self._save)
         self._closing = False
         self.thread: threading.Thread | None = None
 
@@ -110,7 +109,7 @@ class Execution:
         while True:
             try:
                 with self._lock:
-                    self.record.modified = self._now()
+                    self.record.modified = time.time()
                     self._folder.save(self.record)
                 return
             except OSError as error:
@@ -205,7 +204,7 @@ class Execution:
             if step is None:
                 return False
             attempt = self.record.attempts.get(step.name, 0) + 1
-            record = StepRecord(step.name, "Starting", self._now(), attempt=attempt)
+            record = StepRecord(step.name, "Starting", time.time(), attempt=attempt)
             self.record.steps = {**self.record.steps, step.name: record}
         self._runner.begin(step, record)
         return True

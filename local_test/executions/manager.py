@@ -31,18 +31,17 @@ class Conflict(LocalTestError):  # noqa: N818
 
 class ExecutionManager:
     """Starts executions, runs each in a thread and keeps them below `root`. `services` gives those of this region once
-    the server answers; `find_pipeline` a pipeline's members, by name or ARN, as of
-    the version that a request names. Safe for threads."""
+    the server answers; `find_pipeline` a pipeline's members, by name or ARN, as of the
+    version that a request names. Safe for threads."""
 
     def __init__(
         self,
         root: Path,
         services: Callable[[], Services],
         find_pipeline: Callable[[str, Mapping[str, Any]], Mapping[str, Any]],
-        now: Callable[[], float] = time.time,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
-        self._root, self._services, self.find_pipeline, self._now = root, services, find_pipeline, now
+        self._root, self._services, self.find_pipeline = root, services, find_pipeline
         self._lock = threading.RLock()
         self._records: dict[str, ExecutionRecord] = {}  # by ARN, as they are on disk
         self._running: dict[str, Execution] = {}
@@ -84,7 +83,7 @@ class ExecutionManager:
                 raise BadRequest("The server is ending and starts no more executions")
             text = pipeline["PipelineDefinition"]
             definition = read_checked(text)
-            record = new_record(request, pipeline, definition, self._services(), self._now, self.find)
+            record = new_record(request, pipeline, definition, self._services(), self.find)
             folder = self._folder(record.id)
             with new_folder(folder.path, "The execution"):
                 folder.create(record, text)
@@ -137,7 +136,7 @@ class ExecutionManager:
             if running := self._running.get(record.arn):
                 running.change(**members)
             else:
-                self._folder(record.id).save(replace(record, **members, modified=self._now()))
+                self._folder(record.id).save(replace(record, **members, modified=time.time()))
             return self._records[record.arn]
 
     def _folder(self, name: str) -> ExecutionFolder:
@@ -236,7 +235,7 @@ class ExecutionManager:
             return self._find_cached(record, step, key)
 
         with self._lock:
-            execution = Execution(deepcopy(record), folder, definition, self._services(), find_cached, self._now)
+            execution = Execution(deepcopy(record), folder, definition, self._services(), find_cached)
             self._running[record.arn] = execution
             execution.start()
 
@@ -244,7 +243,7 @@ class ExecutionManager:
         """The last success of the pipeline's step with that key, if it is not too old. As on the service: of the same
         pipeline alone, and what was itself reused counts where it ran."""
         age = step.cache.expire_after if step.cache else None
-        oldest = float("-inf") if age is None else self._now() - age.total_seconds()
+        oldest = float("-inf") if age is None else time.time() - age.total_seconds()
         found = [
             (known.end, other.arn, known)
             for other in self.of(record.pipeline_arn)
@@ -255,7 +254,7 @@ class ExecutionManager:
         if not found:
             return None
         _, arn, known = max(found, key=lambda item: item[0])
-        return copy_step(known, self._now(), cached_from=arn)
+        return copy_step(known, time.time(), cached_from=arn)
 
     # The end
 

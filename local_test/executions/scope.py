@@ -1,7 +1,6 @@
 """What an execution's expressions have for values: parameters, variables, properties of steps that have succeeded."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from local_test.executions.services import Services
 from local_test.pipelines.definition import Definition
 from local_test.pipelines.expressions import Path, format_path, resolve
 from local_test.pipelines.step_types import get_property
+from local_test.util.clock import now_utc
 
 _MOST_BYTES = 16 << 20  # of a property file
 
@@ -19,15 +19,8 @@ _MOST_BYTES = 16 << 20  # of a property file
 class ExecutionScope:
     """A Scope, for one step's arguments. `job`: the one that it will make."""
 
-    def __init__(
-        self,
-        record: ExecutionRecord,
-        definition: Definition,
-        services: Services,
-        now: Callable[[], float],
-        job: str = "",
-    ) -> None:
-        self._record, self._definition, self._services, self._now, self._job = record, definition, services, now, job
+    def __init__(self, record: ExecutionRecord, definition: Definition, services: Services, job: str = "") -> None:
+        self._record, self._definition, self._services, self._job = record, definition, services, job
         self._objects: dict[str, Any] = {}  # each is read once, however many expressions name it
 
     def parameter(self, name: str) -> Any:
@@ -37,7 +30,7 @@ class ExecutionScope:
         record = self._record
         values: dict[str, str] = {
             "StartDateTime": _format(to_time(record.created)),
-            "CurrentDateTime": _format(to_time(self._now())),
+            "CurrentDateTime": _format(now_utc()),
             "PipelineName": record.pipeline,
             "PipelineArn": record.pipeline_arn,
             "PipelineExecutionId": record.id,

@@ -2,6 +2,7 @@
 
 import secrets
 import string
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,11 +24,10 @@ def new_record(
     pipeline: Mapping[str, Any],
     definition: Definition,
     services: Services,
-    now: Callable[[], float],
     find: Callable[[str], ExecutionRecord],
 ) -> ExecutionRecord:
     """BadRequest for parameters and steps that the pipeline does not have. `find`: an earlier execution, by its ARN."""
-    created, name = now(), "".join(secrets.choice(_ID) for _ in range(_ID_LENGTH))
+    created, name = time.time(), "".join(secrets.choice(_ID) for _ in range(_ID_LENGTH))
     texts = _read_parameters(request.get("PipelineParameters", []))
     parallelism = request.get("ParallelismConfiguration") or pipeline.get("ParallelismConfiguration") or {}
     record = ExecutionRecord(
@@ -47,7 +47,7 @@ def new_record(
         parallelism=parallelism.get("MaxParallelExecutionSteps", definition.parallelism),
     )
     if definition.experiment:
-        scope = ExecutionScope(record, definition, services, now)
+        scope = ExecutionScope(record, definition, services)
         record.experiment = {
             "ExperimentName": resolve(definition.experiment.experiment_name, scope),
             "TrialName": resolve(definition.experiment.trial_name, scope),

@@ -1,6 +1,7 @@
 """The work of one execution's steps: begun, looked at, tried again, stopped."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,11 +32,10 @@ class StepRunner:
         definition: Definition,
         services: Services,
         find_cached: FindCached,
-        now: Callable[[], float],
         save: Callable[[], None],
     ) -> None:
         self._execution, self._definition, self._services = execution, definition, services
-        self._find_cached, self._now, self._save = find_cached, now, save
+        self._find_cached, self._save = find_cached, save
         self._told: set[str] = set()  # steps that were told to stop
         self._created: set[str] = set()  # steps whose creation this server has begun
 
@@ -80,7 +80,7 @@ class StepRunner:
         )
 
     def _scope(self, job: str = "") -> ExecutionScope:
-        return ExecutionScope(self._execution, self._definition, self._services, self._now, job)
+        return ExecutionScope(self._execution, self._definition, self._services, job)
 
     def _context(self, step: Step, record: StepRecord) -> StepContext:
         return StepContext(self._execution, step, record, self._services)
@@ -104,7 +104,7 @@ class StepRunner:
         try:
             if self._execution.status == "Stopping" and self._stop(step, record, closing):
                 return
-            if record.retry_at is not None and self._now() < record.retry_at:
+            if record.retry_at is not None and time.time() < record.retry_at:
                 return
             if record.status == "Starting" and not self._take_up(step, record):
                 return
@@ -148,7 +148,7 @@ class StepRunner:
     def _fail(self, step: Step, record: StepRecord, kind: str, reason: str) -> None:
         """It has failed, or is tried again if a retry policy says so."""
         at = (
-            next_attempt(step.retry_policies, record, kind, self._now())
+            next_attempt(step.retry_policies, record, kind, time.time())
             if self._execution.status == "Executing"
             else None
         )
@@ -183,7 +183,7 @@ class StepRunner:
     def _settle(
         self, record: StepRecord, status: str, *, failure: str = "", outputs: dict[str, Any] | None = None
     ) -> None:
-        record.failure, record.outputs, record.end = failure[:_MESSAGE], outputs, self._now()
+        record.failure, record.outputs, record.end = failure[:_MESSAGE], outputs, time.time()
         record.status = status
         self._save()
 

@@ -4,7 +4,7 @@ import os
 import shlex
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -38,8 +38,8 @@ class Finder:
     """The places where jobs are: the one that is named; else the server of the environment or of this machine, if it
     answers, and the folder `jobs`. AWS is asked only if it is named."""
 
-    def __init__(self, where: Where, warn: Callable[[str], object], environ: Mapping[str, str] = os.environ) -> None:
-        self._where, self._warn, self._environ = where, warn, environ
+    def __init__(self, where: Where, warn: Callable[[str], object]) -> None:
+        self._where, self._warn = where, warn
         self.places: Sequence[Place] = self._open()
 
     def _open(self) -> list[Place]:
@@ -55,7 +55,7 @@ class Finder:
         return [*self._find_server(), *open_folders(DEFAULT_OUT, where.region)]
 
     def _find_server(self) -> list[Place]:
-        named = self._environ.get("AWS_ENDPOINT_URL_SAGEMAKER") or self._environ.get("AWS_ENDPOINT_URL")
+        named = os.environ.get("AWS_ENDPOINT_URL_SAGEMAKER") or os.environ.get("AWS_ENDPOINT_URL")
         url = (named or DEFAULT_URL).rstrip("/")
         if reason := _why_silent(url):
             if named:

@@ -28,7 +28,7 @@ def admit_processing(
     runner: Runner,
     environ: Mapping[str, str],
     *,
-    again: bool = False,
+    again: bool,
 ) -> AcceptedJob:
     """The job `out/<name>`. BadRequest, ResourceInUse or RunnerError if it can't be run here. `again`: it was admitted
     before, and its folder is there with this request, which is in its normal form."""

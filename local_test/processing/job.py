@@ -1,7 +1,6 @@
 """One processing job: its inputs are downloaded, its containers run, its outputs are uploaded."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from local_test.util.clock import now_utc
 class ProcessingJob(Job):
     """A CreateProcessingJob request, accepted: its folder `out/<name>` exists from here on.
 
-    `now` gives aware datetimes; `grace` is a number of seconds. `left`: the description of a job that a server has left
+    `left`: the description of a job that a server has left
     when it was killed; it runs again from its beginning. Raises BadRequest, ResourceInUse or RunnerError, each one
     line, before anything is on disk.
     """
@@ -35,19 +34,17 @@ class ProcessingJob(Job):
         runner: Runner,
         storage: ObjectStore,
         environ: Mapping[str, str],
-        observers: Sequence[Observer] = (),
-        now: Callable[[], datetime] = now_utc,
-        grace: float = GRACE_SECONDS,
+        observers: Sequence[Observer],
         left: Mapping[str, Any] | None = None,
     ) -> None:
         self._job = admit_processing(request, out, storage, runner, environ, again=left is not None)
         self._runner, self._storage = runner, storage
         self.status: ProcessingJobStatus
         if left:
-            self.status = ProcessingJobStatus(left, now)
+            self.status = ProcessingJobStatus(left, now_utc)
         else:
-            self.status = ProcessingJobStatus.from_request(request, self._job.arn, now)
-        super().__init__(self._job, self.status, observers, now, grace, left=left is not None)
+            self.status = ProcessingJobStatus.from_request(request, self._job.arn, now_utc)
+        super().__init__(self._job, self.status, observers, now_utc, GRACE_SECONDS, left=left is not None)
 
     def _work(self) -> str:
         """What a job that failed, or was stopped, has left in outputs of mode EndOfJob is not uploaded."""

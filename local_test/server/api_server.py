@@ -76,10 +76,10 @@ class ApiServer:
         host: str,
         port: int,
         slots: int,
-        images: Mapping[str, str] | None = None,
-        s3_url: str | None = None,
+        images: Mapping[str, str],
+        s3_url: str | None,
         *,
-        allowed: Allowed = Allowed(),
+        allowed: Allowed,
         own: bool = False,
         observer: Observer | None = None,
         on_request: OnRequest | None = None,
@@ -93,7 +93,7 @@ class ApiServer:
         self._keys, self._saving = JobKeys(), threading.Lock()
         self._observers = [observer] if observer else []
         with ExitStack() as stack:
-            aliases = ImageAliases(runner, images or {})
+            aliases = ImageAliases(runner, images)
             self.platform = stack.enter_context(closing(Platform(root, aliases, slots, self._new_context)))
             guard = Guard(allowed.files, None if allowed.any_role else check_role)
             apis = _build_apis(self.platform, guard, lambda region: self._clients.get("s3", region))

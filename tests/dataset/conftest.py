@@ -35,19 +35,15 @@ def picture() -> Callable[..., bytes]:
     return encoded
 
 
-def small_tree(classes: tuple[str, ...] = ("cat", "dog"), train: int = 20, validation: int = 4) -> dict[str, bytes]:
-    return {
-        (name := f"{split}/{label}/{n:03d}.png"): encoded(zlib.crc32(name.encode()))
-        for split, count in (("train", train), ("validation", validation))
-        for label in classes
-        for n in range(count)
-    }
-
-
 @pytest.fixture
 def tree() -> dict[str, bytes]:
     """Path → content of two classes, 20 pictures each to train on, 4 to validate, 8×8."""
-    return small_tree()
+    return {
+        (name := f"{split}/{label}/{n:03d}.png"): encoded(zlib.crc32(name.encode()))
+        for split, count in (("train", 20), ("validation", 4))
+        for label in ("cat", "dog")
+        for n in range(count)
+    }
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +27,7 @@ from tests.support.missing import missing
 from tests.support.programs import write_executable
 from tests.support.registry import Registry
 from tests.support.served import ROOT, until
+from tests.support.small_disk import mount_small_disk
 from tests.support.small_image import small_image
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -571,24 +572,9 @@ def test_a_network_that_goes_in_the_middle_of_a_push(push: Push, registry: Regis
     assert again.returncode == 0, again.stderr
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own; skips where it can't be made."""
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if made.returncode:
-        missing(f"no tmpfs can be mounted: {made.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.mark.slow
 def test_a_registry_whose_disk_is_full(push: Push, image: str, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "1m") as disk:
+    with mount_small_disk(tmp_path / "disk", "1m") as disk:
         full = Registry(disk)
         try:
             done = push("--image", image, "--tag", "full", "--repository", "pushed/full", PUSH_REGISTRY=full.address)
@@ -598,7 +584,7 @@ def test_a_registry_whose_disk_is_full(push: Push, image: str, tmp_path: Path) -
 
 
 def test_a_disk_of_ours_that_is_full(push: Push, image: str, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "64k") as disk:
+    with mount_small_disk(tmp_path / "disk", "64k") as disk:
         (disk / "fill").write_bytes(b"x" * 65536)
         done = push("--image", image, "--tag", "bill", "--repository", "pushed/bill", "--sbom", str(disk / "sbom.json"))
     said = last_line(done)

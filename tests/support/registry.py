@@ -13,9 +13,9 @@ class Registry:
 
     DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 
-    def __init__(self, folder: Path, port: int = 0, password_hash: str = "") -> None:
+    def __init__(self, folder: Path, password_hash: str = "") -> None:
         """`password_hash`: bcrypt's, of the user AWS; without one it is open to everybody."""
-        with socket.create_server(("127.0.0.1", port)) as free:
+        with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         config = folder / "registry.yml"

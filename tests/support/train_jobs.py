@@ -50,9 +50,9 @@ class TrainJob:
         """Wait for a line with `text`."""
         self._until(lambda: any(text in line for line in self.lines), seconds)
 
-    def until_there(self, path: str, seconds: float = 60) -> None:
+    def until_there(self, path: str) -> None:
         """Wait for a file below the root."""
-        self._until((self.root / path).exists, seconds)
+        self._until((self.root / path).exists, 60)
 
     def _until(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds

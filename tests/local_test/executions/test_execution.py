@@ -1,7 +1,6 @@
 """An execution over services that do what a test says: retries, kills at every write, a full disk."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -109,7 +108,7 @@ def new_execution(
 ) -> Execution:
 
     wanted = read_checked(json.dumps(definition(steps)))
-    return Execution(record or new_record(), folder, wanted, services, lambda *_: None, time.time)
+    return Execution(record or new_record(), folder, wanted, services, lambda *_: None)
 
 
 def run(folder: ExecutionFolder, services: FakeServices, steps: list[dict[str, Any]], **members: Any) -> Execution:
