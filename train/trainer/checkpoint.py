@@ -101,6 +101,21 @@ def restore(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.nda
         variable.assign(arrays[name])
 
 
+def check_classes(saved: Sequence[str], now: Sequence[str], path: Path) -> None:
+    """TrainingError if the checkpoint's labels mean other classes, as many though they may be."""
+    if not saved or list(saved) == list(now):
+        return
+    different = [label for label, (one, other) in enumerate(zip(saved, now, strict=False)) if one != other]
+    ours, theirs = (
+        f"{names[different[0]]} for label {different[0]}" if different else f"{len(names)} classes"
+        for names in (now, saved)
+    )
+    raise TrainingError(
+        f"{path} is of other classes. Received: {ours}. Expected: {theirs}. Use the data it was made with, or another "
+        "checkpoint folder."
+    )
+
+
 def check_order(saved: Mapping[str, int], now: Mapping[str, int], path: Path) -> None:
     """TrainingError if the rest of an epoch would come in another order than its beginning."""
     for name in now:

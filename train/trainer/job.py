@@ -31,7 +31,7 @@ from train.runtime import hardware
 from train.runtime.dataset_info import ImageDatasetInfo, read_dataset_info
 from train.runtime.environment import Environment
 from train.runtime.hyperparameters import CUSTOM_MODEL, Hyperparameters, parse
-from train.trainer.checkpoint import CheckpointManager, check_order, named_variables, restore, to_arrays
+from train.trainer.checkpoint import CheckpointManager, check_classes, check_order, named_variables, restore, to_arrays
 from train.trainer.datasets import Datasets
 from train.trainer.early_stopping import EarlyStopping
 from train.trainer.program_cache import ProgramCache
@@ -111,7 +111,7 @@ class Job:
         self._variables = named_variables(self._model, self._optimizer)
         self._early_stopping = EarlyStopping(self._model, hparams.patience)
         self._checkpoints = CheckpointManager(environment.checkpoints)
-        self._progress = Progress(order=_data_order(hparams, cluster))
+        self._progress = Progress(order=_data_order(hparams, cluster), classes=list(info.classes))
         self._callbacks = _make_callbacks(environment, self._settings) if self._is_first else []
         _log_values({"model": hparams.model, "parameters": self._model.count_params()})
         _log_values(self._settings)
@@ -139,11 +139,12 @@ class Job:
         if newest is None:
             return
         path, progress, arrays = newest
+        check_classes(progress.classes, self._info.classes, path)
         if progress.step_in_epoch:
             check_order(progress.order, self._progress.order, path)
         self._early_stopping.load(arrays)
         restore(self._variables, arrays, path)
-        progress.order = self._progress.order
+        progress.order, progress.classes = self._progress.order, self._progress.classes
         self._progress = progress
         _log.info("Resumed from %s: %s", path, _describe_progress(progress, self.is_finished()))
 

@@ -22,6 +22,9 @@ class Progress:
     input_wait_seconds: float = 0.0  # of these, waiting for input
     history: list[dict[str, float]] = field(default_factory=list)  # the EpochMetrics of each finished epoch
     order: dict[str, int] = field(default_factory=dict)  # the settings that decide the order of images
+    classes: list[str] = field(
+        default_factory=list
+    )  # their names in label order; none in checkpoints of earlier versions
 
     @property
     def steps_per_epoch(self) -> float | None:

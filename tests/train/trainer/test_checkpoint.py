@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from train.errors import TrainingError
-from train.trainer.checkpoint import CheckpointManager, check_order, named_variables, restore, to_arrays
+from train.trainer.checkpoint import CheckpointManager, check_classes, check_order, named_variables, restore, to_arrays
 from train.trainer.progress import Progress
 
 
@@ -27,7 +27,7 @@ def test_everything_comes_back(tmp_path):
     variables = named_variables(*small_model())
     for index, variable in enumerate(variables.values()):
         variable.assign(np.full(variable.shape, index + 1))
-    progress = Progress(2, 5, 99, 1.5, 3, 8, 0.5, [{"epoch": 1, "loss": 0.25}], {"seed": 1})
+    progress = Progress(2, 5, 99, 1.5, 3, 8, 0.5, [{"epoch": 1, "loss": 0.25}], {"seed": 1}, ["a", "b"])
     saved = to_arrays(variables)
     path = CheckpointManager(tmp_path).save(progress, saved)
     assert path.name == "checkpoint-00002-0000005.npz"
@@ -109,6 +109,17 @@ def test_another_model_is_refused_by_name(tmp_path):
         restore(variables, arrays, tmp_path)
     for name, array in to_arrays(variables).items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_other_classes_are_refused_though_as_many(tmp_path):
+    check_classes(["cat", "dog"], ("cat", "dog"), tmp_path)
+    check_classes([], ("cat", "dog"), tmp_path)  # of an earlier version
+    with pytest.raises(
+        TrainingError, match=r"is of other classes\. Received: fish for label 1\. Expected: dog for label 1\."
+    ):
+        check_classes(["cat", "dog"], ("cat", "fish"), tmp_path)
+    with pytest.raises(TrainingError, match=r"Received: 3 classes\. Expected: 2 classes\."):
+        check_classes(["cat", "dog"], ("cat", "dog", "fish"), tmp_path)
 
 
 def test_an_epoch_goes_on_only_in_its_own_order(tmp_path):
