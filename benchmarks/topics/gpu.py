@@ -26,42 +26,47 @@ SHAPE = (32, 32, 3)
 def main() -> None:
     """Print the table."""
     parser = make_parser(__doc__, 5)
-    add = parser.add_argument
-    add("--models", nargs="+", default=["fast"], help="tutorial, lab, fast (default: fast)")
-    add("--batch-sizes", nargs="+", type=int, default=[128, 1024], help="pictures a step (default: 128 1024)")
-    add("--precisions", nargs="+", default=["float32", "mixed_bfloat16"], help="(default: float32 mixed_bfloat16)")
-    add(
-        "--steps", nargs="+", type=int, help="a call (default: 1, and on a GPU 16; XLA's loops on a processor are slow)"
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        metavar="'KEY=VALUE …'",
+        help="hyperparameters of each row",
     )
     arguments = parser.parse_args()
     hardware.limit_threads()
     hardware.share_gpus()
-    settings = {
-        f"{model}, batch {size}, {precision}, jit {jit}, {steps} a call": (model, size, precision, jit, steps)
-        for model in arguments.models
-        for size in arguments.batch_sizes
-        for precision in arguments.precisions
-        for jit in ("off", "on")
-        for steps in arguments.steps or ([1, 16] if hardware.count_gpus() else [1])
-    }
     first: dict[str, float] = {}
-    candidates = {name: prepare(name, *what, first) for name, what in settings.items()}
+    candidates = {settings: prepare(settings, first) for settings in arguments.settings or default_settings()}
     figures = run_rounds(candidates, arguments.rounds)
     base = next(iter(figures.values()))
     rows = [
-        [name, format_spread(taken), format_spread(ratios(taken, base), ".2f"), f"{first[name]:.1f}"]
-        for name, taken in figures.items()
+        [settings, format_spread(taken), format_spread(ratios(taken, base), ".2f"), f"{first[settings]:.1f}"]
+        for settings, taken in figures.items()
     ]
     device = f"GPU: {hardware.describe_gpus()}; " if hardware.count_gpus() else ""
     title = f"Training steps; median of {arguments.rounds} (range); {device}{describe_machine()}"
-    print_table(title, ["step", "pictures/s", "of the first", "first call, s"], rows)
+    print_table(title, ["hyperparameters", "pictures/s", "of the first", "first call, s"], rows)
 
 
-def prepare(
-    name: str, model: str, size: int, precision: str, jit: str, steps: int, first: dict[str, float]
-) -> Callable[[], float]:
-    """→ pictures a second of one round. Sets `first` to the seconds of the call that compiles."""
-    hparams = parse({"model": model, "batch-size": str(size), "precision": precision})
+def default_settings() -> list[str]:
+    """Several steps a call on a GPU alone: XLA's loops on a processor are slow."""
+    return [
+        f"batch-size={size} precision={precision} jit={jit} steps-per-execution={steps}"
+        for size in (128, 1024)
+        for precision in ("float32", "mixed_bfloat16")
+        for jit in ("off", "on")
+        for steps in ((1, 16) if hardware.count_gpus() else (1,))
+    ]
+
+
+def prepare(settings: str, first: dict[str, float]) -> Callable[[], float]:
+    """→ pictures a second of one round. Sets `first` to the seconds of the call that compiles.
+
+    Without jit and steps-per-execution they are those of a processor.
+    """
+    hparams = parse(dict(setting.split("=", 1) for setting in settings.split()))
+    size, steps = hparams.batch_size, hparams.steps_per_execution or 1
+    jit = "off" if hparams.jit == "auto" else hparams.jit
     info = ImageDatasetInfo(SHAPE, hparams.class_names)
     keras.utils.set_random_seed(0)
     step = TrainStep(
@@ -75,7 +80,7 @@ def prepare(
     began = time.perf_counter()
     step(*call)
     step.check_finite()  # waits for the device
-    first[name] = time.perf_counter() - began
+    first[settings] = time.perf_counter() - began
 
     def measure() -> float:
         count, began = 0, time.perf_counter()

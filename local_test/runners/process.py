@@ -28,6 +28,7 @@ _READ_BYTES = 1 << 16
 _PIPE_BYTES = 2 << 20  # two pipes; Linux lets an ordinary user make one as large as 1 MiB
 _LOOK_SECONDS = 0.5  # how soon the end is seen where another process keeps the pipes open
 _OPT_ML = re.compile(rf"(?<![\w./-]){OPT_ML}(?![\w.-])")  # where a path begins and a name ends
+_OURS = "LOCAL_TEST_JOB"  # a variable of our own jobs alone: their folder
 _VMSTAT = Path("/proc/vmstat")
 # the ENV of the image; see container/Dockerfile
 PROGRAM = {
@@ -119,6 +120,7 @@ class ProcessRunner(Runner):
             "SAGEMAKER_BASE_DIR": str(spec.base),
             "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit's own way not to wait for host names, of which there are none
             **spec.environment,
+            _OURS: str(spec.base),
         }
         command = self._command
         if spec.kind is not TRAINING:
@@ -134,7 +136,8 @@ class ProcessRunner(Runner):
             raise RunnerError(f"{command[0]} can't be started: {error.strerror}") from None
 
     def remove_orphans(self) -> None:
-        """By the variable that each of them has; where there is no /proc, nothing is found."""
+        """By the variable that each of them has, and no program that a person starts on a job's folder; where there is
+        no /proc, nothing is found."""
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):  # ended meanwhile, or not ours
                 group, base = os.getpgid(int(environ.parent.name)), _base(environ.read_bytes())
@@ -148,10 +151,11 @@ def _here(text: str, base: Path) -> str:
 
 
 def _base(environ: bytes) -> Path | None:
-    """SAGEMAKER_BASE_DIR of /proc/<pid>/environ."""
+    """Of the job that /proc/<pid>/environ is of."""
     for variable in environ.split(b"\0"):
-        if variable.startswith(b"SAGEMAKER_BASE_DIR="):
-            return Path(os.fsdecode(variable.partition(b"=")[2]))
+        name, _, value = variable.partition(b"=")
+        if name == _OURS.encode():
+            return Path(os.fsdecode(value))
     return None
 
 

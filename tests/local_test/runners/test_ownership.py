@@ -1,6 +1,7 @@
 """What a program leaves that is killed with SIGKILL: the next one ends it, and never what another one runs."""
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -72,7 +73,12 @@ def test_train_ends_what_a_killed_one_left_and_nothing_else(
         killed.kill()
         killed.communicate(timeout=30)
         assert runs("killed")
-        code, _, err = finish(train("last"))
+        base = tmp_path / "jobs/killed/algo-1/opt/ml"
+        own = {**os.environ, "SAGEMAKER_BASE_DIR": str(base)}
+        with subprocess.Popen(["sleep", "60"], env=own, start_new_session=True) as by_hand:  # a person tries the job
+            code, _, err = finish(train("last"))
+            assert by_hand.poll() is None
+            by_hand.kill()
         assert code == 0, err
         assert not runs("killed")
         assert runs("lives")
