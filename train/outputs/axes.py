@@ -9,7 +9,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
         return [float(low)]
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(one * power for one in (1, 2, 5, 10) if one * power >= rough * (1 - 1e-9))
+    step = min((1, 2, 5, 10), key=lambda one: abs(math.log(one * power / rough))) * power  # whichever is nearest
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 

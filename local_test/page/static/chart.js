@@ -9,7 +9,8 @@ export function ticks(low, high, count = 5) {
   if (!(high > low)) return [low]
   const rough = (high - low) / count
   const power = 10 ** Math.floor(Math.log10(rough))
-  const step = [1, 2, 5, 10].map(one => one * power).find(one => one >= rough)
+  const far = one => Math.abs(Math.log(one * power / rough))
+  const step = [1, 2, 5, 10].reduce((best, one) => far(one) < far(best) ? one : best) * power  // whichever is nearest
   const first = Math.ceil(low / step), last = Math.floor(high / step + 1e-9)
   return Array.from({ length: last - first + 1 }, (_, index) => Number(((first + index) * step).toPrecision(12)))
 }
