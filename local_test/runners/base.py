@@ -74,6 +74,10 @@ class Runner(Protocol):
     def remove_orphans(self) -> None:
         """End and remove the containers whose program was killed and left them; never those of one that lives."""
 
+    def advise(self, failure: str) -> str | None:  # noqa: ARG002 - for those that differ from a container
+        """What to do about a FailureReason that comes of this runner and would be none in the service."""
+        return None
+
     def gateway(self) -> str | None:
         """The address of this machine as containers see it; None where they see it as 127.0.0.1, or it is not known."""
         return None

@@ -31,6 +31,9 @@ class ImageAliases(Runner):
     def remove_orphans(self) -> None:
         self._runner.remove_orphans()
 
+    def advise(self, failure: str) -> str | None:
+        return self._runner.advise(failure)
+
     def gateway(self) -> str | None:
         return self._runner.gateway()
 

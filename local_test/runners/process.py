@@ -144,6 +144,14 @@ class ProcessRunner(Runner):
                 if base and group != os.getpgid(0) and is_orphan(base):
                     os.killpg(group, signal.SIGKILL)
 
+    def advise(self, failure: str) -> str | None:
+        if not _OPT_ML.search(failure):
+            return None
+        return (
+            "a process has its folders elsewhere than in /opt/ml, which the program names: take SM_MODEL_DIR, "
+            "SM_CHANNEL_TRAIN and so on, or use --runner docker"
+        )
+
 
 def _here(text: str, base: Path) -> str:
     """The text with the paths below /opt/ml as they are here: --input=/opt/ml/processing/input, a shell's command."""

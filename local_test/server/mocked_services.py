@@ -27,6 +27,7 @@ REFUSED = {
         ),
         "it would run code on this machine beside the jobs",
     ),
+    "events": "no event comes here that a rule could wait for",
     "scheduler": "no schedule would begin anything. Call start_pipeline_execution, from cron for example",
 }
 _CONTROL = "moto_api"  # moto's own page and `reset`, which a test suite needs and nobody else may have

@@ -72,7 +72,10 @@ class Run(ABC):
         if outcome.error:
             raise JobFailed(f"ClientError: Data download failed:{outcome.error}")
         if outcome.reason == "ended" and outcome.ended.exit.code:
-            raise JobFailed(self._explain_failure(outcome.ended))
+            reason = self._explain_failure(outcome.ended)
+            if advice := self._runner.advise(reason):
+                self._publisher.note(advice)
+            raise JobFailed(reason)
         return outcome
 
     @abstractmethod

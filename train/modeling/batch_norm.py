@@ -13,7 +13,7 @@ import tensorflow as tf
 def fused_batch_norm(model: keras.Model) -> Iterator[None]:
     """While `model` is called. Its layers stay Keras' own: what is saved knows nothing of it, and validates by Keras.
 
-    It takes an eighth of a step less on a processor. A GPU's layers are left as they are: it was not measured there.
+    A step on a processor takes less time so. A GPU's layers are left as they are: it was not measured there.
     """
     gpus = tf.config.list_physical_devices("GPU")
     layers = [] if gpus else [layer for layer in model._flatten_layers() if _is_fusible(layer)]

@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 
 # share of an epoch's time, and seconds, from which waiting for input is worth a line: every epoch begins with a wait
 _SLOW_INPUT, _SLOW_SECONDS = 0.2, 10.0
+_FEW_STEPS = 100  # of a whole job
 _STEPS, _STEPS_BYTES = 16, 64 << 20  # a call's, and those of its pictures, at most
 
 
@@ -115,6 +116,8 @@ class Job:
         self._callbacks = _make_callbacks(environment, self._settings) if self._is_first else []
         _log_values({"model": hparams.model, "parameters": self._model.count_params()})
         _log_values(self._settings)
+        if text := _describe_few_steps(hparams, info, cluster):
+            _log.info("NOTE: %s", text)
 
     @contextmanager
     def report_failure(self) -> Iterator[None]:
@@ -290,6 +293,19 @@ def _choose_jit(hparams: Hyperparameters, replicas: Replicas) -> str:
             "jit auto or off."
         )
     return hparams.jit
+
+
+def _describe_few_steps(hparams: Hyperparameters, info: ImageDatasetInfo, cluster: Cluster) -> str | None:
+    """If a model will have hardly begun to learn: a person's first pictures are few, the batch is for many."""
+    if info.train_examples is None:
+        return None
+    steps = hparams.epochs * math.ceil(info.train_examples / (hparams.batch_size * len(cluster.hosts)))
+    if steps >= _FEW_STEPS:
+        return None
+    return (
+        f"{info.train_examples} pictures at batch-size {hparams.batch_size} and epochs {hparams.epochs} are {steps} "
+        "steps, in which a model learns little. A smaller batch-size or more epochs make more."
+    )
 
 
 def _choose_steps(hparams: Hyperparameters, replicas: Replicas, picture_bytes: int) -> int:

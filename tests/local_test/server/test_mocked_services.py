@@ -37,6 +37,8 @@ def test_a_service_that_runs_code_is_refused_by_name(served: Served, service: st
 def test_a_schedule_that_would_begin_nothing_is_refused(served: Served) -> None:
     """As SDK v2's Pipeline.put_triggers makes one."""
     target = {"Arn": "arn:aws:sagemaker:us-east-1:123456789012:pipeline/p", "RoleArn": ROLE}
+    with pytest.raises(ClientError, match="does not offer events: no event comes here"):
+        served.client("events").put_rule(Name="nightly", ScheduleExpression="rate(1 day)")
     with pytest.raises(ClientError, match="does not offer scheduler: no schedule would begin anything"):
         served.client("scheduler").create_schedule(
             Name="daily", ScheduleExpression="rate(1 day)", FlexibleTimeWindow={"Mode": "OFF"}, Target=target

@@ -425,6 +425,17 @@ def test_what_is_ignored_is_noted_once(program: Program, run: Run, tmp_path: Pat
     assert (folder / "logs/platform.log").read_text().count(expected) == 1
 
 
+@pytest.mark.parametrize("named", ["/opt/ml/input/data/train", "{BASE}/input/data/train"])
+def test_a_program_that_looks_in_opt_ml_is_told_that_a_process_has_none(
+    program: Program, run: Run, tmp_path: Path, named: str
+) -> None:
+    code = f"(BASE / 'output/failure').write_text(f'No such file: {named}')\nsys.exit(1)"
+    description, seen, _ = run(program(code), request_for("job", tmp_path / "jobs"))
+    assert description["FailureReason"].startswith("AlgorithmError: No such file: ")
+    told = [note for note in seen.notes if note.endswith("or use --runner docker")]
+    assert len(told) == named.startswith("/opt/ml")
+
+
 def test_credentials_pass_on_to_the_program_but_not_into_an_isolated_one(program: Program, tmp_path: Path) -> None:
     runner, environ = program(""), {"AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "eu-west-1", "OTHER": "x"}
     job = TrainingJob(request_for("a", tmp_path), tmp_path, runner, ObjectStore(), environ)

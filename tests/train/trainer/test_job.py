@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tarfile
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -18,10 +19,11 @@ import pytest
 from tests.support.opt_ml import job_folder
 from tests.support.shards import channel_bytes, write_shard
 from tests.support.train_jobs import ROOT, TrainJob, read_weights, without_speed
+from train.distributed.rendezvous import SingleHost
 from train.outputs.metric_lines import EpochMetrics
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.hyperparameters import Hyperparameters
-from train.trainer.job import _describe_progress, _describe_settings, _warn_of_slow_input
+from train.trainer.job import _describe_few_steps, _describe_progress, _describe_settings, _warn_of_slow_input
 from train.trainer.progress import Progress
 
 pytestmark = pytest.mark.timeout(180)
@@ -384,6 +386,15 @@ def test_tensorboards_events_where_they_are_wanted(tmp_path, shards, start, aske
     assert data.count(b"validation/accuracy") == 2
     assert b"_hparams_/session_end_info" in data
     assert b"learning-rate" in data
+
+
+@pytest.mark.parametrize(
+    ("pictures", "epochs", "expected"), [(106, 3, "are 3 steps"), (None, 1, None), (129, 50, None)]
+)
+def test_a_job_of_few_steps_says_so(pictures, epochs, expected):
+    info = ImageDatasetInfo((32, 32, 3), ("cup", "jug"), pictures)
+    text = _describe_few_steps(Hyperparameters(epochs=epochs), info, SingleHost(threading.Event()))
+    assert text is None if expected is None else expected in text
 
 
 def test_settings_are_told_as_they_are_used():
