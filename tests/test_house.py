@@ -117,18 +117,21 @@ def test_only_the_places_meant_for_it_print():
 
 
 def test_copies_across_the_packages_are_equal() -> None:
-    """Packages import nothing from each other: what guards a terminal, and what makes a picture the model's input,
-    stands in several, and must not drift apart."""
+    """Packages import nothing from each other: what guards a terminal, what limits an archive's names, and what makes a
+    picture the model's input, stands in several, and must not drift apart."""
     names = (
         *("printable", "drop_unread_output", "_Unread", "fit", "format_seconds"),
         *("is_picture", "is_kept", "_orientation", "pixels", "to_rgb"),
         *("ticks", "round_out", "format_tick"),
+        *("_Entry", "_ATTRIBUTES", "_MAX_ATTRIBUTES"),
     )
     copies: dict[str, set[str]] = {name: set() for name in names}
     consoles = ("dataset/console.py", "launch/core/console.py", "local_test/util/console.py")
     axes = ("local_test/tuning/axes.py", "train/outputs/axes.py")
-    for path in (*consoles, *axes, "dataset/sources/decode.py", "train/predict/pictures.py"):
+    archives = ("dataset/sources/archives.py", "local_test/places/service.py", "train/predict/model.py")
+    for path in (*consoles, *axes, *archives, "dataset/sources/decode.py", "train/predict/pictures.py"):
         for node in ast.parse((ROOT / path).read_text()).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in copies:
-                copies[node.name].add(ast.unparse(node))
+            name = getattr(node, "name", None) or (ast.unparse(node.targets[0]) if isinstance(node, ast.Assign) else "")
+            if name in copies:
+                copies[name].add(ast.unparse(node))
     assert {name: len(found) for name, found in copies.items()} == dict.fromkeys(copies, 1)
