@@ -93,8 +93,8 @@ def push(aws: LaunchServer, registry: Registry, docker_engine: Any) -> Iterator[
         )
 
     yield run
-    for found in docker_engine.images.list():
-        for tag in found.tags:
+    for found in docker_engine.api.images():
+        for tag in found["RepoTags"] or ():
             if tag.startswith("127.0.0.1:"):
                 docker_engine.images.remove(tag, force=True)
 
@@ -554,13 +554,18 @@ class CutOff:
                 threading.Thread(target=self._carry, args=(*ends, ends[0] is near), daemon=True).start()
 
     def _carry(self, source: socket.socket, to: socket.socket, counts: bool) -> None:
-        with source, to, suppress(OSError):
-            while not self._over.is_set() and (data := source.recv(65536)):
-                self._left -= len(data) if counts else 0
-                if self._left < 0:
-                    self._over.set()
-                else:
-                    to.sendall(data)
+        with source, to:
+            with suppress(OSError):
+                while not self._over.is_set() and (data := source.recv(65536)):
+                    self._left -= len(data) if counts else 0
+                    if self._left < 0:
+                        self._over.set()
+                    else:
+                        to.sendall(data)
+            # closing alone ends no connection that the thread of the other direction reads from
+            for end in (source, to):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.slow
