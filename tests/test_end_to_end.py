@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.end_to_end import IMAGE, ROOT, job, prepare_zoo, run
+from tests.support.end_to_end import IMAGE, ROOT, job, run
+from tests.support.pictures import prepare_shards
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_zoo(tmp_path_factory.mktemp("pictures"))
+    return prepare_shards(tmp_path_factory.mktemp("zoo"), 200, 40, shards=4, kinds=3)
 
 
 def check_artifacts(folder: Path, pictures: Path, scratch: Path) -> dict:
@@ -73,25 +74,25 @@ def test_in_a_process(data, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "end-to-end: Completed" in done.stderr
     assert "output.tar.gz: evaluation.json, history.csv, report.html" in done.stderr
-    check_artifacts(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path)
-    check_predictions(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path)
+    check_artifacts(tmp_path / "jobs/end-to-end", data.parent / "pictures", tmp_path)
+    check_predictions(tmp_path / "jobs/end-to-end", data.parent / "pictures", tmp_path)
 
 
 @pytest.mark.docker
 def test_in_the_image_with_the_result_of_a_process(data, tmp_path, docker_engine):
     done = run(*job(data, tmp_path / "jobs", "docker"))
     assert done.returncode == 0, done.stdout + done.stderr
-    described = check_artifacts(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path)
+    described = check_artifacts(tmp_path / "jobs/end-to-end", data.parent / "pictures", tmp_path)
     assert described["AlgorithmSpecification"]["TrainingImage"] == IMAGE
     options = ("--runner", "docker", "--image", IMAGE)
-    check_predictions(tmp_path / "jobs/end-to-end", data.parent / "zoo", tmp_path, *options)
+    check_predictions(tmp_path / "jobs/end-to-end", data.parent / "pictures", tmp_path, *options)
     left = docker_engine.containers.list(all=True, filters={"label": "sagemaker-local-job=end-to-end"})
     assert left == []
 
 
 def test_pictures_of_an_augmented_manifest(data, tmp_path):
     """The pictures as they lie there, each named by a line that says what it shows: no shards."""
-    zoo = data.parent / "zoo"
+    zoo = data.parent / "pictures"
     definition = json.loads((ROOT / "launch/training_job.json").read_text().replace("<image>", IMAGE))
     inputs = []
     for channel in ("train", "validation"):

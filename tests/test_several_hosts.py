@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.end_to_end import IMAGE, ROOT, job, prepare_zoo, run
+from tests.support.end_to_end import IMAGE, ROOT, job, run
+from tests.support.pictures import prepare_shards
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_zoo(tmp_path_factory.mktemp("pictures"))
+    return prepare_shards(tmp_path_factory.mktemp("zoo"), 200, 40, shards=4, kinds=3)
 
 
 def of_hosts(data: Path, out: Path, hosts: int, batch: int, **more: str) -> list[str]:

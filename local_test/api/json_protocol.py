@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from botocore.model import Shape
 
-from local_test.errors import LocalTestError
+from local_test.errors import BadRequest, LocalTestError
+from local_test.util.strict_json import parse_json
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 
@@ -32,22 +33,12 @@ class Answer:
 def decode(body: bytes) -> dict[str, Any]:
     """The request; an empty body is a request without members. BadBody for what no client's JSON holds."""
     try:
-        request = json.loads(body or b"{}", parse_constant=_refuse_constant)
-        json.dumps(request, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise BadBody(f"The body has half of a surrogate pair, which is no text. Received: {error.object!a}") from None
-    except ValueError as error:
-        raise BadBody(f"The body is not JSON: {error}") from None
-    except RecursionError:
-        raise BadBody("The body is nested too deeply to be a request") from None
+        request = parse_json(body or b"{}", "The body")
+    except BadRequest as error:
+        raise BadBody(str(error)) from None
     if not isinstance(request, dict):
         raise BadBody(f"The body must be a JSON object. Received: {type(request).__name__}")
     return request
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """Python's JSON knows NaN and Infinity, which JSON itself and the service don't."""
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def answer(response: Mapping[str, Any] | None, shape: Shape | None) -> Answer:

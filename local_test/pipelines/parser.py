@@ -1,16 +1,16 @@
 """A definition's JSON → Definition. `checks` sees to what refers to something else."""
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.pipelines.definition import CacheConfig, Definition, Experiment, PropertyFile, RetryPolicy, Step
 from local_test.pipelines.expressions import function_of, references
 from local_test.pipelines.parameters import NAME, read_parameter
 from local_test.pipelines.step_types import OUTPUT_PARAMETERS, find_step_type
+from local_test.util.strict_json import parse_json
 
 VERSION = "2020-12-01"
 LONGEST = 1 << 20  # characters: what DescribePipeline's PipelineDefinition holds
@@ -64,21 +64,12 @@ def _load(text: str) -> Any:
     if len(text) > LONGEST:
         raise refuse(f"It has {len(text)} characters. Expected: at most {LONGEST}")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise refuse(f"It has half of a surrogate pair, which is no text. Received: {error.object!a:.200}") from None
-    except ValueError as error:
-        raise refuse(f"It is not JSON: {error}") from None
-    except RecursionError:
-        raise refuse(f"It is nested too deeply. Expected: at most {_DEEPEST} levels") from None
+        value = parse_json(text, "It")
+    except BadRequest as error:
+        raise refuse(str(error)) from None
     if _depth(value) > _DEEPEST:
         raise refuse(f"It is nested too deeply. Expected: at most {_DEEPEST} levels")
     return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _depth(value: Any) -> int:

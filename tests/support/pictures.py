@@ -1,4 +1,4 @@
-"""Pictures of two kinds, and their shards, for tests that train for real."""
+"""Pictures of two or three kinds, and their shards, for tests that train for real."""
 
 import subprocess
 import sys
@@ -12,21 +12,27 @@ from tests.support.served import ROOT
 SIDE = 20  # pixels; the tutorial model takes 18 at least
 
 
-def draw_pictures(folder: Path, train: int, validation: int) -> Path:
+KINDS = ("dark", "light", "striped")
+
+
+def draw_pictures(folder: Path, train: int, validation: int, kinds: int = 2) -> Path:
     """`folder` with so many pictures of each kind: train/<class>/*.png, validation/<class>/*.png."""
     generator = np.random.default_rng(0)
     for split, count in (("train", train), ("validation", validation)):
-        for label, name in enumerate(("dark", "light")):
+        for name in KINDS[:kinds]:
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
-                pixels = generator.integers(0, 60, (SIDE, SIDE, 3)) + 180 * label
+                pixels = generator.integers(0, 60, (SIDE, SIDE, 3)) + 180 * (name == "light")
+                pixels[::2] += 150 * (name == "striped")
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number}.png")
     return folder
 
 
-def prepare_shards(folder: Path, train: int, validation: int) -> Path:
-    """Two train shards of such pictures, and what else `python -m dataset prepare` makes."""
-    source, out = draw_pictures(folder / "pictures", train, validation), folder / "data"
-    command = [sys.executable, "-m", "dataset", "prepare", "--source", str(source), "--out", str(out), "--shards", "2"]
+def prepare_shards(folder: Path, train: int, validation: int, shards: int = 2, kinds: int = 2) -> Path:
+    """So many train shards of such pictures, and what else `python -m dataset prepare` makes: `folder`/data, from
+    `folder`/pictures."""
+    source, out = draw_pictures(folder / "pictures", train, validation, kinds), folder / "data"
+    words = ["--source", str(source), "--out", str(out), "--shards", str(shards)]
+    command = [sys.executable, "-m", "dataset", "prepare", *words]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
     return out
