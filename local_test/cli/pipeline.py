@@ -5,7 +5,6 @@ on a terminal a table of all of them.
 import argparse
 import json
 import re
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,7 @@ from local_test.cli.options import (
     read_environment,
     say,
 )
-from local_test.cli.progress import LINE_SECONDS, JobView, Watcher, look_seconds
+from local_test.cli.progress import JobView, Overview, Watcher
 from local_test.cli.signals import ignore_signals, stop_on_signals
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.errors import BadRequest, LocalTestError
@@ -41,7 +40,6 @@ from local_test.server.platform import JobContext
 from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri, read_json
 from local_test.util.console import format_seconds
-from local_test.util.live_table import Table
 from local_test.util.progress_lines import VARIABLE
 
 if TYPE_CHECKING:
@@ -94,8 +92,7 @@ def run(args: argparse.Namespace) -> str:
             args.out, runner, "127.0.0.1", 0, args.parallel, {}, args.s3_endpoint_url, allowed=allowed, own=True
         )
         stack.callback(server.close)
-        table = Table(sys.stderr) if sys.stderr.isatty() else None
-        pipeline = OfflinePipeline(server, home, name, definition, table)
+        pipeline = OfflinePipeline(server, home, name, definition)
         stop_on_signals(pipeline.stop, server.platform.kill)
         server.start(resume=False)  # what goes on needs the uploads, too
         for path, uri in uploads:
@@ -172,13 +169,12 @@ def upload(storage: ObjectStore, path: Path, uri: str) -> None:
 
 
 class OfflinePipeline:
-    """One execution over a server that nobody else uses. `table` shows its steps if the person has a terminal."""
+    """One execution over a server that nobody else uses."""
 
-    def __init__(self, server: "ApiServer", home: str, name: str, definition: Definition, table: Table | None) -> None:
+    def __init__(self, server: "ApiServer", home: str, name: str, definition: Definition) -> None:
         self._platform, self._home, self.name, self._definition = server.platform, home, name, definition
-        self._table, self._say = table, table.say if table else say
+        self._overview, self._stopped = Overview(), False
         self._told: dict[str, str] = {}  # step → the status that was printed last
-        self._last_line, self._stopped = time.monotonic(), False
         self._views: dict[str, JobView] = {}  # of training and processing jobs
         self._new_context, self._platform.new_context = self._platform.new_context, self._watch
 
@@ -186,14 +182,12 @@ class OfflinePipeline:
         """The job's context, with an eye on how far its program says it is."""
         context = self._new_context(request, region_name)
         view = self._views[kind_of(request).name_of(request)] = JobView()
-        environ = {**context.environ, VARIABLE: str(look_seconds(self._table))}
+        environ = {**context.environ, VARIABLE: str(self._overview.interval)}
         return replace(context, environ=environ, observers=[*context.observers, Watcher(view)])
 
     def stop(self) -> None:
         """Stops all jobs as the service would."""
-        if self._table:
-            self._table.leave()  # a word to the person is written where it is
-            self._table = None
+        self._overview.leave()
         self._stopped = True
         self._platform.stop()
 
@@ -206,17 +200,14 @@ class OfflinePipeline:
         arn = self._take_up(text, texts) or self._start(texts)
         executions = self._platform.region(self._home).executions
         while True:
-            table, record = self._table, executions.find(arn)
+            record = executions.find(arn)
             self._print_changes(record)
             if record.is_over:
-                if table:
-                    table.clear()
+                self._overview.clear()
                 return record
-            if table:
-                table.show([self._row(step, record) for step in self._definition.by_name.values()], self._title(record))
-            elif time.monotonic() - self._last_line >= LINE_SECONDS:
-                running = (step for step in self._definition.by_name.values() if self._is_running(step, record))
-                self._print("; ".join([self._title(record), *(" ".join(self._row(step, record)) for step in running)]))
+            rows = {step.name: self._row(step, record) for step in self._definition.by_name.values()}
+            running = (name for name, step in list(record.steps.items()) if not step.is_over)
+            self._overview.show(self._title(record), list(rows.values()), (" ".join(rows[name]) for name in running))
             time.sleep(_LOOK_SECONDS)
 
     def _take_up(self, text: str, texts: Mapping[str, str]) -> str | None:
@@ -231,7 +222,9 @@ class OfflinePipeline:
                 with suppress(LocalTestError):  # it has just ended
                     executions.stop(record.arn)
         if same:
-            self._print(f"{self.name}: goes on with {same[0].rpartition('/')[2]}, which was left by an earlier program")
+            self._overview.say(
+                f"{self.name}: goes on with {same[0].rpartition('/')[2]}, which was left by an earlier program"
+            )
         return same[0] if same else None
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
@@ -258,23 +251,15 @@ class OfflinePipeline:
 
     # What the person sees
 
-    def _print(self, line: str) -> None:
-        self._last_line = time.monotonic()
-        self._say(line)
-
     def _print_changes(self, record: ExecutionRecord) -> None:
         for name, step in list(record.steps.items()):
             if step.status not in ("Starting", self._told.get(name)):
                 self._told[name] = step.status
-                self._print(_describe(step, self._definition.by_name[name].type))
+                self._overview.say(_describe(step, self._definition.by_name[name].type))
 
     def _title(self, record: ExecutionRecord) -> str:
         over = sum(step.is_over for step in list(record.steps.values()))
         return f"{self.name}: {record.status}, {over} of {len(self._definition.by_name)} steps over"
-
-    def _is_running(self, step: Step, record: ExecutionRecord) -> bool:
-        found = record.steps.get(step.name)
-        return found is not None and not found.is_over
 
     def _row(self, step: Step, record: ExecutionRecord) -> list[str]:
         """Name, type, status, age, and where its job is."""

@@ -2,9 +2,10 @@
 elsewhere a line comes every few seconds.
 """
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -12,8 +13,8 @@ from local_test.data.channels import Channel
 from local_test.data.fifo_feeder import FeedProgress
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
-from local_test.util.console import fit, format_seconds, link, printable
-from local_test.util.live_table import StatusLine
+from local_test.util.console import fit, format_seconds, link, printable, write_on_stderr
+from local_test.util.live_table import StatusLine, Table
 from local_test.util.progress_lines import StepProgress
 
 DRAW_SECONDS = 0.5  # on a terminal
@@ -132,6 +133,38 @@ def _describe_results(at: StepProgress) -> list[str]:
 
 def _of(part: int, whole: int | None) -> str:
     return f"{part}/{whole}" if whole else str(part)
+
+
+class Overview:
+    """How far the jobs of a command are: on a terminal a table below its lines, elsewhere a line every few seconds. For
+    one thread and its signal handlers."""
+
+    def __init__(self) -> None:
+        self._table = Table(sys.stderr) if sys.stderr.isatty() else None
+        self._is_drawn, self._told = self._table is not None, time.monotonic()
+        self.interval = look_seconds(self._table)
+
+    def say(self, line: str) -> None:
+        self._told = time.monotonic()
+        self._table.say(line) if self._table else write_on_stderr(line)
+
+    def show(self, title: str, rows: Sequence[Sequence[str]], brief: Iterable[str]) -> None:
+        """`brief`: the line's words, after the title."""
+        if self._table and self._is_drawn:
+            self._table.show(rows, title)
+        elif time.monotonic() - self._told >= LINE_SECONDS:
+            self.say("; ".join([title, *brief]))
+
+    def clear(self) -> None:
+        """Nothing runs any more."""
+        if self._table:
+            self._table.clear()
+
+    def leave(self) -> None:
+        """From here on lines alone: a word to the person is written where the table is."""
+        self._is_drawn = False
+        if self._table:
+            self._table.leave()
 
 
 class Watcher(Observer):

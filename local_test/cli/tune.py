@@ -4,9 +4,7 @@ terminal a table of those that run.
 
 import argparse
 import copy
-import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -28,7 +26,7 @@ from local_test.cli.options import (
     read_job_options,
     say,
 )
-from local_test.cli.progress import LINE_SECONDS, JobView, Watcher, look_seconds
+from local_test.cli.progress import JobView, Overview, Watcher
 from local_test.cli.signals import stop_on_signals
 from local_test.data.object_store import open_object_store
 from local_test.errors import BadRequest, LocalTestError
@@ -44,7 +42,6 @@ from local_test.tuning.warm_start import FINAL_OBJECTIVE, list_definitions
 from local_test.util.arns import region
 from local_test.util.atomic_files import file_uri
 from local_test.util.clock import now_utc
-from local_test.util.live_table import Table
 from local_test.util.progress_lines import VARIABLE
 
 _OPERATION, _DEFAULT_JOB = "CreateHyperParameterTuningJob", Path("launch/tuning_job.json")
@@ -72,9 +69,8 @@ def run(args: argparse.Namespace) -> str:
     request, options = read_job(find_job_file(args, _OPERATION, _DEFAULT_JOB), args.command), read_job_options(args)
     with ExitStack() as stack:
         runner = stack.enter_context(open_runner(args))
-        table = Table(sys.stderr) if sys.stderr.isatty() else None
         environ = read_environment(args)
-        tuner = OfflineTuner(request, options, args.out, runner, args.parallel, environ, table)
+        tuner = OfflineTuner(request, options, args.out, runner, args.parallel, environ)
         stack.callback(tuner.close)
         stop_on_signals(tuner.stop, tuner.platform.kill)
         if args.ui:
@@ -149,8 +145,7 @@ def _check_static(values: Mapping[str, str], ranges: Any) -> None:
 class OfflineTuner:
     """A tuning job, filled in, accepted and ready to `run`; its folders are below `root`.
 
-    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be. `table` shows what runs if the person has a
-    terminal.
+    BadRequest, ResourceInUse or RunnerError, each one line, if it can't be.
     """
 
     def __init__(
@@ -161,16 +156,13 @@ class OfflineTuner:
         runner: Runner,
         slots: int,
         environ: Mapping[str, str],
-        table: Table | None,
     ) -> None:
-        self._region, self._table = region(environ), table
-        self._say = table.say if table else say
+        self._region, self._overview = region(environ), Overview()
         self._values: dict[tuple[str, str], tuple[int, float]] = {}  # (job, metric) → how many, the last
         self._views: dict[str, JobView] = {}  # of training jobs
-        self._told = time.monotonic()
         with ExitStack() as stack:
             storage = stack.enter_context(closing(open_object_store(environ)))
-            watched = {**environ, VARIABLE: str(look_seconds(table))}
+            watched = {**environ, VARIABLE: str(self._overview.interval)}
 
             def new_context(request: Mapping[str, Any], _: str) -> JobContext:
                 view = self._views[request["TrainingJobName"]] = JobView()
@@ -195,9 +187,7 @@ class OfflineTuner:
 
     def stop(self) -> None:
         """Stops all jobs as the service would."""
-        if self._table:
-            self._table.leave()  # a word to the person is written where it is
-            self._table = None
+        self._overview.leave()
         self.platform.stop()
 
     def run(self) -> dict[str, Any]:
@@ -205,36 +195,27 @@ class OfflineTuner:
         self._tuning_jobs.create(self._request)
         printed: set[str] = set()
         while True:
-            table = self._table  # None after a stop
             description = self._tuning_jobs.describe(self.name)
             self._print_ended(printed)
             if description[_STATUS] in FINAL_STATUSES:
                 self._tuning_jobs.wait(RETURN_SECONDS)  # it has told its end, and writes its report
-                if table:
-                    table.clear()
+                self._overview.clear()
                 return description
-            if table:
-                table.show(*self._running(description))
-            elif time.monotonic() - self._told >= LINE_SECONDS:
-                rows, title = self._running(description)
-                self._print("; ".join([title, *(" ".join(filter(None, row[:4])) for row in rows)]))
+            title, rows = self._running(description)
+            self._overview.show(title, rows, (" ".join(filter(None, row[:4])) for row in rows))
             self._ended.acquire(timeout=0.2)
 
     def _print_ended(self, printed: set[str]) -> None:
         for child in self._tuning_jobs.children(self.name):
             if child["TrainingJobName"] not in printed and child["ObjectiveStatus"] != "Pending":
                 printed.add(child["TrainingJobName"])
-                self._print(format_line(child))
-
-    def _print(self, line: str) -> None:
-        self._told = time.monotonic()
-        self._say(line)
+                self._overview.say(format_line(child))
 
     def _on_metric(self, name: str, metric: Metric) -> None:
         self._values[name, metric.name] = metric.index + 1, metric.value
 
-    def _running(self, description: Mapping[str, Any]) -> tuple[list[list[str]], str]:
-        """A row for each running training job, and a title."""
+    def _running(self, description: Mapping[str, Any]) -> tuple[str, list[list[str]]]:
+        """A title, and a row for each running training job."""
         objectives = {
             item.get("DefinitionName"): item["TuningObjective"]["MetricName"] for item in list_definitions(description)
         }
@@ -246,7 +227,7 @@ class OfflineTuner:
         limit = description["HyperParameterTuningJobConfig"]["ResourceLimits"].get("MaxNumberOfTrainingJobs")
         total = f" of {limit}" if limit else ""
         over = len(children) - len(running)
-        return rows, f"{self.name}: {description[_STATUS]}, {over}{total} over, {len(running)} begun{objective_text}"
+        return f"{self.name}: {description[_STATUS]}, {over}{total} over, {len(running)} begun{objective_text}", rows
 
     def _row(self, child: Mapping[str, Any], objective: str) -> list[str]:
         """Name, state or how far it is, age, objective so far (number of values), hyperparameters."""
