@@ -20,6 +20,7 @@ from local_test.request.job_kind import TRAINING, TUNING, JobKind
 from local_test.request.validation import service_model
 from local_test.training.job_status import FINAL_STATUSES, PLATFORM
 from local_test.training.job_store import is_root, parse
+from local_test.training.runtime import last_seen
 from local_test.util.arns import DEFAULT_REGION, is_region
 from local_test.util.atomic_files import DAMAGE
 from local_test.util.console import warn_on_stderr
@@ -94,7 +95,8 @@ class FolderPlace(Place):
         if kind.status_of(description) in FINAL_STATUSES:
             return description
         if has_owner(self.root or folder) is False:
-            ended = {f"{kind.name}Status": "Failed", "FailureReason": _ENDED}
+            at = last_seen(folder) or description["LastModifiedTime"]
+            ended = {f"{kind.name}Status": "Failed", "FailureReason": _ENDED, "LastModifiedTime": at}
             return {
                 **description,
                 **ended,

@@ -49,14 +49,13 @@ class ProcessingJob(Job):
     def _work(self) -> str:
         """What a job that failed, or was stopped, has left in outputs of mode EndOfJob is not uploaded."""
         failure, state = None, "Failed"
-        run = ProcessingRun(self._job, 1, self._runner, self._storage, self._publisher, self._grace)
+        run = ProcessingRun(self._job, self._runtime, self._runner, self._storage, self._publisher, self._grace)
         self._events = run.events  # _stop_requested remembers a stop that came before
         try:
-            limits = {"max runtime": float(self.status.max_runtime)}
-            state = LAST_STATES[run.execute(self._check, lambda: limits).reason]
+            state = LAST_STATES[run.execute(self._check, lambda: {"max runtime": self._runtime_left()}).reason]
         except Cancelled:  # before there was a container to stop
             self._publisher.move("Stopping")
-            return "Stopped"
+            return self._cancelled()
         except JobFailed as error:
             failure = error
         if self._has_trees():

@@ -52,10 +52,10 @@ class TrainingJob(Job):
     ) -> None:
         self._job = admit(request, out, storage, runner, environ, again=left is not None)
         self.hosts, self._request, self._runner, self._storage = self._job.hosts, self._job.request, runner, storage
-        self._trained, self._clock, self._created = 0.0, clock, clock()
+        self._clock, self._created = clock, clock()
         self.status: TrainingJobStatus
         if left:
-            # what was counted towards MaxRuntimeInSeconds is lost; MaxWaitTimeInSeconds counts from the job's creation
+            # MaxWaitTimeInSeconds counts from the job's creation, whether a server runs or not
             self.status = TrainingJobStatus(left, now)
             self._created -= (now() - left["CreationTime"]).total_seconds()
         else:
@@ -89,7 +89,7 @@ class TrainingJob(Job):
             state = LAST_STATES[self._train().reason]
         except Cancelled:  # before there was a container to stop
             self._publisher.move("Stopping")
-            return "MaxWaitTimeExceeded" if self._waited_too_long() else "Stopped"
+            return "MaxWaitTimeExceeded" if self._waited_too_long() else self._cancelled()
         except JobFailed as error:
             failure = error
         self._publisher.move("Uploading")
@@ -108,12 +108,11 @@ class TrainingJob(Job):
     def _train(self) -> Outcome:
         """Started again, from its checkpoints, after an interruption; and after a failure of the platform's as often as
         RetryStrategy allows."""
-        retries, number = self._request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0), 0
+        retries = self._request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
         with closing(MetricRecorder(self._job.metrics, self.folder / "metrics.csv", self._publisher.note)) as metrics:
             while True:
-                number += 1
                 try:
-                    outcome = self._execute(number, metrics)
+                    outcome = self._execute(metrics)
                     if outcome.reason != "interrupted":
                         return outcome
                     self._publisher.move("Interrupted")
@@ -123,7 +122,7 @@ class TrainingJob(Job):
                     retries -= 1
                     self._publisher.note(f"{failure}. Started again")
                     self._publisher.move("Restarting")
-                    self._await_runner(number)
+                    self._await_runner()
                 self._check()
                 self._clear()
 
@@ -135,22 +134,19 @@ class TrainingJob(Job):
             except (DataError, OSError) as error:
                 self._publisher.note(f"the last checkpoints can't be copied, the job goes on without them: {error}")
 
-    def _await_runner(self, number: int) -> None:
+    def _await_runner(self) -> None:
         """Until the runner could start a container again, at most a minute; so no retry is spent on its absence."""
         limit = time.monotonic() + _ABSENT_SECONDS
-        pause = _PAUSE_SECONDS * 2 ** min(number, 4)
+        pause = _PAUSE_SECONDS * 2 ** min(self._runtime.starts, 4)
         while not self._stop_requested.wait(pause) and time.monotonic() < limit and not self._waited_too_long():
             with suppress(RunnerError):
                 self._runner.check(self.hosts[0].spec)
                 return
 
-    def _execute(self, number: int, metrics: MetricRecorder) -> Outcome:
-        run = TrainingRun(self._job, number, metrics, self._runner, self._storage, self._publisher, self._grace)
+    def _execute(self, metrics: MetricRecorder) -> Outcome:
+        run = TrainingRun(self._job, self._runtime, metrics, self._runner, self._storage, self._publisher, self._grace)
         self._events = run.events  # _stop_requested remembers a stop that came before
-        try:
-            return run.execute(self._check, self._limits)
-        finally:
-            self._trained += run.seconds
+        return run.execute(self._check, self._limits)
 
     # Limits
 
@@ -168,8 +164,8 @@ class TrainingJob(Job):
         return math.inf if limit is None else self._created + limit - self._clock()
 
     def _limits(self) -> dict[str, float]:
-        """Seconds left by each; MaxRuntimeInSeconds limits the training time of all runs together."""
-        return {"max runtime": self.status.max_runtime - self._trained, "max wait": self._wait_left()}
+        """Seconds left by each."""
+        return {"max runtime": self._runtime_left(), "max wait": self._wait_left()}
 
     # The end
 

@@ -15,6 +15,7 @@ from local_test.training.job_store import JobFolders, Tag, change_tags, goes_on
 from local_test.training.lifecycle import Job
 from local_test.training.metrics import Metric
 from local_test.training.observer import Observer
+from local_test.training.runtime import forget, last_seen
 from local_test.util.arns import format_arn
 from local_test.util.clock import now_utc
 from local_test.util.threads import join_all
@@ -113,10 +114,12 @@ class JobQueue:
             self._fail(entry, LEFT)
 
     def _fail(self, entry: _Entry, reason: str) -> None:
+        killed = last_seen(self._store.folder(entry.name))
         self._store.remove_trees(entry.name)
         entry.status.fail(reason)
-        entry.status.move("Failed")
+        entry.status.move("Failed", killed)
         self._store.save(entry.status.describe())
+        forget(self._store.folder(entry.name))
 
     def resume(self) -> None:
         """Runs the jobs of pipelines again that an earlier server has left. Call it once the platform's S3 answers."""

@@ -3,7 +3,7 @@
 import copy
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from local_test.request.defaults import fill_training_job
@@ -33,6 +33,7 @@ _STATUS = {
     "MaxRuntimeExceeded": "Stopped",
     "MaxWaitTimeExceeded": "Stopped",
 }
+_WITHOUT_INSTANCES = ("Starting", "Interrupted", "Restarting")  # nobody pays for these
 FINAL_STATES = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 FINAL_STATUSES = ("Completed", "Failed", "Stopped")
 PLATFORM = "InternalServerError"  # begins the FailureReason that RetryStrategy is for: the platform's own fault
@@ -97,14 +98,15 @@ class JobStatus:
         with self._lock:
             return copy.deepcopy(self._description)
 
-    def move(self, state: str) -> None:
-        """Into a secondary state; the status follows, except that a job that is stopping uploads as Stopping."""
+    def move(self, state: str, at: datetime | None = None) -> None:
+        """Into a secondary state; the status follows, except that a job that is stopping uploads as Stopping. `at`:
+        when that was, if it is seen only now."""
         now, member = self._now(), f"{self.kind.name}Status"
         with self._lock:
             self._description["SecondaryStatus"] = state
             self._description[member] = _STATUS.get(state, self._description[member])
             self._description["LastModifiedTime"] = now
-            self._enter(state, now)
+            self._enter(state, min(at or now, now))
 
     def _enter(self, state: str, now: datetime) -> None:
         """The times of its work: from the download of the data to the end of the upload."""
@@ -134,16 +136,19 @@ class TrainingJobStatus(JobStatus):
         return super().from_request(request, arn, now, {**(more or {}), **own})
 
     def _enter(self, state: str, now: datetime) -> None:
-        super()._enter(state, now)
         description = self._description
         transitions = description["SecondaryStatusTransitions"]
         if transitions:
+            now = max(now, transitions[-1]["StartTime"])  # also where a clock was put back
             transitions[-1]["EndTime"] = now
+        super()._enter(state, now)
         final = {"EndTime": now} if state in FINAL_STATES else {}
         transitions.append({"Status": state, "StartTime": now, **final, "StatusMessage": MESSAGES[state]})
         if "TrainingEndTime" in description:
-            seconds = (description["TrainingEndTime"] - description["TrainingStartTime"]).total_seconds()
-            whole = max(1, round(seconds))  # the model's minimum
+            spent = (
+                item["EndTime"] - item["StartTime"] for item in transitions if item["Status"] not in _WITHOUT_INSTANCES
+            )
+            whole = max(1, round(sum(spent, timedelta()).total_seconds()))  # the model's minimum
             description.update(TrainingTimeInSeconds=whole, BillableTimeInSeconds=whole)
 
     def update(self, members: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from local_test.training.job_status import PLATFORM, JobStatus
 from local_test.training.observer import Observer
 from local_test.training.publisher import Publisher
 from local_test.training.run import JobFailed
+from local_test.training.runtime import Runtime, forget, last_seen
 from local_test.util.console import count
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL, on the service
@@ -48,7 +49,7 @@ class Job(ABC):
         self.status, self._hosts, self._grace, self._left = status, job.hosts, grace, left
         self._stop_requested, self._upload_limit = threading.Event(), math.inf
         self._events: EventQueue = queue.SimpleQueue()  # of the run that goes on
-        self._publisher = Publisher(self.folder, status, observers, now)
+        self._publisher, self._runtime = Publisher(self.folder, status, observers, now), Runtime(self.folder)
         if left:
             self._take_over()
         else:
@@ -60,8 +61,9 @@ class Job(ABC):
     def _take_over(self) -> None:
         if self.status.is_stopping:
             self.stop()
+        killed = last_seen(self.folder)
         self._publisher.note("the server was killed while the job ran. Started again")
-        self._publisher.move("Restarting")
+        self._publisher.move("Restarting", killed)
 
     def describe(self) -> dict[str, Any]:
         """The response of the kind's Describe operation; times are datetimes."""
@@ -96,7 +98,8 @@ class Job(ABC):
             if self._left:
                 self._keep_left()
                 self._clear()
-            state = self._work()
+            with self._runtime.kept():
+                state = self._work()
         except JobFailed as failure:
             self.status.fail(str(failure))
         except OSError as error:  # the disk is full, or somebody removed the job's folder
@@ -107,6 +110,7 @@ class Job(ABC):
         finally:
             self._remove_trees()
             self._publisher.move(state)
+            forget(self.folder)
         return self.describe()
 
     def _keep_left(self) -> None:  # noqa: B027 - nothing, where there are no checkpoints
@@ -123,8 +127,16 @@ class Job(ABC):
 
     def _check(self) -> None:
         """Cancelled if the work that comes before the containers is to end."""
-        if self._stop_requested.is_set():
+        if self._stop_requested.is_set() or self._runtime_left() <= 0:
             raise Cancelled
+
+    def _runtime_left(self) -> float:
+        """Seconds until MaxRuntimeInSeconds, which limits all runs of the containers together."""
+        return self.status.max_runtime - self._runtime.seconds
+
+    def _cancelled(self) -> str:
+        """The last state of a job whose next run was not to begin."""
+        return "MaxRuntimeExceeded" if self._runtime_left() <= 0 else "Stopped"
 
     def _check_upload(self) -> None:
         """A stop is seen now; it ends the upload after the grace period, as it ends a container."""

@@ -28,9 +28,10 @@ class Publisher:
     def observe(self, observer: Observer) -> None:
         self._observers.append(observer)
 
-    def move(self, state: str) -> None:
-        """Into a secondary state. What can't be written on a full disk is told to observers all the same."""
-        self._status.move(state)
+    def move(self, state: str, at: datetime | None = None) -> None:
+        """Into a secondary state, as JobStatus.move. What can't be written on a full disk is told to observers all the
+        same."""
+        self._status.move(state, at)
         try:
             self.write_description()
         except OSError as error:

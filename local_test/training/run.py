@@ -1,7 +1,6 @@
 """One start of a job: its data is downloaded, its containers run, the outcome is judged."""
 
 import queue
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -20,6 +19,7 @@ from local_test.training.admission import Accepted, AcceptedJob
 from local_test.training.job_status import PLATFORM, format_algorithm_error
 from local_test.training.metrics import Metric, MetricRecorder
 from local_test.training.publisher import Publisher
+from local_test.training.runtime import Runtime
 from local_test.util import console
 from local_test.util.progress_lines import parse
 
@@ -38,27 +38,33 @@ class JobFailed(Exception):  # noqa: N818 - the job's end, not an error of this 
 class Run(ABC):
     """A start of a job of any kind. What is put to `events` stops it, from any thread and from a signal handler.
 
-    `number` counts starts from 1, `seconds`: how long the containers have run. `synced` and `lost`: what is copied up
-    meanwhile, and that the last copy could not be made.
+    `runtime` counts it, and how long its containers run. `synced` and `lost`: what is copied up meanwhile, and that the
+    last copy could not be made.
     """
 
     synced: str
     lost: str
 
     def __init__(
-        self, job: AcceptedJob, number: int, runner: Runner, storage: ObjectStore, publisher: Publisher, grace: float
+        self,
+        job: AcceptedJob,
+        runtime: Runtime,
+        runner: Runner,
+        storage: ObjectStore,
+        publisher: Publisher,
+        grace: float,
     ) -> None:
         self._hosts, self._folder, self._request, self._arn = job.hosts, job.folder, job.request, job.arn
         self._asks_progress = job.asks_progress
-        self._number, self._runner, self._storage = number, runner, storage
+        self._runtime, self._runner, self._storage = runtime, runner, storage
         self._publisher, self._grace = publisher, grace
         self.events: EventQueue = queue.SimpleQueue()
-        self.seconds = 0.0
 
     def execute(self, check: Callable[[], None], limits: Callable[[], Mapping[str, float]]) -> Outcome:
         """From download to end. JobFailed if that fails the job. Before there are containers, `check` raises to end
         the work; then the seconds of `limits`, reason → seconds, do."""
         check()
+        self._runtime.starts += 1
         self._publisher.move("Downloading")
         syncs = self._download(check)
         check()
@@ -95,7 +101,7 @@ class Run(ABC):
     def _download(self, check: Callable[[], None]) -> list[CheckpointSync]:
         try:
             for host in self._hosts:
-                host.prepare(self._request, self._arn, self._number, self._storage, check)
+                host.prepare(self._request, self._arn, self._runtime.starts, self._storage, check)
             return self._make_syncs(check)
         except (DataError, OSError) as error:
             raise JobFailed(f"ClientError: Data download failed:{error}") from None
@@ -159,11 +165,8 @@ class Run(ABC):
 
     def _supervise(self, containers: Sequence[Container], limits: Mapping[str, float]) -> Outcome:
         supervisor = Supervisor(containers, self.events, self._grace, lambda: self._publisher.move("Stopping"))
-        started = time.monotonic()
-        try:
+        with self._runtime.running():
             return supervisor.watch(limits)
-        finally:
-            self.seconds = time.monotonic() - started
 
 
 class TrainingRun(Run):
@@ -174,14 +177,14 @@ class TrainingRun(Run):
     def __init__(
         self,
         job: Accepted,
-        number: int,
+        runtime: Runtime,
         metrics: MetricRecorder,
         runner: Runner,
         storage: ObjectStore,
         publisher: Publisher,
         grace: float,
     ) -> None:
-        super().__init__(job, number, runner, storage, publisher, grace)
+        super().__init__(job, runtime, runner, storage, publisher, grace)
         self._metrics = metrics
 
     def _make_syncs(self, check: Callable[[], None]) -> list[CheckpointSync]:

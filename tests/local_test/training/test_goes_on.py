@@ -2,13 +2,14 @@
 
 import json
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from local_test.training.job_store import PIPELINE_TAG
 from local_test.util.atomic_files import file_uri
-from tests.support.served import WAIT, Served, ended, printed, request
+from tests.support.served import WAIT, Served, ended, printed, request, until
 
 pytestmark = pytest.mark.timeout(60)
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"
@@ -16,7 +17,9 @@ TAGS = [{"Key": PIPELINE_TAG, "Value": "arn"}]
 # prints what it finds of its first run, of which the second one only sees the checkpoint
 PROGRAM = (
     "kept = BASE / 'checkpoints/c'\n"
-    "print(f'loss={2 if kept.exists() else 1};', flush=True)\n"
+    "import json\n"
+    "run = json.loads((BASE / 'input/config/init-config.json').read_text())['jobRunInfo']['jobRunNumber']\n"
+    "print(f'loss={2 if kept.exists() else 1}; in run {run}', flush=True)\n"
     "if kept.exists(): (BASE / 'model/m').write_text('m'); sys.exit(0)\n"
     "kept.write_text('x'); (BASE / 'model/left').write_text('x')\n" + WAIT
 )
@@ -35,10 +38,17 @@ def test_a_job_of_a_pipeline_runs_again_from_its_checkpoints(tmp_path: Path) -> 
         sagemaker = first.client("sagemaker")
         sagemaker.create_training_job(**job("job", Tags=TAGS))
         printed(first, "job", "ready")
+        sagemaker.create_training_job(**job("spent", Tags=TAGS))
         sagemaker.create_training_job(**job("waits", Tags=TAGS))
         sagemaker.create_training_job(**job("stops", Tags=TAGS))
         sagemaker.create_training_job(**job("other"))
+        runtime = first.root / "training/job/.runtime"
+        until(lambda: runtime.exists() and float(runtime.read_text().split()[0]) > 0.5)
         first.end(signal.SIGKILL)
+    killed = datetime.now(UTC)
+    seen = datetime.fromtimestamp(runtime.stat().st_mtime, UTC)
+    seconds = float(runtime.read_text().split()[0])
+    (first.root / "training/spent/.runtime").write_text("100.1 3\n")  # more than its MaxRuntimeInSeconds
     with Served(tmp_path, "--allow-files", "--parallel", "1") as second:
         sagemaker = second.client("sagemaker")
         assert ended(sagemaker, "other")["FailureReason"].startswith("InternalServerError: The local server ended")
@@ -53,6 +63,19 @@ def test_a_job_of_a_pipeline_runs_again_from_its_checkpoints(tmp_path: Path) -> 
             "Downloading",
             "Training",
         ]
+        # the time until the next start is nobody's training, and the job has only the rest of its time
+        first_run, restart = description["SecondaryStatusTransitions"][2:4]
+        assert abs(restart["StartTime"] - seen) < timedelta(milliseconds=2), (restart, seen)
+        assert first_run["EndTime"] == restart["StartTime"] <= killed
+        assert seconds <= description["BillableTimeInSeconds"] + 0.5
+        asleep = restart["EndTime"] - restart["StartTime"]
+        whole = description["TrainingEndTime"] - description["TrainingStartTime"] - asleep
+        assert description["TrainingTimeInSeconds"] <= max(1, round(whole.total_seconds()))
+        log = (second.root / "training/job/logs/algo-1.log").read_text().splitlines()
+        assert [line for line in log if "run" in line] == ["loss=1; in run 1", "loss=2; in run 2"]
+        spent = ended(sagemaker, "spent")
+        assert (spent["TrainingJobStatus"], spent["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+        assert "Training" not in [item["Status"] for item in spent["SecondaryStatusTransitions"]]
         rows = (second.root / "training/job/metrics.csv").read_text().splitlines()
         assert [row.split(",")[1:] for row in rows[1:]] == [["loss", "1.0", "0"], ["loss", "2.0", "1"]]
         printed(second, "waits", "ready")  # its turn came, and it is at its first run
