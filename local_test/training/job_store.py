@@ -7,7 +7,6 @@ import fcntl
 import itertools
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -20,7 +19,7 @@ from local_test.errors import BadRequest
 from local_test.request.job_kind import PROCESSING, TRAINING, JobKind
 from local_test.request.validation import service_model
 from local_test.util.arns import DEFAULT_REGION, is_region
-from local_test.util.atomic_files import DAMAGE, write_json
+from local_test.util.atomic_files import DAMAGE, remove_tree, write_json
 from local_test.util.console import warn_on_stderr
 from local_test.util.late_writes import LateWrites
 
@@ -63,7 +62,7 @@ class JobFolders:
     def remove_trees(self, name: str) -> None:
         """Removes the /opt/ml that hosts of an earlier program have left."""
         for tree in self.folder(name).glob("algo-*"):
-            shutil.rmtree(tree)
+            remove_tree(tree)
 
 
 class RegionStore:
@@ -168,7 +167,7 @@ def load(folder: Path, operation: str, warn: Callable[[str], object] = warn_on_s
     shape = service_model().operation_model(operation).output_shape
     for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
         if path.name.startswith(_DELETED) or _was_cut_off(path):
-            shutil.rmtree(path)
+            remove_tree(path)
         elif not path.name.startswith(_DAMAGED):
             try:
                 description = parse(json.loads((path / "describe.json").read_text()), shape)
@@ -200,7 +199,7 @@ def remove(folder: Path) -> None:
     """Deletes the folder. It is renamed first, so that half of it is never taken for a job."""
     deleted = folder.with_name(f"{_DELETED}{folder.name}")
     folder.rename(deleted)
-    shutil.rmtree(deleted)
+    remove_tree(deleted)
 
 
 def read_tags(folder: Path) -> list[dict[str, str]]:

@@ -6,7 +6,6 @@ happens on the way is in there, not an exception. `stop` and `kill` may come fro
 
 import math
 import queue
-import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -22,6 +21,7 @@ from local_test.training.observer import Observer
 from local_test.training.publisher import Publisher
 from local_test.training.run import JobFailed
 from local_test.training.runtime import Runtime, forget, last_seen
+from local_test.util.atomic_files import remove_tree
 from local_test.util.console import count
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL, on the service
@@ -150,9 +150,6 @@ class Job(ABC):
         return all(host.paths.base.is_dir() for host in self._hosts)
 
     def _remove_trees(self) -> None:
-        problems: list[str] = []
         for host in self._hosts:
-            tree = self.folder / host.paths.name
-            shutil.rmtree(tree, onerror=lambda _, path, error: problems.append(f"{path}: {error[1]}"))
-            if problems and tree.exists():
+            if problems := remove_tree(self.folder / host.paths.name):
                 self._publisher.note(f"{count(len(problems), 'file')} of the container can't be removed: {problems[0]}")

@@ -78,6 +78,13 @@ def test_links_and_fifos_inside_the_folders(program: Program, run: Run, tmp_path
     assert_nothing_got_out(tmp_path, folder, description)
 
 
+def test_folders_inside_each_other_without_end_are_removed(program: Program, run: Run, tmp_path: Path) -> None:
+    deep = "os.chdir(BASE / 'model')\nfor _ in range(1200):\n    os.mkdir('a')\n    os.chdir('a')"
+    description, _, folder = run(program(deep), hostile_request(tmp_path))
+    assert description["TrainingJobStatus"] == "Completed"
+    assert not (folder / "algo-1").exists()
+
+
 def test_a_model_that_is_a_file_or_missing_keeps_the_output(program: Program, run: Run, tmp_path: Path) -> None:
     code = "(BASE / 'model').rmdir()\n(BASE / 'model').write_text('x')\n(BASE / 'output/data/a').write_text('y')"
     description, seen, folder = run(program(code), request_for("odd", tmp_path / "out"))

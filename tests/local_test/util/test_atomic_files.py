@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,35 @@ def test_a_device_a_fifo_and_a_folder_stay(tmp_path: Path, make) -> None:
         write_whole(path, lambda file: file.write(b"x"))
     assert stat.S_IFMT(path.lstat().st_mode) == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+from local_test.util.atomic_files import remove_tree
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:  # root may write anywhere
+    os.setuid(65534)
+print(remove_tree(Path("a")), remove_tree(Path("none")))
+"""
+
+
+def test_a_tree_that_its_owner_may_not_write_is_removed(tmp_path: Path) -> None:
+    """What a link in it leads to is not, nor made writable."""
+    inside, kept = tmp_path / "open/a/b/c", tmp_path / "kept"
+    inside.mkdir(parents=True)
+    (kept / "folder").mkdir(parents=True)
+    (inside / "file").touch()
+    (inside / "link").symlink_to(kept)
+    folders = (inside, inside.parent, inside.parent.parent)
+    if os.geteuid() == 0:
+        for path in (tmp_path / "open", *folders, inside / "file"):
+            os.chown(path, 65534, -1)
+    for path in (kept / "folder", kept, *folders):
+        path.chmod(0o500)
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER, str(tmp_path / "open")], capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout.startswith("[] []"), done.stderr
+    assert not any((tmp_path / "open").iterdir())
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o500
