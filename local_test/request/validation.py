@@ -7,6 +7,7 @@ The one extension: an S3 URI may be a file:// URI, which is how local folders en
 
 import difflib
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "double": (float, int),
     "boolean": (bool,),
     "timestamp": (int, float, datetime),  # JSON 1.1: epoch seconds; a description has datetimes
+}
+# what JSON holds besides, and neither the service nor Python's times and floats do; a time is in seconds
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "integer": (-(1 << 31), (1 << 31) - 1),
+    "long": (-(1 << 63), (1 << 63) - 1),
+    **dict.fromkeys(("float", "double"), (-sys.float_info.max, sys.float_info.max)),
+    "timestamp": (-62135596800, 253402300799),  # of the years 1 to 9999
 }
 # what Java's regular expressions have and Python lacks, widened where Python has no equal
 _JAVA = {
@@ -109,7 +117,10 @@ def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
         yield from _check_list(value, shape, at)
     elif shape.type_name == "string":
         yield from _check_string(value, shape, at)
-    elif shape.type_name not in ("boolean", "timestamp"):
+    elif shape.type_name in _RANGES and not isinstance(value, datetime):
+        low, high = _RANGES[shape.type_name]
+        if not low <= value <= high:
+            yield _describe_failure(value, at, f"Member must be a {shape.type_name} from {low} to {high}")
         yield from _check_size(value, value, shape, at, "value")
 
 

@@ -70,6 +70,7 @@ def test_what_is_unknown_is_told_once_and_many_problems_are_cut() -> None:
             "'stoppingCondition.maxRuntimeInSeconds' .* greater than or equal to 1",
         ),
         ({"StoppingCondition": {"MaxRuntimeInSeconds": True}}, "must be a integer, not boolean"),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": 1 << 31}}, "must be a integer from -2147483648 to 2147483647"),
         ({"AlgorithmSpecification": {"TrainingInputMode": "Stream"}}, r"enum value set: \[Pipe, File, FastFile\]"),
         ({"InputDataConfig": []}, "'inputDataConfig' .* length greater than or equal to 1"),
         ({"InputDataConfig": [{"ChannelName": "a b"}]}, "2 validation errors .*inputDataConfig.1.member.dataSource"),
@@ -86,6 +87,12 @@ def test_each_kind_of_constraint(members: dict[str, Any], expected: str) -> None
     import re
 
     assert re.search(expected, message(**members)), message(**members)
+
+
+@pytest.mark.parametrize("when", [1e12, -1e11, 1e308, 1 << 4000])
+def test_a_time_is_of_the_years_1_to_9999(when: float) -> None:
+    with pytest.raises(BadRequest, match=r"at 'startTime' .* a timestamp from -62135596800 to 253402300799"):
+        validate({"TrialComponentName": "a", "StartTime": when}, "CreateTrialComponent")
 
 
 def test_a_request_that_is_no_object() -> None:
