@@ -19,6 +19,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a FIFO that nobody writes
 
 _MAX_LINKS = 8  # one after the other
+_MAX_NAME = 4096  # bytes: what no program opens by its path. Without an end their names would take all memory
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class ContainerTree:
     def entries(self) -> Iterator[Entry]:
         """Everything below the folder, folders before what they hold; nothing if the folder is missing, or no folder.
 
-        Raises DataError if a folder can't be read.
+        Raises DataError if a folder can't be read, or lies too deep.
         """
         waiting: list[tuple[str, ...]] = [()]
         while waiting:
@@ -77,6 +78,11 @@ class ContainerTree:
             for entry in self._list(parts):
                 yield entry
                 if entry.is_folder:
+                    if len(os.fsencode(entry.name)) > _MAX_NAME:
+                        raise DataError(
+                            f"A folder of the container lies too deep. Received: {entry.name[:60]!a}… Expected: a path "
+                            f"of at most {_MAX_NAME} bytes"
+                        )
                     waiting.append(PurePosixPath(entry.name).parts)
 
     @contextmanager

@@ -67,7 +67,7 @@ class Host:
         fails."""
         path = checkpoint_path(request)
         if path and self.paths.base.is_dir():
-            CheckpointSync(self._make_folder(path), request["CheckpointConfig"]["S3Uri"], storage, on_problem).copy()
+            CheckpointSync(self._find_folder(path), request["CheckpointConfig"]["S3Uri"], storage, on_problem).copy()
 
     def sync_tensorboard(
         self, request: Mapping[str, Any], storage: ObjectStore, on_problem: Callable[[Exception], None]
@@ -81,11 +81,15 @@ class Host:
         return CheckpointSync(tree, join_uri(uri, "tensorboard-output"), storage, on_problem)
 
     def _make_folder(self, path: str) -> ContainerTree:
-        """A folder of the container, before that runs: in /opt/ml, or mounted."""
-        mounted = (ContainerTree(here) for here, inside in self.spec.mounts.items() if inside == path)
-        tree = self.paths.locate(path) or next(mounted)
+        """A folder of the container, before that runs."""
+        tree = self._find_folder(path)
         tree.path.mkdir(parents=True, exist_ok=True)
         return tree
+
+    def _find_folder(self, path: str) -> ContainerTree:
+        """In /opt/ml, or mounted."""
+        mounted = (ContainerTree(here) for here, inside in self.spec.mounts.items() if inside == path)
+        return self.paths.locate(path) or next(mounted)
 
     def start_feeders(
         self,

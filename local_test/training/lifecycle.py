@@ -117,8 +117,9 @@ class Job(ABC):
         """Keeps what a server that was killed has left of the job, before that is removed."""
 
     def _clear(self) -> None:
-        """Removes what the containers have left, before they start again."""
-        self._remove_trees()
+        """Removes what the containers have left, before they start again: in what stays, links may lead anywhere."""
+        if not self._remove_trees():
+            raise JobFailed(f"{PLATFORM}: The job can't start again in the folders that it has left")
         self._publisher.move("Starting")
 
     @abstractmethod
@@ -149,7 +150,9 @@ class Job(ABC):
         """Whether every host has had its /opt/ml: a job may fail before."""
         return all(host.paths.base.is_dir() for host in self._hosts)
 
-    def _remove_trees(self) -> None:
-        for host in self._hosts:
-            if problems := remove_tree(self.folder / host.paths.name):
-                self._publisher.note(f"{count(len(problems), 'file')} of the container can't be removed: {problems[0]}")
+    def _remove_trees(self) -> bool:
+        """Whether nothing of them is left."""
+        problems = [problem for host in self._hosts for problem in remove_tree(self.folder / host.paths.name)]
+        if problems:
+            self._publisher.note(f"{count(len(problems), 'file')} of the container can't be removed: {problems[0]}")
+        return not problems

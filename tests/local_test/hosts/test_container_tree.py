@@ -9,6 +9,7 @@ import pytest
 
 from local_test.errors import DataError
 from local_test.hosts.container_tree import ContainerTree, Entry
+from local_test.util.atomic_files import remove_tree
 
 
 @pytest.fixture
@@ -88,16 +89,26 @@ def test_no_more_than_the_limit_is_read(base: Path) -> None:
     assert ContainerTree(base).read_start("failure", 4096) == bytes(4096)
 
 
-def test_a_thousand_folders_deep(base: Path) -> None:
-    folder = os.open(base / "model", os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d", dir_fd=folder)
-        below = os.open("d", os.O_RDONLY, dir_fd=folder)
-        os.close(folder)
-        folder = below
-    os.close(folder)
-    assert len(names(ContainerTree(base, "model"))) == 1504
-    subprocess.run(["rm", "-rf", base / "model/d"], check=True, timeout=60)
+def nest(folder: Path, name: str, depth: int) -> None:
+    """So many folders of that name within each other, as deep as no path leads."""
+    inner = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=inner)
+        below = os.open(name, os.O_RDONLY, dir_fd=inner)
+        os.close(inner)
+        inner = below
+    os.close(inner)
+
+
+def test_a_thousand_folders_deep_and_no_end(base: Path) -> None:
+    tree = ContainerTree(base, "model")
+    nest(base / "model", "d", 1200)
+    assert len(names(tree)) == 1204
+    assert remove_tree(base / "model/d") == []
+    nest(base / "model", "e" * 200, 25)
+    with pytest.raises(DataError, match=r"lies too deep. Received: 'e+'… Expected: a path of at most 4096 bytes"):
+        names(tree)
+    assert remove_tree(base) == []
 
 
 def test_names_that_are_not_text(base: Path) -> None:

@@ -78,10 +78,20 @@ def test_links_and_fifos_inside_the_folders(program: Program, run: Run, tmp_path
     assert_nothing_got_out(tmp_path, folder, description)
 
 
-def test_folders_inside_each_other_without_end_are_removed(program: Program, run: Run, tmp_path: Path) -> None:
-    deep = "os.chdir(BASE / 'model')\nfor _ in range(1200):\n    os.mkdir('a')\n    os.chdir('a')"
+@pytest.mark.parametrize(
+    ("place", "length", "depth"), [("model", 1, 1200), ("model", 200, 25), ("checkpoints", 200, 25)]
+)
+def test_folders_inside_each_other_without_end(
+    program: Program, run: Run, tmp_path: Path, place: str, length: int, depth: int
+) -> None:
+    """They are removed; those that no path leads to are not kept."""
+    name = "a" * length
+    deep = f"os.chdir(BASE / {place!r})\nfor _ in range({depth}):\n    os.mkdir({name!r}); os.chdir({name!r})"
     description, _, folder = run(program(deep), hostile_request(tmp_path))
-    assert description["TrainingJobStatus"] == "Completed"
+    if length == 1:
+        assert description["TrainingJobStatus"] == "Completed"
+    else:
+        assert "lies too deep. Received: 'aaa" in description["FailureReason"]
     assert not (folder / "algo-1").exists()
 
 

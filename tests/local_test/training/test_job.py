@@ -23,6 +23,7 @@ from local_test.training.observer import Observer
 from local_test.util.atomic_files import file_uri
 from tests.support.api import check_shape
 from tests.support.local_jobs import AnyRunner, Recorder, request_for
+from tests.support.small_disk import mount_small_disk
 
 Program = Callable[[str], ProcessRunner]
 Run = Callable[..., tuple[dict[str, Any], Recorder, Path]]
@@ -621,6 +622,22 @@ def test_a_stop_between_an_interruption_and_the_restart(program: Program, tmp_pa
     job.interrupt()
     running.join(30)
     assert stopper.states[2:] == ["Training", "Interrupted", "Stopping", "Stopped"]
+
+
+def test_what_cannot_be_removed_is_no_place_to_start_again(program: Program, tmp_path: Path) -> None:
+    """A link that is left there would lead the next run's files out of it."""
+    request = request_for("job", tmp_path, CheckpointConfig={"S3Uri": file_uri(tmp_path / "kept")}, **SPOT)
+    job, seen, result = started(program("print('ready', flush=True)\nsignal.pause()"), request, tmp_path)
+    seen.wait_for(lambda: seen.lines)
+    left = job.folder / "algo-1/opt/ml/checkpoints/x"
+    with mount_small_disk(left, "1m"):
+        job.interrupt()
+        description = result()
+    assert description["FailureReason"] == (
+        "InternalServerError: The job can't start again in the folders that it has left"
+    )
+    assert seen.states.count("Training") == 1
+    assert any("can't be removed" in note and str(left) in note for note in seen.notes)
 
 
 def test_only_a_spot_job_that_trains_can_be_interrupted(program: Program, tmp_path: Path) -> None:
