@@ -74,6 +74,11 @@ class EntityStore:
         with self._lock:
             return [copy.deepcopy(entity) for entity in self._entities.values()]
 
+    def snapshot(self) -> list[Members]:
+        """All as they are, not to be altered. One that changes is another object afterwards."""
+        with self._lock:
+            return list(self._entities.values())
+
     def change(self, name: str, change: Callable[[Entity], object]) -> Entity:
         """The entity after `change`, which gets a copy to alter."""
         with self._lock:
@@ -157,8 +162,12 @@ class Experiments:
         with self._lock:
             name = self.components.name(component)
             if name not in self._metric_stores:
-                self._metric_stores[name] = MetricStore(self.components.folder(name) / "metrics.jsonl")
+                self._metric_stores[name] = MetricStore(self.metrics_file(name))
             return self._metric_stores[name]
+
+    def metrics_file(self, component: str) -> Path:
+        """Of an existing component; there is none before its first value."""
+        return self.components.folder(component) / "metrics.jsonl"
 
     def describe_component(self, component: Entity) -> Entity:
         """The component with a summary of its metrics."""

@@ -67,6 +67,7 @@ class MetricStore:
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         self._summaries: dict[str, RunningSummary] = {}
+        self.changes = 0  # so far: as long as it stays, the summary does
         self._drop_partial_line()
         for point in self.points():
             self._summaries.setdefault(point.name, RunningSummary()).add(point)
@@ -79,6 +80,7 @@ class MetricStore:
             self._append("".join(f"{line}\n" for line in lines).encode())
             for point in kept:
                 self._summaries.setdefault(point.name, RunningSummary()).add(point)
+            self.changes += 1
 
     def _append(self, lines: bytes) -> None:
         """All of them, or none where the disk is full."""
@@ -95,6 +97,7 @@ class MetricStore:
         with self._lock:
             self._path.unlink(missing_ok=True)
             self._summaries.clear()
+            self.changes += 1
 
     def summary(self, source: str) -> list[Mapping[str, Any]]:
         """A TrialComponentMetricSummary for each metric, sorted by name; `source`: the ARN of what they describe."""
@@ -115,12 +118,12 @@ class MetricStore:
         with self._path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 with suppress(*DAMAGE):
-                    point = _parse(line)
+                    point = parse_point(line)
                     yield point
 
 
-def _parse(line: str) -> MetricPoint:
-    """One of DAMAGE for any other line."""
+def parse_point(line: str) -> MetricPoint:
+    """A line of the file. One of DAMAGE for any other text."""
     name, time, value, step = json.loads(line)
     if not math.isfinite(value):
         raise ValueError

@@ -1,20 +1,21 @@
-"""What a page follows: the list of jobs, and one or more jobs' metrics and log lines, as they come.
+"""What a page follows: one or more jobs' or runs' metrics, and jobs' log lines, as they come; lists are in lists.py.
 
-All of it is read from where jobs keep it anyway: their descriptions, metrics.csv and logs/. So a job of an earlier
+All of it is read from where jobs keep it anyway: metrics.csv, logs/ and a run's metrics.jsonl. So a job of an earlier
 server is shown as one that runs, and nobody has to tell a page anything.
 """
 
 import csv
-import threading
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from local_test.request.job_kind import kind_of
-from local_test.training.job_status import FINAL_STATUSES
+from local_test.experiments.metric_store import parse_point
+from local_test.util.atomic_files import DAMAGE
 from local_test.util.numbers import number
 
 POLL_SECONDS = 0.3
@@ -24,48 +25,70 @@ _CHUNK = 1 << 20
 _LOG = ".log"
 
 Event = tuple[str, Any]  # its name, and what JSON can hold
-Description = Mapping[str, Any]
 
 
 class Tail:
-    """A file that grows: the whole lines that came since the last look. It may not exist yet."""
+    """A file that grows: the whole lines that came since the last look. It may not exist yet, and may be replaced by
+    another one."""
 
     def __init__(self, path: Path, last_bytes: int | None = None) -> None:
-        self._path, self._offset, self._rest = path, 0, b""
-        if last_bytes is not None and path.is_file():
-            self._offset = max(0, path.stat().st_size - last_bytes)
-            self._is_cut = self._offset > 0
-        else:
-            self._is_cut = False
+        self._path, self._last_bytes = path, last_bytes
+        self._file: int | None = None  # its number on the disk
+        self._offset, self._rest, self._is_cut = 0, b"", False
+        self.has_more = False  # than one look gives
+        self.is_another = False  # with the last look: what came before is of a file that is gone
 
     def read(self) -> list[str]:
         """At most a MiB of them; the first one is left out where the file was entered in the middle."""
+        self.has_more = self.is_another = False
         try:
             with self._path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if self._file is None or status.st_ino != self._file or status.st_size < self._offset:
+                    self._enter(status)
                 file.seek(self._offset)
                 chunk = file.read(_CHUNK)
         except FileNotFoundError:
             return []
+        self.has_more = len(chunk) == _CHUNK
         self._offset += len(chunk)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if self._is_cut and lines:
             self._is_cut, lines = False, lines[1:]
         return [line.decode(errors="replace") for line in lines]
 
+    def _enter(self, status: os.stat_result) -> None:
+        self.is_another = self._file is not None
+        self._file, self._rest = status.st_ino, b""
+        self._offset = 0 if self._last_bytes is None else max(0, status.st_size - self._last_bytes)
+        self._is_cut = self._offset > 0
+
+
+class Reader(Protocol):
+    """What an open page follows."""
+
+    @property
+    def has_more(self) -> bool:
+        """At once, without waiting for something new."""
+
+    def read(self) -> Iterator[Event]: ...
+
 
 class JobTail:
-    """One job's new metrics and log lines."""
+    """One job's new metrics and log lines; `cleared` before those of another job that has got its name."""
 
     def __init__(self, name: str, folder: Path, *, with_logs: bool) -> None:
         self._name, self._folder, self._with_logs = name, folder, with_logs
         self._metrics = Tail(folder / "metrics.csv")
         self._logs: dict[str, Tail] = {}
 
+    @property
+    def has_more(self) -> bool:
+        return any(tail.has_more for tail in (self._metrics, *self._logs.values()))
+
     def read(self) -> Iterator[Event]:
-        rows = (row for line in self._metrics.read() for row in csv.reader([line]))
-        points = [point for row in rows if (point := _point(row))]
-        if points:
-            yield "metrics", {"job": self._name, "points": points}
+        rows = [row for line in self._metrics.read() for row in csv.reader([line])]
+        yield from _tell(self._name, self._metrics, [point for row in rows if (point := _point(row))])
         if self._with_logs:
             yield from self._read_logs()
 
@@ -74,6 +97,39 @@ class JobTail:
             tail = self._logs.setdefault(path.stem, Tail(path, FIRST_LOG_BYTES))
             if lines := tail.read():
                 yield "log", {"job": self._name, "host": path.stem, "lines": lines}
+
+
+class RunTail:
+    """One run's new metrics: of a trial component, whoever has written them."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self._name, self._metrics = name, Tail(path)
+        self._counts: dict[str, int] = {}
+
+    @property
+    def has_more(self) -> bool:
+        return self._metrics.has_more
+
+    def read(self) -> Iterator[Event]:
+        lines = self._metrics.read()
+        if self._metrics.is_another:
+            self._counts.clear()
+        yield from _tell(self._name, self._metrics, [point for line in lines if (point := self._point(line))])
+
+    def _point(self, line: str) -> list[Any] | None:
+        """As of a job; without a step a value's index is how many came before."""
+        with suppress(*DAMAGE):
+            point = parse_point(line)
+            count = self._counts[point.name] = self._counts.get(point.name, -1) + 1
+            return [point.name, point.timestamp.timestamp(), point.value, count if point.step is None else point.step]
+        return None
+
+
+def _tell(name: str, tail: Tail, points: Sequence[Any]) -> Iterator[Event]:
+    if tail.is_another:
+        yield "cleared", {"job": name}
+    if points:
+        yield "metrics", {"job": name, "points": points}
 
 
 def _point(row: Sequence[str]) -> list[Any] | None:
@@ -88,62 +144,19 @@ def _point(row: Sequence[str]) -> list[Any] | None:
     return None
 
 
-def summarize(description: Description) -> dict[str, Any]:
-    """A row of the list of jobs of one kind."""
-    kind = kind_of(description)
-    status = kind.status_of(description)
-    return {
-        "name": kind.name_of(description),
-        "arn": kind.arn_of(description),
-        "status": status,
-        "state": description.get("SecondaryStatus", status),
-        "created": description["CreationTime"].timestamp(),
-        "ended": description["LastModifiedTime"].timestamp() if status in FINAL_STATUSES else None,
-        "tuning": description.get("TuningJobArn", "").rpartition("/")[2],
-        "metrics": {item["MetricName"]: item["Value"] for item in description.get("FinalMetricDataList", [])},
-    }
-
-
-class Rows:
-    """The list of jobs, which is looked at once for all pages that follow it. Safe for threads."""
-
-    def __init__(self, list_jobs: Callable[[], Sequence[Description]]) -> None:
-        self._list_jobs, self._lock = list_jobs, threading.Lock()
-        self._rows: Sequence[dict[str, Any]] = ()
-        self._until = 0.0
-
-    def read(self) -> Sequence[dict[str, Any]]:
-        """At most so old as the time between two looks of one page; the same object while nothing changes."""
-        with self._lock:
-            if time.monotonic() >= self._until:
-                rows = [summarize(job) for job in self._list_jobs()]
-                if rows != self._rows:
-                    self._rows = rows
-                self._until = time.monotonic() + POLL_SECONDS / 2
-            return self._rows
-
-
 def follow(
-    read_rows: Callable[[], Sequence[dict[str, Any]]],
-    tails: Sequence[JobTail],
+    readers: Sequence[Reader],
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Event]:
-    """Events without an end: `jobs` whenever the list is another, `metrics` and `log` as they come, else `alive`."""
-    before: Sequence[dict[str, Any]] | None = None
+    """Events without an end, as they come; else `alive` now and then."""
     written = clock()
     while True:
-        events: list[Event] = []
-        rows = read_rows()
-        if rows is not before:
-            before = rows
-            events.append(("jobs", rows))
-        for tail in tails:
-            events.extend(tail.read())
-        if not events and clock() - written > ALIVE_SECONDS:
-            events.append(("alive", None))
-        if events:
+        for event in chain.from_iterable(reader.read() for reader in readers):
+            yield event
             written = clock()
-        yield from events
-        if not any(name in ("metrics", "log") for name, _ in events):  # else there may be more at once
+        if clock() - written > ALIVE_SECONDS:
+            yield "alive", None
+            written = clock()
+        if not any(reader.has_more for reader in readers):
             sleep(POLL_SECONDS)

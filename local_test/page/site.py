@@ -9,10 +9,9 @@ import json
 import mimetypes
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map, Rule
@@ -20,7 +19,8 @@ from werkzeug.wrappers import Request, Response
 
 from local_test.errors import LocalTestError
 from local_test.hosts.artifacts import REPORT
-from local_test.page.live import Event, JobTail, Rows, follow
+from local_test.page.lists import Cache, JobSet, ListTail, ReadList, Region, find_list, summarize, summarize_tuning
+from local_test.page.live import Event, JobTail, Reader, RunTail, follow
 from local_test.tuning.html_report import page as tuning_report
 from local_test.util.atomic_files import as_json
 
@@ -48,47 +48,13 @@ _URLS = Map(
         Rule(f"{_JOB}/<name>", endpoint="describe"),
         Rule(f"{_JOB}/<name>/<any('model.tar.gz', 'output.tar.gz'):file>", endpoint="artifact"),
         Rule(f"{_JOB}/<name>/report.html", endpoint="report"),
-        Rule("/.page/tuning-jobs", endpoint="tuning_jobs"),
+        Rule("/.page/pipelines/<name>", endpoint="pipeline"),
+        Rule("/.page/pipelines/<name>/<execution>", endpoint="execution"),
         Rule("/.page/tuning-jobs/<name>/report.html", endpoint="tuning_report"),
         Rule("/.page/<file>", endpoint="static"),
     ],
     strict_slashes=False,
 )
-
-
-class Jobs(Protocol):
-    """All jobs of one kind; BadRequest for the name of none."""
-
-    def describe(self, name: str) -> dict[str, Any]: ...
-
-    def all(self) -> list[dict[str, Any]]: ...
-
-
-class TuningJobs(Jobs, Protocol):
-    def children(self, name: str) -> list[dict[str, Any]]: ...
-
-
-@dataclass(frozen=True)
-class JobSet:
-    """The jobs of one kind that have logs, and where each keeps its files."""
-
-    jobs: Jobs
-    folder: Callable[[str], Path]
-
-    def find(self, name: str) -> Path:
-        """The folder of a job that there is: no other name gets as far as the file system."""
-        self.jobs.describe(name)
-        return self.folder(name)
-
-
-class Region(Protocol):
-    """What is shown of one region."""
-
-    @property
-    def tuning_jobs(self) -> TuningJobs: ...
-
-    def job_sets(self) -> Mapping[str, JobSet]:
-        """training-jobs, and processing-jobs where there can be any."""
 
 
 class Site:
@@ -103,7 +69,7 @@ class Site:
         is_ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._application, self._regions, self._is_ready = application, regions, is_ready
-        self._rows: dict[tuple[str, str], Rows] = {}  # (region, kind of jobs) → those
+        self._caches: dict[tuple[str, str], Cache] = {}  # (region, kind of jobs) → those
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
@@ -139,21 +105,54 @@ class Site:
         return Response(f"{text}\n", 200 if ready else 503, content_type="application/json")
 
     def _feed(self, request: Request) -> Response:
-        """Server-sent events: the regions, the jobs of a `kind`, and metrics and logs of those that `job` names."""
-        region, kind = self._find_region(request), request.args.get("kind", "training-jobs")
-        job_set = self._find_jobs(request, kind)
-        names, with_logs = dict.fromkeys(request.args.getlist("job")), "log" in request.args
-        tails = [JobTail(name, job_set.find(name), with_logs=with_logs) for name in names]
-        rows = self._rows.setdefault((region, kind), Rows(job_set.jobs.all))
-        events = chain([("regions", list(self._regions()))], follow(rows.read, tails))
-        return Response(map(_encode, events), content_type="text/event-stream")
+        """Server-sent events: the regions, each `list`, metrics of each `job` of a `kind` (the first one's logs, too,
+        where `log` is asked for) and of each `run`. 404 if a list or the first job is not there; `ended` for another
+        job or run."""
+        region = self._find_region(request)
+        first: list[Event] = [("regions", list(self._regions()))]
+        readers: list[Reader] = [
+            ListTail(name, self._find_list(region, name)) for name in dict.fromkeys(request.args.getlist("list"))
+        ]
+        jobs, runs = (list(dict.fromkeys(request.args.getlist(what))) for what in ("job", "run"))
+        for name in (*jobs, *runs):
+            try:
+                readers.append(self._find_job(request, name) if name in jobs else self._find_run(region, name))
+            except LocalTestError as error:
+                if [name] == jobs[:1]:
+                    raise
+                first.append(("ended", {"job": name, "reason": str(error)}))
+        return Response(map(_encode, chain(first, follow(readers))), content_type="text/event-stream")
+
+    def _find_list(self, region: str, name: str) -> ReadList:
+        shown = self._regions()[region]
+        if read := find_list(shown, name):
+            return read
+        if (region, name) not in self._caches:
+            if name == "tuning-jobs":
+                self._caches[region, name] = Cache(shown.tuning_jobs.all, summarize_tuning)
+            elif job_set := shown.job_sets().get(name):
+                self._caches[region, name] = Cache(job_set.jobs.all, summarize)
+            else:
+                raise NotFound
+        return self._caches[region, name].read
+
+    def _find_job(self, request: Request, name: str) -> JobTail:
+        folder = self._find_jobs(request, request.args.get("kind", "training-jobs")).find(name)
+        with_logs = "log" in request.args and name == request.args["job"]
+        return JobTail(name, folder, with_logs=with_logs)
+
+    def _find_run(self, region: str, name: str) -> RunTail:
+        experiments = self._regions()[region].experiments
+        if not experiments:
+            raise NotFound
+        return RunTail(name, experiments.metrics_file(name))
 
     def _describe(self, request: Request, kind: str, name: str) -> Response:
         job_set = self._find_jobs(request, kind)
         description, folder = job_set.jobs.describe(name), job_set.folder(name)
         artifacts = {file: (folder / file).stat().st_size for file in _ARTIFACTS if (folder / file).is_file()}
         more = {"Artifacts": artifacts, "HasReport": (folder / REPORT).is_file()}
-        return Response(as_json({**description, **more}), content_type="application/json")
+        return _json({**description, **more})
 
     def _artifact(self, request: Request, kind: str, name: str, file: str) -> Response:
         path = self._find_jobs(request, kind).find(name) / file
@@ -169,9 +168,20 @@ class Site:
             raise NotFound
         return Response(_read(path), content_type="text/html", headers={"Content-Security-Policy": STRANGERS})
 
-    def _tuning_jobs(self, request: Request) -> Response:
-        jobs = self._regions()[self._find_region(request)].tuning_jobs
-        return Response(as_json(jobs.all()), content_type="application/json")
+    def _pipeline(self, request: Request, name: str) -> Response:
+        pipelines = self._regions()[self._find_region(request)].pipelines
+        if not pipelines:
+            raise NotFound
+        return _json(pipelines.at(name))
+
+    def _execution(self, request: Request, name: str, execution: str) -> Response:
+        """With the definition that it runs, whatever its pipeline's is now, and its parameters."""
+        shown = self._regions()[self._find_region(request)]
+        if not shown.pipelines or not shown.executions:
+            raise NotFound
+        record = shown.executions.find(f"{shown.pipelines.get(name)['PipelineArn']}/execution/{execution}")
+        definition, parameters = shown.executions.definition_text(record.arn), record.list_parameters()
+        return _json({**record.describe(), "PipelineDefinition": definition, "PipelineParameters": parameters})
 
     def _tuning_report(self, request: Request, name: str) -> Response:
         jobs = self._regions()[self._find_region(request)].tuning_jobs
@@ -204,6 +214,10 @@ def _is_for_page(request: Request) -> bool:
 
 def _is_document(request: Request) -> bool:
     return re.fullmatch(rf"/|/({'|'.join(_VIEWS)})(/[^/]*)?/?|/pipelines/[^/]+/[^/]+/?", request.path) is not None
+
+
+def _json(members: Mapping[str, Any]) -> Response:
+    return Response(as_json(members), content_type="application/json")
 
 
 def _encode(event: Event) -> bytes:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Self
 
 from local_test.api.dispatch import Api, Operation
-from local_test.page import site
+from local_test.page import lists, site
 from local_test.request.guard import Guard
 from local_test.server.access import Environ
 from local_test.server.http import HttpServer, Router
@@ -14,21 +14,15 @@ from local_test.server.refusal import respond
 from local_test.training.job import TrainingJob
 from local_test.training.job_queue import NotFound
 
-# what the page asks for; nothing can be created there
-_OPERATIONS = frozenset(
-    {
-        *("StopTrainingJob", "StopHyperParameterTuningJob", "StopProcessingJob", "StopPipelineExecution"),
-        *("ListExperiments", "Search", "ListPipelines", "DescribePipeline", "ListPipelineExecutions"),
-        *("DescribePipelineExecution", "ListPipelineExecutionSteps", "ListPipelineParametersForExecution"),
-        "DescribePipelineDefinitionForExecution",
-    }
-)
+# what the page may do; nothing can be created there
+_KINDS = ("TrainingJob", "HyperParameterTuningJob", "ProcessingJob", "PipelineExecution")
+_OPERATIONS = frozenset(f"Stop{kind}" for kind in _KINDS)
 
 
 class JobPage(AbstractContextManager["JobPage"]):
     """Answers inside the `with`; `url` is its address."""
 
-    def __init__(self, region: str, shown: site.Region, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, region: str, shown: lists.Region, operations: Mapping[str, Operation]) -> None:
         allowed = {name: operations[name] for name in _OPERATIONS if name in operations}
         router = Router(Api(lambda _: allowed), Api(lambda _: {}), moto=_refuse, home=region)
         self._server = HttpServer("127.0.0.1", 0, site.Site(router, lambda: {region: shown}))
@@ -36,10 +30,8 @@ class JobPage(AbstractContextManager["JobPage"]):
 
     @classmethod
     def of_job(cls, region: str, job: TrainingJob) -> Self:
-        return cls(region, _OneJob(job), {
-            "StopTrainingJob": lambda request: _own(job, request["TrainingJobName"]).stop(),
-            "ListExperiments": lambda _: {"ExperimentSummaries": []},
-        })  # fmt: skip
+        stop = {"StopTrainingJob": lambda request: _own(job, request["TrainingJobName"]).stop()}
+        return cls(region, _OneJob(job), stop)
 
     @classmethod
     def of_region(cls, name: str, region: Region) -> Self:
@@ -56,12 +48,14 @@ class JobPage(AbstractContextManager["JobPage"]):
 class _OneJob:
     """A job that no queue runs, as a region's only one."""
 
+    experiments = pipelines = executions = None
+
     def __init__(self, job: TrainingJob) -> None:
         self._job = job
         self.tuning_jobs = _NoTuningJobs()
 
-    def job_sets(self) -> dict[str, site.JobSet]:
-        return {"training-jobs": site.JobSet(self, lambda _: self._job.folder)}
+    def job_sets(self) -> dict[str, lists.JobSet]:
+        return {"training-jobs": lists.JobSet(self, lambda _: self._job.folder)}
 
     def describe(self, name: str) -> dict[str, Any]:
         return _own(self._job, name).describe()

@@ -23,7 +23,7 @@ from local_test.executions.services import Services
 from local_test.experiments.entities import Experiments
 from local_test.experiments.job_tracker import JobTracker, sync_component
 from local_test.experiments.lineage import Lineage
-from local_test.page.site import JobSet
+from local_test.page.lists import JobSet
 from local_test.pipelines.versions import PipelineStore
 from local_test.processing.job import ProcessingJob
 from local_test.processing.job_status import ProcessingJobStatus

@@ -167,17 +167,13 @@ def test_it_looks_well_at_each_width_light_and_dark(served: Served, browser: Any
 
 
 @pytest.mark.timeout(150)
-def test_a_tuning_job_and_an_experiment(served: Served, browser: Any) -> None:
+def test_a_tuning_job_with_its_report(served: Served, browser: Any) -> None:
     client = served.client("sagemaker")
     wanted = tuning_request(jobs=2)
     own = request("x", "print('acc=0.5')")
     for member in ("OutputDataConfig", "Environment"):
         wanted["TrainingJobDefinition"][member] = own[member]
     client.create_hyper_parameter_tuning_job(**wanted)
-    client.create_experiment(ExperimentName="compared")
-    client.create_trial(TrialName="first", ExperimentName="compared")
-    client.create_trial_component(TrialComponentName="run-1", Parameters={"rate": {"NumberValue": 0.25}})
-    client.associate_trial_component(TrialComponentName="run-1", TrialName="first")
     with open_page(browser, url(served, "/tuning-jobs"), viewport=PHONE) as page:
         page.get_by_role("link", name="tune", exact=True).click()
         page.get_by_text("Completed", exact=True).nth(2).wait_for()
@@ -185,11 +181,69 @@ def test_a_tuning_job_and_an_experiment(served: Served, browser: Any) -> None:
         report.get_by_role("heading", name="Best acc: 0.5").wait_for()
         assert find_serious(page) == []
         page.screenshot(path=ARTIFACTS / "page-tuning.png", full_page=True)
-        page.get_by_role("link", name="Experiments").click()
+
+
+def create_run(client: Any, trial: str, number: int) -> str:
+    """As a client that is no job makes it."""
+    name = f"run-{number}"
+    client.create_trial_component(
+        TrialComponentName=name,
+        DisplayName=f"trial-{number}",
+        Status={"PrimaryStatus": "InProgress"},
+        Parameters={"rate": {"NumberValue": number / 4}, "note": {"StringValue": HOSTILE}},
+    )
+    client.associate_trial_component(TrialComponentName=name, TrialName=trial)
+    return name
+
+
+def log_metric(served: Served, run: str, *values: tuple[int, float]) -> None:
+    data = [
+        {"MetricName": "loss", "Timestamp": 1_700_000_000 + step, "Step": step, "Value": value}
+        for step, value in values
+    ]
+    served.client("sagemaker-metrics").batch_put_metrics(TrialComponentName=run, MetricData=data)
+
+
+@pytest.mark.timeout(120)
+def test_experiments_and_their_runs_come_change_and_go(served: Served, browser: Any) -> None:
+    """However many; chosen ones are compared, each value as it comes."""
+    client = served.client("sagemaker")
+    for number in range(12):
+        client.create_experiment(ExperimentName=f"other-{number}")
+    with open_page(browser, url(served, "/experiments"), viewport=PHONE) as page:
+        page.get_by_role("link", name="other-0").wait_for()
+        client.create_experiment(ExperimentName="compared")
+        client.create_trial(TrialName="group", ExperimentName="compared")
+        came = time.monotonic()
         page.get_by_role("link", name="compared").click()
-        page.get_by_role("cell", name="run-1").wait_for()
-        assert page.get_by_role("cell", name="0.25").is_visible()
+        page.get_by_text("No run yet.").wait_for()
+        assert time.monotonic() - came < 5
+        runs = [create_run(client, "group", number) for number in range(103)]
+        page.get_by_role("button", name="Show more (100 of 103)").click()
+        page.get_by_role("row", name=re.compile("trial-0 ")).wait_for()
+        page.get_by_role("button", name="rate").click()
+        page.get_by_role("button", name="rate").click()
+        assert page.locator("tbody tr").first.inner_text().startswith("\ttrial-0\t")
+        log_metric(served, runs[0], (0, 0.75))
+        page.get_by_role("row", name=re.compile("trial-0 .*InProgress.*0.75")).wait_for()
+        page.get_by_label("compare trial-0", exact=True).check()
+        page.get_by_label("compare trial-1", exact=True).check()
+        page.get_by_role("button", name="Compare").click()
+        page.get_by_role("img", name="loss. trial-0: 1 values, 0.75 at 0").wait_for()
+        log_metric(served, runs[0], (5, 0.25), (2, 0.5))
+        log_metric(served, runs[1], (1, 3.0))
+        page.get_by_role("img", name="loss. trial-0: 3 values, 0.25 at 5. trial-1: 1 values, 3 at 1").wait_for()
+        assert page.locator("tbody tr").count() == 2
+        assert urlsplit(page.url).query == "run=run-0&run=run-1"
+        assert page.title() == "compared · Local SageMaker"
         assert find_serious(page) == []
+        page.screenshot(path=ARTIFACTS / "page-runs.png", full_page=True)
+        client.disassociate_trial_component(TrialComponentName="run-1", TrialName="group")
+        page.get_by_text("The run run-1 is not here").wait_for()
+        page.get_by_role("link", name="All runs").click()
+        page.get_by_role("button", name="Show more (100 of 102)").wait_for()
+    with open_page(browser, url(served, "/experiments/nosuch"), allowed="404") as page:
+        page.get_by_text("There is no experiment of this name here").wait_for()
 
 
 @pytest.mark.timeout(150)
@@ -268,7 +322,8 @@ def test_health_and_the_page_are_no_buckets(served: Served) -> None:
     assert fetch(served, "/training-jobs/nosuch", Accept="text/html")[1].startswith("<!doctype html>")
     for path in (
         "training-jobs/nosuch", "training-jobs/..%2f..", "training-jobs/nosuch/model.tar.gz", "feed?job=nosuch",
-        "tuning-jobs/nosuch/report.html", "..%2fsite.py", "nosuch.js",
+        "tuning-jobs/nosuch/report.html", "..%2fsite.py", "nosuch.js", "feed?list=nosuch",
+        "feed?list=experiments/nosuch", "feed?list=pipelines/nosuch/nosuch", "pipelines/nosuch",
     ):  # fmt: skip
         assert fetch(served, f"/.page/{path}")[0] == 404, path
 

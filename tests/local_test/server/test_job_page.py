@@ -79,7 +79,7 @@ def test_a_tuning_job_is_followed_and_stopped(tmp_path: Path) -> None:
 
 def test_nothing_can_be_created_there(tmp_path: Path) -> None:
     with running(tmp_path, training_request(), "train") as (address, _):
-        for operation, answer in (("CreateTrainingJob", 403), ("StopTrainingJob", 400), ("ListExperiments", 200)):
+        for operation, answer in (("CreateTrainingJob", 403), ("StopTrainingJob", 400), ("ListTrainingJobs", 403)):
             body = b'{"TrainingJobName": "other"}' if operation == "StopTrainingJob" else b"{}"
             headers = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
             asked = urllib.request.Request(address.partition("/training-jobs")[0] + "/", body, headers)
