@@ -13,7 +13,7 @@ from typing import Any
 
 from local_test.errors import BadRequest, LocalTestError
 from local_test.executions.order import Order
-from local_test.executions.record import ExecutionFolder, ExecutionRecord, StepRecord
+from local_test.executions.record import STEP_FAILURE, ExecutionFolder, ExecutionRecord, StepRecord
 from local_test.executions.services import ServiceError, Services
 from local_test.executions.step_runner import FindCached, StepRunner
 from local_test.pipelines.definition import Definition
@@ -21,7 +21,6 @@ from local_test.util.console import warn_on_stderr
 
 _SHORTEST, _LONGEST = 0.05, 0.5  # seconds between two looks at the jobs: few where nothing happens
 _FULL_SECONDS = 0.5  # between two tries to write to a disk that is full
-_FAILED = "Step failure: One or multiple steps failed."  # the service's words
 _BUG = "InternalServerError: A bug of the local platform; its traceback is on the server's terminal"
 
 
@@ -188,7 +187,7 @@ class Execution:
             for name, record in self.record.steps.items()
             if record.status == "Failed" and self.definition.by_name[name].type == "Fail"
         ]
-        return next(filter(None, messages), _FAILED)
+        return next(filter(None, messages), STEP_FAILURE)
 
     # Which step is next
 

@@ -15,6 +15,7 @@ from local_test.errors import BadRequest
 from local_test.util.atomic_files import write_json, write_text
 
 FINAL = ("Succeeded", "Failed", "Stopped")
+STEP_FAILURE = "Step failure: One or multiple steps failed."  # the service's words
 _STATE, _DEFINITION = "execution.json", "definition.json"
 
 
@@ -110,11 +111,15 @@ class ExecutionRecord:
         return [{"Name": name, "Value": value} for name, value in self.given.items()]
 
     def summarize(self) -> dict[str, Any]:
-        """An item of ListPipelineExecutions."""
+        """An item of ListPipelineExecutions; a Fail step's message is not in it, as on the service."""
         members = self.describe()
         names = ("Arn", "Status", "Description", "DisplayName")
         found = {f"PipelineExecution{name}": members.get(f"PipelineExecution{name}") for name in names}
-        found |= {"StartTime": members["CreationTime"], "PipelineExecutionFailureReason": self.failure}
+        failed = any(step.status == "Failed" for step in self.steps.values())
+        found |= {
+            "StartTime": members["CreationTime"],
+            "PipelineExecutionFailureReason": STEP_FAILURE if self.failure and failed else self.failure,
+        }
         return {name: value for name, value in found.items() if value not in (None, "")}
 
 

@@ -42,8 +42,8 @@ def next_attempt(policies: Sequence[RetryPolicy], step: StepRecord, kind: str, n
 
 
 def explain(kind: str, execution_arn: str, step: str) -> str:
-    """What the service adds to the reason where a policy would have helped."""
-    name = kind.replace(".", "_").upper().removeprefix("STEP_")
+    """What the service adds to the reason where a policy would have helped; the ARN is in small letters there."""
+    name, execution_arn = kind.replace(".", "_").upper().removeprefix("STEP_"), execution_arn.lower()
     return (
         f"\nRetry not appropriate on execution of step with PipelineExecutionArn {execution_arn} and StepId {step}. "
         f"No retry policy configured for the exception type {name}."

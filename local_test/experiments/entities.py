@@ -5,6 +5,7 @@ experiments group trials.
 """
 
 import copy
+import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -19,6 +20,9 @@ from local_test.util.atomic_files import new_folder, write_json
 
 Entity = dict[str, Any]
 Members = Mapping[str, Any]
+
+_FOLDER = "Folder"  # of an entity whose name is too long for one; a pipeline's has up to 256 characters
+_LONGEST = 200  # characters of a folder's name; it has 255 bytes, and a prefix while it is deleted
 
 
 class EntityStore:
@@ -51,7 +55,9 @@ class EntityStore:
             arn = format_arn(self._region, self.resource, name)
             times = {"CreationTime": now, "CreatedBy": {}, "LastModifiedTime": now, "LastModifiedBy": {}}
             entity = {f"{self.what}Arn": arn, "DisplayName": name, "Tags": [], **copy.deepcopy(dict(members)), **times}
-            with new_folder(self._folder / name, f"The {self.what}"):
+            if len(name) > _LONGEST:
+                entity[_FOLDER] = f"{name[:_LONGEST]}-{hashlib.sha256(name.lower().encode()).hexdigest()[:12]}"
+            with new_folder(self._path(entity), f"The {self.what}"):
                 self._keep(entity)
             return copy.deepcopy(entity)
 
@@ -93,7 +99,7 @@ class EntityStore:
         with self._lock:
             entity = self._find(name)
             del self._entities[entity[self.key].lower()]
-            remove(self._folder / entity[self.key])
+            remove(self._path(entity))
             return entity
 
     def change_tags(self, name: str, change: Callable[[list[Tag]], list[Tag]]) -> list[Tag]:
@@ -107,7 +113,11 @@ class EntityStore:
 
     def folder(self, name: str) -> Path:
         """The folder of an existing entity."""
-        return self._folder / self.name(name)
+        with self._lock:
+            return self._path(self._find(name))
+
+    def _path(self, entity: Entity) -> Path:
+        return self._folder / str(entity.get(_FOLDER, entity[self.key]))
 
     def _find(self, name: str) -> Entity:
         entity = self._entities.get(name.rpartition("/")[2].lower())
@@ -116,7 +126,7 @@ class EntityStore:
         return entity
 
     def _keep(self, entity: Entity) -> None:
-        write_json(self._folder / entity[self.key] / "describe.json", entity)
+        write_json(self._path(entity) / "describe.json", entity)
         self._entities[entity[self.key].lower()] = entity
 
 

@@ -104,6 +104,11 @@ class _Checks:
         except CycleError as error:
             names = [name for name in reversed(error.args[1][1:]) if not name.endswith(_END)]
             raise BadRequest(f"Steps depend on each other in a cycle: {' → '.join([*names, names[0]])}") from None
+        for name, step in definition.by_name.items():
+            if fails := [one for one in step.depends_on if definition.by_name[one].type == "Fail"]:
+                raise BadRequest(  # it begins with the service's words
+                    f"{name} can not depends on {fails[0]}: nothing runs after a Fail step"
+                )
 
     def _check_step(self, step: Step) -> None:
         for name in step.depends_on:

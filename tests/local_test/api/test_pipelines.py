@@ -13,6 +13,7 @@ from tests.support.pipelines import DEFINITION, FAIL, ROLE, definition
 from tests.support.served import BUCKET, Served, until
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline"
+LONG = ["A" * 255 + "b", "A" * 255 + "c", "A" * 255]  # a folder's name has at most 255 bytes
 
 
 def create(sagemaker: Any, name: str, **members: Any) -> str:
@@ -25,7 +26,8 @@ def create(sagemaker: Any, name: str, **members: Any) -> str:
 def test_a_pipeline_from_its_making_to_its_end(sagemaker: Any) -> None:
     members = {"PipelineDescription": "of the lab", "ParallelismConfiguration": {"MaxParallelExecutionSteps": 2}}
     arn = create(sagemaker, "The-Lab", Tags=[{"Key": "k", "Value": "v"}], **members)
-    assert arn == f"{ARN}/the-lab"
+    assert arn == f"{ARN}/The-Lab"  # the SDK's own tests look for the name as it was given
+    assert sagemaker.describe_pipeline(PipelineName=arn.lower())["PipelineArn"] == arn
     found = check_shape("DescribePipeline", sagemaker.describe_pipeline(PipelineName="The-Lab"))
     assert json.loads(found["PipelineDefinition"]) == DEFINITION
     assert {name: found[name] for name in members} == members
@@ -204,11 +206,18 @@ def test_a_restart_loses_none(tmp_path: Path) -> None:
     with Served(tmp_path) as server:
         create(server.client("sagemaker"), "kept", Tags=[{"Key": "k", "Value": "v"}])
         create(server.client("sagemaker", region="eu-west-1"), "kept")
+        for name in LONG:
+            create(server.client("sagemaker"), name)
+        server.client("sagemaker").update_pipeline(PipelineName=LONG[0], PipelineDescription="changed")
+        server.client("sagemaker").delete_pipeline(PipelineName=LONG[1])
         before = server.client("sagemaker").describe_pipeline(PipelineName="kept")
         server.end(signal.SIGKILL)
     with Served(tmp_path) as server:
         after = server.client("sagemaker").describe_pipeline(PipelineName="kept")
         assert {**after, "ResponseMetadata": 0} == {**before, "ResponseMetadata": 0}
         assert server.client("sagemaker").list_tags(ResourceArn=after["PipelineArn"])["Tags"]
+        listed = server.client("sagemaker").list_pipelines(SortBy="Name", SortOrder="Ascending")["PipelineSummaries"]
+        found = [(item["PipelineName"], item.get("PipelineDescription")) for item in listed]
+        assert found == [(LONG[2], None), (LONG[0], "changed"), ("kept", None)]
         elsewhere = server.client("sagemaker", region="eu-west-1")
         assert elsewhere.describe_pipeline(PipelineName="kept")["PipelineArn"].split(":")[3] == "eu-west-1"

@@ -154,7 +154,7 @@ def test_a_refused_creation_is_a_retry_policys_or_the_end(tmp_path: Path) -> Non
     )
     assert failed.record.steps["A"].failure == (  # the service's words
         "ClientError: Failed to invoke sagemaker:CreateTrainingJob. Error Details: no\n"
-        f"Retry not appropriate on execution of step with PipelineExecutionArn {ARN} and StepId A. "
+        f"Retry not appropriate on execution of step with PipelineExecutionArn {ARN.lower()} and StepId A. "
         "No retry policy configured for the exception type SAGEMAKER_RESOURCE_LIMIT."
     )
 

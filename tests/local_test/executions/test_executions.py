@@ -94,6 +94,8 @@ def test_a_property_file_decides(sagemaker: Any, s3: Any) -> None:
     metrics = sagemaker.describe_model_package(ModelPackageName=arn)["ModelMetrics"]
     assert metrics["ModelQuality"]["Statistics"]["S3Uri"] == f"s3://{BUCKET}/evaluated/out"
     assert ended(sagemaker, bad)["FailureReason"] == "accuracy 0.75 < 0.8"
+    listed = sagemaker.list_pipeline_executions(PipelineName="Judged")["PipelineExecutionSummaries"]
+    assert listed[0]["PipelineExecutionFailureReason"] == "Step failure: One or multiple steps failed."
     assert step_statuses(sagemaker, bad)["Check"] == "Succeeded"
 
 

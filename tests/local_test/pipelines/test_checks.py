@@ -95,6 +95,7 @@ def test_the_members_of_a_step() -> None:
         ("Steps.0.Type", "Trainign", "Step Train: There is no such step type. Received: 'Trainign'"),
         ("Steps.0.Type", "Transform", "Step Train: The local platform runs no step of type Transform. No batch"),
         ("Steps.0.DependsOn", ["Nobody"], "Step Train: DependsOn names step Nobody, which there is not"),
+        ("Steps.3", {**FAIL, "Name": "After", "DependsOn": ["TooBad"]}, "After can not depends on TooBad: "),
         ("Steps.0.DependsOn", ["Train"], "Steps depend on each other in a cycle: Train → Train"),
         ("Steps.0.DependsOn", ["Evaluate"], "Steps depend on each other in a cycle: "),
         ("Steps.0.DependsOn", ["IsGood"], "Steps depend on each other in a cycle: "),
