@@ -1,12 +1,13 @@
 """The HTTP server's patience: how long a client may take, and how many may be connected."""
 
 import io
+import re
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from socket import socket
+from socket import SHUT_RDWR, socket
 from typing import Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
@@ -17,6 +18,8 @@ from local_test.aws.clients import OWN_AGENT
 from local_test.server.access import Environ, Wsgi
 from local_test.server.signatures import HEADERS
 
+_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
+_END_SECONDS = 1.0  # in which a connection that is ended is free
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
 
@@ -27,16 +30,19 @@ _MOST = 200  # characters of an address in such a line
 @dataclass(frozen=True)
 class Patience:
     """Seconds for a request's head, for each next piece of its body, and for a client that reads nothing; connections
-    at a time. A program may well stop reading from S3 for minutes, as it validates or saves."""
+    at a time. A program may well stop reading from S3 for minutes, as it validates or saves. `least`: seconds that a
+    client has even where another one needs its connection."""
 
     head: float = 30.0
     body: float = 60.0
     write: float = 600.0
     connections: int = 256
+    least: float = 1.0
 
 
 class Server(ThreadedWSGIServer):
-    """A thread for each connection, up to the limit; one more gets 503, which clients try again."""
+    """A thread for each connection, up to the limit. One more takes the place of the client that has let the server
+    wait longest; if none has, it gets 503, which clients try again."""
 
     def __init__(
         self, host: str, port: int, application: Wsgi, fd: int, patience: Patience, on_request: OnRequest | None
@@ -44,9 +50,10 @@ class Server(ThreadedWSGIServer):
         super().__init__(host, port, application, _Handler, fd=fd)
         self.patience, self.on_request = patience, on_request
         self._free = threading.Semaphore(patience.connections)
+        self.senders, self.readers = Waits(), Waits()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
+        if self._free.acquire(blocking=False) or self._take_place():
             super().process_request(request, client_address)
             return
         with suppress(OSError):
@@ -54,11 +61,46 @@ class Server(ThreadedWSGIServer):
             request.sendall(_BUSY)
         self.shutdown_request(request)
 
+    def _take_place(self) -> bool:
+        """Of a client that sends nothing, else of one that reads nothing."""
+        least = self.patience.least
+        ended = self.senders.end_longest(least) or self.readers.end_longest(least)
+        return ended and self._free.acquire(timeout=_END_SECONDS)
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
+
+
+class Waits:
+    """The connections at which the server waits for the client. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: dict[socket, float] = {}  # the longest wait comes first
+
+    @contextmanager
+    def during(self, connection: socket) -> Iterator[None]:
+        with self._lock:
+            self._since[connection] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._since.pop(connection, None)
+
+    def end_longest(self, least: float) -> bool:
+        """Whether a connection was ended, which had waited so many seconds or more."""
+        with self._lock:
+            connection, since = next(iter(self._since.items()), (None, 0.0))
+            if connection is None or time.monotonic() - since < least:
+                return False
+            del self._since[connection]
+            with suppress(OSError):  # the client was quicker
+                connection.shutdown(SHUT_RDWR)
+            return True
 
 
 class _Handler(MotoRequestHandler):
@@ -68,8 +110,23 @@ class _Handler(MotoRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._incoming = _Incoming(self.connection, self.server.patience)
+        self._incoming = _Incoming(self.connection, self.server.patience, self.server.senders)
         self.rfile = io.BufferedReader(self._incoming)
+        self.wfile = _Outgoing(self.connection, self.server.readers)
+
+    def parse_request(self) -> bool:
+        """Refuses a body of no length or of two, which would be taken for none, or for another one than was sent."""
+        if not super().parse_request():
+            return False
+        lengths, codings = (self.headers.get_all(name, []) for name in ("Content-Length", "Transfer-Encoding"))
+        if lengths:
+            is_clear = not codings and len(set(lengths)) == 1 and _LENGTH.fullmatch(lengths[0]) is not None
+        else:
+            is_clear = not codings or [coding.strip().lower() for coding in codings] == ["chunked"]
+        if not is_clear:
+            said = ", ".join(f"{name!a:.40}" for name in (*lengths, *codings))
+            self.send_error(400, f"The length of the body is not clear. Received: {said}")
+        return is_clear
 
     def make_environ(self) -> Environ:
         self._incoming.end_head()
@@ -105,8 +162,8 @@ class _Chunks(DechunkedInput):
 class _Incoming(io.RawIOBase):
     """A request as it comes. TimeoutError: it took too long."""
 
-    def __init__(self, connection: socket, patience: Patience) -> None:
-        self._connection, self._patience = connection, patience
+    def __init__(self, connection: socket, patience: Patience, waits: Waits) -> None:
+        self._connection, self._patience, self._waits = connection, patience, waits
         self._head_until: float | None = time.monotonic() + patience.head
 
     def end_head(self) -> None:
@@ -121,6 +178,22 @@ class _Incoming(io.RawIOBase):
             raise TimeoutError
         self._connection.settimeout(left)
         try:
-            return self._connection.recv_into(buffer)
+            with self._waits.during(self._connection):
+                return self._connection.recv_into(buffer)
         finally:
             self._connection.settimeout(self._patience.write)
+
+
+class _Outgoing(io.BufferedIOBase):
+    """An answer as it goes."""
+
+    def __init__(self, connection: socket, waits: Waits) -> None:
+        self._connection, self._waits = connection, waits
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with self._waits.during(self._connection):
+            self._connection.sendall(data)
+        return len(memoryview(data).cast("B"))

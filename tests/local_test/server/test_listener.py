@@ -2,6 +2,7 @@
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -66,9 +67,57 @@ def test_a_head_that_comes_in_drops_has_no_longer(address: tuple[str, int]) -> N
             connection.sendall(b"X: y\r\n")
 
 
-def test_one_connection_too_many_is_told_to_come_again(address: tuple[str, int]) -> None:
-    with ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(socket.create_connection(address, 20)).sendall(HEAD)
+def test_one_request_too_many_is_told_to_come_again() -> None:
+    """All connections are busy, and no client is to blame."""
+    busy, may_end = threading.Barrier(4), threading.Event()
+
+    def work(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/work":
+            busy.wait(20)
+            may_end.wait(20)
+        return echo(environ, start_response)
+
+    with closing(HttpServer("127.0.0.1", 0, work, Patience(least=0, connections=3))) as server, ExitStack() as stack:
+        server.start()
+        address = server.host, server.port
+        workers = [stack.enter_context(socket.create_connection(address, 20)) for _ in range(3)]
+        for worker in workers:
+            worker.sendall(HEAD.replace(b"/", b"/work", 1) + b"\r\nbody")
+        busy.wait(20)
         assert b" 200 " not in ask(address)
-    until(lambda: ask(address).endswith(b"\r\n\r\nbody"), 20)  # free as soon as they are closed
+        may_end.set()
+        assert all(rest(worker).endswith(b"\r\n\r\nbody") for worker in workers)
+        until(lambda: ask(address).endswith(b"\r\n\r\nbody"), 20)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HT", HEAD, HEAD + b"\r\nbo", b"GET /large HTTP/1.1\r\n\r\n"])
+def test_clients_that_let_the_server_wait_keep_nobody_out(sent: bytes) -> None:
+    def large(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/large":
+            return echo(environ, start_response)
+        start_response("200 OK", [])
+        return [bytes(1 << 24)] * 10  # more than the buffers of a connection
+
+    patience = Patience(head=60, body=60, write=60, connections=3, least=0.1)
+    with closing(HttpServer("127.0.0.1", 0, large, patience)) as server, ExitStack() as stack:
+        server.start()
+        for _ in range(3):
+            stack.enter_context(socket.create_connection((server.host, server.port), 20)).sendall(sent)
+        until(lambda: ask((server.host, server.port)).endswith(b"\r\n\r\nbody"), 20)
+
+
+UNCLEAR = (
+    *(b"Content-Length: -4", b"Content-Length: 4e0", b"Content-Length: +4", b"Content-Length: 4\r\nContent-Length: 3"),
+    *(b"Content-Length: 4\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked, identity"),
+    *(b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
+    *(b"Content-Length: 4\r\n 4", b"Content-Length:", b"Content-Length: 99999999999999999999"),
+)
+
+
+def test_a_body_whose_length_is_not_clear_is_refused(address: tuple[str, int]) -> None:
+    """It was taken for none: a PUT to S3 kept an empty object."""
+    for lines in UNCLEAR:
+        with socket.create_connection(address, 20) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\n" + lines + b"\r\n\r\n")
+            answer = rest(connection)
+        assert answer.startswith(b"HTTP/1.1 400 The length of the body is not clear. Received: "), lines
