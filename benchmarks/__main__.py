@@ -11,8 +11,6 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from local_test.util.console import drop_unread_output
-
 TOPICS = sorted(path.stem for path in (Path(__file__).parent / "topics").glob("[!_]*.py"))
 # these take --data
 OVER_SHARDS = {"feeding", "hosts", "memory", "pipe_training", "reader", "time_to_accuracy"}
@@ -24,7 +22,6 @@ def main() -> int:
     parser.add_argument("topics", nargs="*", choices=[[], *TOPICS], default=[], metavar="TOPIC", help=", ".join(TOPICS))
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the topics' marks in FILE")
     parser.add_argument("--data", type=Path, help="prepared shards (default: data)")
-    drop_unread_output()
     arguments = parser.parse_args()
     if missing := [name for name in ("numpy", "tensorflow", "boto3") if not find_spec(name)]:
         sys.exit(f"{missing[0]} is not installed. Run `make env`, then .venv/bin/python instead of {sys.executable}")
@@ -37,13 +34,15 @@ def main() -> int:
 def run(topic: str, data: Path | None, page: Path | None) -> bool:
     """Whether it ran. Its tables go to standard output, and into the page."""
     options = ["--data", str(data)] if data and topic in OVER_SHARDS else []
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.topics.{topic}", *options], stdout=subprocess.PIPE, text=True
-    )
-    print(done.stdout, flush=True)
-    if page and not done.returncode:
-        page.write_text(replace_tables(page.read_text(), topic, done.stdout))
-    return not done.returncode
+    command = [sys.executable, "-m", f"benchmarks.topics.{topic}", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True
+    ) as running:  # Ctrl-C waits for the topic's own end
+        tables, _ = running.communicate()
+    print(tables, flush=True)
+    if page and not running.returncode:
+        page.write_text(replace_tables(page.read_text(), topic, tables))
+    return not running.returncode
 
 
 def replace_tables(text: str, topic: str, tables: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dataset import interrupt
-from dataset.console import drop_unread_output
+from dataset.console import begin_program
 from dataset.errors import DatasetError, to_one_line
 
 
@@ -189,7 +189,7 @@ _SOURCE = (
 if __name__ == "__main__":
     # as stderr is: a path may hold what a terminal can't show
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # nobody has replaced it yet
-    drop_unread_output()
+    begin_program()
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

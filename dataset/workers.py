@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from dataset.errors import DatasetError
+from dataset.interrupt import hold_signals
 
 _AHEAD = 2  # tasks a process has in its pipe: one in work, one so that it need not wait for us
 _END_SECONDS = 5.0
@@ -92,13 +93,15 @@ def _start(target: Target, count: int) -> list[tuple[multiprocessing.process.Bas
     """Spawned, not forked: a fork would share the file positions of open archives.
 
     Started with the signals of a terminal blocked, which they inherit: Ctrl-C is the parent's business, and when the
-    parent ends, its pipes end them.
+    parent ends, its pipes end them. One that comes meanwhile waits: a process that is told half of its start prints a
+    traceback.
     """
     context = multiprocessing.get_context("spawn")
     resource_tracker.ensure_running()  # would unblock the signals if it were started below
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
-        return [_start_worker(context, target) for _ in range(count)]
+        with hold_signals():
+            return [_start_worker(context, target) for _ in range(count)]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -17,7 +17,7 @@ from typing import Any
 try:
     from botocore.exceptions import ClientError
 
-    from launch.core.console import drop_unread_output, say, say_error
+    from launch.core.console import begin_program, say, say_error
     from launch.core.errors import LaunchError, user_message
     from launch.core.preflight import client
 except ModuleNotFoundError as missing:
@@ -177,7 +177,7 @@ def plot(found: Sequence[Run], metric: str = OBJECTIVE) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; errors are one line."""
     if argv is None:  # this is a program of its own
-        drop_unread_output()
+        begin_program()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="the runs of an experiment as a table, the best first")

@@ -1,6 +1,8 @@
-"""What every command does at a terminal: a reader that goes is no failure, and a missing package is one line."""
+"""What every command does at a terminal: a reader that goes is no failure, Ctrl-C ends it without a traceback, and
+a missing package is one line."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ COMMANDS = {
     "shell_facts": ("launch.core.shell_facts", *REQUEST),
     "benchmarks": ("benchmarks", "--help"),
 }
+PROGRAMS = {**COMMANDS, "predict": ("train.predict", "--help"), "chaos": ("tests.chaos", "--help")}
 
 
 def run(*arguments: str, **streams: int) -> subprocess.CompletedProcess[str]:
@@ -41,6 +44,39 @@ def test_a_reader_that_goes_is_no_failure(command: str) -> None:
         assert run("-m", *COMMANDS[command], stdout=write, stderr=write).returncode == 0
     finally:
         os.close(write)
+
+
+@pytest.mark.parametrize("command", PROGRAMS)
+def test_ctrl_c_while_modules_are_loaded(command: str) -> None:
+    """After so many modules of which the first is the program's own; before, it is Python that begins."""
+    package = PROGRAMS[command][0].partition(".")[0]
+    codes = [_interrupt(package, modules, PROGRAMS[command]) for modules in (1, 2, 40, 250)]
+    assert codes[0] == -signal.SIGINT
+    assert set(codes) <= {-signal.SIGINT, 128 + signal.SIGINT, 0}  # 0: all was loaded and done
+
+
+def _interrupt(package: str, modules: int, arguments: tuple[str, ...]) -> int:
+    """The exit code of a program that says which modules it loads, and is interrupted after so many."""
+    command = [sys.executable, "-X", "importtime", "-m", *arguments]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    said, left = "", modules
+    with subprocess.Popen(command, cwd=ROOT, text=True, preexec_fn=_heed_ctrl_c, **streams) as program:  # type: ignore[call-overload]
+        for line in program.stderr:
+            if not line.startswith("import time:"):
+                said += line
+            elif left < modules or line.rpartition("|")[2].strip() == package:
+                left -= 1
+                if left == 0:
+                    program.send_signal(signal.SIGINT)
+        code = program.wait(60)
+    assert said.count("\n") <= 1, said
+    assert "KeyboardInterrupt" not in said
+    return code
+
+
+def _heed_ctrl_c() -> None:
+    """A shell starts what is in the background with SIGINT ignored, and so may these tests have been."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(

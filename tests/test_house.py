@@ -120,7 +120,7 @@ def test_copies_across_the_packages_are_equal() -> None:
     """Packages import nothing from each other: what guards a terminal, what limits an archive's names, and what makes a
     picture the model's input, stands in several, and must not drift apart."""
     names = (
-        *("printable", "drop_unread_output", "_Unread", "fit", "format_seconds"),
+        *("printable", "begin_program", "_report", "_Unread", "fit", "format_seconds"),
         *("is_picture", "is_kept", "_orientation", "pixels", "to_rgb"),
         *("ticks", "round_out", "format_tick"),
         *("_Entry", "_ATTRIBUTES", "_MAX_ATTRIBUTES"),

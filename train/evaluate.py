@@ -23,7 +23,7 @@ from train.runtime.atomic_files import write_text
 from train.runtime.dataset_info import ImageDatasetInfo, read_channel
 from train.runtime.environment import Channel
 from train.runtime.hyperparameters import Hyperparameters
-from train.runtime.signals import stop_on_sigterm
+from train.runtime.signals import heed_ctrl_c, stop_on_sigterm
 
 _log = logging.getLogger(__name__)
 
@@ -131,4 +131,5 @@ def _leave_message(path: Path, error: Exception) -> None:
 
 
 if __name__ == "__main__":
+    heed_ctrl_c()
     sys.exit(main())

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from launch.core.console import drop_unread_output
+from launch.core.console import begin_program
 
 FOLDER = Path(__file__).parents[1]
 PREFIX = "cv_keras_cifar10"  # of all that is stored in the bucket
@@ -203,7 +203,7 @@ def fill_in(value: Any, values: Mapping[str, str]) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the request."""
     if argv is None:  # this is a program of its own
-        drop_unread_output()
+        begin_program()
     options = parse_options(build_parser(__doc__).parse_args(argv))
     json.dump(build_request(options), sys.stdout, indent=2)
     sys.stdout.write("\n")

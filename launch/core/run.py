@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from launch import experiments
-from launch.core.console import drop_unread_output, say, say_error
+from launch.core.console import begin_program, say, say_error
 from launch.core.errors import user_message
 from launch.core.follow import follow, say_way_back
 from launch.core.preflight import preflight
@@ -16,7 +16,7 @@ Create = Callable[[Options], str]  # starts the job; its name, which an SDK may 
 def run(description: str | None, create: Create, arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 if the job was accepted or, with --wait, completed. Errors are one line."""
     if arguments is None:  # this is a program of its own
-        drop_unread_output()
+        begin_program()
     options = parse_options(build_parser(description).parse_args(arguments))
     try:
         options = preflight(options)

@@ -6,13 +6,13 @@ Standard library only.
 import shlex
 import sys
 
-from launch.core.console import drop_unread_output
+from launch.core.console import begin_program
 from launch.core.request import build_parser, build_request, input_uris, missing_data_message, parse_options
 
 
 def main() -> None:
     """Print kind, name, role, bucket, experiment, wait; for each channel its prefix and what to say without data."""
-    drop_unread_output()
+    begin_program()
     options = parse_options(build_parser(__doc__, "launch/aws_cli.sh").parse_args())
     request = build_request(options)
     prefix = f"s3://{options.bucket}/"  # other buckets may be the role's alone to look at

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.core.console import drop_unread_output, say
+from launch.core.console import begin_program, say
 
 _LOCAL_ACCOUNT = "123456789012"  # of the local API; the one of AWS's documentation, so nobody's
 
@@ -54,7 +54,7 @@ def exit_code(description: Mapping[str, Any]) -> int:
 
 def main() -> int:
     """Print the summary; the exit code."""
-    drop_unread_output()
+    begin_program()
     description, *best = (json.loads(Path(path).read_text()) for path in sys.argv[1:])
     if "TrainingJobStatus" in description:
         lines = summarize_training(description)

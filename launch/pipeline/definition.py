@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch.core.console import drop_unread_output
+from launch.core.console import begin_program
 from launch.core.request import FOLDER, check_bucket_name, check_name, fill_in, parse_pairs
 
 _NAME = "cv-keras-cifar10"
@@ -94,7 +94,7 @@ def _read() -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the definition."""
     if argv is None:  # this is a program of its own
-        drop_unread_output()
+        begin_program()
     options = parse_options(build_parser(__doc__).parse_args(argv))
     json.dump(build_definition(options), sys.stdout, indent=2)
     sys.stdout.write("\n")

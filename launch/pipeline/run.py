@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from launch.core.console import drop_unread_output, say, say_error
+from launch.core.console import begin_program, say, say_error
 from launch.core.errors import user_message
 from launch.core.follow import LEFT, follow_to_end
 from launch.core.preflight import check_bucket, client, find_role
@@ -18,7 +18,7 @@ Start = Callable[[Options], str]  # makes or updates the pipeline and starts it;
 def run(description: str | None, start: Start, arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 if the execution was started or, with --wait, succeeded. Errors are one line."""
     if arguments is None:  # this is a program of its own
-        drop_unread_output()
+        begin_program()
     options = parse_options(build_parser(description).parse_args(arguments))
     try:
         arn = start(prepare(options))

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ try:
     from local_test.cli.options import ChooseRunner, Parser, say_note
     from local_test.errors import LocalTestError
     from local_test.runners.select import CHECKOUT, choose
-    from local_test.util.console import drop_unread_output
+    from local_test.util.console import begin_program
 except ModuleNotFoundError as missing:
     sys.stderr.write(f"local_test: {missing.name} is not installed. Run pip install . with this Python\n")
     sys.exit(2)
@@ -59,9 +58,7 @@ def read_version() -> str:
 def main(argv: Sequence[str] | None = None, choose_runner: ChooseRunner = choose) -> int:
     """The exit code: 0, 1 failed, 2 a bad request, 130 stopped. `choose_runner` makes the runner of --runner."""
     if argv is None:  # this is a program of its own
-        drop_unread_output()
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of __main__; from here on it is handled
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        begin_program()
     args = parser().parse_args(argv, argparse.Namespace(choose_runner=choose_runner))
     try:
         return _EXIT_CODES[args.run(args)]

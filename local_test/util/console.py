@@ -3,9 +3,11 @@
 import io
 import re
 import select
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, TextIO
 
 # C0 but for tab and line end, DEL, C1; marks of a text's direction; other line ends; halves of surrogate pairs
@@ -94,11 +96,21 @@ class _Unread(io.FileIO):
             return memoryview(data).nbytes
 
 
-def drop_unread_output() -> None:
-    """From here on a reader of standard output or standard error that has gone is no failure."""
+def begin_program() -> None:
+    """Of what a person starts: from here on a reader of standard output or standard error that has gone is no failure,
+    and Ctrl-C, where nothing else is made of it, ends the program without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # while modules were loaded
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.excepthook = _report
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             raw = io.BufferedWriter(_Unread(stream.fileno(), "w", closefd=False))
             text = io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
             setattr(sys, name, text)
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What is not handled; Ctrl-C is no fault."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)

@@ -7,6 +7,7 @@ traceback is there that should not be, or is not there. Exits with 0 if all is w
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from tests.support.engine_relay import engine_answers
 
 def main() -> int:
     """0 if nothing is lost and nothing is left."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server, too
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument(
         "--minutes", type=float, default=10, help="for faults; the end takes a minute more (default: 10)"

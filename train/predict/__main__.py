@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from train.runtime.signals import heed_ctrl_c
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -140,5 +142,6 @@ def _printable(text: str) -> str:
 
 
 if __name__ == "__main__":
+    heed_ctrl_c()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a path may hold what it can't show
     sys.exit(main())

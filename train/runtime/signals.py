@@ -4,7 +4,9 @@ import functools
 import logging
 import os
 import signal
+import sys
 import threading
+from types import TracebackType
 
 _log = logging.getLogger(__name__)
 
@@ -31,3 +33,16 @@ def _watch(descriptor: int, stop: threading.Event) -> None:
         pass
     _log.info("SIGTERM: stopping")
     stop.set()
+
+
+def heed_ctrl_c() -> None:
+    """Of what a person starts: from here on Ctrl-C raises KeyboardInterrupt, which shows no traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # while modules were loaded
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What is not handled; Ctrl-C is no fault."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
