@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 try:
-    from launch.core.request import Options, build_request
+    from launch.core.request import Options
     from launch.core.run import run
-    from launch.core.sdk_common import make_session, tuner_arguments
+    from launch.core.sdk_common import build_for_sdk, make_session, tuner_arguments
 except ModuleNotFoundError as missing:
     sys.exit(
         f"{missing.name} is not installed. Run `make sdk-v2`, use .venv-sdk-v2/bin/python instead of {sys.executable}"
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def create(options: Options) -> str:
     """Start the job; its name."""
-    request = build_request(options)
+    request = build_for_sdk(options)
     if options.command == "train":
         estimator = _estimator(request, options, request["HyperParameters"])
         experiment = request.get("ExperimentConfig")
@@ -67,14 +67,14 @@ def _estimator(job: Mapping[str, Any], options: Options, hyperparameters: Mappin
 
 
 def _inputs(job: Mapping[str, Any]) -> dict[str, "TrainingInput"]:
+    return {item["ChannelName"]: _input(item, item["DataSource"]["S3DataSource"]) for item in job["InputDataConfig"]}
+
+
+def _input(item: Mapping[str, Any], source: Mapping[str, str]) -> "TrainingInput":
     from sagemaker.inputs import TrainingInput
 
-    sources = {item["ChannelName"]: item["DataSource"]["S3DataSource"] for item in job["InputDataConfig"]}
-    modes = {item["ChannelName"]: item.get("InputMode") for item in job["InputDataConfig"]}
-    return {
-        name: TrainingInput(source["S3Uri"], distribution=source["S3DataDistributionType"], input_mode=modes[name])
-        for name, source in sources.items()
-    }
+    kind, distribution = source["S3DataType"], source["S3DataDistributionType"]
+    return TrainingInput(source["S3Uri"], distribution, s3_data_type=kind, input_mode=item.get("InputMode"))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 try:
-    from launch.core.request import Options, build_request
+    from launch.core.request import Options
     from launch.core.run import run
-    from launch.core.sdk_common import make_session, tuner_arguments
+    from launch.core.sdk_common import build_for_sdk, make_session, tuner_arguments
 except ModuleNotFoundError as missing:
     sys.exit(
         f"{missing.name} is not installed. Run `make sdk-v3`, use .venv-sdk-v3/bin/python instead of {sys.executable}"
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def create(options: Options) -> str:
     """Start the job; its name: the SDK adds the time to a training job's."""
-    request = build_request(options)
+    request = build_for_sdk(options)
     if options.command == "train":
         trainer = _trainer(request, options, request["HyperParameters"])
         trainer.train(_channels(request), wait=False, logs=False)

@@ -21,6 +21,7 @@ PREFIX = "cv_keras_cifar10"  # of all that is stored in the bucket
 _BASE_NAME = "cv-keras-cifar10"
 _TUNING_NAME = "cifar10"  # a tuning job's name has at most 32 characters
 _PROGRESS_SECONDS = "9"  # between two lines on how far an epoch is, in the log of a job that is waited for
+MAX_RUNTIME = 86400  # seconds, of a request that has no limit: the service's own
 _WAIT_FACTOR = 2  # a spot job may wait for instances as long as it may run
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # of jobs and experiments; the service says how long
@@ -164,11 +165,11 @@ def missing_data_message(channel: str, uri: str, bucket: str) -> str:
 
 def _adapt(job: dict[str, Any], options: Options) -> None:
     if options.instance_type:
-        job["ResourceConfig"]["InstanceType"] = options.instance_type
+        job.setdefault("ResourceConfig", {})["InstanceType"] = options.instance_type
     if options.spot:
         job["EnableManagedSpotTraining"] = True
-        stopping = job["StoppingCondition"]
-        stopping["MaxWaitTimeInSeconds"] = _WAIT_FACTOR * stopping["MaxRuntimeInSeconds"]
+        stopping = job.setdefault("StoppingCondition", {})
+        stopping["MaxWaitTimeInSeconds"] = _WAIT_FACTOR * stopping.setdefault("MaxRuntimeInSeconds", MAX_RUNTIME)
 
 
 def _read(name: str, expected: str, options: Options) -> dict[str, Any]:
@@ -192,12 +193,15 @@ def _read(name: str, expected: str, options: Options) -> dict[str, Any]:
 
 
 def fill_in(value: Any, values: Mapping[str, str]) -> Any:
-    """JSON with the texts of its placeholders, `<bucket>` for one; those without a value stay."""
+    """JSON with the texts of its placeholders, `<bucket>` for one; those without a value stay. A member that is null is
+    none."""
     if isinstance(value, str):
         return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), value)
     if isinstance(value, list):
         return [fill_in(item, values) for item in value]
-    return {key: fill_in(item, values) for key, item in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {key: fill_in(item, values) for key, item in value.items() if item is not None}
+    return value
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -345,6 +345,44 @@ def test_a_job_file_of_ones_own_is_sent(launched: LaunchServer, client: Client, 
     ]
 
 
+def test_a_job_file_of_what_the_service_demands_and_no_more(
+    launched: LaunchServer, client: Client, tmp_path: Path
+) -> None:
+    """Of null and of members that have a default the service has its own. What an SDK's classes are not given is never
+    left out unsaid."""
+    job = {
+        "TrainingJobName": "<name>",
+        "AlgorithmSpecification": {"TrainingImage": "<image>", "TrainingInputMode": "Pipe"},
+        "RoleArn": "<role>",
+        "HyperParameters": None,
+        "InputDataConfig": [
+            {
+                "ChannelName": "train",
+                "DataSource": {
+                    "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://<bucket>/cv_keras_cifar10/data/train/"}
+                },
+            }
+        ],
+        "OutputDataConfig": {"S3OutputPath": "s3://<bucket>/jobs/"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
+    }
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(job))
+    name = f"least-{client.name.replace('_', '-')}"
+    done = launched.run(client.arguments("train", job=str(path), name=name, spot=True, instance_type="ml.m5.xlarge"))
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    described = launched.client("sagemaker").describe_training_job(TrainingJobName=find_accepted(done.stdout))
+    assert described["StoppingCondition"] == {"MaxRuntimeInSeconds": 86400, "MaxWaitTimeInSeconds": 172800}
+    assert described["ResourceConfig"] == {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10}
+    path.write_text(json.dumps({**job, "RetryStrategy": {"MaximumRetryAttempts": 1}}))
+    done = launched.run(client.arguments("train", job=str(path), name=f"{name}-more"))
+    if client.name.startswith("sdk"):
+        assert done.returncode == 1
+        assert "is not given this of a request. Received: RetryStrategy.MaximumRetryAttempts." in done.stderr
+    else:
+        assert done.returncode == 0, (done.stdout, done.stderr)
+
+
 # ---- Ctrl-C
 
 
