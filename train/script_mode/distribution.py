@@ -1,7 +1,7 @@
 """The SDK's `distribution` options: TF_CONFIG and parameter servers as AWS's TensorFlow container has them.
 
-Source: sagemaker_tensorflow_container/training.py of sagemaker-tensorflow-training 20.5.0. All other options need
-libraries that this image doesn't have; they are refused, since a job that ignores one trains something else.
+Source: sagemaker_tensorflow_container/training.py of sagemaker-tensorflow-training 20.5.0. MPI is in mpi.py. All other
+options need libraries that no image here has; they are refused, since a job that ignores one trains something else.
 """
 
 import json
@@ -22,6 +22,8 @@ from train.errors import TrainingError
 _log = logging.getLogger(__name__)
 MIRRORED = "sagemaker_multi_worker_mirrored_strategy_enabled"
 PARAMETER_SERVER = "sagemaker_parameter_server_enabled"
+MPI = "sagemaker_mpi_enabled"
+_SUPPORTED = (MIRRORED, PARAMETER_SERVER, MPI)
 _MIRRORED_PORT, _WORKER_PORT, _SERVER_PORT = 8890, 2222, 2223
 _MASTER_SECONDS = 10.0  # between two looks at the master
 _NONE = ("", "false", "null", "0", "{}")
@@ -32,7 +34,7 @@ tf.distribute.Server(config["cluster"], "ps", config["task"]["index"]).join()
 """
 
 
-def check_options(hyperparameters: Mapping[str, Any], supported: Sequence[str] = (MIRRORED, PARAMETER_SERVER)) -> None:
+def check_options(hyperparameters: Mapping[str, Any], supported: Sequence[str] = _SUPPORTED) -> None:
     """TrainingError for an option that would change how a job trains, and can't be followed."""
     for name, value in hyperparameters.items():
         switch = name.startswith("sagemaker_") and name.endswith("_enabled")

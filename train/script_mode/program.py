@@ -57,17 +57,24 @@ class Program(process.ProcessRunner):
 
     def _create_command(self) -> list[str]:
         """The toolkit's, without a shell around a shell script: it would be the one to get SIGTERM."""
-        command: list[str] = super()._create_command()
-        if command[:2] == ["/bin/sh", "-c"]:
-            command[2] = f"exec {command[2]}"
+        command = self._command()
+        if command[-3:-1] == ["/bin/sh", "-c"]:
+            command[-1] = f"exec {command[-1]}"
         return command
+
+    def _command(self) -> list[str]:
+        command: list[str] = super()._create_command()
+        return command
+
+    def _send_stop(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGTERM)
 
     def _pass_on_stop(self) -> None:
         self._stop.wait()
         with self._starting:
             if self._process:
                 _log.info("SIGTERM: passed on to the script")
-                self._process.send_signal(signal.SIGTERM)
+                self._send_stop(self._process)
                 return
             _log.info("Stopped before the script has started")
             sys.stdout.flush()

@@ -11,8 +11,7 @@ from sagemaker_training import entry_point, errors, files
 from sagemaker_training import environment as toolkit
 
 from train.errors import TrainingError
-from train.script_mode import distribution
-from train.script_mode.program import Program
+from train.script_mode import distribution, mpi
 from train.script_mode.standard_error import capture_standard_error, find_pip_errors
 
 _HOSTS_SECONDS = 900.0  # for which the toolkit, too, waits for the names of all hosts
@@ -21,7 +20,7 @@ _HOSTS_SECONDS = 900.0  # for which the toolkit, too, waits for the names of all
 def run_script(stop: threading.Event) -> None:
     """Fetch the source, install what it requires, run it. TrainingError, or the toolkit's ClientError, if it fails."""
     environment = toolkit.Environment()
-    program = Program(environment, stop)
+    program = mpi.make_program(environment, stop)
     _fetch(environment)
     _install(environment)
     hosts, host = distribution.read_hosts(environment), environment.current_host

@@ -70,12 +70,23 @@ def capture_standard_error() -> Iterator[StandardError]:
 
 def find_cause(text: str) -> str:
     """The exception that ended a Python program, else its last lines."""
-    _, traceback, rest = text.replace("\r", "\n").rpartition("Traceback (most recent call last):\n")
+    _, traceback, rest = _of_one_process(text).replace("\r", "\n").rpartition("Traceback (most recent call last):\n")
     lines = [line for line in rest.splitlines() if line.strip()]
     if not traceback:
         return "\n".join(lines[-_LAST_LINES:])[-_MOST_CHARACTERS:]
     exception = itertools.dropwhile(lambda line: line[0].isspace(), lines)  # after the frames
     return "\n".join(exception)[:_MOST_CHARACTERS]
+
+
+def _of_one_process(text: str) -> str:
+    """Of mpirun's output, in which parts of lines begin with the name of their process, such as [1,0]<stderr>: what the
+    one says that failed first."""
+    tags = re.findall(r"^\[\d+,\d+\]<stderr>:(?=Traceback)", text, re.MULTILINE)
+    tags += re.findall(r"^\[\d+,\d+\]<stderr>:", text, re.MULTILINE)
+    if not tags:
+        return text
+    lines = [line for line in text.splitlines(keepends=True) if line.startswith(tags[0])]
+    return "".join(lines).replace(tags[0], "")
 
 
 def find_pip_errors(text: str) -> str:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
-_OF_MPI = "without effect: `sagemaker_mpi_enabled` is refused"
+_OF_MPI = "acted on: with `sagemaker_mpi_enabled`"
+_OF_DATA_PARALLEL = "without effect: `sagemaker_distributed_dataparallel_enabled` is refused"
+_OF_MODEL_PARALLEL = "without effect: `mp_parameters` is refused"
 _NOT_READ = "ignored: the toolkit does not read it"
 
 HYPERPARAMETERS: Mapping[str, str] = {
@@ -15,19 +17,19 @@ HYPERPARAMETERS: Mapping[str, str] = {
     "sagemaker_distribution_instance_groups": "acted on: whose hosts take part in the distribution",
     "sagemaker_multi_worker_mirrored_strategy_enabled": "acted on: `TF_CONFIG`",
     "sagemaker_parameter_server_enabled": "acted on: `TF_CONFIG`, and a parameter server on each host",
+    "sagemaker_mpi_enabled": "acted on, in an image with MPI: see [Several hosts](#several-hosts)",
+    "sagemaker_mpi_num_of_processes_per_host": _OF_MPI,
+    "sagemaker_mpi_num_processes": _OF_MPI,
+    "sagemaker_mpi_custom_mpi_options": _OF_MPI,
     "_tuning_objective_metric": "acted on: `model_dir` in S3 gets the job's name and `/model`",
-    "sagemaker_mpi_enabled": "refused: see [Several hosts](#several-hosts)",
     "sagemaker_distributed_dataparallel_enabled": "refused",
     "sagemaker_torch_distributed_enabled": "refused",
     "sagemaker_pytorch_ddp_enabled": "refused",
     "sagemaker_pytorch_xla_multi_worker_enabled": "refused",
     "mp_parameters": "refused",
     "sagemaker_…_enabled": "refused, whatever it is",
-    "sagemaker_mpi_num_of_processes_per_host": _OF_MPI,
-    "sagemaker_mpi_num_processes": _OF_MPI,
-    "sagemaker_mpi_custom_mpi_options": _OF_MPI,
-    "sagemaker_distributed_dataparallel_custom_mpi_options": _OF_MPI,
-    "sagemaker_instance_type": _OF_MPI,
+    "sagemaker_distributed_dataparallel_custom_mpi_options": _OF_DATA_PARALLEL,
+    "sagemaker_instance_type": _OF_DATA_PARALLEL,
     "sagemaker_enable_cloudwatch_metrics": _NOT_READ,
     "sagemaker_network_interface_name": _NOT_READ,
     "default_user_module_name": _NOT_READ,
@@ -52,7 +54,7 @@ VARIABLES: Mapping[str, str] = {
     "PYTHONPATH": "written: the source first, then the search path of the container",
     "SM_HP_MP_PARAMETERS": "written: of `mp_parameters`, which is refused",
     "USE_SMDEBUG": "without effect: smdebug is not in the image",
-    "SM_DLC_TORCH_VERSION": _OF_MPI,
+    "SM_DLC_TORCH_VERSION": _OF_MODEL_PARALLEL,
     "RUN_NEURON_PARALLEL_COMPILE": "without effect: `sagemaker_torch_distributed_enabled` is refused",
     "SAGEMAKER_S3_OUTPUT": _NOT_READ,
     "SAGEMAKER_ENABLE_CLOUDWATCH_METRICS": _NOT_READ,

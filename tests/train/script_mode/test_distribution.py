@@ -50,7 +50,6 @@ def test_no_distribution():
 @pytest.mark.parametrize(
     "name",
     [
-        "sagemaker_mpi_enabled",
         "sagemaker_distributed_dataparallel_enabled",
         "sagemaker_torch_distributed_enabled",
         "sagemaker_pytorch_ddp_enabled",
@@ -93,4 +92,7 @@ def test_a_script_has_its_configuration_or_fails(tmp_path, start, name):
         )
     else:
         assert job.wait() == 1
-        assert job.failure.startswith("The distribution option sagemaker_mpi_enabled is not supported.")
+        assert job.failure == (
+            "The distribution option sagemaker_mpi_enabled needs MPI in the image. Received: an image without. "
+            "Build one with container/build.sh --mpi."
+        )

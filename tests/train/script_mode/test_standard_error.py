@@ -22,6 +22,15 @@ TRACEBACK = "Traceback (most recent call last):\n  File 'x.py', line 1, in <modu
         ("".join(f"line {number}\n" for number in range(9)), "line 4\nline 5\nline 6\nline 7\nline 8"),
         (f"{TRACEBACK}ValueError: {'x' * 5000}\n", f"ValueError: {'x' * 588}"),
         ("", ""),
+        (
+            "[1,1]<stderr>:Traceback (most recent call last):\n[1,0]<stderr>:a warning\n"
+            "[1,1]<stderr>:    [1,1]<stderr>:main()[1,1]<stderr>:\n"
+            "[1,1]<stderr>:ValueError[1,1]<stderr>:: [1,1]<stderr>:label 12[1,1]<stderr>:\n"
+            "[1,0]<stderr>:Traceback (most recent call last):\n[1,0]<stderr>:OSError: the other one is gone\n"
+            "-------\nMPI_ABORT was invoked on rank 1\n-------\n",
+            "ValueError: label 12",
+        ),
+        ("[1,2]<stderr>:sh: no such program\n-------\nmpirun has ended\n", "sh: no such program"),
     ],
 )
 def test_the_cause(text, cause):
