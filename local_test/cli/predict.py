@@ -1,7 +1,7 @@
 """`predict`: what a job's model says of pictures, told by the training program's own `train.predict`.
 
 It runs as a process where this Python has TensorFlow, which takes seconds; else in the image, so that the platform
-alone is enough. A model is a program: in the image it has no network and sees nothing but itself and the pictures.
+alone is enough. A model is a program: in the image it has no network, and reads nothing but itself and the pictures.
 """
 
 import argparse
@@ -121,12 +121,12 @@ def _run_process(model: Path, pictures: list[str], options: list[str]) -> int:
 
 
 def _run_container(runner: Runner, image: str, model: Path, pictures: list[str], options: list[str]) -> int:
-    mounts = {model.resolve(): f"{_INSIDE}/model/{model.resolve().name}"}
+    inputs = {model.resolve(): f"{_INSIDE}/model/{model.resolve().name}"}
     for number, picture in enumerate(pictures):
         if not (path := Path(picture).resolve()).exists():
             raise BadRequest(f"There is no such picture. Received: {picture}")
-        mounts.setdefault(path, f"{_INSIDE}/{number}/{path.name}")
-    inside = [mounts[path.resolve()] for path in (model, *map(Path, pictures))]
+        inputs.setdefault(path, f"{_INSIDE}/{number}/{path.name}")
+    inside = [inputs[path.resolve()] for path in (model, *map(Path, pictures))]
     with tempfile.TemporaryDirectory(prefix="predict-") as base:
         spec = ContainerSpec(
             job="predict",
@@ -136,7 +136,7 @@ def _run_container(runner: Runner, image: str, model: Path, pictures: list[str],
             entrypoint=("python3", "-m", _MODULE),
             arguments=(*options, f"--shown={json.dumps(pictures)}", "--", *inside),
             folders=(),
-            mounts=mounts,
+            inputs=inputs,
             network=False,
         )
         runner.check(spec)

@@ -15,7 +15,7 @@ STOP_EXIT_CODE = 128  # plus the signal: how a shell, and a container engine, re
 @dataclass(frozen=True)
 class ContainerSpec:
     """One host's container. `folders` below `base` are seen below /opt/ml there, where all else is the image's own;
-    `mounts`: further folders, host path → container path."""
+    `mounts`: further folders, host path → container path; `inputs`: files and folders that it may read alone."""
 
     job: str
     host: str
@@ -26,6 +26,7 @@ class ContainerSpec:
     arguments: Sequence[str] = ("train",)  # `docker run IMAGE train` is how the service starts a container
     folders: Sequence[str] = ("input", "model", "output")
     mounts: Mapping[Path, str] = field(default_factory=dict)
+    inputs: Mapping[Path, str] = field(default_factory=dict)
     network: bool = True
     hosts: Sequence[str] = ("algo-1",)  # all of the job, whose names resolve in each of its containers
     instance_type: str = ""  # whose CPUs and memory are the limits; empty: none

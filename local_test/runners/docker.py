@@ -280,10 +280,11 @@ def _is_root(user: str) -> bool:
 
 
 def _mounts(spec: ContainerSpec) -> list[Mount]:
-    """All writable, as on the service: SDK v3's programs change modes below /opt/ml/input, and write there."""
+    """A job's are writable, as on the service: SDK v3's programs change modes below /opt/ml/input, and write there."""
     return [
         *(Mount(str(OPT_ML / name), str(spec.base / name), type="bind") for name in spec.folders),
         *(Mount(target, str(source), type="bind") for source, target in spec.mounts.items()),
+        *(Mount(target, str(source), type="bind", read_only=True) for source, target in spec.inputs.items()),
     ]
 
 
