@@ -14,6 +14,7 @@ from pathlib import Path
 from local_test.cli.follow import follow, print_log
 from local_test.cli.options import Commands, positive, say, say_note, url
 from local_test.errors import BadRequest
+from local_test.hosts.artifacts import quiet
 from local_test.places.base import Job
 from local_test.places.facts import format_metric, format_status, list_facts, summarize
 from local_test.places.finder import Finder, Where, format_command
@@ -231,4 +232,4 @@ def _make_report(job: Job) -> bytes:
         raise BadRequest(
             f"This {job.kind.noun} has left no report.html{yet}. Received: {job.name}, which is {job.status}"
         )
-    return content
+    return quiet(content)

@@ -1,10 +1,9 @@
 """What a job's hosts leave: /opt/ml/model → model.tar.gz, the contents of /opt/ml/output/data → output.tar.gz; or
 the files of each as objects of their own."""
 
-import shutil
+import re
 import tarfile
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -13,6 +12,10 @@ from local_test.hosts.container_tree import ContainerTree, Entry, is_text
 from local_test.util.atomic_files import write_whole
 
 REPORT = "report.html"
+# what a page may do that a job has made: show itself, without scripts or requests
+AS_TEXT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_POLICY = f'<meta http-equiv="Content-Security-Policy" content="{AS_TEXT}">'.encode()
+_BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\f\r ]*(?:<!doctype[^>]*>)?", re.IGNORECASE)
 _MAX_REPORT = 64 << 20  # bytes
 _LEVEL = 6  # gzip's own default
 
@@ -65,16 +68,30 @@ def put_files(trees: Sequence[ContainerTree], uri: str, storage: ObjectStore, ch
 
 
 def keep_report(trees: Sequence[ContainerTree], folder: Path) -> None:
-    """report.html, of the first host that has one, where a person finds it without unpacking an archive.
+    """report.html, of the first host that has one, where a person finds it without unpacking an archive: quiet.
 
     DataError or OSError if it can't be read or written.
     """
+    page = _find_report(trees)
+    if page is not None:
+        write_whole(folder / REPORT, lambda file: file.write(quiet(page)))
+
+
+def _find_report(trees: Sequence[ContainerTree]) -> bytes | None:
     for tree in trees:
         entry = tree.files().get(REPORT)
         if entry and entry.status.st_size <= _MAX_REPORT:
             with tree.open_file(entry.name) as content:
-                write_whole(folder / REPORT, partial(shutil.copyfileobj, content))
-            return
+                return content.read(_MAX_REPORT)
+    return None
+
+
+def quiet(page: bytes) -> bytes:
+    """A job's page for a person to open as a file, where no server says what it may: it says so itself, before all that
+    the job has written but the type of document."""
+    found = _BEGINNING.match(page)
+    end = found.end() if found else 0
+    return page if page.startswith(_POLICY, end) else page[:end] + _POLICY + page[end:]
 
 
 def _add(tar: tarfile.TarFile, tree: ContainerTree, entry: Entry, check: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from local_test.errors import LocalTestError
-from local_test.hosts.artifacts import REPORT
+from local_test.hosts.artifacts import AS_TEXT, REPORT
 from local_test.page.lists import Cache, JobSet, ListTail, ReadList, Region, find_list, summarize, summarize_tuning
 from local_test.page.live import Event, JobTail, Reader, RunTail, follow
 from local_test.tuning.html_report import page as tuning_report
@@ -34,7 +34,7 @@ _OWN = (
     "frame-src 'self'; frame-ancestors 'none'"
 )
 # a report, or an object of S3, is a job's own HTML: shown, but without scripts, requests or this origin's rights
-STRANGERS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+STRANGERS = f"sandbox; {AS_TEXT}"
 _VIEWS = ("training-jobs", "tuning-jobs", "processing-jobs", "pipelines", "experiments")
 BELOW = "/.page/"
 _JOB = "/.page/<any('training-jobs', 'processing-jobs'):kind>"
