@@ -52,7 +52,7 @@ export class Chart {
     this.series = []
     this.weight = 0
     this.log = this.whole = false
-    this.cursor = null
+    this.cursor = this.chosen = null // a place on the horizontal axis; the index of a line that stands out
     this.canvas = document.createElement("canvas")
     this.canvas.tabIndex = 0
     this.canvas.setAttribute("role", "img")
@@ -65,6 +65,8 @@ export class Chart {
     this.canvas.addEventListener("pointermove", event => this.point(event.offsetX))
     this.canvas.addEventListener("pointerleave", () => this.show(null))
     this.canvas.addEventListener("keydown", event => this.step(event))
+    this.values.addEventListener("pointerover", event => this.choose(event.target.dataset.index ?? null))
+    this.values.addEventListener("pointerleave", () => this.choose(null))
     new ResizeObserver(() => this.draw()).observe(this.canvas)
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw())
   }
@@ -75,14 +77,22 @@ export class Chart {
     this.draw()
   }
 
-  // keys move the cursor as the pointer does
+  // keys move the cursor and choose a line as the pointer does
   step(event) {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key]
-    if (!by || !this.longest()) return
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key], line = { ArrowUp: -1, ArrowDown: 1, Escape: NaN }[event.key]
+    if (!(by || line !== undefined) || !this.longest()) return
     event.preventDefault()
+    if (!by) return this.choose(line && this.series.length > 1 ? ((this.chosen ?? (line > 0 ? -1 : 0)) + line + this.series.length) % this.series.length : null)
     const { x, from } = this.longest()
     const at = this.cursor === null ? (by > 0 ? -1 : x.length) : nearest(x, this.cursor + from)
     this.show(x[Math.min(x.length - 1, Math.max(0, at + by))] - from)
+  }
+
+  choose(index) {
+    const chosen = index === null ? null : Number(index)
+    if (chosen === this.chosen || this.series.length < 2) return
+    this.chosen = chosen
+    this.draw()
   }
 
   point(offset) {
@@ -91,7 +101,10 @@ export class Chart {
 
   show(x) {
     this.cursor = x
-    this.draw()
+    this.planned ??= requestAnimationFrame(() => {
+      this.planned = null
+      this.drawCursor()
+    })
   }
 
   longest() {
@@ -108,13 +121,32 @@ export class Chart {
     context.scale(ratio, ratio)
     const style = getComputedStyle(this.canvas)
     const filled = this.lines.filter(line => line.x.length)
-    this.describe(filled)
-    if (!filled.length) return
+    this.filled = filled
+    if (!filled.length) return this.describe()
     context.font = `11px ${style.fontFamily}`
     this.frame = frame(filled, width, this, text => context.measureText(text).width)
     axes(context, this.frame, width, style.getPropertyValue("--rule"), style.color)
-    this.lines.forEach((line, index) => draw(context, this.frame, line, COLORS[index % COLORS.length], this.lines.length > 8))
-    if (this.cursor !== null) this.mark(context, style.color)
+    const paint = (line, index) => draw(context, this.frame, line, COLORS[index % COLORS.length], this.lines.length > 8)
+    context.globalAlpha = this.chosen === null ? 1 : 0.15
+    this.lines.forEach(paint)
+    context.globalAlpha = 1
+    if (this.lines[this.chosen]) paint(this.lines[this.chosen], this.chosen)
+    this.ground = new OffscreenCanvas(this.canvas.width, this.canvas.height)
+    this.ground.getContext("2d").drawImage(this.canvas, 0, 0)
+    this.drawCursor()
+  }
+
+  // over the lines, which stay as they are however many points they have
+  drawCursor() {
+    if (!this.filled?.length) return
+    this.describe()
+    const context = this.canvas.getContext("2d")
+    context.save()
+    context.resetTransform()
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height)
+    context.drawImage(this.ground, 0, 0)
+    context.restore()
+    if (this.cursor !== null) this.mark(context, getComputedStyle(this.canvas).color)
   }
 
   mark(context, color) {
@@ -130,18 +162,20 @@ export class Chart {
   }
 
   // the same for eyes and for a screen reader: each line's value, at the cursor or at its end
-  describe(filled) {
-    const parts = filled.map(line => {
+  describe() {
+    const parts = this.filled.map(line => {
       const at = this.cursor === null ? line.x.length - 1 : nearest(line.x, this.cursor + line.from)
       return { line, text: `${format(line.y[at])} at ${format(line.x[at] - line.from)}` }
     })
     this.values.replaceChildren(...parts.map(({ line, text }) => {
-      const item = document.createElement("span")
-      item.style.setProperty("--line", COLORS[this.lines.indexOf(line) % COLORS.length])
+      const item = document.createElement("span"), index = this.lines.indexOf(line)
+      item.dataset.index = index
+      item.className = index === this.chosen ? "chosen" : ""
+      item.style.setProperty("--line", COLORS[index % COLORS.length])
       item.textContent = `${line.label ? `${line.label}: ` : ""}${text}`
       return item
     }))
-    const spoken = parts.map(({ line, text }) => `${line.label || this.title}: ${line.x.length} values, ${text}`)
+    const spoken = parts.filter(({ line }) => this.chosen === null || line === this.lines[this.chosen]).map(({ line, text }) => `${line.label || this.title}: ${line.x.length} values, ${text}`)
     this.canvas.setAttribute("aria-label", `${this.title}. ${spoken.join(". ") || "No values yet"}`)
   }
 }
@@ -191,7 +225,10 @@ function axes(context, at, width, rule, ink) {
     context.fillText(format(value), at.start - 6, y)
   }
   context.textAlign = "center"
-  for (const value of at.across) context.fillText(format(value), at.x(value), HEIGHT - MARGIN.bottom / 2)
+  for (const value of at.across) {
+    const text = format(value), right = width - context.measureText(text).width / 2 // the last one's place, if it is long
+    context.fillText(text, Math.min(at.x(value), right), HEIGHT - MARGIN.bottom / 2)
+  }
 }
 
 // Of all points in a column of pixels only the first, lowest, highest and last can be seen, of a crowd of lines its range.

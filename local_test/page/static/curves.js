@@ -73,7 +73,8 @@ class Points {
   }
 }
 
-/** The last lines of all hosts. It follows as long as its end is in sight. */
+/** The last lines of all hosts. It follows as long as its end is in sight; else who reads it keeps the place, also where
+ *  all is told anew. */
 export class Log {
   constructor() {
     this.text = h("pre", { class: "log", tabindex: 0, "aria-label": "Log" })
@@ -81,14 +82,21 @@ export class Log {
   }
 
   clear() {
+    if (!this.follows()) this.place = this.text.scrollTop
     this.text.replaceChildren()
   }
 
+  follows() {
+    return this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 30
+  }
+
   add(host, lines) {
-    const follows = this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 30
+    const follows = this.follows()
     const prefix = host === "algo-1" ? "" : `${host}: `
     this.text.append(...lines.slice(-LOG_LINES).map(line => document.createTextNode(`${prefix}${line}\n`)))
     while (this.text.childNodes.length > LOG_LINES) this.text.firstChild.remove()
-    if (follows) this.text.scrollTop = this.text.scrollHeight
+    if (this.place) this.text.scrollTop = this.place
+    else if (follows) this.text.scrollTop = this.text.scrollHeight
+    this.place = null
   }
 }

@@ -47,7 +47,7 @@ export function showExperiment(name, chosen) {
 }
 
 function columnsOf(rows, address) {
-  const names = key => [...new Set(rows.flatMap(row => Object.keys(row[key])))].sort()
+  const names = key => [...new Set(rows.flatMap(row => Object.keys(row[key])))].sort((one, other) => one.localeCompare(other, undefined, { numeric: true }))
   return [
     { name: "Run", cell: row => long(h("a", { href: address([row.id]) }, row.name)), by: row => row.name },
     { name: "Status", cell: row => pill(row.status), by: row => row.status },

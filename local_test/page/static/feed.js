@@ -38,7 +38,7 @@ export function stopButton(name, running, operation, request) {
       button.textContent = "Stopping"
     } catch (error) {
       button.disabled = false
-      failed(error)
+      failed(error instanceof TypeError ? new Error("Not stopped: the server does not answer. Try again once it does.") : error)
     }
   } }, "Stop")
   return button

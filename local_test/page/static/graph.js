@@ -1,5 +1,7 @@
 // The graph of a pipeline's steps: a layer for each distance from the start, arrows for what waits for what.
 
+import { scrolled } from "/.page/dom.js"
+
 const SVG = "http://www.w3.org/2000/svg"
 const NODE = { width: 190, height: 46 }, GAP = { across: 24, down: 44 }
 
@@ -70,8 +72,23 @@ function element(tag, attributes, ...children) {
   return made
 }
 
+/** A place for the graph of a definition that keeps its place where it is drawn anew; at first its middle, where it begins,
+ *  is seen. */
+export class Graph {
+  constructor(definition) {
+    this.definition = definition
+    this.element = scrolled("Graph")
+  }
+
+  draw(statusOf = () => undefined) {
+    const isFirst = !this.element.firstChild
+    this.element.replaceChildren(drawGraph(this.definition, statusOf))
+    if (isFirst) this.element.scrollLeft = (this.element.scrollWidth - this.element.clientWidth) / 2
+  }
+}
+
 /** The drawing; `statusOf`: a step's name → its status so far. */
-export function drawGraph(definition, statusOf) {
+function drawGraph(definition, statusOf) {
   const steps = stepsOf(definition), layers = layersOf(steps), places = new Map()
   const width = Math.max(...layers.map(layer => layer.length)) * (NODE.width + GAP.across)
   const height = layers.length * (NODE.height + GAP.down) - GAP.down + 4

@@ -87,7 +87,7 @@ function showTuningHead(head, job) {
 
 export function showJob(kind, name, others) {
   const names = [name, ...others.filter(one => one !== name)], curves = new Curves(names), log = new Log()
-  const head = h("div"), rest = h("div"), title = names.join(" · ")
+  const head = h("div"), rest = h("div"), title = names.length > 3 ? `${name} and ${names.length - 1} others` : names.join(" · ")
   view.append(h("h1", {}, title), head, curves.element, log.element, rest)
   const show = kind === "training-jobs" ? showTrainingJob : showProcessingJob
   const missing = () => showMissing(title, "There is no job of this name here: it was deleted, or belongs to another server or region.", `/${kind}`, "All jobs")

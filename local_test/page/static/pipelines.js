@@ -1,8 +1,8 @@
 // Pipelines: their executions, and the steps of one on its graph.
 
-import { facts, h, here, link, none, pathOf, pill, ranFor, scrolled, showMissing, time } from "/.page/dom.js"
+import { facts, h, here, link, none, pathOf, pill, ranFor, showMissing, time } from "/.page/dom.js"
 import { follow, getJson, stopButton } from "/.page/feed.js"
-import { drawGraph, stepsOf } from "/.page/graph.js"
+import { Graph, stepsOf } from "/.page/graph.js"
 import { List, long } from "/.page/list.js"
 
 const view = document.getElementById("view")
@@ -29,12 +29,14 @@ export async function showPipeline(name) {
     { name: "Duration", cell: one => ranFor(one.created, one.ended), by: one => (one.ended ?? Date.now() / 1000) - one.created },
     { name: "Reason", cell: one => long(one.failure) },
   ], { label: "Executions", empty: "None yet. StartPipelineExecution starts one.", sort: "Started" })
-  const text = h("p"), graph = h("div")
-  view.append(h("h1", {}, name), text, h("h2", {}, "Executions"), list.element, h("h2", {}, "Steps"), graph)
+  const text = h("p")
+  view.append(h("h1", {}, name), text, h("h2", {}, "Executions"), list.element, h("h2", {}, "Steps"))
   follow([["list", `pipelines/${name}`]], { open: () => list.clear(), rows: rows => list.apply(rows), missing, ended: missing })
   const pipeline = await getJson(pathOf("pipelines", name))
   text.textContent = pipeline.PipelineDescription ?? ""
-  graph.append(scrolled("Graph", drawGraph(JSON.parse(pipeline.PipelineDefinition), () => undefined)))
+  const graph = new Graph(JSON.parse(pipeline.PipelineDefinition))
+  view.append(graph.element)
+  graph.draw()
 }
 
 export async function showExecution(name, id) {
@@ -44,7 +46,7 @@ export async function showExecution(name, id) {
   if (!execution) return missing()
   const definition = JSON.parse(execution.PipelineDefinition), types = new Map(stepsOf(definition).map(step => [step.name, step]))
   const parameters = execution.PipelineParameters
-  const head = h("div"), graph = h("div")
+  const head = h("div"), graph = new Graph(definition)
   const list = new List([
     { name: "Name", cell: step => long(types.get(step.id)?.title ?? step.id), by: step => step.id },
     { name: "Type", cell: step => types.get(step.id)?.type ?? "", by: step => types.get(step.id)?.type },
@@ -52,9 +54,9 @@ export async function showExecution(name, id) {
     { name: "Duration", cell: step => ranFor(step.created, step.ended), by: step => (step.ended ?? Date.now() / 1000) - step.created },
     { name: "Result", cell: step => long(...resultOf(step)) },
   ], { label: "Steps", empty: "No step was begun yet.", sort: "", by: step => step.order, descending: false })
-  view.append(h("h1", {}, title), head, graph, h("h2", {}, "Steps"), list.element,
+  view.append(h("h1", {}, title), head, graph.element, h("h2", {}, "Steps"), list.element,
     h("h2", {}, "Parameters"), parameters.length ? facts(Object.fromEntries(parameters.map(one => [one.Name, one.Value]))) : none())
-  const draw = () => graph.replaceChildren(scrolled("Graph", drawGraph(definition, one => list.rows.get(one)?.status)))
+  const draw = () => graph.draw(one => list.rows.get(one)?.status)
   draw()
   const steps = `pipelines/${name}/${id}`
   follow([["list", `pipelines/${name}`], ["list", steps]], {

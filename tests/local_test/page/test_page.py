@@ -117,6 +117,39 @@ def test_a_list_that_changes_leaves_the_focus_where_it_is(served: Served, browse
         page.get_by_role("img", name="accuracy. accuracy: 2 values, not a number at 1").wait_for()
 
 
+# as a browser does with a tab that another one covers; the headless one takes all of them for seen
+HIDES = """
+let hidden = false
+Object.defineProperty(document, "hidden", { get: () => hidden })
+window.hide = value => { hidden = value; document.dispatchEvent(new Event("visibilitychange")) }
+"""
+PRINTS = 'for line in range(500): print("line", line)\nprint("ready", flush=True)\nsignal.pause()'
+
+
+@pytest.mark.timeout(120)
+def test_tabs_that_are_not_seen_leave_their_connection_to_others(served: Served, browser: Any) -> None:
+    """A browser has six for all of them. Who comes back finds what is new, and the place in the log."""
+    client = create(served, "in-tabs", PRINTS)
+    with open_page(browser, url(served, "/training-jobs/in-tabs")) as first:
+        first.context.add_init_script(HIDES)
+        first.reload()
+        first.get_by_text("ready").wait_for()
+        log = first.get_by_label("Log", exact=True)
+        log.evaluate("log => { log.scrollTop = 120 }")
+        first.evaluate("hide(true)")
+        for _ in range(7):
+            tab = first.context.new_page()
+            tab.goto(url(served, "/training-jobs/in-tabs"))
+            tab.get_by_text("ready").wait_for(timeout=20_000)
+            tab.evaluate("hide(true)")
+        client.stop_training_job(TrainingJobName="in-tabs")
+        ended(client, "in-tabs")
+        first.evaluate("hide(false)")
+        first.get_by_text("Stopped", exact=True).wait_for()
+        assert log.inner_text().count("ready") == 1
+        assert log.evaluate("log => log.scrollTop") == 120
+
+
 @pytest.mark.timeout(60)
 def test_the_address_of_a_job_that_is_not_there_says_so(served: Served, browser: Any) -> None:
     with open_page(browser, url(served, "/training-jobs/nosuch"), allowed="404") as page:
@@ -124,6 +157,23 @@ def test_the_address_of_a_job_that_is_not_there_says_so(served: Served, browser:
         assert page.get_by_text("not connected").count() == 0
         page.get_by_role("link", name="All jobs").click()
         page.get_by_role("heading", name="Training jobs").wait_for()
+
+
+@pytest.mark.timeout(120)
+def test_what_is_deleted_while_it_is_shown_says_so(served: Served, browser: Any) -> None:
+    """And one of the name that comes afterwards is another one."""
+    client = create(served, "deleted", "print('loss=1 accuracy=0')")
+    ended(create(served, "stays", "print('loss=2 accuracy=0')"), "stays")
+    ended(client, "deleted")
+    with open_page(browser, url(served, "/training-jobs/stays?with=deleted")) as page:
+        page.get_by_role("img", name="loss. stays: 1 values, 2 at 0. deleted: 1 values, 1 at 0").wait_for()
+        client.delete_training_job(TrainingJobName="deleted")
+        page.get_by_text("deleted is not here").wait_for()
+        create(served, "deleted", "print('loss=3 accuracy=0')")
+        page.get_by_role("img", name="loss. stays: 1 values, 2 at 0. deleted: 1 values, 3 at 0").wait_for()
+        ended(client, "deleted")
+        client.delete_training_job(TrainingJobName="stays")
+        page.get_by_text("There is no job of this name here").wait_for()
 
 
 @pytest.mark.timeout(120)
@@ -235,7 +285,13 @@ def test_experiments_and_their_runs_come_change_and_go(served: Served, browser: 
         page.get_by_role("img", name="loss. trial-0: 1 values, 0.75 at 0").wait_for()
         log_metric(served, runs[0], (5, 0.25), (2, 0.5))
         log_metric(served, runs[1], (1, 3.0))
-        page.get_by_role("img", name="loss. trial-0: 3 values, 0.25 at 5. trial-1: 1 values, 3 at 1").wait_for()
+        chart = page.get_by_role("img", name="loss. trial-0: 3 values, 0.25 at 5. trial-1: 1 values, 3 at 1")
+        chart.press("ArrowDown")  # one line alone, another one, a place on it, all of them
+        page.get_by_role("img", name=re.compile("^loss. trial-0: 3 values, 0.25 at 5$")).press("ArrowDown")
+        page.get_by_role("img", name=re.compile("^loss. trial-1: 1 values, 3 at 1$")).press("ArrowUp")
+        page.get_by_role("img", name=re.compile("^loss. trial-0: 3 values, 0.25 at 5$")).press("ArrowRight")
+        page.get_by_role("img", name=re.compile("^loss. trial-0: 3 values, 0.75 at 0$")).press("Escape")
+        page.get_by_role("img", name="loss. trial-0: 3 values, 0.75 at 0. trial-1: 1 values, 3 at 1").wait_for()
         assert page.locator("tbody tr").count() == 2
         assert urlsplit(page.url).query == "run=run-0&run=run-1"
         assert page.title() == "compared · Local SageMaker"
@@ -279,8 +335,12 @@ def test_a_pipeline_on_its_graph(served: Served, browser: Any) -> None:
         page.get_by_role("link", name=job_name(steps(client, arn)["Then"])).click()
         page.get_by_text("ready").wait_for()
         page.go_back()
+        graph = page.get_by_role("region", name="Graph")
+        graph.evaluate("graph => { graph.isKept = true }")
         page.get_by_role("button", name="Stop").click()
         page.get_by_role("row", name=re.compile("Then Training .*Stopped")).wait_for()
+        assert graph.locator(".node.Stopped").count() == 1
+        assert graph.evaluate("graph => graph.isKept"), "its place and the focus stay as its drawing changes"
         page.get_by_text("Stopped", exact=True).first.wait_for()
     assert ended_execution(client, arn)["PipelineExecutionStatus"] == "Stopped"
 
