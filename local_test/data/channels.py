@@ -89,14 +89,9 @@ class Channel:
 
 
 def find_channels(request: Mapping[str, Any], storage: ObjectStore) -> list[Channel]:
-    """The channels of a valid request; BadRequest for one without objects, a name given twice, a mode that can't be."""
-    given = request.get("InputDataConfig", [])
-    names = [channel["ChannelName"] for channel in given]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadRequest(f"Channel names must be unique. Received: {name} {names.count(name)} times")
+    """The channels of a valid request; BadRequest for one without objects, a mode that can't be."""
     mode = request["AlgorithmSpecification"]["TrainingInputMode"]
-    return [_channel(channel, mode, request.get("RoleArn", ""), storage) for channel in given]
+    return [_channel(item, mode, request.get("RoleArn", ""), storage) for item in request.get("InputDataConfig", [])]
 
 
 def _channel(given: Mapping[str, Any], job_mode: str, role: str, storage: ObjectStore) -> Channel:

@@ -1,4 +1,4 @@
 """Pipelines: a definition's JSON, its parameters, expressions and conditions, and what of it is refused.
 
-Needs `request`, `tuning` and botocore's model.
+Needs `request`, `hosts`, `training`, `tuning` and botocore's model.
 """

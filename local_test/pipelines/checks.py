@@ -22,12 +22,10 @@ from local_test.pipelines.expressions import (
     read_reference,
     references,
 )
+from local_test.pipelines.job_requests import check_job_request
 from local_test.pipelines.parser import parse_definition, refuse
 from local_test.pipelines.step_types import STEP_TYPES, property_type
-from local_test.request.processing import PROCESSING_SUPPORT
-from local_test.request.support import TRAINING_SUPPORT
 from local_test.request.validation import Unknown, validate
-from local_test.tuning.plan import OWN
 
 EXECUTION_VARIABLES = (
     "StartDateTime",
@@ -45,7 +43,6 @@ _END = " ended"  # no step's name has a space
 _EXPERIMENT = ("ExperimentName", "TrialName")
 _PARAMETER_TYPES = {"String": "string", "Integer": "integer", "Float": "float", "Boolean": "boolean"}
 _SCALARS = ("string", "integer", "long", "float", "double", "boolean", "timestamp", None)
-_SUPPORTS = {support.operation: support for support in (TRAINING_SUPPORT, PROCESSING_SUPPORT)}
 _RESERVED = {"RegisterModel": "ModelPackageName"}  # the service names a package by its group and version
 
 
@@ -153,8 +150,7 @@ class _Checks:
         if kind.name_member:
             request = {kind.name_member: Unknown("a name", "string"), **request}
         try:
-            validate(request, kind.operation)
-            _check_supported(kind.operation, request)
+            check_job_request(kind.operation, request)
         except BadRequest as error:
             raise BadRequest(f"Model Validation failed: Arguments: {error}") from None
 
@@ -231,16 +227,6 @@ class _Checks:
         files = [file.name for file in self._step(reference.name).property_files]
         if reference.property_file not in files:
             raise BadRequest(f"Step {reference.name} declares no property file {reference.property_file}{_list(files)}")
-
-
-def _check_supported(operation: str, request: dict[str, Any]) -> None:
-    """A tuning job's definitions are looked at as the training jobs that it makes."""
-    if support := _SUPPORTS.get(operation):
-        support.check(request)
-    several = request.get("TrainingJobDefinitions")
-    for one in (request.get("TrainingJobDefinition"), *(several if isinstance(several, list) else ())):
-        if isinstance(one, dict):
-            TRAINING_SUPPORT.check({name: value for name, value in one.items() if name not in OWN})
 
 
 def find_outputs(step: Step) -> list[str] | None:

@@ -1,7 +1,7 @@
 """The form of a request that the platform works with; what clients see of it stays as they wrote it.
 
 Every S3 address is s3://bucket/key, whatever form of S3's https:// addresses it came in, and ResourceConfig has
-InstanceType and InstanceCount, where a client named an instance group.
+InstanceType and InstanceCount, where a client named an instance group. An Unknown stays one.
 """
 
 import copy
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from botocore.model import Shape
 
 from local_test.errors import BadRequest
-from local_test.request.validation import service_model
+from local_test.request.validation import Unknown, service_model
 
 # s3, s3.REGION, s3-REGION, s3.dualstack.REGION, s3-fips.REGION, s3-accelerate, each with a bucket before it or without
 _S3_HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:[.-][a-z0-9-]+){0,3}\.amazonaws\.com(?:\.cn)?")
@@ -40,7 +40,7 @@ def _with_s3_uris(value: Any, shape: Shape) -> Any:
         return {name: _with_s3_uris(item, shape.members[name]) for name, item in value.items()}
     if shape.type_name == "list":
         return [_with_s3_uris(item, shape.member) for item in value]
-    return to_s3_uri(value) if shape.name == "S3Uri" and value.startswith("https://") else value
+    return to_s3_uri(value) if shape.name == "S3Uri" and str(value).startswith("https://") else value
 
 
 def to_s3_uri(address: str) -> str:
@@ -74,8 +74,10 @@ def _with_one_type(resources: Mapping[str, Any]) -> dict[str, Any]:
 def _check_groups(request: Mapping[str, Any]) -> None:
     """A channel may name the groups that get it; here that is all there are."""
     known = {group.get("InstanceGroupName") for group in request["ResourceConfig"].get("InstanceGroups", [])}
+    if any(isinstance(name, Unknown) for name in known):
+        return
     for channel in request.get("InputDataConfig", []):
         named = channel.get("DataSource", {}).get("S3DataSource", {}).get("InstanceGroupNames", [])
-        if unknown := set(named) - known:
+        if unknown := {name for name in named if not isinstance(name, Unknown)} - known:
             names = ", ".join(sorted(unknown))
             raise BadRequest(f"Channel {channel['ChannelName']}: no instance group has that name. Received: {names}")

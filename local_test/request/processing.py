@@ -7,7 +7,7 @@ from typing import Any
 from local_test.errors import BadRequest
 from local_test.request.normal_form import with_s3_uris
 from local_test.request.support import Support
-from local_test.request.validation import validate
+from local_test.request.validation import Unknown, validate
 
 _ROOT = PurePosixPath("/opt/ml/processing")
 
@@ -64,7 +64,8 @@ PROCESSING_SUPPORT = Support(
 
 
 def check_processing_request(request: Mapping[str, Any]) -> list[str]:
-    """The members that are ignored locally. BadRequest, one line, if the service or this platform would refuse it."""
+    """The members that are ignored locally. BadRequest, one line, if the service or this platform would refuse it,
+    whatever an Unknown in the place of a text or a number stands for."""
     validate(request, PROCESSING_SUPPORT.operation)
     ignored = PROCESSING_SUPPORT.check(request)
     cluster = request["ProcessingResources"]["ClusterConfig"]
@@ -91,10 +92,10 @@ def check_processing_request(request: Mapping[str, Any]) -> list[str]:
 
 
 def _local_path(label: str, member: str, item: Mapping[str, Any]) -> PurePosixPath | None:
-    """None where the program fetches its input itself. BadRequest for what is no folder below /opt/ml/processing: `..`
-    leads out of it on this machine."""
+    """None where the program fetches its input itself, or that is not known. BadRequest for what is no folder below
+    /opt/ml/processing: `..` leads out of it on this machine."""
     text = item[member].get("LocalPath")
-    if text is None and item.get("AppManaged"):
+    if isinstance(text, Unknown) or (text is None and item.get("AppManaged")):
         return None
     if text is None:
         raise BadRequest(f"{label}: {member}.LocalPath is missing, which only AppManaged may leave out")

@@ -143,7 +143,8 @@ TRAINING_SUPPORT = Support("CreateTrainingJob", ACTED_ON, IGNORED, VALUES)
 
 
 def check_request(request: Mapping[str, Any]) -> list[str]:
-    """The members that are ignored locally. BadRequest, one line, if the service or this platform would refuse it."""
+    """The members that are ignored locally. BadRequest, one line, if the service or this platform would refuse it,
+    whatever an Unknown in the place of a text or a number stands for."""
     validate(request)
     if "AlgorithmSpecification" not in request:
         raise BadRequest("AlgorithmSpecification is missing: TrainingImage and TrainingInputMode")
@@ -152,7 +153,10 @@ def check_request(request: Mapping[str, Any]) -> list[str]:
     for path in ("AlgorithmSpecification.TrainingImage", "ResourceConfig.InstanceType", "ResourceConfig.InstanceCount"):
         outer, inner = path.split(".")
         if not normal[outer].get(inner):  # the model allows InstanceCount 0, for requests of instance groups
-            raise BadRequest(f"{path} is missing or 0. Received: {json.dumps(request.get(outer, {}))}")
+            raise BadRequest(f"{path} is missing or 0. Received: {json.dumps(request.get(outer, {}), default=str)}")
+    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise BadRequest(f"Channel names must be unique. Received: {twice} {names.count(twice)} times")
     _check_waiting(request)
     return ignored
 
@@ -164,5 +168,5 @@ def _check_waiting(request: Mapping[str, Any]) -> None:
         raise BadRequest(  # the service's words
             "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to true"
         )
-    if wait is not None and wait < runtime:
+    if isinstance(wait, int) and isinstance(runtime, int) and wait < runtime:
         raise BadRequest(f"MaxWaitTimeInSeconds must be at least MaxRuntimeInSeconds. Received: {wait} < {runtime}")

@@ -67,6 +67,10 @@ MODEL: dict[str, Any] = {
     },
 }
 _TUNED = {**TRAIN["Arguments"], "StaticHyperParameters": {"epochs": GET_EPOCHS}}
+_TUNED["AlgorithmSpecification"] = {
+    **_TUNED["AlgorithmSpecification"],
+    "MetricDefinitions": [{"Name": "accuracy", "Regex": "accuracy=(.*)"}],
+}
 del _TUNED["HyperParameters"]
 TUNE: dict[str, Any] = {
     "Name": "Tune",

@@ -18,6 +18,7 @@ from local_test.pipelines.step_types import REFUSED, STEP_TYPES
 from tests.support.pipelines import (
     CALLBACK,
     DEFINITION,
+    EVALUATE,
     FAIL,
     IS_GOOD,
     MODEL,
@@ -268,6 +269,68 @@ def test_what_is_wrong_is_named(path: str, new: Any, expected: str | None) -> No
         read_checked(definition(path, new))
         return
     assert refusal(definition(path, new)).startswith(expected)
+
+
+def _range(low: Any, high: Any) -> dict[str, Any]:
+    return {"ContinuousParameterRanges": [{"Name": "rate", "MinValue": low, "MaxValue": high}]}
+
+
+KIND = {"Get": "Parameters.Kind"}
+COUNT = {"Get": "Parameters.Epochs"}
+CHANNEL = {
+    "ChannelName": "train",
+    "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": {"Get": "Parameters.Data"}}},
+}
+OUTPUT = EVALUATE["Arguments"]["ProcessingOutputConfig"]["Outputs"][0]
+CONFIG, JOB = "HyperParameterTuningJobConfig", "TrainingJobDefinition"
+METRICS, OUTPUTS = "AlgorithmSpecification.MetricDefinitions", "ProcessingOutputConfig.Outputs"
+COUNT_OF_INSTANCES = "ProcessingResources.ClusterConfig.InstanceCount"
+
+
+@pytest.mark.parametrize(
+    ("step", "path", "new", "expected"),
+    [
+        (TRAIN, "InputDataConfig", [CHANNEL, CHANNEL], "Channel names must be unique. Received: train 2 times"),
+        (TRAIN, "InputDataConfig", [CHANNEL, {**CHANNEL, "ChannelName": KIND}], None),
+        (TRAIN, "ResourceConfig.InstanceCount", ..., "ResourceConfig.InstanceCount is missing or 0. Received: "),
+        (TRAIN, "ResourceConfig.InstanceCount", COUNT, None),
+        (TRAIN, "AlgorithmSpecification.TrainingImage", ..., "AlgorithmSpecification.TrainingImage is missing or 0"),
+        (TRAIN, "AlgorithmSpecification.TrainingImage", KIND, None),
+        (TRAIN, METRICS, [{"Name": "a", "Regex": "("}], "MetricDefinitions: the regex"),
+        (TRAIN, METRICS, [{"Name": "a", "Regex": KIND}], None),
+        (TRAIN, "StoppingCondition", {"MaxWaitTimeInSeconds": COUNT}, "Invalid MaxWaitTimeInSeconds. It is only"),
+        (TRAIN, "CheckpointConfig", {"S3Uri": KIND, "LocalPath": "/a/../b"}, "CheckpointConfig.LocalPath must be the"),
+        (TRAIN, "CheckpointConfig", {"S3Uri": KIND, "LocalPath": KIND}, None),
+        (EVALUATE, f"{OUTPUTS}.1", OUTPUT, "Output names must be unique. Received: 'report' 2 times"),
+        (EVALUATE, f"{OUTPUTS}.1", {**OUTPUT, "OutputName": "b"}, "Output 'b': Output 'report' has its"),
+        (EVALUATE, f"{OUTPUTS}.0.S3Output.LocalPath", "/tmp", "Output 'report': S3Output.LocalPath must"),
+        (EVALUATE, f"{OUTPUTS}.0.S3Output.LocalPath", KIND, None),
+        (EVALUATE, "ProcessingInputs.0.InputName", KIND, None),
+        (EVALUATE, COUNT_OF_INSTANCES, ..., f"{COUNT_OF_INSTANCES} is missing"),
+        (TUNE, f"{CONFIG}.ParameterRanges", _range("1", "1"), "The range of rate must have MinValue < MaxValue."),
+        (TUNE, f"{CONFIG}.ParameterRanges", _range("1", KIND), None),
+        (TUNE, f"{CONFIG}.HyperParameterTuningJobObjective.MetricName", "b", "A metric is required for this"),
+        (TUNE, f"{CONFIG}.HyperParameterTuningJobObjective.MetricName", KIND, None),
+        (TUNE, f"{CONFIG}.ResourceLimits.MaxNumberOfTrainingJobs", COUNT, None),
+        (TUNE, f"{CONFIG}.Strategy", "Grid", "Strategy Grid "),
+        (TUNE, f"{CONFIG}.Strategy", KIND, None),
+        (TUNE, f"{JOB}.StaticHyperParameters", {"rate": KIND}, "A hyperparameter is static or has a range, not both"),
+        (TUNE, f"{JOB}.InputDataConfig", [CHANNEL, CHANNEL], "Channel names must be unique. Received: train 2 times"),
+        (TUNE, "WarmStartConfig", {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "later"}],
+                                   "WarmStartType": "TransferLearning"}, None),
+    ],
+)  # fmt: skip
+def test_what_no_job_could_be_is_refused_before_a_step_runs(
+    step: dict[str, Any], path: str, new: Any, expected: str | None
+) -> None:
+    """Whatever the expressions stand for: nobody learns after an hour that the second step has a name twice."""
+    text = json.dumps({"Parameters": DEFINITION["Parameters"], "Steps": [TRAIN, step] if step is not TRAIN else [step]})
+    value = json.loads(text)
+    value["Steps"][-1] = changed(value["Steps"][-1], f"Arguments.{path}", new)
+    if expected is None:
+        read_checked(json.dumps(value))
+        return
+    assert f"Step {step['Name']}: Model Validation failed: Arguments: {expected}" in refusal(json.dumps(value))
 
 
 @pytest.mark.parametrize("kind", REFUSED)
