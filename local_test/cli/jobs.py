@@ -14,7 +14,7 @@ from pathlib import Path
 from local_test.cli.follow import follow, print_log
 from local_test.cli.options import Commands, positive, say, say_note, url
 from local_test.errors import BadRequest
-from local_test.hosts.artifacts import quiet
+from local_test.hosts.report import enclose, open_enclosed
 from local_test.places.base import Job
 from local_test.places.facts import format_metric, format_status, list_facts, summarize
 from local_test.places.finder import Finder, Where, format_command
@@ -220,7 +220,9 @@ def _find_report(job: Job) -> Path | None:
     if not isinstance(job.place, FolderPlace) or not job.is_over:
         return None
     path = job.place.report_path(job.kind, job.description)
-    return path if path.is_file() else None
+    if not path.is_file() or (job.kind is TRAINING and open_enclosed(path.read_bytes()) is None):
+        return None
+    return path
 
 
 def _make_report(job: Job) -> bytes:
@@ -232,4 +234,4 @@ def _make_report(job: Job) -> bytes:
         raise BadRequest(
             f"This {job.kind.noun} has left no report.html{yet}. Received: {job.name}, which is {job.status}"
         )
-    return quiet(content)
+    return enclose(content)

@@ -1,7 +1,6 @@
 """What a job's hosts leave: /opt/ml/model → model.tar.gz, the contents of /opt/ml/output/data → output.tar.gz; or
 the files of each as objects of their own."""
 
-import re
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,13 +8,10 @@ from typing import Any, BinaryIO, cast
 
 from local_test.data.object_store import ObjectStore, join_uri
 from local_test.hosts.container_tree import ContainerTree, Entry, is_text
+from local_test.hosts.report import enclose
 from local_test.util.atomic_files import write_whole
 
 REPORT = "report.html"
-# what a page may do that a job has made: show itself, without scripts or requests
-AS_TEXT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_POLICY = f'<meta http-equiv="Content-Security-Policy" content="{AS_TEXT}">'.encode()
-_BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\f\r ]*(?:<!doctype[^>]*>)?", re.IGNORECASE)
 _MAX_REPORT = 64 << 20  # bytes
 _LEVEL = 6  # gzip's own default
 
@@ -68,13 +64,13 @@ def put_files(trees: Sequence[ContainerTree], uri: str, storage: ObjectStore, ch
 
 
 def keep_report(trees: Sequence[ContainerTree], folder: Path) -> None:
-    """report.html, of the first host that has one, where a person finds it without unpacking an archive: quiet.
+    """report.html, of the first host that has one, where a person finds and opens it without unpacking an archive.
 
     DataError or OSError if it can't be read or written.
     """
     page = _find_report(trees)
     if page is not None:
-        write_whole(folder / REPORT, lambda file: file.write(quiet(page)))
+        write_whole(folder / REPORT, lambda file: file.write(enclose(page)))
 
 
 def _find_report(trees: Sequence[ContainerTree]) -> bytes | None:
@@ -84,14 +80,6 @@ def _find_report(trees: Sequence[ContainerTree]) -> bytes | None:
             with tree.open_file(entry.name) as content:
                 return content.read(_MAX_REPORT)
     return None
-
-
-def quiet(page: bytes) -> bytes:
-    """A job's page for a person to open as a file, where no server says what it may: it says so itself, before all that
-    the job has written but the type of document."""
-    found = _BEGINNING.match(page)
-    end = found.end() if found else 0
-    return page if page.startswith(_POLICY, end) else page[:end] + _POLICY + page[end:]
 
 
 def _add(tar: tarfile.TarFile, tree: ContainerTree, entry: Entry, check: Callable[[], None]) -> None:

@@ -18,7 +18,8 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from local_test.errors import LocalTestError
-from local_test.hosts.artifacts import AS_TEXT, REPORT
+from local_test.hosts.artifacts import REPORT
+from local_test.hosts.report import open_enclosed
 from local_test.page.lists import Cache, JobSet, ListTail, ReadList, Region, find_list, summarize, summarize_tuning
 from local_test.page.live import Event, JobTail, Reader, RunTail, follow
 from local_test.tuning.html_report import page as tuning_report
@@ -34,7 +35,7 @@ _OWN = (
     "frame-src 'self'; frame-ancestors 'none'"
 )
 # a report, or an object of S3, is a job's own HTML: shown, but without scripts, requests or this origin's rights
-STRANGERS = f"sandbox; {AS_TEXT}"
+STRANGERS = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _VIEWS = ("training-jobs", "tuning-jobs", "processing-jobs", "pipelines", "experiments")
 BELOW = "/.page/"
 _JOB = "/.page/<any('training-jobs', 'processing-jobs'):kind>"
@@ -166,7 +167,8 @@ class Site:
         path = self._find_jobs(request, kind).find(name) / REPORT
         if not path.is_file():
             raise NotFound
-        return Response(_read(path), content_type="text/html", headers={"Content-Security-Policy": STRANGERS})
+        page = path.read_bytes()
+        return _strange(open_enclosed(page) or page)
 
     def _pipeline(self, request: Request, name: str) -> Response:
         pipelines = self._regions()[self._find_region(request)].pipelines
@@ -186,7 +188,7 @@ class Site:
     def _tuning_report(self, request: Request, name: str) -> Response:
         jobs = self._regions()[self._find_region(request)].tuning_jobs
         text = tuning_report(jobs.describe(name), jobs.children(name))
-        return Response(text, content_type="text/html", headers={"Content-Security-Policy": STRANGERS})
+        return _strange(text)
 
     def _find_region(self, request: Request) -> str:
         """The one that the address names: to look at one that has nothing makes none."""
@@ -223,6 +225,10 @@ def _json(members: Mapping[str, Any]) -> Response:
 def _encode(event: Event) -> bytes:
     name, data = event
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def _strange(page: str | bytes) -> Response:
+    return Response(page, content_type="text/html", headers={"Content-Security-Policy": STRANGERS})
 
 
 def _read(path: Path) -> Iterator[bytes]:

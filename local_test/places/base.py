@@ -68,7 +68,7 @@ class Place(ABC):
 
     @abstractmethod
     def report(self, description: Description) -> bytes | None:
-        """The content of a training job's report.html; None if it has left none."""
+        """The content of a training job's report.html, as the job wrote it; None if it has left none."""
 
     def open_storage(self, description: Description) -> ObjectStore:  # noqa: ARG002 - the service's is of a region
         """Where a training job's artifacts are."""

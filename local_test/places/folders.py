@@ -14,6 +14,7 @@ from typing import Any
 
 from local_test.errors import BadRequest
 from local_test.hosts.artifacts import REPORT
+from local_test.hosts.report import open_enclosed
 from local_test.page.live import Tail
 from local_test.places.base import Description, Log, Place, is_name
 from local_test.request.job_kind import TRAINING, TUNING, JobKind
@@ -142,7 +143,8 @@ class FolderPlace(Place):
 
     def report(self, description: Description) -> bytes | None:
         with suppress(FileNotFoundError):
-            return self.report_path(TRAINING, description).read_bytes()
+            page = self.report_path(TRAINING, description).read_bytes()
+            return open_enclosed(page) or page
         return None
 
     def report_path(self, kind: JobKind, description: Description) -> Path:

@@ -20,7 +20,7 @@ import pytest
 from local_test.cli.jobs import _format_jobs
 from local_test.cli.main import main
 from local_test.data.object_store import ObjectStore
-from local_test.hosts.artifacts import quiet
+from local_test.hosts.report import open_enclosed
 from local_test.places.base import Job
 from local_test.places.folders import FolderPlace, open_folders
 from local_test.request.job_kind import TRAINING
@@ -151,7 +151,13 @@ def test_a_report_and_the_browser(run: Run, folder: Path, monkeypatch: pytest.Mo
     assert until((folder / "opened").exists, 20)
     assert (folder / "opened").read_text() == f"{(folder / 'jobs/done/report.html').as_uri()}\n"
     assert run("report", "done", "--to", "copy.html") == (0, "copy.html\n", "")
-    assert (folder / "copy.html").read_bytes() == quiet(b"<h1>done</h1>")
+    assert open_enclosed((folder / "copy.html").read_bytes()) == b"<h1>done</h1>"
+    # one that an earlier version kept as the job wrote it is not opened as it is
+    kept = folder / "jobs/done/report.html"
+    enclosed = kept.read_bytes()
+    kept.write_text("<h1>done</h1>")
+    assert run("report", "done") == (0, "done-report.html\n", "")
+    assert (folder / "done-report.html").read_bytes() == enclosed
     code, _, err = run("report", "done", "--to", "no/copy.html")
     assert (code, err) == (
         2,
@@ -384,13 +390,13 @@ def test_jobs_by_awss_shapes(run: Run, folder: Path, served: Served, sagemaker: 
     assert err.endswith("--limit 2 shows more\n")
     assert json.loads(run("describe", "shapes", "--json", *at)[1])["TrainingJobName"] == "shapes"
     assert run("report", "shapes", *at)[:2] == (0, "shapes-report.html\n")
-    assert (folder / "shapes-report.html").read_bytes() == quiet(b"<h1>served</h1>")
+    assert open_enclosed((folder / "shapes-report.html").read_bytes()) == b"<h1>served</h1>"
     unpacked = {"S3OutputPath": f"s3://{BUCKET}/out", "CompressionType": "NONE"}
     model = "\n(BASE / 'model/m').write_text('m')"
     sagemaker.create_training_job(**request("unpacked", report + model, OutputDataConfig=unpacked))
     ended(sagemaker, "unpacked")
     assert run("report", "unpacked", *at, "--to", "u.html")[:2] == (0, "u.html\n")
-    assert (folder / "u.html").read_bytes() == quiet(b"<h1>served</h1>")
+    assert open_enclosed((folder / "u.html").read_bytes()) == b"<h1>served</h1>"
     # what these jobs left was fetched: the training program says that it is no picture classifier
     for name in ("shapes", "unpacked"):
         code, _, err = run("predict", name, "a.png", *at, "--runner", "process")

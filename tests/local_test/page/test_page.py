@@ -180,10 +180,7 @@ def test_what_is_deleted_while_it_is_shown_says_so(served: Served, browser: Any)
 def test_what_a_job_leaves_is_one_click_away(served: Served, browser: Any) -> None:
     client = create(served, "leaves", LEAVES_REPORT)
     ended(client, "leaves")
-    file = (served.root / "training/leaves/report.html").as_uri()
-    with open_page(browser, file, allowed="Executing inline script violates") as page:  # as --open does
-        assert page.get_by_role("heading").inner_text() == "What it learnt"
-        assert page.title() == ""
+    assert "&lt;h1&gt;What it learnt" in (served.root / "training/leaves/report.html").read_text()
     with open_page(browser, url(served, "/training-jobs/leaves"), allowed="Blocked script execution") as page:
         with page.expect_download() as download:
             page.get_by_role("link", name="model.tar.gz").click()
