@@ -53,7 +53,7 @@ def cifar10_images() -> Path:
 def _engine_error() -> str | None:
     """Why no engine answers. Asked in a process of its own: the package leaves a socket open that can't connect."""
     probe = "import docker, sys\ntry: docker.from_env().ping()\nexcept Exception as error: sys.exit(str(error))"
-    asked = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
+    asked = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=200)
     return asked.stderr.strip().splitlines()[-1] if asked.returncode else None
 
 

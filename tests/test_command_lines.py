@@ -29,7 +29,7 @@ PROGRAMS = {**COMMANDS, "predict": ("train.predict", "--help"), "chaos": ("tests
 def run(*arguments: str, **streams: int) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environ, text=True, timeout=60, check=False, **streams
+        [sys.executable, *arguments], cwd=ROOT, env=environ, text=True, timeout=200, check=False, **streams
     )
 
 

@@ -17,8 +17,6 @@ from PIL import Image
 from tests.support.end_to_end import IMAGE, ROOT, job, run
 from tests.support.pictures import prepare_shards
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -139,7 +137,7 @@ def interrupted(words: list[str], line: str) -> tuple[int, str]:
             if text.startswith(line):
                 process.send_signal(signal.SIGINT)
                 line = "\0"
-        return process.wait(60), "".join(seen)
+        return process.wait(200), "".join(seen)
     finally:
         process.kill()
         process.wait()
@@ -151,19 +149,20 @@ def test_ctrl_c_and_the_same_checkpoints_go_on(data, tmp_path, runner, request):
     if runner == "docker":
         request.getfixturevalue("docker_engine")
     more = ["--checkpoints", str(tmp_path / "state")]
-    code, output = interrupted(job(data, tmp_path / "first", runner, *more, epochs="4"), "epoch=1 ")
+    code, output = interrupted(job(data, tmp_path / "first", runner, *more, epochs="100"), "epoch=1 ")
     assert code == 130, output
     described = json.loads((tmp_path / "first/end-to-end/describe.json").read_text())
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert list((tmp_path / "state").glob("checkpoint-*.npz"))
+    reached = max(int(path.name.split("-")[1]) for path in (tmp_path / "state").glob("checkpoint-*.npz"))
+    assert reached >= 1
 
-    done = run(*job(data, tmp_path / "second", runner, *more, epochs="4"))
+    done = run(*job(data, tmp_path / "second", runner, *more, epochs=str(reached + 2)))
     assert done.returncode == 0, done.stdout + done.stderr
     epochs = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("epoch=")]
-    assert epochs in (["epoch=2", "epoch=3", "epoch=4"], ["epoch=3", "epoch=4"])
+    assert epochs == [f"epoch={reached + 1}", f"epoch={reached + 2}"]
     with tarfile.open(tmp_path / "second/end-to-end/output.tar.gz") as tar:
         history = tar.extractfile("history.csv").read().decode()
-    assert [line.split(",")[0] for line in history.splitlines()] == ["epoch", "1", "2", "3", "4"]
+    assert [line.split(",")[0] for line in history.splitlines()] == ["epoch", *map(str, range(1, reached + 3))]
 
 
 def test_a_failure_reaches_the_person(data, tmp_path):
@@ -187,7 +186,7 @@ def address(tmp_path, request) -> Iterator[dict[str, str]]:
         lines = [server.stdout.readline() for _ in range(4)]
         yield dict(line.strip().removeprefix("export ").split("=", 1) for line in lines)
         server.send_signal(signal.SIGINT)
-        assert server.wait(30) == 0
+        assert server.wait(200) == 0
     finally:
         server.kill()
         server.wait()
@@ -220,7 +219,7 @@ def test_the_same_job_through_the_api(data, tmp_path, address, request):
     definition["HyperParameters"] = {"model": "tutorial", "epochs": "2", "batch-size": "32"}
     sagemaker.create_training_job(**definition)
     waiter = sagemaker.get_waiter("training_job_completed_or_stopped")
-    waiter.wait(TrainingJobName="sent", WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    waiter.wait(TrainingJobName="sent", WaiterConfig={"Delay": 1, "MaxAttempts": 240})
 
     described = sagemaker.describe_training_job(TrainingJobName="sent")
     assert described["TrainingJobStatus"] == "Completed", described.get("FailureReason")

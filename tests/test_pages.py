@@ -15,7 +15,6 @@ from tests.support.browser import ARTIFACTS, browse, find_serious, open_page
 
 CLASSES = tuple(f"class_{number:02}_of_a_long_name_that_can_not_be_broken" for number in range(60))
 WIDTHS = {"phone": 390, "desktop": 1280}
-pytestmark = pytest.mark.timeout(150)
 # captions that lie over each other or reach out of the page, charts without height, the recall column's right edge
 LOOK = """() => {
   const boxes = selector => [...document.querySelectorAll(selector)].map(node => node.getBoundingClientRect())

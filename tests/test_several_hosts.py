@@ -16,7 +16,7 @@ import pytest
 from tests.support.end_to_end import IMAGE, ROOT, hyperparameters, job, run
 from tests.support.pictures import prepare_shards
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def job_file(folder: Path) -> Path:
         "RoleArn": "<role>",
         "OutputDataConfig": {"S3OutputPath": "s3://<bucket>/jobs/"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 120},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
     }
     (folder / "job.json").write_text(json.dumps(request))
     return folder / "job.json"

@@ -31,8 +31,6 @@ echo "loss=0.25"
 echo weights > "$SAGEMAKER_BASE_DIR/model/weights"
 """
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -129,7 +127,7 @@ def start(binaries: Path, tmp_path: Path) -> Start:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=200)
     return process.returncode, out, err
 
 
@@ -182,7 +180,7 @@ def serve(start: Start) -> Iterator[Any]:
     try:
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(4)]
-        assert all(lines), process.communicate(timeout=30)
+        assert all(lines), process.communicate(timeout=200)
         exports = dict(line.removeprefix("export ").strip().split("=") for line in lines)
         session = boto3.session.Session(
             exports["AWS_ACCESS_KEY_ID"], exports["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1"

@@ -18,6 +18,7 @@ from tests.chaos.programs import PROGRAMS, request
 
 BUCKET = "chaos"
 _FINAL = ("Completed", "Failed", "Stopped")
+_GONE_SECONDS = 20  # for what was killed to be gone, on a machine with much else to do
 _END_SECONDS = 240  # for all jobs to end, once nothing breaks any more
 _HELD = 30  # connections of slow peers
 _EXPECTED = ("ResourceInUse", "ValidationException", "NoSuchBucket")
@@ -220,11 +221,18 @@ class Chaos:
             except ClientError as error:
                 self._problems.append(f"lost object: {key}: {error}")
 
-    def _check_leftovers(self) -> None:
+    def _leftovers(self) -> list[str]:
+        found = [f"process: {number}" for number in self._platform.processes()]
         if self._platform.engine:
-            self._problems += [f"container: {item.name} {item.labels}" for item in self._platform.containers()]
-            self._problems += [f"network: {item.name}" for item in self._platform.networks()]
-        self._problems += [f"process: {number}" for number in self._platform.processes()]
+            found += [f"container: {item.name} {item.labels}" for item in self._platform.containers()]
+            found += [f"network: {item.name}" for item in self._platform.networks()]
+        return found
+
+    def _check_leftovers(self) -> None:
+        limit = time.monotonic() + _GONE_SECONDS
+        while (found := self._leftovers()) and time.monotonic() < limit:
+            time.sleep(0.5)
+        self._problems += found
         log = self._platform.log.read_text(errors="replace")
         if "Traceback" in log:
             start = log.index("Traceback")

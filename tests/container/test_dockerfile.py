@@ -99,13 +99,13 @@ def test_nothing_else_reaches_the_engine(image, tmp_path):
         touch(tmp_path / name)
     dockerfile = f"FROM {image}\nCOPY . /context\n"
     build = ["docker", "build", "--quiet", "--file=-", str(tmp_path)]
-    built = subprocess.run(build, input=dockerfile, capture_output=True, text=True, timeout=100, check=True)
+    built = subprocess.run(build, input=dockerfile, capture_output=True, text=True, timeout=200, check=True)
     name = built.stdout.strip()
     try:
         listing = ["docker", "run", "--rm", "--network=none", name, "find", "/context", "-type", "f"]
-        found = subprocess.run(listing, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+        found = subprocess.run(listing, capture_output=True, text=True, timeout=200, check=True).stdout.split()
     finally:
-        subprocess.run(["docker", "rmi", name], capture_output=True, timeout=60, check=True)
+        subprocess.run(["docker", "rmi", name], capture_output=True, timeout=200, check=True)
     assert {path.removeprefix("/context/") for path in found} == {
         "train/trainer/job.py", "train/deep/x.py", "dataset/x.py", "sagemaker_tensorflow/x.py", "container/train",
         "container/site/x.py", "container/requirements.txt", "container/requirements-gpu.txt", "container/link_cuda.sh",

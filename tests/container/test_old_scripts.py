@@ -18,7 +18,7 @@ from tests.support.missing import missing
 from tests.support.shards import SIZE, examples, serialized, write_shard
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 # tf.keras of Keras 2, the official reader, TensorBoard, a model saved as a folder
 SCRIPT = f"""
 import argparse, os

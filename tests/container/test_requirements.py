@@ -70,7 +70,7 @@ def test_an_audit_without_its_program_and_a_network_is_one_line(tmp_path):
 
 def run_audit(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [folder / "audit.sh"], env={**os.environ, **variables}, capture_output=True, text=True, timeout=60
+        [folder / "audit.sh"], env={**os.environ, **variables}, capture_output=True, text=True, timeout=200
     )
 
 

@@ -61,7 +61,7 @@ def command(folder: Path, name: str, body: str) -> None:
 def run(script: str, *arguments: str, path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": str(path), "HOME": "/nonexistent", **variables}
     whole = [ROOT / script, *arguments]
-    return subprocess.run(whole, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    return subprocess.run(whole, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200)
 
 
 def one_line(result: subprocess.CompletedProcess[str]) -> str:
@@ -75,7 +75,7 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
 def test_shellcheck(script):
     if not shutil.which("shellcheck"):
         missing("shellcheck is not installed")
-    subprocess.run(["shellcheck", script], timeout=60, check=True)
+    subprocess.run(["shellcheck", script], timeout=200, check=True)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_no_engine(script, path):
     assert "no Docker engine answers" in one_line(run(script, path=path))
 
 
-SLOW = """echo one; printf 'downloading\\r50 \\033[2J%% done \\033[0m\\n ---> 12ab\\n\\033[0m\\n'; sleep 1.5; exit """
+SLOW = """printf 'one\\ndownloading\\r50 \\033[2J%% done \\033[0m\\n ---> 12ab\\n\\033[0m\\n'; sleep 1.5; exit """
 
 
 def test_what_takes_long_says_every_few_seconds_how_far_it_is(path, tmp_path):
@@ -109,7 +109,8 @@ def test_what_takes_long_says_every_few_seconds_how_far_it_is(path, tmp_path):
     lines = [re.sub(r" \d:\d\d", " 0:00", line) for line in fine.stderr.splitlines()]
     assert (fine.returncode, fine.stdout) == (0, "")
     assert len(lines) >= 2
-    assert lines == ["building it: 0:00, 50 % done", *["building it: 0:00"] * (len(lines) - 1)]
+    assert lines.count("building it: 0:00, 50 % done") == 1
+    assert lines.count("building it: 0:00") == len(lines) - 1
     failed = run("container/quietly.sh", "building it", "sh", "-c", f"{SLOW} 3", path=path, INTERVAL="9")
     assert (failed.returncode, failed.stderr[:4]) == (3, "one\n")
     kept = run("container/quietly.sh", "--log", str(tmp_path / "log"), "it", "sh", "-c", f"{SLOW} 3", path=path)
@@ -131,7 +132,7 @@ def test_ctrl_c_reaches_what_it_runs(path):
     )
     terminal.wait_for(", 1 word 2 word 3 word 4 word 5 wor…\n")
     terminal.type("\x03")
-    assert terminal.end(20) == -signal.SIGINT
+    assert terminal.end() == -signal.SIGINT
 
 
 def test_debian_base_is_made_once(path):
@@ -274,7 +275,7 @@ def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     whole = ["make", "--no-print-directory", *arguments]
     environment = inherited | variables
-    return subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
 
 
 def test_make_alone_lists_every_command():

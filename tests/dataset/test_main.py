@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,12 +230,11 @@ def test_synthetic(command: Command, tmp_path: Path, few_shapes: None) -> None:
     assert sorted(records(out, "train")) == sorted(expected)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.slow
 def test_the_real_pictures(command: Command, cifar10_images: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
+    before = os.times()[:4]
     code, said, _ = command("prepare", "--source", cifar10_images, "--out", tmp_path / "data")
-    assert time.monotonic() - started < 60
+    assert sum(os.times()[:4]) - sum(before) < 120  # a minute of two processors, whatever else they do
     assert (code, said.split(": ")[1]) == (
         0,
         "50,000 train pictures in 16 shards, 10,000 validation pictures in 4 shards, 10 classes, 32×32\n",
@@ -563,7 +561,7 @@ def test_a_signal_ends_it_in_a_line_and_leaves_nothing(process: Any, until: Any,
     child = process("prepare", "--source", "synthetic", "--out", tmp_path / "deep/data")
     until(child, "write shards")
     child.send_signal(signum)
-    said, errors = child.communicate(timeout=60)
+    said, errors = child.communicate(timeout=200)
     assert (child.returncode, said) == (128 + signum, "")
     assert (
         errors.splitlines()[-1] == f"dataset: interrupted ({signal.Signals(signum).name}); nothing half-written is left"
@@ -600,10 +598,10 @@ def test_no_process_outlives_it(
     handles = [os.pidfd_open(worker) for worker in workers]  # readable once the process has ended
     # as Ctrl-C in a terminal does: to the whole group
     os.killpg(child.pid, signum) if signum == signal.SIGINT else child.send_signal(signum)
-    _, errors = child.communicate(timeout=60)
+    _, errors = child.communicate(timeout=200)
     assert "Traceback" not in errors
     for handle in handles:
-        assert select.select([handle], [], [], 30)[0], "a decoding process is still there"
+        assert select.select([handle], [], [], 100)[0], "a decoding process is still there"
         os.close(handle)
     assert not (tmp_path / "data").exists()
     if signum == signal.SIGKILL:
@@ -625,7 +623,7 @@ def test_the_second_at_once_is_told(process: Any, until: Any, command: Command, 
         first.send_signal(signal.SIGCONT)
     assert code == 1
     assert "data: let it end, or choose another --out" in errors.splitlines()[-1]
-    said, errors = first.communicate(timeout=60)
+    said, errors = first.communicate(timeout=200)
     assert (first.returncode, "20,000 train pictures" in said) == (0, True), errors
     assert described(tmp_path / "data")["source"]["kind"] == "synthetic"
     assert names(tmp_path) == ["a.zip", "data"]
@@ -669,7 +667,7 @@ def test_a_disk_too_small_to_unpack_a_tar_is_not_called_a_damaged_tar(
 
 
 def test_help_names_every_option(process: Any) -> None:
-    said, _ = process("prepare", "--help").communicate(timeout=60)
+    said, _ = process("prepare", "--help").communicate(timeout=200)
     for option in (
         "--source",
         "--out",

@@ -18,8 +18,6 @@ from dataset.sources.cifar10 import ARCHIVE
 
 Command = Callable[..., tuple[int, str, str]]
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture
 def data(write_tree: Any, tree: dict[str, bytes], tmp_path: Path) -> Path:
@@ -150,7 +148,7 @@ class Refusal(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         self.server.put.set()
-        self.server.answer.wait(60)
+        self.server.answer.wait(250)
         self._refuse()
 
     def do_GET(self) -> None:
@@ -194,9 +192,9 @@ def test_ctrl_c_does_not_wait_for_s3(process: Any, refusing: Any, data: Path) ->
     refusing.listing = True
     refusing.answer.clear()
     child = process("upload", "--bucket", "pets", "--data", data)
-    assert refusing.put.wait(30)
+    assert refusing.put.wait(100)
     child.send_signal(signal.SIGINT)
-    said, errors = child.communicate(timeout=10)  # far below the limit of a PUT
+    said, errors = child.communicate(timeout=50)  # below the limit of a PUT
     assert (child.returncode, said) == (130, "")
     assert errors.splitlines()[-1] == "dataset: interrupted (SIGINT); what was not sent yet is sent by the next upload"
     assert "Traceback" not in errors

@@ -10,8 +10,6 @@ import pytest
 from dataset.errors import DatasetError
 from dataset.workers import Workers
 
-pytestmark = pytest.mark.timeout(60)
-
 
 class Target:
     """Says who it is, or fails as told."""

@@ -30,7 +30,7 @@ def find_options(text: str) -> set[str]:
 @functools.cache
 def read_help(*words: str) -> str:
     """What a command says about itself."""
-    done = subprocess.run([*words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, (words, done.stderr)
     return done.stdout
 

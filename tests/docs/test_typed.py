@@ -32,7 +32,7 @@ def type_in(folder: Path, lines: str, **environment: str) -> str:
 def checkout(tmp_path: Path) -> Path:
     """A copy of the files under version control, with this Python's environment as .venv."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout.decode().split("\0")
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, timeout=200).stdout.decode().split("\0")
     for name in filter(None, names):
         if (ROOT / name).is_file():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

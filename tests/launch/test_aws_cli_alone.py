@@ -13,7 +13,7 @@ from tests.support.clients import BUCKET, PREFIX, LaunchServer
 from tests.support.pictures import prepare_shards
 from tests.support.served import until
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.docker
 IMAGE = os.environ.get("IMAGE", "cv-keras-cifar10:local")
 
 

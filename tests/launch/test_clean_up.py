@@ -11,7 +11,7 @@ from tests.support.clients import BUCKET, CLIENTS, PREFIX, LaunchServer
 from tests.support.served import ROLE, ROOT, ended, until
 from tests.support.terminal import Terminal
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.slow
 SCRIPT = str(ROOT / "launch/clean_up.sh")
 GROUP = "/aws/sagemaker/TrainingJobs"
 PIPELINES = ("cv-keras-cifar10", "somebody-elses")
@@ -54,7 +54,7 @@ def start_pipeline(server: LaunchServer, name: str) -> str:
         "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}],
         "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/{PREFIX}/jobs/"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 100},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
     }
     step = {"Name": "Train", "Type": "Training", "Arguments": job}
     definition = json.dumps({"Version": "2020-12-01", "Steps": [step]})

@@ -11,8 +11,6 @@ from launch import experiments
 from launch.experiments import Run, build_table, format_table
 from tests.support.clients import CLIENTS, Client, LaunchServer, require_client
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_the_runs_of_a_job_are_part_of_its_trial(launched: LaunchServer, client: Client, command: str) -> None:

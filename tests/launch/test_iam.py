@@ -72,7 +72,7 @@ def test_the_page_is_typed(launched: LaunchServer, tmp_path: Path) -> None:
     shutil.copytree(IAM, tmp_path / "launch/iam")
     (lines,) = read_blocks(IAM / "README.md", "sh aws")
     typed = ["bash", "-e", "-o", "pipefail", "-c", lines.replace("ROLE=cifar10", "ROLE=typed")]
-    done = subprocess.run(typed, cwd=tmp_path, env=launched.environment(), capture_output=True, text=True, timeout=100)
+    done = subprocess.run(typed, cwd=tmp_path, env=launched.environment(), capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     made = {path.stem: path.read_text() for path in (tmp_path / "policies").iterdir()}
     assert sorted(made) == ["execution", "launcher", "pipeline_execution", "pipeline_launcher", "pusher", "trust"]
@@ -129,12 +129,11 @@ def as_list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-@pytest.mark.timeout(200)
 def test_a_launcher_may_do_all_that_the_client_does(launched: LaunchServer, tmp_path: Path) -> None:
     (tmp_path / "record.py").write_text(RECORD)
     environment = launched.environment(PYTHONPATH=os.fspath(ROOT))
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "record.py")], env=environment, capture_output=True, text=True, timeout=150
+        [sys.executable, str(tmp_path / "record.py")], env=environment, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stderr
     seen = done.stdout.rpartition("SEEN ")[2].split()
@@ -149,7 +148,6 @@ def test_a_launcher_may_do_all_that_the_client_does(launched: LaunchServer, tmp_
 NOT_NEEDED = {"sts:GetCallerIdentity", "iam:SimulatePrincipalPolicy"}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_a_launcher_may_do_all_that_any_client_asks_for(launched: LaunchServer, client: Client, command: str) -> None:
     with Relay(launched.exports["AWS_ENDPOINT_URL"]) as relay:
@@ -162,7 +160,6 @@ def test_a_launcher_may_do_all_that_any_client_asks_for(launched: LaunchServer, 
     assert asked - allowed == set()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("version", ["boto3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("v2", "v3"))])
 def test_a_launcher_of_pipelines_may_do_all_that_a_client_asks_for(
     launched: LaunchServer, tmp_path: Path, version: str

@@ -112,7 +112,7 @@ def test_a_job_without_a_model(served: Served, tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert "DescribeTrainingJob was refused: Requested resource not found. (ValidationException)" in done.stdout
     assert LaunchError.__doc__

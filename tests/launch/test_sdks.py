@@ -10,7 +10,7 @@ from tests.support.clients import BUCKET, PREFIX, LaunchServer, sdk_python
 from tests.support.missing import missing
 from tests.support.small_image import small_image
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 ROLE = "arn:aws:iam::123456789012:role/local"
 METRICS = [{"Name": "validation:accuracy", "Regex": "validation:accuracy=([0-9.]+)"}]
 DATA, OUT = f"s3://{BUCKET}/{PREFIX}/data/train/", f"s3://{BUCKET}/sdk/"

@@ -8,7 +8,6 @@ import pytest
 from tests.support.opt_ml import job_folder
 from tests.support.train_jobs import TrainJob
 
-pytestmark = pytest.mark.timeout(90)
 READERS = (
     "from sagemaker_tensorflow import PipeModeDataset\nfrom train import pipe\nprint('found', pipe.pictures.__name__)\n"
 )

@@ -19,7 +19,6 @@ from tests.support.records import damaged, frame, part, plain
 from train.records.channels import FifoSource
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(60)
 
 RECORDS = [b"bear", b"", b"caterpillar", b"x" * 100_000, b"last\r"]
 FORMATS = {

@@ -38,7 +38,7 @@ def open_page(browser: Any, url: str, *, allowed: str = "^$", **context: Any) ->
     error, fails the test, unless the regular expression `allowed` finds something in it."""
     own = browser.new_context(**context)
     page, errors = own.new_page(), []
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(100_000)
     page.on("dialog", lambda dialog: dialog.accept())
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.missing import missing
+from tests.support.programs import write_executable
 from tests.support.served import ROOT, Served
 
 BUCKET = "launch-bucket"
@@ -81,7 +82,7 @@ class LaunchServer(Served):
 
     def __init__(self, folder: Path, *arguments: str, own: bool = True) -> None:
         super().__init__(folder, *arguments, own=own)
-        (folder / "train.py").write_text(PROGRAM)
+        write_executable(folder / "train.py", PROGRAM)
         s3 = self.client("s3")
         s3.create_bucket(Bucket=BUCKET)
         for key in ("train/a", "train/b", "validation/a", "dataset.json"):
@@ -98,7 +99,7 @@ class LaunchServer(Served):
         return {name: value for name, value in found.items() if value is not None}
 
     def run(
-        self, arguments: list[str], seconds: float = 150, **changes: str | None
+        self, arguments: list[str], seconds: float = 280, **changes: str | None
     ) -> subprocess.CompletedProcess[str]:
         """To its end."""
         return subprocess.run(

@@ -33,6 +33,6 @@ def start(folder: Path, *arguments: str, own: bool = False, **environ: str) -> s
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """(exit code, output, error) of a command that ends."""
-    out, err = process.communicate(timeout=45)
+    out, err = process.communicate(timeout=200)
     assert "Traceback" not in err, err
     return process.returncode, out, err

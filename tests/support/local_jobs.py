@@ -33,7 +33,7 @@ class Recorder(Observer):
     def on_feed(self, fed: Any) -> None:
         self._add(self.fed, fed)
 
-    def wait_for(self, found: Callable[[], Any], seconds: float = 30) -> None:
+    def wait_for(self, found: Callable[[], Any], seconds: float = 100) -> None:
         with self.changed:
             assert self.changed.wait_for(found, seconds), (self.states, self.lines, self.notes)
 

@@ -34,5 +34,5 @@ def prepare_shards(folder: Path, train: int, validation: int, shards: int = 2, k
     source, out = draw_pictures(folder / "pictures", train, validation, kinds), folder / "data"
     words = ["--source", str(source), "--out", str(out), "--shards", str(shards)]
     command = [sys.executable, "-m", "dataset", "prepare", *words]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
     return out

@@ -18,7 +18,7 @@ TRAIN: dict[str, Any] = {
         "RoleArn": ROLE,
         "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
         "ResourceConfig": RESOURCES,
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         "HyperParameters": {"epochs": GET_EPOCHS},
     },
 }

@@ -45,7 +45,7 @@ def processing_request(
         "ProcessingResources": {
             "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": 100},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         **members,
     }
 

@@ -1,11 +1,12 @@
 """An image registry on loopback."""
 
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from tests.support.hosts import free_port
 
 
 class Registry:
@@ -15,8 +16,7 @@ class Registry:
 
     def __init__(self, folder: Path, password_hash: str = "") -> None:
         """`password_hash`: bcrypt's, of the user AWS; without one it is open to everybody."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         config = folder / "registry.yml"
         config.write_text(

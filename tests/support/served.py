@@ -81,7 +81,7 @@ class Served:
             client.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self._wait(45)
+        self._wait(200)
         return self.errors()
 
     def _wait(self, seconds: float) -> None:
@@ -122,13 +122,13 @@ def request(name: str, program: str = "", channels: Mapping[str, str] | None = N
         **({"InputDataConfig": inputs} if inputs else {}),
         "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 100},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         "Environment": {"PROGRAM": program},
         **members,
     }
 
 
-def until(check: Callable[[], Any], seconds: float = 90) -> Any:
+def until(check: Callable[[], Any], seconds: float = 200) -> Any:
     """What `check` returns once it is true; an answer over HTTP is the only event there is."""
     limit = time.monotonic() + seconds
     while not (found := check()):

@@ -26,7 +26,7 @@ class Terminal:
                 os._exit(127)
         self.output = ""
 
-    def wait_for(self, text: str, seconds: float = 120) -> None:
+    def wait_for(self, text: str, seconds: float = 200) -> None:
         """Until the output has it."""
         limit = time.monotonic() + seconds
         while text not in self.output:
@@ -48,7 +48,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._file, text.encode())
 
-    def end(self, seconds: float = 120) -> int:
+    def end(self, seconds: float = 200) -> int:
         """The exit code, once nothing more comes."""
         limit = time.monotonic() + seconds
         while self._read():

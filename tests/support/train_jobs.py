@@ -41,21 +41,21 @@ class TrainJob:
             self.lines.append(line.rstrip("\n"))
         self.process.stdout.close()
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self, seconds: float = 250) -> int:
         code = self.process.wait(seconds)
-        self._reader.join(10)
+        self._reader.join(100)
         return code
 
-    def until(self, text: str, seconds: float = 60) -> None:
+    def until(self, text: str) -> None:
         """Wait for a line with `text`."""
-        self._until(lambda: any(text in line for line in self.lines), seconds)
+        self._until(lambda: any(text in line for line in self.lines))
 
     def until_there(self, path: str) -> None:
         """Wait for a file below the root."""
-        self._until((self.root / path).exists, 60)
+        self._until((self.root / path).exists)
 
-    def _until(self, condition: Callable[[], bool], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+    def _until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 200
         while not condition():
             assert self.process.poll() is None, self.lines
             assert time.monotonic() < deadline, self.lines

@@ -41,7 +41,7 @@ def definition(**members: Any) -> dict[str, Any]:
         "RoleArn": "arn:aws:iam::123456789012:role/local",
         "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         **members,
     }
 

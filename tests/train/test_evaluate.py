@@ -23,7 +23,6 @@ from train.errors import StopRequested, TrainingError
 from train.evaluate import run as run_here
 from train.outputs.evaluation import Evaluation
 
-pytestmark = pytest.mark.timeout(120)
 DATASET = {"image_shape": SHAPE, "classes": CLASSES, "splits": {"train": {"examples": 300}}}
 
 
@@ -60,7 +59,7 @@ def run(root: Path, *arguments: str) -> tuple[int, str, str | None]:
     """As its container does: exit code, standard error, and what it has left as ExitMessage."""
     environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(root), "PYTHONPATH": python_path(ROOT)}
     command = [sys.executable, "-m", "train.evaluate", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     message = root / "output/message"
     return done.returncode, done.stderr, message.read_text() if message.exists() else None
 

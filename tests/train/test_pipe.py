@@ -14,7 +14,6 @@ from tests.support.train_jobs import TrainJob
 from train import pipe
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(60)
 OURS = {"shape": SHAPE, "classes": CLASSES}
 
 
@@ -139,7 +138,6 @@ def test_wrong_arguments(tmp_path, arguments, message):
         pipe.records(**{"channel": "train", "root": pipe_folder(tmp_path / "ml")} | arguments)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.slow
 def test_the_example_script_trains_in_script_mode(tmp_path, shards, feed, start):
     root = job_folder(tmp_path, "Pipe", {}, ["train", "validation", "dataset"])

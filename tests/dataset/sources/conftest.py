@@ -33,7 +33,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         behaviour.requests += 1
         if behaviour.silent:
-            behaviour.silent.wait(60)
+            behaviour.silent.wait(250)
         elif behaviour.status:
             self.send_error(behaviour.status)
         else:
@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         end = behaviour.break_after.pop(0) if behaviour.break_after else None
         self.wfile.write(behaviour.content[:end])
         if behaviour.silent_after:
-            behaviour.silent_after.wait(60)
+            behaviour.silent_after.wait(250)
 
 
 class _Server(ThreadingHTTPServer):

@@ -16,9 +16,7 @@ from dataset.sources import download
 from dataset.sources.download import Remote, fetch
 
 CONTENT = random.Random(0).randbytes(300_000)
-SHORT = 1.0  # seconds
-
-pytestmark = pytest.mark.timeout(60)
+SHORT, LONG = 2.0, 100.0  # seconds: for what stays silent, for what answers
 
 
 def remote(http: Any, content: bytes = CONTENT) -> Remote:
@@ -26,7 +24,7 @@ def remote(http: Any, content: bytes = CONTENT) -> Remote:
 
 
 def fetched(http: Any, folder: Path, content: bytes = CONTENT) -> None:
-    assert fetch(remote(http, content), folder, SHORT).read_bytes() == content
+    assert fetch(remote(http, content), folder, LONG).read_bytes() == content
     assert [entry.name for entry in folder.iterdir()] == ["file.tar.gz"]
 
 
@@ -46,7 +44,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_anew(http: Any, tmp_path: Path) 
 def test_broken_off_it_leaves_nothing_and_the_next_run_starts_again(http: Any, tmp_path: Path) -> None:
     http.content, http.break_after = CONTENT, [100_000]
     with pytest.raises(DownloadError, match=r"downloaded: the connection broke off at byte 100,000 of 300,000"):
-        fetch(remote(http), tmp_path, SHORT)
+        fetch(remote(http), tmp_path, LONG)
     assert list(tmp_path.iterdir()) == []
     fetched(http, tmp_path)
     assert http.requests == 2
@@ -68,7 +66,7 @@ def test_a_server_that_falls_silent_has_a_limit(http: Any, tmp_path: Path) -> No
 def test_another_file_is_not_taken(http: Any, tmp_path: Path) -> None:
     http.content = b"<html>please sign in to the hotel's network</html>"
     with pytest.raises(DownloadError, match=r"has another checksum. Received: md5 [0-9a-f]{32}, 50 bytes. Expected: "):
-        fetch(remote(http), tmp_path, SHORT)
+        fetch(remote(http), tmp_path, LONG)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -76,7 +74,7 @@ def test_another_file_is_not_taken(http: Any, tmp_path: Path) -> None:
 def test_an_error_of_server_or_proxy_ends_it_at_once(http: Any, tmp_path: Path, status: int) -> None:
     http.status = status
     with pytest.raises(DownloadError, match=f"the server or a proxy answers {status}"):
-        fetch(remote(http), tmp_path, SHORT)
+        fetch(remote(http), tmp_path, LONG)
     assert http.requests == 1
 
 
@@ -85,13 +83,13 @@ def test_a_proxy_that_refuses_ends_it_at_once(http: Any, tmp_path: Path, monkeyp
     monkeypatch.setenv("https_proxy", http.url)
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(DownloadError, match="Tunnel connection failed: 501"):
-        fetch(Remote("https://example.invalid/file.tar.gz", "file.tar.gz", "0"), tmp_path, SHORT)
+        fetch(Remote("https://example.invalid/file.tar.gz", "file.tar.gz", "0"), tmp_path, LONG)
 
 
 def test_a_silent_server_has_a_limit(http: Any, tmp_path: Path) -> None:
     http.silent = threading.Event()
     started = time.monotonic()
-    with pytest.raises(DownloadError, match=r"no answer in 1 s|timed out"):
+    with pytest.raises(DownloadError, match=r"no answer in 2 s|timed out"):
         fetch(remote(http), tmp_path, SHORT)
     assert time.monotonic() - started < 60
 
@@ -120,7 +118,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
         held.bind(("127.0.0.1", 0))  # bound, not listening: refused
         url = f"http://127.0.0.1:{held.getsockname()[1]}/f"
         with pytest.raises(DownloadError, match="Connection refused"):
-            fetch(Remote(url, "f", "0"), tmp_path, SHORT)
+            fetch(Remote(url, "f", "0"), tmp_path, LONG)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/f", "nonsense", "http://", "http://["])

@@ -81,7 +81,6 @@ def test_a_linear_model_stays_far_below_60_percent() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_small_cnn_passes_90_percent() -> None:
     """The CNN of TensorFlow's image tutorial, at the default size: 0.96 measured after two epochs."""
     import tensorflow as tf

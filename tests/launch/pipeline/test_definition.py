@@ -16,7 +16,6 @@ from tests.support.missing import missing
 from tests.support.pictures import draw_pictures
 from tests.support.served import ROOT
 
-pytestmark = pytest.mark.timeout(300)
 HOME = f"s3://{BUCKET}/cv_keras_cifar10"
 MODULES = {"boto3": "launch.pipeline", "v2": "launch.pipeline.sdk_v2", "v3": "launch.pipeline.sdk_v3"}
 # What an SDK adds by itself, or writes in another way: path → what it says.
@@ -80,7 +79,7 @@ def without(definition: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]
 
 def print_definition(*words: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "launch.pipeline.definition", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
     return json.loads(done.stdout)
 
 

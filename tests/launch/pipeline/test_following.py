@@ -9,7 +9,6 @@ from tests.support.executions import create_pipeline, describe, ended, start, tr
 from tests.support.served import ROOT
 from tests.support.terminal import Terminal
 
-pytestmark = pytest.mark.timeout(200)
 FOLLOW = "import sys\nfrom launch.pipeline.run import follow\nsys.exit(follow(sys.argv[1]))"
 
 

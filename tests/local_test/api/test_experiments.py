@@ -12,7 +12,6 @@ from local_test.request.validation import _check, service_model
 from tests.support.api import check_shape, refusal_of
 from tests.support.served import BUCKET, WAIT, Served, ended, printed, request, until
 
-pytestmark = pytest.mark.timeout(90)
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 DEFINITIONS = [{"Name": "validation:accuracy", "Regex": "accuracy=([0-9.]+)"}]
 
@@ -281,7 +280,6 @@ def test_search_over_jobs_and_their_pages(sagemaker: Any) -> None:
         assert why.startswith("Unknown property name: TrainingJobState")
 
 
-@pytest.mark.timeout(120)
 def test_experiments_outlive_a_killed_server(tmp_path: Path) -> None:
     with Served(tmp_path) as first:
         first.client("s3").create_bucket(Bucket=BUCKET)

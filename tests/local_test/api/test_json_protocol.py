@@ -13,8 +13,6 @@ from local_test.api.dispatch import Api
 from local_test.api.iam import simulate
 from tests.support.served import Served, ended, request
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def post(served: Served, operation: str, body: bytes) -> tuple[int, Any, str]:
     """(status, JSON, content type) of a request without a signature."""
@@ -22,7 +20,7 @@ def post(served: Served, operation: str, body: bytes) -> tuple[int, Any, str]:
     asked = urllib.request.Request(served.exports["AWS_ENDPOINT_URL"], body, headers)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(asked, timeout=20) as answer:
+        with opener.open(asked, timeout=60) as answer:
             return answer.status, json.loads(answer.read() or b"null"), answer.headers["Content-Type"]
     except urllib.error.HTTPError as error:
         with error:
@@ -111,7 +109,7 @@ def test_what_is_no_clients_json_is_a_clients_error(served: Served, body: bytes,
 def raw(served: Served, *parts: bytes) -> bytes:
     """The first line that is answered to these bytes."""
     host, _, port = served.exports["AWS_ENDPOINT_URL"].removeprefix("http://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         head = f"POST / HTTP/1.1\r\nHost: {host}:{port}\r\nX-Amz-Target: SageMaker.ListTrainingJobs\r\n"
         connection.sendall(head.encode() + b"".join(parts))
         return connection.makefile("rb").readline().strip()

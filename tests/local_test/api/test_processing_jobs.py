@@ -10,7 +10,6 @@ from tests.support.api import check_shape, refusal_of
 from tests.support.processing import ROOT, processed, processing_request, put_program, s3_input, s3_output
 from tests.support.served import BUCKET, ROLE, Served, request, until
 
-pytestmark = pytest.mark.timeout(120)
 GROUP = "/aws/sagemaker/ProcessingJobs"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:processing-job"
 
@@ -164,7 +163,7 @@ def test_stop_and_delete(served: Served, sagemaker: Any, s3: Any) -> None:
     code = """
     (DATA / "soon/begun").write_text("x")
     (DATA / "out/begun").write_text("x")
-    signal.signal(signal.SIGTERM, lambda *_: (DATA / "soon/last").write_text("y"))
+    signal.signal(signal.SIGTERM, lambda *_: ((DATA / "soon/last").write_text("y"), sys.exit(0)))
     print("ready", flush=True)
     signal.pause()
     """

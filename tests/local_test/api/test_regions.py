@@ -4,14 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from local_test.training.job_store import JobStore
 from tests.support.api import refusal_of
 from tests.support.served import BUCKET, WAIT, Served, ended, printed, request, until
 from tests.support.tuning import tuning_request
-
-pytestmark = pytest.mark.timeout(90)
 
 
 def names(answer: dict[str, Any], what: str) -> list[str]:

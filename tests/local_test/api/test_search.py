@@ -2,12 +2,8 @@
 
 from typing import Any
 
-import pytest
-
 from tests.support.api import check_shape, refusal_of
 from tests.support.served import ended, request
-
-pytestmark = pytest.mark.timeout(60)
 
 
 def test_suggestions_are_what_can_be_searched_for(sagemaker: Any) -> None:

@@ -7,8 +7,6 @@ from botocore.exceptions import ClientError
 
 from tests.support.served import ROLE, ended, request
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def tag(key: str, value: str) -> dict[str, str]:
     return {"Key": key, "Value": value}

@@ -11,7 +11,6 @@ from tests.support.api import check_shape, refusal_of
 from tests.support.served import BUCKET, WAIT, Served, request, until
 from tests.support.tuning import tuning_request
 
-pytestmark = pytest.mark.timeout(90)
 CODE = """
 import json
 h = json.loads((BASE / "input/config/hyperparameters.json").read_text())
@@ -40,7 +39,7 @@ def over(sagemaker: Any, name: str) -> dict[str, Any]:
         found = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
         return found if found["HyperParameterTuningJobStatus"] in ("Completed", "Failed", "Stopped") else None
 
-    return until(check, 60)
+    return until(check)
 
 
 def listed_jobs(sagemaker: Any) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def test_several_readers_and_a_writer_do_not_meet(backend: Any, size: int) -> No
         reader.start()
     assert set(first + b"".join(chunks)) == {ord("a")}  # as it was when it was asked for
     for reader in readers:
-        reader.join(30)
+        reader.join(100)
     assert found == [b"b" * size] * 4
 
 

@@ -8,7 +8,6 @@ import pytest
 from tests.support.api import refusal_of
 from tests.support.served import Served
 
-pytestmark = pytest.mark.timeout(60)
 GROUP = "filtered"
 LINES = {  # stream → (milliseconds, line)
     "job-1/algo-1": [(0, "epoch=1 loss=0.5"), (20, "ERROR: no room"), (40, "epoch=2 loss=0.25")],

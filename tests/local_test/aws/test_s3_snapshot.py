@@ -10,7 +10,6 @@ from local_test.aws import s3_snapshot as snapshot
 from local_test.errors import DataError
 from tests.support.served import Served
 
-pytestmark = pytest.mark.timeout(60)
 KEYS = {"a": b"", "a/b c": b"content" * 100_000, "ü/../x": b"odd"}
 
 

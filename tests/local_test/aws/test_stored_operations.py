@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.served import ROLE, Served
 
-pytestmark = pytest.mark.timeout(60)
 GROUP = "group"
 
 

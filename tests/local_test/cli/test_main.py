@@ -22,8 +22,6 @@ from tests.support.small_disk import fill, mount_small_disk
 
 # the process runner with a training program of the test's own in the place of the toolkit's
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -229,7 +227,7 @@ def test_ctrl_c_while_modules_are_loaded_says_nothing(tmp_path: Path) -> None:
     assert program.stdout
     assert program.stdout.readline() == "loading\n"
     program.send_signal(signal.SIGINT)
-    assert program.communicate(timeout=30) == ("", "")
+    assert program.communicate(timeout=200) == ("", "")
     assert program.returncode == -signal.SIGINT
 
 
@@ -273,7 +271,7 @@ def test_feed(folder: Path) -> None:
     assert process.stderr
     assert process.stderr.readline().startswith("fifos/train_0: 1 object, 5000 bytes an epoch")
     for n in range(2):
-        reader = subprocess.run(["cat", f"fifos/train_{n}"], cwd=folder, capture_output=True, timeout=20, check=True)
+        reader = subprocess.run(["cat", f"fifos/train_{n}"], cwd=folder, capture_output=True, timeout=200, check=True)
         assert reader.stdout == b"train" * 1000
     code, _, err = finish(process)
     assert (code, err) == (0, "train_0: 5000 bytes fed\ntrain_1: 5000 bytes fed\n")
@@ -297,6 +295,6 @@ def test_feed_has_nothing_or_nowhere(folder: Path) -> None:
 @pytest.mark.parametrize("port", ["65536", "-1", "http"])
 def test_a_port_that_is_none_is_a_line(port: str) -> None:
     command = [sys.executable, "-m", "local_test", "serve", f"--port={port}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 2
     assert f"not a port. Received: {port}. Expected: 0 to 65535" in done.stderr

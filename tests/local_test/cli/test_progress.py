@@ -203,7 +203,7 @@ def test_lines_that_the_platform_asked_for_are_not_in_the_log(
 SLOW = """
 for step in range(1, 4):
     print(f"progress training epoch=1/1 step={step}/3 rate=9 loss=1.0 accuracy=0.5", flush=True)
-    time.sleep(0.7)
+    while step == 2 and not (BASE / "model/go").exists(): time.sleep(0.05)
 (BASE / "output/data/report.html").write_text("<h1>report</h1>")
 print("trained", flush=True)
 """
@@ -215,6 +215,8 @@ def test_a_job_on_a_terminal_of_45_columns(tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text(json.dumps(request_for("watched", tmp_path / "out")))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PROGRAM": SLOW}
     terminal = Terminal([sys.executable, "-c", MAIN, "train", "--job", "job.json"], tmp_path, environment, columns=45)
+    terminal.wait_for("epoch 1/1 · step 2/3 · ")
+    (tmp_path / "jobs/watched/algo-1/opt/ml/model/go").touch()
     assert terminal.end() == 0, terminal.output
     drawn = re.findall(r"\r([^\r\n\x1b]+)\x1b\[K", terminal.output)
     assert any("epoch 1/1 · step 2/3 · " in text for text in drawn), terminal.output

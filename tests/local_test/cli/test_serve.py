@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,10 @@ import boto3
 import pytest
 
 from tests.support.executions import condition_step, create_pipeline, equals, fail_step, start
+from tests.support.hosts import free_port
 from tests.support.served import BUCKET, ROLE, Served, ended, request, until
 from tests.support.tuning import tuning_request
 
-pytestmark = pytest.mark.timeout(120)
 TIME = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 
 
@@ -35,7 +34,7 @@ def lines_of(served: Served, text: str, count: int) -> list[str]:
         found = [line for line in served.errors().splitlines() if text in line]
         return found if len(found) >= count else None
 
-    found = until(find, 20)
+    found = until(find)
     assert all(re.match(TIME, line) for line in found), found
     return [re.sub(TIME, "", line) for line in found]
 
@@ -79,7 +78,7 @@ def test_a_line_for_each_end_of_a_step_and_each_status_of_an_execution(verbose: 
 def test_a_line_for_each_request_and_health(verbose: Served) -> None:
     """Without the query of an address, which may be somebody's signature; and none of the server's own requests."""
     url = verbose.exports["AWS_ENDPOINT_URL"]
-    with urllib.request.urlopen(f"{url}/health?a=secret", timeout=20) as answer:
+    with urllib.request.urlopen(f"{url}/health?a=secret", timeout=60) as answer:
         assert answer.read() == b'{"status": "ok"}\n'
     verbose.client("sagemaker").list_training_jobs()
     assert lines_of(verbose, " /health", 1) == ["127.0.0.1 GET /health 200"]
@@ -96,12 +95,10 @@ def test_it_is_healthy_once_it_has_what_an_earlier_server_kept(tmp_path: Path) -
     index.parent.mkdir(exist_ok=True)
     index.unlink(missing_ok=True)
     os.mkfifo(index)  # it waits for what it reads
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     def health() -> tuple[int, bytes] | None:
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
         with suppress(OSError), closing(connection):
             connection.request("GET", "/health")
             answer = connection.getresponse()
@@ -111,17 +108,25 @@ def test_it_is_healthy_once_it_has_what_an_earlier_server_kept(tmp_path: Path) -
     with ThreadPoolExecutor() as pool:
         starting = pool.submit(Served, tmp_path, "--port", str(port))
         try:
-            assert until(health, 30) == (503, b'{"status": "starting"}\n')
+            assert until(health) == (503, b'{"status": "starting"}\n')
             keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
             with closing(boto3.session.Session().client("iam", endpoint_url=f"http://127.0.0.1:{port}", **keys)) as iam:
                 assert iam.get_role(RoleName="local")["Role"]["Arn"] == ROLE
         finally:
-            with suppress(OSError):  # nobody reads it
-                file = os.open(index, os.O_WRONLY | os.O_NONBLOCK)
-                os.write(file, b"[]")
-                os.close(file)
-        with starting.result(30):
+            until(lambda: starting.done() or write_to_reader(index, b"[]"))
+        with starting.result(100):
             assert health() == (200, b'{"status": "ok"}\n')
+
+
+def write_to_reader(fifo: Path, content: bytes) -> bool:
+    """Whether somebody reads the FIFO by now, and has it."""
+    try:
+        file = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    os.write(file, content)
+    os.close(file)
+    return True
 
 
 def test_a_server_that_is_not_verbose_says_states_alone(served: Served) -> None:

@@ -16,8 +16,6 @@ from local_test.data.channels import Content
 from local_test.data.fifo_feeder import Feeder, FeedProgress
 from local_test.errors import DataError
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Feeder]]:
@@ -44,7 +42,7 @@ def read(path: Path) -> bytes:
 
 
 def until_exists(path: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} does not appear"
         threading.Event().wait(0.002)
@@ -151,25 +149,26 @@ def test_stops_while_the_reader_is_fast(tmp_path: Path, serve: Callable[..., Fee
 
     reader = threading.Thread(target=drain)
     reader.start()
-    assert started.wait(10)
+    assert started.wait(100)
     feeder.stop()
-    reader.join(10)
+    reader.join(100)
     assert not reader.is_alive()
 
 
 def test_waiting_costs_no_processor_time(tmp_path: Path, serve: Callable[..., Feeder]) -> None:
-    paths = files(tmp_path, b"x" * 8_000_000)
+    paths, before = files(tmp_path, b"x" * 8_000_000), set(threading.enumerate())
     absent = Feeder(tmp_path / "other", lambda _: iter(()))
     absent.start()
     feeder = serve(lambda _: iter(paths))
+    clocks = [time.pthread_getcpuclockid(thread.ident) for thread in set(threading.enumerate()) - before]
+    assert len(clocks) == 2
     with feeder.path(0).open("rb", buffering=0) as fifo:
         fifo.read(1)
         until_exists(feeder.path(1))
-        all_threads, this_thread = time.process_time(), time.thread_time()
+        spent, this_thread = sum(map(time.clock_gettime, clocks)), time.thread_time()
         while time.thread_time() - this_thread < 0.2:
             pass
-        others = (time.process_time() - all_threads) - (time.thread_time() - this_thread)
-        assert others < 0.05
+        assert sum(map(time.clock_gettime, clocks)) - spent < 0.05
     absent.stop()
 
 
@@ -185,7 +184,7 @@ def test_a_file_that_is_gone_ends_feeding_without_an_end_of_file(tmp_path: Path,
 
     feeder = serve(lambda _: iter([present, gone]), on_error=fail)
     fd = os.open(feeder.path(0), os.O_RDONLY)
-    assert failed.wait(10)
+    assert failed.wait(100)
     assert os.read(fd, 100) == b"whole"
     os.set_blocking(fd, False)
     with pytest.raises(BlockingIOError):  # not b"": that would look like a whole epoch
@@ -203,7 +202,7 @@ def test_a_file_that_shrinks_while_it_is_fed_is_an_error(tmp_path: Path, serve: 
     assert os.read(fd, 1)
     os.truncate(path, 3_000_000)
     os.set_blocking(fd, False)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while not failed.wait(0.001):
         assert time.monotonic() < deadline
         try:
@@ -231,7 +230,7 @@ def test_what_is_added_to_a_file_while_it_is_fed_belongs_to_the_next_epoch(
 def test_ends_by_itself_after_its_epochs(tmp_path: Path, serve: Callable[..., Feeder]) -> None:
     feeder = serve(lambda n: iter([iter([b"%d" % n])]), epochs=2)
     assert [read(feeder.path(0)), read(feeder.path(1))] == [b"0", b"1"]
-    feeder.join(10)
+    feeder.join(100)
     assert not feeder.alive
 
 
@@ -257,7 +256,7 @@ def test_a_file_in_the_place_of_the_next_fifo_is_an_error_too(tmp_path: Path) ->
     feeder = Feeder(tmp_path / "train", lambda _: iter(()), on_error=lambda _: failed.set())
     feeder.start()
     with feeder.path(0).open("rb"):
-        assert failed.wait(10)
+        assert failed.wait(100)
     feeder.stop()
     assert [path.name for path in tmp_path.iterdir()] == ["train_1"]
 
@@ -340,7 +339,7 @@ def test_a_link_in_the_place_of_the_next_fifo_is_an_error_and_not_followed(tmp_p
     (tmp_path / "train_1").symlink_to(secret)
     feeder.start()
     with feeder.path(0).open("rb"):
-        assert failed.wait(10)
+        assert failed.wait(100)
     feeder.stop()
     assert untouched(secret)
     assert "train_1: something else has its name" in str(errors[0])

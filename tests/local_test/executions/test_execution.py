@@ -115,7 +115,7 @@ def run(folder: ExecutionFolder, services: FakeServices, steps: list[dict[str, A
     execution = new_execution(folder, services, steps, **members)
     execution.start()
     assert execution.thread
-    execution.thread.join(30)
+    execution.thread.join(100)
     assert execution.record.is_over
     return execution
 
@@ -209,13 +209,13 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture
     execution = new_execution(folder, services, [train_step("A")])
     execution.start()
     said: list[str] = []
-    until(lambda: said.append(capsys.readouterr().err) or "can't be kept" in "".join(said), 20)
+    until(lambda: said.append(capsys.readouterr().err) or "can't be kept" in "".join(said))
     assert services.jobs == {}
     with pytest.raises(Exception, match="can't be kept"):
         execution.change(description="new")
     blocked.rmdir()
     assert execution.thread
-    execution.thread.join(20)
+    execution.thread.join(100)
     assert folder.load().status == "Succeeded"
     assert "".join(said).count("can't be kept") == 1
 
@@ -226,7 +226,7 @@ def test_a_stop_that_comes_while_a_step_begins(tmp_path: Path) -> None:
     services.on_call = lambda operation: execution.stop() if operation == "CreateTrainingJob" else None
     execution.start()
     assert execution.thread
-    execution.thread.join(20)
+    execution.thread.join(100)
     assert folder.load().status == "Stopped"
     assert "StopTrainingJob" in services.calls
     assert len(services.jobs) == 1

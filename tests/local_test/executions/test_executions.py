@@ -24,9 +24,8 @@ from tests.support.executions import (
     wait_for_step,
 )
 from tests.support.processing import processing_request, put_program
-from tests.support.served import BUCKET, WAIT, printed
+from tests.support.served import BUCKET, WAIT, printed, until
 
-pytestmark = pytest.mark.timeout(90)
 MODEL = "(BASE / 'model/m').write_text('m')"
 GO = {"Name": "Go", "Type": "Boolean", "DefaultValue": True}
 
@@ -172,10 +171,14 @@ def test_stop_ends_running_jobs_and_retry_goes_on(sagemaker: Any, served: Any) -
     assert "is Stopped" in steps(sagemaker, arn)["Waits"]["FailureReason"]
 
 
-def test_as_many_steps_at_a_time_as_the_execution_may_have(sagemaker: Any) -> None:
+def test_as_many_steps_at_a_time_as_the_execution_may_have(sagemaker: Any, tmp_path: Path) -> None:
+    """Steps beside each other wait for all of them; one after the other they could not."""
+    meet = f"(Path({str(tmp_path)!r}) / BASE.parents[2].name).touch()\n"
+    meet += f"while len(list(Path({str(tmp_path)!r}).iterdir())) < 3: time.sleep(0.05)"
     create_pipeline(sagemaker, "Parallel", [train_step(name) for name in ("A", "B", "C")])
+    create_pipeline(sagemaker, "Together", [train_step(name, meet) for name in ("A", "B", "C")])
     arn = start(sagemaker, "Parallel", ParallelismConfiguration={"MaxParallelExecutionSteps": 1})
-    other = start(sagemaker, "Parallel")  # beside it
+    other = start(sagemaker, "Together")
     found = ended(sagemaker, arn)
     assert found["ParallelismConfiguration"] == {"MaxParallelExecutionSteps": 1}
     one, two, three = steps(sagemaker, arn).values()
@@ -256,7 +259,7 @@ def test_a_callback_step_waits_for_its_answer(sagemaker: Any, served: Any) -> No
         return arn, receive()
 
     def receive() -> dict[str, Any]:
-        (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
+        (message,) = until(lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20).get("Messages"))
         sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return dict(json.loads(message["Body"]))
 

@@ -114,7 +114,7 @@ def result(served: Served, arn: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60 + 20 * KILLS)
+@pytest.mark.timeout(300 + 40 * KILLS)
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(2**32)))
     print(f"seed {seed}")

@@ -5,8 +5,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.executions import (
     condition_step,
     create_pipeline,
@@ -22,9 +20,7 @@ from tests.support.executions import (
     train_step,
     wait_for_step,
 )
-from tests.support.served import BUCKET, WAIT, Served, printed
-
-pytestmark = pytest.mark.timeout(90)
+from tests.support.served import BUCKET, WAIT, Served, printed, until
 
 
 def callback_step(queue: str) -> dict[str, Any]:
@@ -63,7 +59,7 @@ def test_a_callback_and_another_region_outlive_a_kill(tmp_path: Path) -> None:
         queue = sqs.create_queue(QueueName="work")["QueueUrl"]
         create_pipeline(sagemaker, "Asks", [callback_step(queue)])
         arn = start(sagemaker, "Asks")
-        (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
+        (message,) = until(lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20).get("Messages"))
         token = json.loads(message["Body"])["token"]
         wait_for_step(sagemaker, arn, "Ask")
         first.end(signal.SIGKILL)

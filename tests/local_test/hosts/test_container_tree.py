@@ -126,5 +126,5 @@ def test_a_folder_that_cannot_be_read_is_an_error(base: Path) -> None:
         "import os, sys; from pathlib import Path; from local_test.hosts.container_tree import ContainerTree;"
         "os.chdir(sys.argv[1]); os.setuid(65534); list(ContainerTree(Path('.'), 'model').entries())"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(base)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(base)], capture_output=True, text=True, timeout=200)
     assert "DataError: A folder of the container can't be read: Permission denied. Received: model/1" in done.stderr

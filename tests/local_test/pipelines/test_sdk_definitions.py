@@ -12,7 +12,7 @@ from local_test.pipelines.definition import Definition
 from tests.support.clients import BUCKET, LaunchServer, sdk_python
 from tests.support.missing import missing
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 ROLE = "arn:aws:iam::123456789012:role/local"
 
 # what both SDKs write alike, once their own classes are imported

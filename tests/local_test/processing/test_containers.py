@@ -17,7 +17,7 @@ from tests.support.local_jobs import Recorder
 from tests.support.missing import missing
 from tests.support.processing import processing_request, s3_input, s3_output
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.docker
 WAY_OUT = "while read _ to _; do [ $to = 00000000 ] && echo a way out; done < /proc/net/route"
 
 

@@ -3,8 +3,6 @@
 import signal
 from pathlib import Path
 
-import pytest
-
 from local_test.places.base import Job
 from local_test.places.facts import format_status, list_facts
 from local_test.places.folders import open_folders
@@ -13,7 +11,6 @@ from local_test.training.job_store import PIPELINE_TAG
 from tests.support.processing import processed, processing_request, s3_input, s3_output
 from tests.support.served import Served, until
 
-pytestmark = pytest.mark.timeout(90)
 # at its second run it finds what the first one has left beside the inputs: nothing of /opt/ml, all of its output
 PROGRAM = """
 import os, signal, sys

@@ -10,7 +10,6 @@ from tests.support.api import refusal_of
 from tests.support.served import BUCKET, ROLE, Served, ended, request
 from tests.support.tuning import definition, tuning_request
 
-pytestmark = pytest.mark.timeout(90)
 AWS_ROLE = "arn:aws:iam::999999999999:role/service-role/SageMakerExecution"
 TRUST = {
     "Effect": "Allow",

@@ -24,7 +24,7 @@ from tests.support.missing import missing
 
 Run = Callable[..., tuple[dict[str, Any], Recorder, Path]]
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.docker
 
 
 def request_of(program: str, out: Path, channels: dict[str, Path] | None = None, **members: Any) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def in_thread(job: TrainingJob) -> Callable[[], dict[str, Any]]:
     thread.start()
 
     def result() -> dict[str, Any]:
-        thread.join(60)
+        thread.join(100)
         assert not thread.is_alive()
         return found[0]
 

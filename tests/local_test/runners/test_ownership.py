@@ -19,8 +19,6 @@ from tests.support.local_jobs import request_for
 from tests.support.served import until
 from tests.support.small_image import IMAGE
 
-pytestmark = pytest.mark.timeout(90)
-
 Train = Callable[[str], subprocess.Popen[str]]
 Runs = Callable[[str], bool]  # whether the job of that name has a container or a process
 
@@ -71,7 +69,7 @@ def test_train_ends_what_a_killed_one_left_and_nothing_else(
         for name in ("killed", "lives"):
             until((tmp_path / f"jobs/{name}/algo-1/opt/ml/model/ready").exists)
         killed.kill()
-        killed.communicate(timeout=30)
+        killed.communicate(timeout=200)
         assert runs("killed")
         base = tmp_path / "jobs/killed/algo-1/opt/ml"
         own = {**os.environ, "SAGEMAKER_BASE_DIR": str(base)}

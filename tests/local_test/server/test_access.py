@@ -34,7 +34,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def ask(served: Served, method: str, path: str, headers: dict[str, str], body: str = "") -> tuple[int, str, Any]:
     """(status, body, headers) of one request, with these headers alone."""
     address = served.exports["AWS_ENDPOINT_URL"].removeprefix("http://")
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=60)
     connection.putrequest(method, path, skip_host="Host" in headers)
     for name, value in {"Content-Length": str(len(body)), **headers}.items():
         connection.putheader(name, value)
@@ -86,7 +86,7 @@ def test_what_a_page_of_another_origin_sends_is_refused(
 
 def test_a_request_without_a_host_is_no_browsers(served: Served) -> None:
     host, _, port = served.exports["AWS_ENDPOINT_URL"].removeprefix("http://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(f"GET /{BUCKET} HTTP/1.0\r\n\r\n".encode())
         assert connection.makefile("rb").readline().split()[1] == b"200"
 
@@ -95,7 +95,7 @@ def test_a_request_without_a_host_is_no_browsers(served: Served) -> None:
 @pytest.mark.parametrize("chunks", ["zz\r\n", "-1\r\n", "2\r\n{}"])
 def test_a_body_whose_chunks_are_none_is_a_bad_request(served: Served, target: str, chunks: str) -> None:
     host, _, port = served.exports["AWS_ENDPOINT_URL"].removeprefix("http://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         head = f"PUT /{BUCKET}/key HTTP/1.1\r\nHost: localhost\r\n{target}Transfer-Encoding: chunked\r\n\r\n"
         connection.sendall(f"{head}{chunks}".encode())
         connection.shutdown(socket.SHUT_WR)
@@ -163,10 +163,10 @@ def test_a_page_in_a_browser_gets_nothing_and_changes_nothing(served: Served, tm
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
         command = [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            f"--user-data-dir={tmp_path / 'profile'}", "--timeout=20000", "--virtual-time-budget=20000", "--dump-dom",
+            f"--user-data-dir={tmp_path / 'profile'}", "--timeout=150000", "--virtual-time-budget=20000", "--dump-dom",
             f"http://localhost:{stranger.server_address[1]}/index.html",
         ]  # fmt: skip
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=200).stdout
         stranger.shutdown()
     assert "<title>tried rejected,fulfilledopaque,rejected,rejected</title>" in shown
     assert sagemaker.list_training_jobs()["TrainingJobSummaries"] == []

@@ -22,7 +22,6 @@ from tests.support.clients import CLIENTS, require_client, sdk_python
 from tests.support.processing import processed, processing_request, put_program
 from tests.support.served import BUCKET, MAIN_WITH_GATEWAY, WAIT, Served, ended, printed, request, until
 
-pytestmark = pytest.mark.timeout(90)
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 TELL = "import json\nprint(json.dumps(dict(os.environ)), flush=True)\n"
 
@@ -114,7 +113,7 @@ def test_an_address_that_a_job_has_signed(environ: dict[str, str], version: str)
     place = url.index("oken=") + 5
     assert fetch(url[:place] + "x" + url[place + 1 :])[0] == 403
     soon = s3.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "a b"}, ExpiresIn=1)
-    assert "Request has expired" in until(lambda: fetch(soon)[1] if fetch(soon)[0] == 403 else "", 20)
+    assert "Request has expired" in until(lambda: fetch(soon)[1] if fetch(soon)[0] == 403 else "")
     for seconds in (0, -5) if version == "s3" else (0, -5, 604801):
         assert fetch(s3.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "a b"}, seconds))[0] == 403
     for wrong in ("", "x", "1e9"):  # signed or not, that is no time
@@ -127,7 +126,7 @@ def test_an_address_that_a_job_has_signed(environ: dict[str, str], version: str)
 
 def fetch(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
     host, _, path = url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(host, timeout=30)
+    connection = http.client.HTTPConnection(host, timeout=60)
     connection.request("GET", f"/{path}", headers=dict(headers or {}))
     answer = connection.getresponse()
     text = answer.read().decode()
@@ -249,7 +248,6 @@ with Run(experiment_name="by-run", run_name="first", sagemaker_session=Session()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
 def test_what_an_sdk_calls_within_a_job_is_open(served: Served, tmp_path: Path) -> None:
     """load_run of SDK v2, as a script in a job has it."""
 
@@ -258,7 +256,7 @@ def test_what_an_sdk_calls_within_a_job_is_open(served: Served, tmp_path: Path) 
         path.write_text(program)
         kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
         command = [sdk_python("v2"), str(path)]
-        done = subprocess.run(command, env={**kept, **environ}, capture_output=True, text=True, timeout=90)
+        done = subprocess.run(command, env={**kept, **environ}, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout.splitlines()[-1].partition(" ")[2]
 
@@ -279,7 +277,7 @@ def test_what_an_sdk_calls_within_a_job_is_open(served: Served, tmp_path: Path) 
 def test_a_body_is_read_only_for_a_jobs_credentials(environ: dict[str, str]) -> None:
     """Else any container could fill this machine's memory."""
     host = environ["AWS_ENDPOINT_URL"].removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=30)
+    connection = http.client.HTTPConnection(host, timeout=60)
     credential = "Credential=ASIAX/20260101/us-east-1/sagemaker/aws4_request"
     connection.putrequest("POST", "/")
     connection.putheader("Authorization", f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0")

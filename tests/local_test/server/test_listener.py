@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from local_test.server.http import HttpServer, read_body
 from local_test.server.listener import Patience
 from tests.support.served import until
 
-pytestmark = pytest.mark.timeout(60)
 HEAD = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n"
 
 
@@ -24,16 +23,22 @@ def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
     return [body]
 
 
-@pytest.fixture
-def address() -> Iterator[tuple[str, int]]:
-    with closing(HttpServer("127.0.0.1", 0, echo, Patience(head=1, body=1, write=5, connections=3))) as server:
+@contextmanager
+def listening(patience: Patience) -> Iterator[tuple[str, int]]:
+    with closing(HttpServer("127.0.0.1", 0, echo, patience)) as server:
         server.start()
         yield server.host, server.port
 
 
+@pytest.fixture
+def address() -> Iterator[tuple[str, int]]:
+    with listening(Patience(head=2, body=2, write=100)) as found:
+        yield found
+
+
 def rest(connection: socket.socket) -> bytes:
     """All that comes until the server closes it."""
-    connection.settimeout(20)
+    connection.settimeout(100)
     received = b""
     try:
         while chunk := connection.recv(1000):
@@ -44,7 +49,7 @@ def rest(connection: socket.socket) -> bytes:
 
 
 def ask(address: tuple[str, int]) -> bytes:
-    with socket.create_connection(address, 20) as connection:
+    with socket.create_connection(address, 100) as connection:
         with suppress(ConnectionError):  # it may be refused before all is sent
             connection.sendall(HEAD + b"\r\nbody")
         return rest(connection)
@@ -52,7 +57,7 @@ def ask(address: tuple[str, int]) -> bytes:
 
 @pytest.mark.parametrize("sent", [b"", b"POST / HT", HEAD, HEAD + b"\r\nbo"])
 def test_a_client_that_stops_is_left(address: tuple[str, int], sent: bytes) -> None:
-    with socket.create_connection(address, 20) as connection:
+    with socket.create_connection(address, 100) as connection:
         connection.sendall(sent)
         assert b" 200 " not in rest(connection)
     assert ask(address).endswith(b"\r\n\r\nbody")
@@ -60,10 +65,10 @@ def test_a_client_that_stops_is_left(address: tuple[str, int], sent: bytes) -> N
 
 def test_a_head_that_comes_in_drops_has_no_longer(address: tuple[str, int]) -> None:
     started = time.monotonic()
-    with socket.create_connection(address, 20) as connection:
+    with socket.create_connection(address, 100) as connection:
         connection.sendall(HEAD)
         while not select.select([connection], [], [], 0.1)[0]:
-            assert time.monotonic() < started + 20
+            assert time.monotonic() < started + 100
             connection.sendall(b"X: y\r\n")
 
 
@@ -73,21 +78,21 @@ def test_one_request_too_many_is_told_to_come_again() -> None:
 
     def work(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/work":
-            busy.wait(20)
-            may_end.wait(20)
+            busy.wait(100)
+            may_end.wait(100)
         return echo(environ, start_response)
 
     with closing(HttpServer("127.0.0.1", 0, work, Patience(least=0, connections=3))) as server, ExitStack() as stack:
         server.start()
         address = server.host, server.port
-        workers = [stack.enter_context(socket.create_connection(address, 20)) for _ in range(3)]
+        workers = [stack.enter_context(socket.create_connection(address, 100)) for _ in range(3)]
         for worker in workers:
             worker.sendall(HEAD.replace(b"/", b"/work", 1) + b"\r\nbody")
-        busy.wait(20)
+        busy.wait(100)
         assert b" 200 " not in ask(address)
         may_end.set()
         assert all(rest(worker).endswith(b"\r\n\r\nbody") for worker in workers)
-        until(lambda: ask(address).endswith(b"\r\n\r\nbody"), 20)
+        until(lambda: ask(address).endswith(b"\r\n\r\nbody"), 100)
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST / HT", HEAD, HEAD + b"\r\nbo", b"GET /large HTTP/1.1\r\n\r\n"])
@@ -102,8 +107,8 @@ def test_clients_that_let_the_server_wait_keep_nobody_out(sent: bytes) -> None:
     with closing(HttpServer("127.0.0.1", 0, large, patience)) as server, ExitStack() as stack:
         server.start()
         for _ in range(3):
-            stack.enter_context(socket.create_connection((server.host, server.port), 20)).sendall(sent)
-        until(lambda: ask((server.host, server.port)).endswith(b"\r\n\r\nbody"), 20)
+            stack.enter_context(socket.create_connection((server.host, server.port), 100)).sendall(sent)
+        until(lambda: ask((server.host, server.port)).endswith(b"\r\n\r\nbody"), 100)
 
 
 UNCLEAR = (
@@ -117,7 +122,7 @@ UNCLEAR = (
 def test_a_body_whose_length_is_not_clear_is_refused(address: tuple[str, int]) -> None:
     """It was taken for none: a PUT to S3 kept an empty object."""
     for lines in UNCLEAR:
-        with socket.create_connection(address, 20) as connection:
+        with socket.create_connection(address, 100) as connection:
             connection.sendall(b"POST / HTTP/1.1\r\n" + lines + b"\r\n\r\n")
             answer = rest(connection)
         assert answer.startswith(b"HTTP/1.1 400 The length of the body is not clear. Received: "), lines

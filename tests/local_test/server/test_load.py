@@ -14,7 +14,6 @@ _PAUSE = 0.1  # between two requests of a client; the clients share one process,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_50_jobs_queued_at_once_and_20_clients(tmp_path: Path) -> None:
     with Served(tmp_path, "--parallel", "2") as served:
         served.client("s3").create_bucket(Bucket=BUCKET)

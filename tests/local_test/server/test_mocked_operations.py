@@ -25,7 +25,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def ask(served: Served, operation: str) -> tuple[int, str]:
     """Status and text of the answer to an empty request."""
-    connection = HTTPConnection(urlsplit(served.exports["AWS_ENDPOINT_URL"]).netloc, timeout=20)
+    connection = HTTPConnection(urlsplit(served.exports["AWS_ENDPOINT_URL"]).netloc, timeout=60)
     headers = {"X-Amz-Target": f"SageMaker.{operation}", "Authorization": SCOPE}
     try:
         connection.request("POST", "/", b"{}", headers)

@@ -11,7 +11,6 @@ from local_test.training.job_store import PIPELINE_TAG
 from local_test.util.atomic_files import file_uri
 from tests.support.served import WAIT, Served, ended, printed, request, until
 
-pytestmark = pytest.mark.timeout(60)
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 TAGS = [{"Key": PIPELINE_TAG, "Value": "arn"}]
 # prints what it finds of its first run, of which the second one only sees the checkpoint

@@ -23,13 +23,12 @@ from local_test.training.observer import Observer
 from local_test.util.atomic_files import file_uri
 from tests.support.api import check_shape
 from tests.support.local_jobs import AnyRunner, Recorder, request_for
+from tests.support.served import until
 from tests.support.small_disk import mount_small_disk
 
 Program = Callable[[str], ProcessRunner]
 Run = Callable[..., tuple[dict[str, Any], Recorder, Path]]
 DEFINITIONS = [{"Name": "validation:accuracy", "Regex": "validation:accuracy=([0-9.]+)"}]
-
-pytestmark = pytest.mark.timeout(60)
 
 
 def states(description: dict[str, Any]) -> list[str]:
@@ -49,7 +48,7 @@ def started(runner: ProcessRunner, request: dict[str, Any], out: Path, **options
     thread.start()
 
     def result() -> dict[str, Any]:
-        thread.join(40)
+        thread.join(100)
         assert not thread.is_alive()
         return found[0]
 
@@ -278,8 +277,8 @@ def test_no_process_is_left_behind(program: Program, run: Run, tmp_path: Path) -
     )
     description, seen, _ = run(runner, request_for("job", tmp_path / "jobs"))
     assert description["TrainingJobStatus"] == "Completed"
-    state = subprocess.run(["ps", "-o", "state=", "-p", seen.lines[0]], capture_output=True, text=True, check=False)
-    assert state.stdout.strip() in ("", "Z")  # gone, or waiting for init to take note
+    command = ["ps", "-o", "state=", "-p", seen.lines[0]]  # gone, or waiting for init to take note; at once is soon
+    until(lambda: subprocess.run(command, capture_output=True, text=True).stdout.strip() in ("", "Z"))
 
 
 def test_data_that_disappears_fails_the_job(program: Program, run: Run, data: Path, tmp_path: Path) -> None:
@@ -394,7 +393,6 @@ def test_a_lot_of_output_just_before_the_end_is_not_lost(
     assert [item["Value"] for item in description["FinalMetricDataList"]] == [19_999]
 
 
-@pytest.mark.timeout(60)
 def test_a_program_that_prints_without_end_waits_for_the_platform(program: Program, tmp_path: Path) -> None:
     """So that a stop finds no more to do than what a pipe holds."""
     job, seen, result = started(
@@ -516,7 +514,7 @@ def test_describing_from_other_threads_while_the_job_moves(program: Program, tmp
         watcher.start()
     result()
     for watcher in watchers:
-        watcher.join(10)
+        watcher.join(100)
         assert not watcher.is_alive()
     assert problems == []
 
@@ -534,7 +532,10 @@ def test_an_observer_that_breaks_is_a_bug_but_leaves_no_job_that_seems_to_run(pr
     assert not (job.folder / "algo-1").exists()
 
 
-SPOT = {"EnableManagedSpotTraining": True, "StoppingCondition": {"MaxRuntimeInSeconds": 50, "MaxWaitTimeInSeconds": 50}}
+SPOT = {
+    "EnableManagedSpotTraining": True,
+    "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 3600},
+}
 RESUMING = """
 saved = BASE / "checkpoints/epoch"
 if saved.exists():
@@ -620,7 +621,7 @@ def test_a_stop_between_an_interruption_and_the_restart(program: Program, tmp_pa
     running.start()
     stopper.wait_for(lambda: stopper.lines)
     job.interrupt()
-    running.join(30)
+    running.join(100)
     assert stopper.states[2:] == ["Training", "Interrupted", "Stopping", "Stopped"]
 
 

@@ -149,11 +149,10 @@ def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedPr
         env={**kept, "PYTHONPATH": str(ROOT), "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(folder), **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
 
 
-@pytest.mark.timeout(150)
 def test_the_page_of_a_tuning_job_that_a_server_has_run(tmp_path: Path) -> None:
     with Served(tmp_path) as served:
         served.client("s3").create_bucket(Bucket="bucket")

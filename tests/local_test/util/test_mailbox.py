@@ -16,8 +16,6 @@ from local_test.util.atomic_files import write_json
 from local_test.util.mailbox import Mailbox, answering, ask, has_owner
 from tests.support.served import ROOT, until
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def test_a_request_and_what_is_refused(tmp_path: Path) -> None:
     asked: list[Any] = []
@@ -37,7 +35,7 @@ def test_a_request_and_what_is_refused(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(100)
         assert sorted(int(request["n"]) for request in asked) == list(range(1, 20))
         assert list((tmp_path / ".requests").iterdir()) == []
     assert list(tmp_path.iterdir()) == []
@@ -68,7 +66,7 @@ def test_who_ends_waits_until_its_answer_is_read(tmp_path: Path) -> None:
     closing.join(0.5)
     assert json.loads(answer.read_text()) == {"said": "yes"}
     answer.unlink()
-    closing.join(30)
+    closing.join(100)
     assert list(tmp_path.iterdir()) == []
 
 

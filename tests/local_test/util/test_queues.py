@@ -29,7 +29,7 @@ def test_a_signal_that_another_thread_gets_is_heard() -> None:
         assert child.stdout.readline() == "ready\n"
         child.send_signal(signal.SIGTERM)
         try:
-            assert child.communicate(timeout=20)[0] == f"{signal.SIGTERM.value}\n"
+            assert child.communicate(timeout=200)[0] == f"{signal.SIGTERM.value}\n"
         finally:
             child.kill()
 

@@ -15,8 +15,6 @@ from tests.support.shards import channel_bytes
 from tests.support.train_jobs import ROOT, TrainJob, read_weights
 from train.distributed.rendezvous import ADDRESSES
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def start_hosts(tmp_path) -> Iterator[Callable[..., list[TrainJob]]]:
@@ -137,7 +135,7 @@ def test_a_stop_of_one_host_stops_all_and_they_go_on_where_they_were(shards, fee
     stopped = start_hosts("stopped", 2, common, prepare=half)
     stopped[0].until("epoch=1 ")
     stopped[1].process.send_signal(signal.SIGTERM)
-    assert [job.wait(60) for job in stopped] == [0, 0], stopped[0].lines
+    assert [job.wait(120) for job in stopped] == [0, 0], stopped[0].lines
     assert any("Stopped in epoch 2 after step 10," in line for line in stopped[0].lines)
     assert not any((job.root / "output/success").exists() for job in stopped)
 
@@ -164,7 +162,7 @@ def test_a_killed_host_fails_the_job_with_its_name(shards, feed, start_hosts, ki
     hosts[0].until("epoch=2 ")
     hosts[killed].process.kill()
     left = hosts[1 - killed]
-    assert left.wait(60) == 1, left.lines
+    assert left.wait() == 1, left.lines
     assert left.failure.startswith(f"Host algo-{killed + 1} is gone: ")
     assert "\n" not in left.failure
 

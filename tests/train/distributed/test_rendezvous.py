@@ -21,7 +21,6 @@ from train.distributed.rendezvous import ADDRESSES, PORT, Address, Cluster, addr
 from train.errors import StopRequested, TrainingError
 from train.runtime import environment
 
-pytestmark = pytest.mark.timeout(120)
 ROOT = Path(__file__).parents[3]
 
 
@@ -108,10 +107,8 @@ def test_a_host_that_leaves_in_the_middle_is_named(together):
 
 
 def test_those_that_do_not_come_are_named(together):
-    first, second = together(3, lambda *_: None, limit=0.5, absent=1)
-    assert str(first).startswith(
-        "Hosts are missing: algo-3 did not come within 0.5 s. Expected: algo-1, algo-2, algo-3"
-    )
+    first, second = together(3, lambda *_: None, limit=3, absent=1)
+    assert str(first).startswith("Hosts are missing: algo-3 did not come within 3 s. Expected: algo-1, algo-2, algo-3")
     assert str(second).startswith("Host algo-1 failed: Hosts are missing: algo-3")
 
 
@@ -158,9 +155,9 @@ def test_strangers_are_sent_away(tmp_path, monkeypatch):
 
     with ThreadPoolExecutor(3) as pool:
         leader = pool.submit(one, "algo-1")
-        pool.submit(stranger).result(60)
+        pool.submit(stranger).result(100)
         follower = pool.submit(one, "algo-2")
-        assert leader.result(60) == follower.result(60) == ["algo-1", "algo-2"]
+        assert leader.result(100) == follower.result(100) == ["algo-1", "algo-2"]
 
 
 WAITING_FOR_EVER = """
@@ -191,7 +188,7 @@ def test_a_killed_host_ends_one_that_waits_in_tensorflow(tmp_path, killed, left)
         for process in started.values():
             assert process.stdout.readline() == b"met\n"
         started[killed].send_signal(signal.SIGKILL)
-        assert started[left].wait(60) == 1
+        assert started[left].wait(200) == 1
         assert (tmp_path / left / "output/failure").read_text().startswith(f"Host {killed} is gone: ")
     finally:
         for process in started.values():

@@ -154,7 +154,7 @@ def test_a_reader_that_waits_can_be_ended_however_its_writer_is(tmp_path, shards
     finally:
         release()
     for thread in set(threading.enumerate()) - before:
-        thread.join(60)
+        thread.join(100)
         assert not thread.is_alive(), thread.name
 
 

@@ -18,7 +18,6 @@ from train.modeling.custom import build_custom_model, find_model_file
 from train.runtime import environment
 from train.runtime.dataset_info import ImageDatasetInfo
 
-pytestmark = pytest.mark.timeout(200)
 PICTURES = ImageDatasetInfo(SHAPE, CLASSES)
 
 
@@ -253,7 +252,7 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, shar
         fifo.write(data["train"][: len(data["train"]) * 2 // 3])
         job.until("step=1 ")
         job.process.send_signal(signal.SIGTERM)
-        assert job.wait(60) == 0, job.lines
+        assert job.wait(120) == 0, job.lines
 
     resumed = custom_model_folder(tmp_path / "resumed", MODEL)
     shutil.copytree(stopped / "checkpoints", resumed / "checkpoints")

@@ -139,7 +139,7 @@ sys.meta_path.insert(0, NotThere())
 def type_in(folder: Path, *blocks: str) -> str:
     """Python without this project, in the model's folder."""
     command = [sys.executable, "-I", "-c", "\n".join((WITHOUT_THIS_PROJECT, *blocks))]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -204,7 +204,7 @@ def address(serving: Serving) -> Iterator[str]:
         thread.start()
         yield f"localhost:{server.server_port}"
         server.shutdown()
-        thread.join(10)
+        thread.join(100)
 
 
 def test_with_tensorflow_serving(model: Path, told: dict[str, Any], address: str) -> None:

@@ -10,7 +10,6 @@ import pytest
 from tests.support.custom_models import MODEL, write_model
 from tests.support.opt_ml import job_folder
 
-pytestmark = pytest.mark.timeout(200)
 # python -I of an empty folder; an import of the training program would fail
 SERVE = """
 import sys

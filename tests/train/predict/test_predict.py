@@ -72,7 +72,7 @@ def test_in_words(model_folder: Path, tmp_path: Path) -> None:
     Image.fromarray(examples(1)[0][0]).save(tmp_path / "a\x1b[2J.png")
     (tmp_path / "b.png").write_bytes(b"")
     command = [sys.executable, "-m", "train.predict", str(model_folder), str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1
     line = done.stdout.removeprefix(f"{tmp_path}/a\\x1b[2J.png: ")
     assert sorted(part.split()[0] for part in line.split(", ")) == sorted(CLASSES)

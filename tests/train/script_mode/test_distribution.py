@@ -75,7 +75,6 @@ def test_model_parallelism_is_refused():
 SCRIPT = "import os; print('TF_CONFIG is', os.environ.get('TF_CONFIG'))"
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", [MIRRORED, "sagemaker_mpi_enabled"])
 def test_a_script_has_its_configuration_or_fails(tmp_path, start, name):
     job_folder(tmp_path, "File", {})

@@ -59,7 +59,6 @@ def test_what_is_not_called_refused_is_not():
     check_options({name: "true" for name, effect in HYPERPARAMETERS.items() if not effect.startswith("refused")})
 
 
-@pytest.mark.timeout(60)
 def test_a_script_has_the_variables_that_are_listed(tmp_path, start):
     job_folder(tmp_path, "File", {})
     (tmp_path / "code").mkdir()

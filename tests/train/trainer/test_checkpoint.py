@@ -149,7 +149,6 @@ WRITER = """
 """
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.slow
 def test_killed_at_any_moment_a_whole_one_is_left(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}

@@ -12,7 +12,7 @@ from tests.support.shards import channel_bytes
 from tests.support.small_disk import fill
 from tests.support.train_jobs import read_weights, without_speed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_checkpoint_that_has_no_room_loses_the_epoch_alone(

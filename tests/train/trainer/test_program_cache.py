@@ -64,7 +64,6 @@ def test_a_folder_that_takes_none_costs_a_line_and_no_job(small_disk, temporary,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_job_that_goes_on_loads_what_it_would_compile_again(tmp_path, shards, start):
     def train(name: str, checkpoints: Path | None, **changes: str) -> tuple[Path, int, set[str]]:
         fixed = {
