@@ -37,7 +37,7 @@ def test_a_job_of_a_pipeline_runs_again_from_its_checkpoints(tmp_path: Path) -> 
         sagemaker = first.client("sagemaker")
         sagemaker.create_training_job(**job("job", Tags=TAGS))
         printed(first, "job", "ready")
-        sagemaker.create_training_job(**job("spent", Tags=TAGS))
+        sagemaker.create_training_job(**job("spent", Tags=TAGS, StoppingCondition={"MaxRuntimeInSeconds": 100}))
         sagemaker.create_training_job(**job("waits", Tags=TAGS))
         sagemaker.create_training_job(**job("stops", Tags=TAGS))
         sagemaker.create_training_job(**job("other"))
