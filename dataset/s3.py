@@ -19,7 +19,7 @@ _ANSWERS = {
 _ANSWERS |= {"403": _ANSWERS["AccessDenied"], "404": _ANSWERS["NoSuchBucket"]}
 
 
-def open_client(endpoint_url: str | None = None) -> Any:
+def open_client(endpoint_url: str | None) -> Any:
     """boto3's; without an address the one that the environment names, or AWS."""
     boto3, config = _boto()
     # bucket.host does not resolve where the host is a local stand-in; real S3 wants the bucket in the host name

@@ -14,7 +14,7 @@ _MOST_SHOWN = 1500  # of all of them, at least one a class and split
 _FEW_BYTES = 8 << 20  # are read sooner than processes start
 
 
-def inspect(where: str, endpoint_url: str | None = None, page: Path | None = None) -> Summary:
+def inspect(where: str, endpoint_url: str | None, page: Path | None) -> Summary:
     """What a folder or s3://bucket/prefix holds; `page` gets a contact sheet. DatasetError if it can't be read.
 
     Memory holds a record at a time in each process, and 20 bytes of each picture, to find copies.

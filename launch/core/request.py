@@ -72,14 +72,14 @@ def build_parser(description: str | None, program: str | None = None) -> argpars
     return parser
 
 
-def parse_options(arguments: argparse.Namespace, now: datetime | None = None) -> Options:
+def parse_options(arguments: argparse.Namespace) -> Options:
     """SystemExit, as argparse does, for a hyperparameter without a value, a bucket or a name that can't be one."""
     check_bucket_name(arguments.bucket)
     for option in ("name", "experiment"):
         check_name(option, getattr(arguments, option))
     hyperparameters = parse_pairs("hyperparameter", arguments.hyperparameter)
     base = _BASE_NAME if arguments.command == "train" else _TUNING_NAME
-    members = vars(arguments) | {"name": arguments.name or f"{base}-{now or datetime.now(UTC):%Y%m%d-%H%M%S}"}
+    members = vars(arguments) | {"name": arguments.name or f"{base}-{datetime.now(UTC):%Y%m%d-%H%M%S}"}
     del members["hyperparameter"]
     return Options(**members, hyperparameters=hyperparameters)
 

@@ -14,7 +14,7 @@ _META = "x-amz-meta-"
 
 
 class InProcessS3:
-    """Reads from moto's S3; object_store.Inside says what each method is for. `make_buckets`: one that is looked for is
+    """An object_store.InProcess that reads from moto's S3. `make_buckets`: a bucket that is looked for is
     made, where nobody else could make it."""
 
     def __init__(self, *, make_buckets: bool = False) -> None:

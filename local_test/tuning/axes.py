@@ -14,12 +14,12 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
-def round_out(low: float, high: float, count: int = 5) -> tuple[float, float]:
+def round_out(low: float, high: float) -> tuple[float, float]:
     """The round values around low and high; they are two even if those are one."""
     if not high > low:
         room = abs(low) * 0.1 or 0.5
         low, high = low - room, high + room
-    inner = ticks(low, high, count)
+    inner = ticks(low, high)
     step = inner[1] - inner[0] if len(inner) > 1 else high - low
     start, end = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
     return float(f"{start:.12g}"), float(f"{end:.12g}")

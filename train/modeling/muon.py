@@ -13,7 +13,7 @@ class Muon(keras.optimizers.Muon):
     `adam_lr_ratio` of it.
     """
 
-    def __init__(self, learning_rate: float = 0.05, adam_lr_ratio: float = 0.06, **options: object) -> None:
+    def __init__(self, learning_rate: float, adam_lr_ratio: float = 0.06, **options: object) -> None:
         defaults = {"momentum": 0.9, "ns_steps": 4, "rms_rate": None, "weight_decay": None, "adam_weight_decay": None}
         super().__init__(learning_rate, adam_lr_ratio=adam_lr_ratio, adam_beta_2=0.99, **{**defaults, **options})
 

@@ -6,23 +6,24 @@ from contextlib import closing
 from train.records.channels import Stream
 from train.records.stream_buffer import RecordBlock, StreamBuffer
 
+_DEFLATE = b"\x08"  # a gzip file's third byte: its method, of which there is one
 
-def read_fixed_length(stream: Stream, size: int, refuse_gzip: bool = True) -> Generator[RecordBlock]:
+
+def read_fixed_length(stream: Stream, size: int) -> Generator[RecordBlock]:
     """The records of `stream`, `size` bytes each.
 
-    DataError, naming stream, record and byte, for a truncated last record, and for gzip: with `refuse_gzip` false, raw
-    bytes that begin with 1f 8b by chance can be read. ValueError for a size below 1.
+    DataError, naming stream, record and byte, for a truncated last record, and for gzip. ValueError for a size below 1.
     """
     if size < 1:
         raise ValueError(f"The record size is wrong. Received: {size}. Expected: at least 1 byte.")
     with closing(StreamBuffer(stream)) as buffer:
-        yield from _read(buffer, size, refuse_gzip)
+        yield from _read(buffer, size)
 
 
-def _read(buffer: StreamBuffer, size: int, refuse_gzip: bool) -> Iterator[RecordBlock]:
+def _read(buffer: StreamBuffer, size: int) -> Iterator[RecordBlock]:
     buffer.check_length(size)
-    buffer.fill(2)
-    if refuse_gzip:
+    buffer.fill(3)
+    if buffer.view[2:3].tobytes() == _DEFLATE:  # raw bytes may well begin with 1f 8b
         buffer.refuse_gzip(f"records of {size} bytes")
     while buffer.fill(size):
         count = len(buffer.view) // size

@@ -83,7 +83,7 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _describe_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def _describe_processor() -> str:
     """Its model and what it can compute: a program for another one may crash."""
-    found = re.findall(r"^(?:model name|flags|Features)\s*:.*$", cpuinfo.read_text(), re.MULTILINE)
+    found = re.findall(r"^(?:model name|flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return f"{platform.machine()} {' '.join(sorted(set(found)))}"

@@ -67,7 +67,7 @@ class TrainStep:
             padded = [_fill(values, self.steps) for values in (images, labels, rates)]
             step(padded[0], padded[1], np.array(padded[2], np.float32), len(batches))
 
-    def compile(self, sizes: Iterable[Size] = ()) -> None:
+    def compile(self, sizes: Iterable[Size]) -> None:
         """Trace for `sizes` (none: the images' own), in that order, now and not at the first step of each."""
         for size in dict.fromkeys(sizes) or [self.image_shape[:2]]:
             self._compile(size).get_concrete_function()
@@ -203,7 +203,7 @@ class TrainStep:
         self._bad_step.assign(tf.where(first_bad, self._step, self._bad_step))
 
 
-def make_eval_step(model: keras.Model, batch_size: int = 1, jit: str = "off") -> CompiledStep:
+def make_eval_step(model: keras.Model, batch_size: int, jit: str) -> CompiledStep:
     """Compiled: images and labels → logits (n, classes) and cross-entropies (n,) float32."""
 
     def evaluate(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

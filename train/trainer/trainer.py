@@ -88,7 +88,7 @@ class Trainer:
             self._update(progress, began)
         self.train_step.check_finite()
 
-    def compile(self, sizes: Iterable[Size] = ()) -> None:
+    def compile(self, sizes: Iterable[Size]) -> None:
         """Trace training at `sizes` (none: the images' own) and evaluation now, not at their first use."""
         self.train_step.compile(sizes)
         self.eval_step.get_concrete_function()

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.outputs.metric_lines import DEFINITIONS, EpochMetrics, print_metrics
+from train.outputs.metric_lines import EpochMetrics, print_metrics
 
 LAUNCH = Path(__file__).parents[3] / "launch"
+DEFINITIONS = json.loads((LAUNCH / "training_job.json").read_text())["AlgorithmSpecification"]["MetricDefinitions"]
 
 
 def read(line: str) -> dict[str, float]:
@@ -48,8 +49,8 @@ def test_the_first_step_line_is_no_metric():
     assert read("step=1 loss=2.302585") == {}
 
 
-def test_launch_carries_the_same_definitions():
-    job = json.loads((LAUNCH / "training_job.json").read_text())
-    assert job["AlgorithmSpecification"]["MetricDefinitions"] == DEFINITIONS
+def test_every_request_has_the_same_definitions():
     tuning = json.loads((LAUNCH / "tuning_job.json").read_text())["TrainingJobDefinition"]
-    assert tuning["AlgorithmSpecification"]["MetricDefinitions"] == DEFINITIONS
+    steps = {step["Name"]: step["Arguments"] for step in json.loads((LAUNCH / "pipeline.json").read_text())["Steps"]}
+    for job in (tuning, steps["Train"], steps["Tune"]["TrainingJobDefinition"]):
+        assert job["AlgorithmSpecification"]["MetricDefinitions"] == DEFINITIONS
