@@ -33,7 +33,14 @@ from local_test.executions.record import ExecutionRecord, StepRecord
 from local_test.pipelines.checks import read_checked
 from local_test.pipelines.definition import Definition, Step
 from local_test.pipelines.parameters import parse_values
-from local_test.request.builder import LOCAL_IMAGE, LOCAL_ROLE, PLACEHOLDER, fill_placeholders, parse_pairs
+from local_test.request.builder import (
+    LOCAL_IMAGE,
+    LOCAL_ROLE,
+    PLACEHOLDER,
+    fill_placeholders,
+    parse_pairs,
+    refuse_others,
+)
 from local_test.request.job_kind import kind_of
 from local_test.request.validation import validate
 from local_test.server.platform import JobContext
@@ -117,7 +124,7 @@ def read_definition(path: Path, name: str, image: str, region_name: str) -> str:
     A parameter whose default has another placeholder has no default here. BadRequest for one that stands elsewhere.
     """
     places = {"<name>": name, "<image>": image, "<bucket>": BUCKET, "<region>": region_name}
-    filled = fill_placeholders(read_json(path, "The definition"), places)
+    filled = fill_placeholders(_read_file(path), places)
     parameters = filled.get("Parameters") if isinstance(filled, dict) else None
     for parameter in parameters if isinstance(parameters, list) else ():
         if isinstance(parameter, dict) and PLACEHOLDER.search(str(parameter.get("DefaultValue"))):
@@ -125,6 +132,21 @@ def read_definition(path: Path, name: str, image: str, region_name: str) -> str:
     if left := next((text for text in _strings(filled) if PLACEHOLDER.search(text)), None):
         raise BadRequest(f"The definition has a placeholder that has no local value. Received: {left}")
     return json.dumps(filled)
+
+
+def _read_file(path: Path) -> Any:
+    """The definition's value; of what `aws sagemaker describe-pipeline` prints, or of a text in JSON, that which is
+    inside. BadRequest for another command's file."""
+    value = read_json(path, "The definition")
+    inner = value.get("PipelineDefinition") if isinstance(value, dict) else value
+    if isinstance(inner, str):
+        try:
+            return json.loads(inner)
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"The definition in it is not JSON: {error}. Received: {path}") from None
+    if isinstance(value, dict):
+        refuse_others(value, "pipeline", path)
+    return value
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -300,6 +322,8 @@ def _print_summary(record: ExecutionRecord, definition: Definition, root: Path) 
     if record.failure:
         say(f"FailureReason: {record.failure}")
     for name, step in record.steps.items():
+        if step.status == "Failed" and step.arn and definition.by_name[name].type in ("Training", "Processing"):
+            say(f"Log of {name}: python -m local_test logs {step.identity} --out {root}")
         if step.arn and definition.by_name[name].type in ("RegisterModel", "Model"):
             say(f"{name}: {step.arn}")
     say(f"Jobs, logs and artifacts: {root}")

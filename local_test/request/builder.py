@@ -22,6 +22,12 @@ _PLACEHOLDER = re.compile(r"<(image|role|bucket|name)>")  # of a job file: those
 MODES = ("Pipe", "File", "FastFile")
 _FILE_CHANNELS = ("code", "dataset")  # of the training program: a script and a description are no streams
 _NAME_LIMIT = 63  # of TrainingJobName
+# a member that only one command's file has → what that is
+_COMMANDS = {
+    "HyperParameterTuningJobConfig": ("tuning job", "tune"),
+    "AlgorithmSpecification": ("training job", "train"),
+    "Steps": ("pipeline", "pipeline"),
+}
 _OUTPUTS = ("OutputDataConfig", "TensorBoardOutputConfig", "DebugHookConfig", "ProfilerConfig")
 
 
@@ -48,11 +54,15 @@ def read_job(path: Path, command: str = "train") -> dict[str, Any]:
     if not isinstance(request, dict):
         received = f"{path}, a {type(request).__name__}"
         raise BadRequest(f"The job file must hold one Create{kind} request. Received: {received}")
-    if command == "train" and "HyperParameterTuningJobConfig" in request:
-        raise BadRequest(f"This is a tuning job: use tune. Received: {path}")
-    if command == "tune" and "AlgorithmSpecification" in request:
-        raise BadRequest(f"This is a training job: use train. Received: {path}")
+    refuse_others(request, command, path)
     return _request_of(request, f"Create{kind}") if f"{kind}Status" in request else request
+
+
+def refuse_others(value: Mapping[str, Any], command: str, path: Path) -> None:
+    """BadRequest for a file that is another command's than train, tune or pipeline, whichever reads it."""
+    for member, (noun, own) in _COMMANDS.items():
+        if member in value and command != own:
+            raise BadRequest(f"This is a {noun}: use {own}. Received: {path}")
 
 
 def _request_of(description: Mapping[str, Any], operation: str) -> dict[str, Any]:

@@ -193,6 +193,8 @@ def test_other_bad_requests(folder: Path) -> None:
     launch = ROOT / "launch"
     assert "This is a tuning job: use tune." in error(folder, "train", "--job", str(launch / "tuning_job.json"))
     assert "This is a training job: use train." in error(folder, "tune", "--job", str(launch / "training_job.json"))
+    assert "This is a training job: use train." in error(folder, "pipeline", str(launch / "training_job.json"))
+    assert "This is a pipeline: use pipeline." in error(folder, "train", "--job", str(launch / "pipeline.json"))
     (folder / "data/train/train-00000.tfrecord").unlink()
     write_program(folder, "")
     code, _, err = finish(start(folder, "train", own=True))

@@ -148,6 +148,14 @@ def test_a_pipeline_from_the_command_line(tmp_path: Path) -> None:
     assert "FailureReason: " in err
     assert "--upload" not in err
 
+    code, err = finish(pipeline(tmp_path, "--parameter", "More=-5"))  # 0.7-5 is no accuracy
+    (said,) = (line for line in err.splitlines() if line.startswith("Log of Evaluate: python -m local_test "))
+    command = [sys.executable, "-m", *said.partition(" -m ")[2].split()]
+    log = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert "ValueError: could not convert string to float: b'0.7-5'" in log.stdout, (log.stdout, log.stderr)
+
     lab = tmp_path / "The lab.json"
     lab.write_text(lab.read_text().replace("s3://<bucket>", "s3://nothing"))
     code, err = finish(pipeline(tmp_path))
@@ -158,7 +166,7 @@ def test_a_pipeline_from_the_command_line(tmp_path: Path) -> None:
     with Served(tmp_path) as server:
         sagemaker, s3 = server.client("sagemaker"), server.client("s3")
         found = sagemaker.list_pipeline_executions(PipelineName="The-lab")["PipelineExecutionSummaries"]
-        assert [item["PipelineExecutionStatus"] for item in found] == ["Failed", "Failed", "Succeeded"]
+        assert [item["PipelineExecutionStatus"] for item in found] == ["Failed", "Failed", "Failed", "Succeeded"]
         assert json.loads(s3.get_object(Bucket="local", Key="report/evaluation.json")["Body"].read())
 
 
@@ -291,6 +299,13 @@ def test_a_definition_is_filled_in(tmp_path: Path) -> None:
     assert arguments["AlgorithmSpecification"]["TrainingImage"] == "mine:1"
     assert arguments["OutputDataConfig"]["S3OutputPath"] == "s3://local/out"
     assert "DefaultValue" not in found["Parameters"][0]
+    text = json.dumps(definition())
+    for value in (text, {"PipelineName": "of describe-pipeline", "PipelineDefinition": text}):
+        (tmp_path / "x.json").write_text(json.dumps(value))
+        assert json.loads(read_definition(tmp_path / "x.json", "the-lab", "mine:1", "eu-west-1")) == found
+    (tmp_path / "x.json").write_text('{"PipelineDefinition": "{"}')
+    with pytest.raises(BadRequest, match="The definition in it is not JSON: "):
+        read_definition(tmp_path / "x.json", "x", "image", "us-east-1")
     for text in ("", "[", "{}x"):
         (tmp_path / "x.json").write_text(text)
         with pytest.raises(BadRequest, match="The definition is not JSON"):
