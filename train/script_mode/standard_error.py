@@ -71,7 +71,7 @@ def capture_standard_error() -> Iterator[StandardError]:
 def find_cause(text: str) -> str:
     """The exception that ended a Python program, else its last lines."""
     _, traceback, rest = _of_one_process(text).replace("\r", "\n").rpartition("Traceback (most recent call last):\n")
-    lines = [line for line in rest.splitlines() if line.strip()]
+    lines = [line for line in rest.splitlines() if line.strip(" -")]  # nothing, or a rule
     if not traceback:
         return "\n".join(lines[-_LAST_LINES:])[-_MOST_CHARACTERS:]
     exception = itertools.dropwhile(lambda line: line[0].isspace(), lines)  # after the frames

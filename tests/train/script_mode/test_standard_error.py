@@ -30,6 +30,10 @@ TRACEBACK = "Traceback (most recent call last):\n  File 'x.py', line 1, in <modu
             "-------\nMPI_ABORT was invoked on rank 1\n-------\n",
             "ValueError: label 12",
         ),
+        (
+            "-------\nmpirun noticed that rank 1 exited on signal 9\n-------\n",
+            "mpirun noticed that rank 1 exited on signal 9",
+        ),
         ("[1,2]<stderr>:sh: no such program\n-------\nmpirun has ended\n", "sh: no such program"),
     ],
 )
