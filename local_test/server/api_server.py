@@ -35,7 +35,7 @@ from local_test.server.access import Wsgi
 from local_test.server.gateway import BACKENDS, JobDoor, OwnDoor
 from local_test.server.http import HttpServer, Router, read_body
 from local_test.server.job_keys import JobKeys, Keys, new_keys
-from local_test.server.listener import OnRequest
+from local_test.server.listener import OnRequest, allow_many_files
 from local_test.server.mocked_operations import STORED
 from local_test.server.mocked_services import mocked_services
 from local_test.server.platform import JobContext, Platform
@@ -85,6 +85,7 @@ class ApiServer:
         on_request: OnRequest | None = None,
         on_execution: Callable[[ExecutionRecord], None] | None = None,
     ) -> None:
+        allow_many_files()
         load_managed_policies()
         create_role(LOCAL_ROLE.rpartition("/")[2])
         self._is_ready = False

@@ -2,6 +2,7 @@
 
 import io
 import re
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ _END_SECONDS = 1.0  # in which a connection that is ended is free
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
 
+_MANY_FILES = (1 << 16, 10_240)  # the second is as many as macOS allows
 OnRequest = Callable[[str], None]  # gets a line for each request that is answered
 _MOST = 200  # characters of an address in such a line
 
@@ -40,6 +42,24 @@ class Patience:
     least: float = 1.0
 
 
+def allow_many_files() -> None:
+    """Lets this process have as many files open as may be without asking anybody: each large object of S3 is one, each
+    client another, and shells begin programs with 1024, macOS with 256."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in _MANY_FILES:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):
+            if _count_files() < most:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return
+
+
+def _count_files() -> int:
+    """How many may be open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 62 if soft == resource.RLIM_INFINITY else soft
+
+
 class Server(ThreadedWSGIServer):
     """A thread for each connection, up to the limit. One more takes the place of the client that has let the server
     wait longest; if none has, it gets 503, which clients try again."""
@@ -49,7 +69,8 @@ class Server(ThreadedWSGIServer):
     ) -> None:
         super().__init__(host, port, application, _Handler, fd=fd)
         self.patience, self.on_request = patience, on_request
-        self._free = threading.Semaphore(patience.connections)
+        # most of the files that may be open are for S3's objects and for jobs
+        self._free = threading.Semaphore(max(1, min(patience.connections, _count_files() // 4)))
         self.senders, self.readers = Waits(), Waits()
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -77,14 +77,22 @@ def new_folder(folder: Path, what: str) -> Iterator[None]:
 
 
 def remove_tree(folder: Path) -> list[str]:
-    """What can't be removed, a line each. By the system's `rm`: a program may leave more folders inside each other than
-    Python goes down. And it may take away its user's own right to write there, which is given back."""
+    """What can't be removed, a line each; nothing is raised. By the system's `rm` where Python can't: a program may
+    leave more folders inside each other than that goes down. And it may take away its user's own right to write there,
+    which is given back."""
+    with suppress(OSError, RecursionError):
+        shutil.rmtree(folder)
+    if not os.path.lexists(folder):
+        return []
     command = ["rm", "-rf", "--", str(folder)]
     apart: dict[str, Any] = {"stderr": subprocess.PIPE, "process_group": 0}  # of a terminal's Ctrl-C
-    if subprocess.run(command, check=False, **apart).returncode == 0:
-        return []
-    subprocess.run(["chmod", "-R", "u+rwx", "--", str(folder)], check=False, **apart)
-    return subprocess.run(command, check=False, **apart).stderr.decode(errors="replace").splitlines()
+    try:
+        if subprocess.run(command, check=False, **apart).returncode == 0:
+            return []
+        subprocess.run(["chmod", "-R", "u+rwx", "--", str(folder)], check=False, **apart)
+        return subprocess.run(command, check=False, **apart).stderr.decode(errors="replace").splitlines()
+    except OSError as error:  # no process can be started, such as for too many open files
+        return [f"{folder}: {error.strerror}"]
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -2,19 +2,21 @@
 
 import os
 import re
+import socket
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
 
 from tests.support.executions import condition_step, create_pipeline, equals, fail_step, start
 from tests.support.hosts import free_port
-from tests.support.served import BUCKET, ROLE, Served, ended, request, until
+from tests.support.served import BUCKET, MAIN, ROLE, Served, ended, request, until
 from tests.support.tuning import tuning_request
 
 TIME = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
@@ -135,3 +137,40 @@ def test_a_server_that_is_not_verbose_says_states_alone(served: Served) -> None:
     ended(sagemaker, "said")
     lines_of(served, "training job said: Completed", 1)
     assert "SageMaker.CreateTrainingJob" not in served.errors()
+
+
+def limited(soft: int, hard: int) -> str:
+    """The server, with so many open files allowed; S3 keeps each object in one, as it does large ones."""
+    limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
+    return f"import os, resource\n{limit}\nos.environ['MOTO_S3_DEFAULT_KEY_BUFFER_SIZE'] = '1'\n{MAIN}"
+
+
+def test_few_open_files_are_allowed_to_begin_with(tmp_path: Path) -> None:
+    """As a shell does: S3 has room all the same."""
+    with Served(tmp_path, main=limited(64, 1024)) as server:
+        s3 = server.client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        for number in range(100):
+            s3.put_object(Bucket=BUCKET, Key=str(number), Body=b"content")
+        assert "can't" not in server.end()
+
+
+def test_connections_leave_open_files_for_jobs(tmp_path: Path) -> None:
+    def answers() -> bool:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return answer.status == 200
+        return False
+
+    with Served(tmp_path, main=limited(64, 64)) as server, ExitStack() as stack:
+        url = server.exports["AWS_ENDPOINT_URL"]
+        server.client("s3").create_bucket(Bucket=BUCKET)
+        for _ in range(80):
+            address = urlsplit(url)
+            stack.enter_context(socket.create_connection((address.hostname, address.port), 20))
+        until(answers, 15)
+        sagemaker = server.client("sagemaker")
+        for name in ("one", "two"):
+            sagemaker.create_training_job(**request(name, "(BASE / 'model/w').write_text('x')"))
+        for name in ("one", "two"):
+            assert ended(sagemaker, name)["TrainingJobStatus"] == "Completed"
+        assert "Traceback" not in server.end()

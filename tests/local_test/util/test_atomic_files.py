@@ -63,3 +63,16 @@ def test_a_tree_that_its_owner_may_not_write_is_removed(tmp_path: Path) -> None:
     assert done.stdout.startswith("[] []"), done.stderr
     assert not any((tmp_path / "open").iterdir())
     assert stat.S_IMODE(kept.stat().st_mode) == 0o500
+
+
+def test_a_tree_that_cannot_be_removed_is_told_not_raised(tmp_path: Path) -> None:
+    """A job that has ended has to say so, whatever is left of it."""
+    code = (
+        "import os, resource, sys; from pathlib import Path; from local_test.util.atomic_files import remove_tree;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); print(remove_tree(Path(sys.argv[1])))"
+    )
+    (tmp_path / "tree").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "tree")], capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout == f"['{tmp_path}/tree: Too many open files']\n", done.stderr
