@@ -1,12 +1,10 @@
 """List operations: filters, order, pages. A page starts after the last item of the page before, whatever was added."""
 
-import base64
-import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from local_test.errors import BadRequest
+from local_test.util.strict_json import bad_token, read_token, write_token
 
 _PAGE = 10  # items where MaxResults is not given
 # a time → how the limits on it begin, of jobs and of everything else: CreationTimeAfter, CreatedBefore
@@ -45,29 +43,14 @@ def page(
     descending = request.get("SortOrder", order) == "Descending"
     ordered = sorted(items, key=key, reverse=descending)
     if token := request.get("NextToken"):
-        last = _read(token)
+        last = tuple(read_token(token))
         try:
             ordered = [item for item in ordered if (key(item) < last if descending else key(item) > last)]
         except TypeError:
-            raise _bad_token(token) from None
+            raise bad_token(token) from None
     size = request.get("MaxResults", _PAGE)
     on_page = ordered[:size]
-    return on_page, {"NextToken": _write(key(on_page[-1]))} if len(ordered) > size else {}
-
-
-def _write(key: tuple[Any, ...]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(list(key)).encode()).decode()
-
-
-def _read(token: str) -> tuple[Any, ...]:
-    try:
-        return tuple(json.loads(base64.urlsafe_b64decode(token)))
-    except (ValueError, TypeError):
-        raise _bad_token(token) from None
-
-
-def _bad_token(token: str) -> BadRequest:
-    return BadRequest(f"Invalid NextToken. Received: {token}. Expected the one of the page before, order unchanged")
+    return on_page, {"NextToken": write_token(list(key(on_page[-1])))} if len(ordered) > size else {}
 
 
 def sort_key(request: Mapping[str, Any], name: str, status: str) -> Key:

@@ -1,16 +1,15 @@
 """FilterLogEvents of CloudWatch Logs over moto's log streams: moto itself ignores a prefix of streams' names, gives one
 stream after the other, and every line for a pattern that it doesn't know."""
 
-import base64
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from moto.logs.models import logs_backends
 
-from local_test.errors import LocalTestError
+from local_test.errors import BadRequest, LocalTestError
 from local_test.util.arns import ACCOUNT
+from local_test.util.strict_json import read_token, write_token
 
 SERVICE, OPERATION = "logs", "FilterLogEvents"
 _MOST = 10_000  # events of an answer
@@ -54,7 +53,7 @@ def filter_log_events(region: str, request: Mapping[str, Any]) -> Mapping[str, A
     return {
         "events": [{**event.to_filter_dict(), "logStreamName": key[1]} for key, event in on_page],
         "searchedLogStreams": [],  # as the service answers today
-        **({"nextToken": _write_token(on_page[-1][0])} if len(left) > len(on_page) else {}),
+        **({"nextToken": write_token(list(on_page[-1][0]))} if len(left) > len(on_page) else {}),
     }
 
 
@@ -103,13 +102,9 @@ def _split_terms(pattern: str) -> Iterator[tuple[str, str]]:
         at = found.end()
 
 
-def _write_token(key: Key) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
-
-
 def _read_token(token: str) -> Key:
     try:
-        time, stream, place = json.loads(base64.urlsafe_b64decode(token))
+        time, stream, place = read_token(token)
         return float(time), str(stream), int(place)
-    except (ValueError, TypeError):
-        raise InvalidParameter(f"The specified nextToken is invalid. Received: {token}") from None
+    except (BadRequest, ValueError, TypeError, OverflowError):
+        raise InvalidParameter(f"The specified nextToken is invalid. Received: {token:.100}") from None

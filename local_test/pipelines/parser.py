@@ -15,7 +15,6 @@ from local_test.util.strict_json import parse_json
 VERSION = "2020-12-01"
 LONGEST = 1 << 20  # characters: what DescribePipeline's PipelineDefinition holds
 _LONGEST_REASON = 2000  # characters
-_DEEPEST = 100  # levels; Arguments of the deepest operation have 12, expressions and branches around them
 _TOP = {
     "Version",
     "Metadata",
@@ -64,22 +63,9 @@ def _load(text: str) -> Any:
     if len(text) > LONGEST:
         raise refuse(f"It has {len(text)} characters. Expected: at most {LONGEST}")
     try:
-        value = parse_json(text, "It")
+        return parse_json(text, "It")
     except BadRequest as error:
         raise refuse(str(error)) from None
-    if _depth(value) > _DEEPEST:
-        raise refuse(f"It is nested too deeply. Expected: at most {_DEEPEST} levels")
-    return value
-
-
-def _depth(value: Any) -> int:
-    level, items = 0, [value]
-    while items:
-        level += 1
-        maps = (list(item.values()) for item in items if isinstance(item, dict))
-        items = [inner for group in (*maps, *(item for item in items if isinstance(item, list))) for inner in group]
-        items = [item for item in items if isinstance(item, dict | list)]
-    return level
 
 
 def _read_definition(value: Any) -> Definition:

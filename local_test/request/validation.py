@@ -52,6 +52,7 @@ _JAVA = {
     **dict.fromkeys((")${1,128}", ")${1,256}"), ")"),  # an end, repeated; the shape has the lengths
 }
 
+_TOLD = 1000  # characters of a value
 _SHOWN = 10  # problems of a request: an empty skeleton of the AWS CLI has 60
 _NUMBERS = ("float", "double", "string")
 # types of a value → the shapes that it may be a value of, where that is more than its own
@@ -190,7 +191,8 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 
 def _describe_failure(value: Any, at: str, constraint: str) -> str:
-    received = "null" if value is None else f"'{value}'"
+    text = str(value)
+    received = "null" if value is None else f"'{text}'" if len(text) <= _TOLD else f"'{text[:_TOLD]}…'"
     return f"Value {received} at '{at or 'request'}' failed to satisfy constraint: {constraint}"
 
 

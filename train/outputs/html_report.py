@@ -18,7 +18,7 @@ from train.outputs.evaluation import Evaluation, Mistake
 from train.runtime.atomic_files import write_text
 from train.runtime.dataset_info import ImageDatasetInfo
 
-History = Sequence[dict[str, float]]  # a row an epoch: the fields of metrics.EpochMetrics
+History = Sequence[dict[str, float]]  # a row an epoch: the fields of metric_lines.EpochMetrics
 
 _CURVES = [
     ("Accuracy", "train_accuracy", "validation_accuracy"),

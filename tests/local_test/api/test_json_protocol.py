@@ -95,6 +95,7 @@ def test_the_local_role_is_there_for_sdks(served: Served) -> None:
         (b'{"NameContains": "\\ud800"}', "half of a surrogate pair"),
         (b'{"\\udfff": 1}', "half of a surrogate pair"),
         (b'{"a":' * 100_000, "nested too deeply|not JSON"),
+        (b'{"a":' * 300 + b"1" + b"}" * 300, "nested too deeply. Expected: at most 100 levels"),
         (b"\xff\xfe", "not JSON"),
         (b"[]", "must be a JSON object"),
     ],

@@ -1,5 +1,6 @@
 """Filters, order and pages, whatever the items."""
 
+import base64
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,7 +74,10 @@ def test_filters(request_: dict[str, Any], names: str) -> None:
     assert "".join(one["Name"] for one in found) == names
 
 
-@pytest.mark.parametrize("token", ["x", "", "bnVsbA==", "MQ==", "WyJhIiwgMV0="])
+DEEP = base64.urlsafe_b64encode(b"[" * 5000).decode()
+
+
+@pytest.mark.parametrize("token", ["x", "", "bnVsbA==", "MQ==", "WyJhIiwgMV0=", pytest.param(DEEP, id="deep")])
 def test_a_token_that_is_none(token: str) -> None:
     request = {"NextToken": token}
     if token:

@@ -73,6 +73,7 @@ def test_terms(logs: Any, pattern: str, expected: list[str]) -> None:
         ({"filterPattern": '"open'}, "Invalid filter pattern"),
         ({"logStreamNames": ["a"], "logStreamNamePrefix": "a"}, "Only one of"),
         ({"nextToken": "nonsense"}, "nextToken is invalid"),
+        ({"nextToken": "WzEsImEiLDFlOTk5XQ=="}, "nextToken is invalid"),  # [1, "a", 1e999]
     ],
 )
 def test_what_is_refused(logs: Any, members: dict[str, Any], message: str) -> None:
