@@ -18,6 +18,7 @@ from local_test.util.atomic_files import file_uri, local_path, refuse_file, writ
 
 CHUNK_BYTES = 1 << 20
 MOST_BYTES = (1 << 29) - 1  # of what is held in memory: an object as a record, a manifest
+_MOST_KEY = 1024  # bytes
 _BROKEN_READS = 5  # connections that may break within one object before it counts as unreadable
 _S3_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 5})
 
@@ -221,6 +222,16 @@ def split_s3(uri: str) -> tuple[str, str]:
 def join_uri(uri: str, *names: str) -> str:
     """The URI with names below it."""
     return "/".join([uri.rstrip("/"), *names])
+
+
+def name_problem(uri: str) -> str:
+    """Why no object can have that URI; empty if one can."""
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        return "the name is not UTF-8"
+    is_long = uri.startswith("s3://") and len(split_s3(uri)[1].encode()) > _MOST_KEY
+    return f"S3's keys have at most {_MOST_KEY} bytes" if is_long else ""
 
 
 def object_name(prefix: str, key: str) -> str:

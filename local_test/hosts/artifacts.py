@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from local_test.data.object_store import ObjectStore, join_uri
-from local_test.hosts.container_tree import ContainerTree, Entry, is_text
+from local_test.data.object_store import ObjectStore, join_uri, name_problem
+from local_test.hosts.container_tree import ContainerTree, Entry
 from local_test.hosts.report import enclose
 from local_test.util.atomic_files import write_whole
 
@@ -51,16 +51,19 @@ def _write(trees: Sequence[ContainerTree], file: BinaryIO, check: Callable[[], N
 
 
 def put_files(trees: Sequence[ContainerTree], uri: str, storage: ObjectStore, check: Callable[[], None]) -> list[str]:
-    """Every file in the trees, merged as in an archive, as an object below the URI; the names that no key can be.
+    """Every file in the trees, merged as in an archive, as an object below the URI; of those that can be none, why.
 
     DataError if one can't be read or written.
     """
     merged = {name: (tree, entry) for tree in reversed(trees) for name, entry in tree.files().items()}
+    problems = []
     for name, (tree, entry) in sorted(merged.items()):
-        if is_text(name):
-            with tree.open_file(entry.name) as content:
-                storage.put(checked(content, check), join_uri(uri, name))
-    return [name for name in merged if not is_text(name)]
+        if problem := name_problem(join_uri(uri, name)):
+            problems.append(f"{problem}. Received: {name!a}")
+            continue
+        with tree.open_file(entry.name) as content:
+            storage.put(checked(content, check), join_uri(uri, name))
+    return problems
 
 
 def keep_report(trees: Sequence[ContainerTree], folder: Path) -> None:

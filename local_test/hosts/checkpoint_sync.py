@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
-from local_test.data.object_store import ObjectStore, StoredObject, join_uri
+from local_test.data.object_store import ObjectStore, StoredObject, join_uri, name_problem
 from local_test.errors import DataError
-from local_test.hosts.container_tree import ContainerTree, Entry, is_text
+from local_test.hosts.container_tree import ContainerTree, Entry
 
 _RESTLESS_LOOKS = 5
+_MOST_FAILURES = 10  # files, after which the others are not tried: it is S3 that fails
 
 _Signature = tuple[int, int, int]  # size, time of change, inode: another file under the name has another
 
@@ -23,7 +24,8 @@ class CheckpointSync:
 
     A file is copied once it has not changed from one look to the next, so that few are copied while they are written.
     One that never rests, such as TensorBoard's events, is copied as it is at that look, and again some looks later.
-    `on_problem` gets the error of a copy that failed; it is tried again, and `stop` raises if it still fails.
+    `on_problem` gets the error of a copy that failed, once; it is tried again, and `stop` raises if it still fails.
+    The others are copied all the same.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class CheckpointSync:
         self._restless: dict[str, int] = {}  # looks in a row that found it changed and did not copy it
         self._copied: dict[str, _Signature] = {}
         self._nameless: set[str] = set()
+        self._problem = ""  # that the last look had
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="checkpoints", daemon=True)
 
@@ -72,8 +75,11 @@ class CheckpointSync:
                 due = {name: entry for name, entry in now.items() if self._is_due(name, entry)}
                 self._seen = {name: _signature(entry) for name, entry in now.items()}
                 self._copy(due, self._stopping)
+                self._problem = ""
             except (DataError, OSError) as error:
-                self._on_problem(error)
+                if str(error) != self._problem:
+                    self._problem = str(error)
+                    self._on_problem(error)
 
     def _is_due(self, name: str, entry: Entry) -> bool:
         """Whether it has come to rest, or does not."""
@@ -84,20 +90,27 @@ class CheckpointSync:
         return True
 
     def _copy(self, files: Mapping[str, Entry], stopping: threading.Event | None = None) -> None:
+        errors: list[DataError | OSError] = []
         for name, entry in files.items():
-            if stopping and stopping.is_set():
-                return
+            if (stopping and stopping.is_set()) or len(errors) == _MOST_FAILURES:
+                break
             if self._copied.get(name) != _signature(entry) and self._has_key(name):
-                with suppress(FileNotFoundError), self._tree.open_file(entry.name) as file:  # it may be gone by now
-                    self._storage.put(_snapshot(file, entry), join_uri(self._uri, name))
-                    self._copied[name] = _signature(entry)
+                try:
+                    with suppress(FileNotFoundError), self._tree.open_file(entry.name) as file:  # it may be gone by now
+                        self._storage.put(_snapshot(file, entry), join_uri(self._uri, name))
+                        self._copied[name] = _signature(entry)
+                except (DataError, OSError) as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _has_key(self, name: str) -> bool:
-        """Whether the name is text, as an object's key has to be. One that is not is told once, and passed over."""
-        if not is_text(name) and name not in self._nameless:
+        """Whether an object can have the name. One that none can have is told once, and passed over."""
+        problem = name_problem(join_uri(self._uri, name))
+        if problem and name not in self._nameless:
             self._nameless.add(name)
-            self._on_problem(DataError(f"Its name is not UTF-8, so it is not copied. Received: {name!a}"))
-        return is_text(name)
+            self._on_problem(DataError(f"{problem}. Received: {name!a}"))
+        return not problem
 
 
 class _Snapshot:

@@ -135,15 +135,6 @@ class ContainerTree:
             os.close(descriptor)
 
 
-def is_text(name: str) -> bool:
-    """Whether a file's name is UTF-8, as an object's key has to be."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _follow(entry: Entry, entries: Mapping[str, Entry]) -> Entry | None:
     """What a name stands for within the tree, by names alone; None if that is outside, or nothing."""
     target: Entry | None = entry

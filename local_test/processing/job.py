@@ -94,5 +94,5 @@ class ProcessingJob(Job):
         for host, tree in zip(self._hosts, trees, strict=True):
             if not tree.is_folder:
                 self._publisher.note(f"{host.paths.name}: {place} is not a folder any more, so nothing of it is kept")
-        for nameless in put_files(trees, uri, self._storage, self._check_upload):
-            self._publisher.note(f"{uri}: a file's name is not UTF-8, so it is not copied. Received: {nameless!a}")
+        for problem in put_files(trees, uri, self._storage, self._check_upload):
+            self._publisher.note(f"{uri}: a file is not copied: {problem}")

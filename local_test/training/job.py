@@ -211,6 +211,6 @@ class TrainingJob(Job):
     def _put_files(self, trees: Sequence[ContainerTree], name: str) -> str:
         """Each file as an object, where OutputDataConfig wants them alone: these are models too large for archives."""
         uri = self._artifact_uri(name)
-        for nameless in put_files(trees, uri, self._storage, self._check_upload):
-            self._publisher.note(f"{uri}: a file's name is not UTF-8, so it is not copied. Received: {nameless!a}")
+        for problem in put_files(trees, uri, self._storage, self._check_upload):
+            self._publisher.note(f"{uri}: a file is not copied: {problem}")
         return uri

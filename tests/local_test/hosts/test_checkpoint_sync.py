@@ -160,4 +160,25 @@ def test_a_name_that_is_not_text_is_told_once_and_the_others_are_copied(here: Pa
     checkpoints.start()
     checkpoints.stop()
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["a"]
-    assert [str(problem) for problem in problems] == ["Its name is not UTF-8, so it is not copied. Received: '\\udcff'"]
+    assert [str(problem) for problem in problems] == ["the name is not UTF-8. Received: '\\udcff'"]
+
+
+def test_one_file_that_cannot_be_copied_keeps_no_other_one_back(here: Path, tmp_path: Path) -> None:
+    class Picky(Watched):
+        def put(self, source: BinaryIO, uri: str) -> None:
+            if uri.endswith("/b"):
+                raise DataError("not this one")
+            super().put(source, uri)
+
+    storage, problems = Picky(), list[Exception]()
+    for name in "abc":
+        (here / name).write_text("x")
+    checkpoints = sync(here, tmp_path / "there", storage, problems)
+    checkpoints.start()
+    storage.wait_for("c")
+    (here / "d").write_text("x")
+    storage.wait_for("d")
+    with pytest.raises(DataError, match="not this one"):
+        checkpoints.stop()
+    assert sorted(storage.copied) == ["a", "c", "d"]
+    assert len(problems) <= 2  # not one a look
