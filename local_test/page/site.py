@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from local_test.errors import LocalTestError
+from local_test.errors import LocalTestError, ResourceNotFound
 from local_test.hosts.artifacts import REPORT
 from local_test.hosts.report import open_enclosed
 from local_test.page.lists import Cache, JobSet, ListTail, ReadList, Region, find_list, summarize, summarize_tuning
@@ -195,7 +195,9 @@ class Site:
         regions = self._regions()
         name = request.args.get("region", next(iter(regions)))
         if name not in regions:
-            raise NotFound
+            raise ResourceNotFound(
+                f"This server has nothing in the region. Received: {name}. It has {', '.join(regions)}"
+            )
         return name
 
     def _find_jobs(self, request: Request, kind: str) -> JobSet:

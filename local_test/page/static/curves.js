@@ -4,6 +4,7 @@ import { Chart } from "/.page/chart.js"
 import { Pace, h } from "/.page/dom.js"
 
 const LOG_LINES = 5000
+const COLORS = /(?:\x1b|#033)\[[\d;]*m/g // of a terminal, as they are or as a log spells them
 
 /** A chart a metric, with a line a job; `labelOf`: a job's name → what its line is called. */
 export class Curves {
@@ -93,7 +94,7 @@ export class Log {
   add(host, lines) {
     const follows = this.follows()
     const prefix = host === "algo-1" ? "" : `${host}: `
-    this.text.append(...lines.slice(-LOG_LINES).map(line => document.createTextNode(`${prefix}${line}\n`)))
+    this.text.append(...lines.slice(-LOG_LINES).map(line => document.createTextNode(`${prefix}${line.replace(COLORS, "")}\n`)))
     while (this.text.childNodes.length > LOG_LINES) this.text.firstChild.remove()
     if (this.place) this.text.scrollTop = this.place
     else if (follows) this.text.scrollTop = this.text.scrollHeight

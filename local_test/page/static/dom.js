@@ -18,8 +18,8 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 /** An address of this page, in the region that it shows. */
-export function here(address, parameters = []) {
-  const query = String(new URLSearchParams([...parameters, ...region ? [["region", region]] : []]))
+export function here(address, parameters = [], at = region) {
+  const query = String(new URLSearchParams([...parameters, ...at ? [["region", at]] : []]))
   return query ? `${address}?${query}` : address
 }
 
@@ -63,8 +63,8 @@ export function failed(error) {
 }
 
 /** What the address names is not there, or not any more. */
-export function showMissing(title, text, address, more) {
-  view.replaceChildren(h("h1", {}, title), h("p", { class: "message", role: "alert" }, text), h("a", { href: here(address) }, more))
+export function showMissing(title, text, address, more, at = region) {
+  view.replaceChildren(h("h1", {}, title), h("p", { class: "message", role: "alert" }, text), h("a", { href: here(address, [], at) }, more))
 }
 
 /** Gives `old` the attributes and children of `fresh`. What is the same stays, so that the focus, a selection and a click

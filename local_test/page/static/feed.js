@@ -1,6 +1,6 @@
 // What the server tells: its events as they come, an answer to a question, and its API.
 
-import { failed, h, here, region } from "/.page/dom.js"
+import { failed, h, here, region, showMissing } from "/.page/dom.js"
 
 const connection = document.getElementById("connection")
 const regionChoice = document.getElementById("region")
@@ -46,7 +46,7 @@ export function stopButton(name, running, operation, request) {
 
 /** Server-sent events while the page is seen: a browser has six connections to a server, for all of its tabs. It connects
  *  again by itself, unless the server refuses: what it does not have is `missing`. `open` comes before all is told anew. */
-export function follow(parameters, { missing = failed, open: begin, ...handlers }) {
+export function follow(parameters, { missing = showNothing, open: begin, ...handlers }) {
   let source = null
   const handle = (name, work) => source.addEventListener(name, event => {
     try {
@@ -59,7 +59,7 @@ export function follow(parameters, { missing = failed, open: begin, ...handlers 
   const ask = async () => {
     const left = new AbortController()
     const answer = await fetch(source.url, { signal: left.signal }).catch(() => null)
-    if (answer?.status === 404) {
+    if (answer?.status >= 400 && answer.status < 500) {
       connection.textContent = ""
       return missing(new Error(await answer.text()))
     }
@@ -83,6 +83,9 @@ export function follow(parameters, { missing = failed, open: begin, ...handlers 
   addEventListener("pagehide", () => source?.close())
   addEventListener("pageshow", event => event.persisted && open())
 }
+
+/** Of a list, that is, of a region. */
+const showNothing = error => showMissing("Not here", error.message, "/", "Training jobs of the server's own region", "")
 
 function showRegions(names) {
   regionChoice.hidden = names.length < 2

@@ -1,15 +1,20 @@
-// A table of rows that come, change and go, sorted by any column, with as many of them as one wants to see.
+// A table of rows that come, change and go, sorted by any column, with as many of them as one wants to see. What it is
+// sorted by, and which names are looked for, is in the page's address.
 
 import { format } from "/.page/chart.js"
 import { Pace, h, scrolled, update } from "/.page/dom.js"
 
 const AT_FIRST = 100 // rows; each click shows as many more
+const FEW = 10 // among which nobody has to look for a name
 
 /** `columns`: [{name, cell: row → a node, a td or text, by: row → what it is sorted by}], or a function that makes them of
  *  all rows. `empty`: what is there without rows. `compare`: where two or more chosen ones are compared, by their ids. */
 export class List {
   constructor(columns, { empty, compare = null, sort = "Created", by = row => row.created, descending = true, label }) {
     Object.assign(this, { columnsOf: typeof columns === "function" ? columns : () => columns, empty, compare, sort, by, descending })
+    const known = new URLSearchParams(location.search), order = known.get("sort")
+    if (order) Object.assign(this, { sort: order.replace(/^-/, ""), descending: order.startsWith("-") })
+    this.wanted = known.get("name") ?? ""
     this.most = AT_FIRST
     this.chosen = new Set()
     this.pace = new Pace(() => this.draw())
@@ -19,8 +24,13 @@ export class List {
     this.none = h("p", { class: "quiet" }, "…")
     this.more = h("button", { hidden: true, click: () => { this.most += AT_FIRST; this.draw() } })
     this.button = h("button", { disabled: true, click: () => { location.href = compare([...this.chosen]) } }, "Compare")
-    this.bar = h("div", { class: "bar", hidden: true }, this.button, h("span", { class: "quiet" }, "two or more on the same charts"))
-    this.element = h("div", {}, compare ? this.bar : null, this.none, this.table, this.more)
+    this.search = h("input", { type: "search", placeholder: "Name", "aria-label": `find in ${label} by name`, value: this.wanted, input: () => {
+      this.wanted = this.search.value
+      this.remember("name", this.wanted)
+      this.pace.plan()
+    } })
+    this.bar = h("div", { class: "bar", hidden: true }, this.search, ...compare ? [this.button, h("span", { class: "quiet" }, "two or more on the same charts")] : [])
+    this.element = h("div", {}, this.bar, this.none, this.table, this.more)
     this.table.hidden = true
     this.body.addEventListener("change", event => this.choose([event.target.value], event.target.checked))
     this.clear()
@@ -49,13 +59,16 @@ export class List {
 
   draw() {
     const rows = [...this.rows.values()]
-    this.none.hidden = rows.length > 0
-    this.none.textContent = this.empty
-    this.table.hidden = this.bar.hidden = !rows.length
+    const matching = this.find(rows)
+    this.none.hidden = matching.length > 0
+    this.none.textContent = rows.length ? "None of this name." : this.empty
+    this.table.hidden = !matching.length
+    this.search.hidden = rows.length < FEW && !this.wanted
+    this.bar.hidden = !rows.length
     this.drawHead(this.columnsOf(rows))
-    const shown = this.ordered(rows).slice(0, this.most)
-    this.more.hidden = shown.length === rows.length
-    this.more.textContent = `Show more (${shown.length} of ${rows.length})`
+    const shown = this.ordered(matching).slice(0, this.most)
+    this.more.hidden = shown.length === matching.length
+    this.more.textContent = `Show more (${shown.length} of ${matching.length})`
     this.drawBody(shown)
   }
 
@@ -80,9 +93,23 @@ export class List {
     if (focused) [...this.head.querySelectorAll("button")].find(button => button.textContent === focused)?.focus()
   }
 
+  find(rows) {
+    const wanted = this.wanted.toLowerCase()
+    return wanted ? rows.filter(({ id, name }) => [id, name].some(one => one?.toLowerCase().includes(wanted))) : rows
+  }
+
+  /** So that a way back, a bookmark or who gets the address sees the same. */
+  remember(name, value) {
+    const address = new URL(location)
+    if (value) address.searchParams.set(name, value)
+    else address.searchParams.delete(name)
+    history.replaceState(null, "", address)
+  }
+
   sortBy(name) {
     this.descending = name === this.sort ? !this.descending : true
     this.sort = name
+    this.remember("sort", `${this.descending ? "-" : ""}${name}`)
     this.draw()
   }
 

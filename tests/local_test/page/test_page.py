@@ -35,7 +35,7 @@ METRICS = [{"Name": "loss", "Regex": r"loss=(\S+)"}, {"Name": "accuracy", "Regex
 HOSTILE = "<img src=x onerror=document.title='taken'>"
 # prints when it printed: what the page shows can be compared with that
 TRAINS = f"""
-print({HOSTILE!r}, flush=True)
+print("\\x1b[32m" {HOSTILE!r}, flush=True)
 for step in range(30):
     print(f"loss={{3 / (step + 1)}} accuracy={{1 - 1 / (step + 1)}}", flush=True)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -154,12 +154,23 @@ def test_tabs_that_are_not_seen_leave_their_connection_to_others(served: Served,
         assert log.evaluate("log => log.scrollTop") == 120
 
 
-def test_the_address_of_a_job_that_is_not_there_says_so(served: Served, browser: Any) -> None:
-    with open_page(browser, url(served, "/training-jobs/nosuch"), allowed="404") as page:
+def test_the_address_of_what_is_not_there_says_so(served: Served, browser: Any) -> None:
+    """And leads back; one that can't be read is one of them."""
+    with open_page(browser, url(served, "/training-jobs/nosuch?region=xx-nosuch-1"), allowed="404") as page:
         page.get_by_text("There is no job of this name here").wait_for()
         assert page.get_by_text("not connected").count() == 0
         page.get_by_role("link", name="All jobs").click()
+        page.get_by_text("This server has nothing in the region. Received: xx-nosuch-1").wait_for()
+        page.get_by_role("link", name="Training jobs of the server's own region").click()
         page.get_by_role("heading", name="Training jobs").wait_for()
+        others = {
+            "experiments/nosuch": "experiment",
+            "pipelines/nosuch": "pipeline",
+            "tuning-jobs/nosuch": "tuning job",
+        }
+        for path, what in {"training-jobs/%zz": "job", "pipelines/nosuch/x": "such execution", **others}.items():
+            page.goto(url(served, f"/{path}"))
+            page.get_by_text(re.compile(f"There is no {what}( of this name)? here")).wait_for()
 
 
 def test_what_is_deleted_while_it_is_shown_says_so(served: Served, browser: Any) -> None:
@@ -270,6 +281,12 @@ def test_experiments_and_their_runs_come_change_and_go(served: Served, browser: 
         page.get_by_role("button", name="rate").click()
         page.get_by_role("button", name="rate").click()
         assert page.locator("tbody tr").first.inner_text().startswith("\ttrial-0\t")
+        page.get_by_label("find in Runs by name").fill("trial-10")
+        page.get_by_role("row", name=re.compile("trial-10")).nth(3).wait_for()
+        assert page.locator("tbody tr").count() == 4, "and those of 100"
+        page.reload()
+        page.get_by_role("row", name=re.compile("trial-10")).nth(3).wait_for()
+        page.get_by_label("find in Runs by name").fill("")
         log_metric(served, runs[0], (0, 0.75))
         page.get_by_role("row", name=re.compile("trial-0 .*InProgress.*0.75")).wait_for()
         page.get_by_label("compare trial-0", exact=True).check()
