@@ -2,14 +2,17 @@
 
 import { failed, h, here, region, showMissing } from "/.page/dom.js"
 
+const AGAIN = 2000 // milliseconds until a server that does not answer is asked again
 const connection = document.getElementById("connection")
 const regionChoice = document.getElementById("region")
 
-/** Of an address below /.page. */
+/** Of an address below /.page, once the server answers, which the feed says; null if it does not have it. */
 export async function getJson(address) {
-  const answer = await fetch(here(`/.page${address}`))
-  if (!answer.ok) throw new Error(await answer.text())
-  return answer.json()
+  let answer
+  while (!(answer = await fetch(here(`/.page${address}`)).catch(() => null))) await new Promise(resolve => setTimeout(resolve, AGAIN))
+  if (answer.ok) return answer.json()
+  if (answer.status !== 404) throw new Error(await answer.text())
+  return null
 }
 
 /** An operation of SageMaker's API, which is at the same address. */
@@ -64,7 +67,7 @@ export function follow(parameters, { missing = showNothing, open: begin, ...hand
       return missing(new Error(await answer.text()))
     }
     left.abort()
-    setTimeout(open, 2000)
+    setTimeout(open, AGAIN)
   }
   const open = () => {
     if (document.hidden) return

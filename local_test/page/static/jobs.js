@@ -102,13 +102,13 @@ export function showJob(kind, name, others) {
     log: ({ host, lines }) => log.add(host, lines),
     rows: ({ rows, gone }) => {
       for (const one of gone.filter(one => names.includes(one))) ended(one)
-      const job = rows.find(one => one.id === name)
-      if (!job) return
-      if (created !== null && created !== job.created) location.reload() // another job that has got its name
-      created = job.created
+      const now = rows.find(one => one.id === name)
+      if (!now) return
+      if (created !== null && created !== now.created) location.reload() // another job that has got its name
+      created = now.created
       const before = state
-      state = JSON.stringify([job.status, job.state, job.ended]) // what is shown below changes with that alone
-      if (state !== before) shown = shown.then(async () => show(head, rest, await getJson(pathOf(kind, name)))).catch(failed)
+      state = JSON.stringify([now.status, now.state, now.ended]) // what is shown below changes with that alone
+      if (state !== before) shown = shown.then(() => getJson(pathOf(kind, name))).then(job => job && show(head, rest, job)).catch(failed)
     },
   })
 }

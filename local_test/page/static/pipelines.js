@@ -33,6 +33,7 @@ export async function showPipeline(name) {
   view.append(h("h1", {}, name), text, h("h2", {}, "Executions"), list.element, h("h2", {}, "Steps"))
   follow([["list", `pipelines/${name}`]], { open: () => list.clear(), rows: rows => list.apply(rows), missing, ended: missing })
   const pipeline = await getJson(pathOf("pipelines", name))
+  if (!pipeline) return missing()
   text.textContent = pipeline.PipelineDescription ?? ""
   const graph = new Graph(JSON.parse(pipeline.PipelineDefinition))
   view.append(graph.element)
@@ -42,7 +43,7 @@ export async function showPipeline(name) {
 export async function showExecution(name, id) {
   const title = [link("pipelines", name), ` · ${id}`]
   const missing = () => showMissing(`${name} · ${id}`, "There is no such execution here: it was deleted, or belongs to another server or region.", "/pipelines", "All pipelines")
-  const execution = await getJson(pathOf("pipelines", name, id)).catch(error => error instanceof TypeError ? Promise.reject(error) : null)
+  const execution = await getJson(pathOf("pipelines", name, id))
   if (!execution) return missing()
   const definition = JSON.parse(execution.PipelineDefinition), types = new Map(stepsOf(definition).map(step => [step.name, step]))
   const parameters = execution.PipelineParameters
