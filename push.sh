@@ -85,6 +85,7 @@ call() {
   local said
   said=$(tr '\n' ' ' <"$work/error" | sed 's/^ *//; s/ *$//')
   case $said in
+    *KeyboardInterrupt*) exit 130 ;;
     *"${allowed:-no such error}"*) return 3 ;;
     *"Unable to locate credentials"* | *"config profile"*)
       die "no AWS credentials were found. Run \`aws configure\` or \`aws sso login\`, or set AWS_PROFILE." ;;

@@ -32,7 +32,8 @@ call() { ask "$@" || explain "$1 $2"; }
 explain() {
   local error
   error=$(tr '\n' ' ' <"$work/error" | sed 's/^ *//; s/ *$//')
-  [[ -n $error ]] || exit 130 # aws says nothing only after Ctrl-C
+  # aws says nothing only after Ctrl-C; while it loads its modules, where it was then
+  [[ -n $error && $error != *KeyboardInterrupt* ]] || exit 130
   [[ ! $error =~ $NETWORK ]] ||
     die "Nothing answers: $error. Is there a network? For the local API: does \`python -m local_test serve\` run?"
   case "$1: $error" in

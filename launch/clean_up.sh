@@ -24,7 +24,14 @@ die() {
   exit 1
 }
 
-call() { aws --cli-connect-timeout 10 --cli-read-timeout 60 --output text "$@"; }
+# What aws says is said, but for the traceback of its own that Ctrl-C leaves while it loads its modules.
+call() {
+  local status=0
+  aws --cli-connect-timeout 10 --cli-read-timeout 60 --output text "$@" 2>"$work/said" || status=$?
+  ! grep -q KeyboardInterrupt "$work/said" || exit 130
+  cat "$work/said" >&2
+  return "$status"
+}
 
 # Words of an answer, a line each; nothing for None.
 words() { tr '\t' '\n' | { grep -vx None || true; } | { grep . || true; }; }
@@ -168,6 +175,7 @@ main() {
   [[ -n $yes || -t 0 ]] || die "nobody can be asked here. Give --yes to remove everything."
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
+  trap 'exit 130' INT # whatever aws makes of it, nothing more is removed
   call sts get-caller-identity >/dev/null || die "these credentials don't work; aws has said why."
   stop_executions
   stop_jobs

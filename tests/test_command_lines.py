@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import write_executable
+
 ROOT = Path(__file__).resolve().parents[1]
 REQUEST = ("train", "--image", "i", "--role", "r", "--bucket", "my-bucket")
 COMMANDS = {
@@ -72,6 +74,31 @@ def _interrupt(package: str, modules: int, arguments: tuple[str, ...]) -> int:
     assert said.count("\n") <= 1, said
     assert "KeyboardInterrupt" not in said
     return code
+
+
+# as Python's own does it: Ctrl-C comes to all of them, and finds this one loading its modules
+AWS = f"#!{sys.executable} -I\nimport os, signal\nos.killpg(0, signal.SIGINT)\nsignal.pause()\n"
+SCRIPTS = {
+    "launch/aws_cli.sh": ("train", "--image", "i", "--role", "r", "--bucket", "my-bucket"),
+    "launch/clean_up.sh": ("--bucket", "my-bucket", "--yes"),
+    "push.sh": ("--tag", "t", "--dry-run", "--region", "us-east-1"),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_ctrl_c_while_a_script_calls_aws(script: str, tmp_path: Path) -> None:
+    write_executable(tmp_path / "aws", AWS)
+    write_executable(tmp_path / "docker", "#!/bin/sh\n")
+    done = subprocess.run(
+        [str(ROOT / script), *SCRIPTS[script]], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        check=False, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)},
+        start_new_session=True, preexec_fn=_heed_ctrl_c,
+    )  # fmt: skip
+    assert done.returncode in (130, -signal.SIGINT)
+    assert done.stdout == ""
+    assert len(done.stderr.split("\n")) <= 3, done.stderr  # an empty line and one
+    assert "KeyboardInterrupt" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"aws", "docker"}  # nothing temporary is left
 
 
 def _heed_ctrl_c() -> None:
