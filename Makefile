@@ -129,7 +129,7 @@ EXTENSION := import importlib.util as u, pathlib, sysconfig as s; \
 $(RUN):
 	@[ -n "$(PYTHON)" ] && $(PYTHON) $(FITS) || \
 		{ echo "no Python that fits. Received: $(or $(PYTHON),none on PATH). Needs 3.11, 3.12 or 3.13: give PYTHON=…" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(QUIETLY) "making $(VENV)" $(PYTHON) -m venv $(VENV)
 
 # The training program's compiled helper, into the environment. Without a compiler its work is done in NumPy.
 $(VENV)/.has-native: train/records/native.c | $(RUN)
@@ -146,7 +146,7 @@ $(VENV)/.has-%: pyproject.toml | $(RUN)
 
 .venv-sdk-%/.made: launch/requirements-sdk-%.txt
 	@[ -n "$(PYTHON)" ] || { echo "no Python that fits: give PYTHON=…" >&2; exit 1; }
-	@[ -x $(@D)/bin/python ] || $(PYTHON) -m venv $(@D)
+	@[ -x $(@D)/bin/pip ] || $(QUIETLY) "making $(@D)" $(PYTHON) -m venv $(@D)
 	@echo "installing SageMaker's SDK $* into $(@D): a minute or two" >&2
 	@$(QUIETLY) "installing into $(@D)" $(@D)/bin/python -m pip install --progress-bar off --requirement $<
 	@touch $@

@@ -26,7 +26,7 @@ trap 'rm -rf "$work"' EXIT
 last_line() { grep --invert-match '^[[:space:]]*$' "$1" | tail -n 1 | cut -c 1-300; }
 
 install() {
-  "${PYTHON:-python3}" -m venv "$TOOLS" || die "no virtual environment could be made at $TOOLS."
+  "$root/container/quietly.sh" "making $TOOLS" "${PYTHON:-python3}" -m venv "$TOOLS" || die "no virtual environment could be made at $TOOLS."
   "$TOOLS/bin/pip" install --quiet --disable-pip-version-check "$TOOL" >"$work/pip" 2>&1 ||
     die "$TOOL could not be installed: $(last_line "$work/pip"). Is there a network?"
 }

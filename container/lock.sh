@@ -22,7 +22,7 @@ die() {
 }
 
 install_uv() {
-  "${PYTHON:-python3}" -m venv "$TOOLS" || die "no virtual environment could be made at $TOOLS."
+  "$root/container/quietly.sh" "making $TOOLS" "${PYTHON:-python3}" -m venv "$TOOLS" || die "no virtual environment could be made at $TOOLS."
   "$TOOLS/bin/pip" install --quiet "$UV" || die "uv could not be installed; pip's lines above say why."
 }
 

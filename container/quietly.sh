@@ -3,6 +3,7 @@
 #
 # Runs a command that takes long and says much, or nothing. Its output is kept back and shown only if it fails; meanwhile
 # a line every few seconds tells that WHAT is still done, for how long, and what the command said last. Exits as it does.
+# Ctrl-C ends both without a word.
 #
 #   --log FILE  add the output to FILE, and never show it: the caller does
 #   INTERVAL    (environment) seconds between two lines; default 9
@@ -58,7 +59,8 @@ main() {
   what=$1 && shift
   [[ -n $log ]] || own=$(mktemp)
   log=${log:-$own}
-  # the command stays in the foreground, where Ctrl-C reaches it
+  # the command stays in the foreground, where Ctrl-C reaches it; what it says of that is of no use
+  trap 'trap - INT && kill -INT $$' INT
   tell "$what" "$log" &
   trap 'kill $! 2>/dev/null; [[ -z $own ]] || rm -f "$own"' EXIT
   "$@" >>"$log" 2>&1 || status=$?
