@@ -75,8 +75,11 @@ class Server(ThreadedWSGIServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._free.acquire(blocking=False) or self._take_place():
-            super().process_request(request, client_address)
-            return
+            try:
+                super().process_request(request, client_address)
+                return
+            except RuntimeError:  # this machine has no thread left
+                self._free.release()
         with suppress(OSError):
             request.settimeout(1.0)
             request.sendall(_BUSY)

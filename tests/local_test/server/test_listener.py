@@ -103,12 +103,23 @@ def test_clients_that_let_the_server_wait_keep_nobody_out(sent: bytes) -> None:
         start_response("200 OK", [])
         return [bytes(1 << 24)] * 10  # more than the buffers of a connection
 
-    patience = Patience(head=60, body=60, write=60, connections=3, least=0.1)
+    patience = Patience(head=600, body=600, write=600, connections=3, least=0.1)
     with closing(HttpServer("127.0.0.1", 0, large, patience)) as server, ExitStack() as stack:
         server.start()
         for _ in range(3):
             stack.enter_context(socket.create_connection((server.host, server.port), 100)).sendall(sent)
         until(lambda: ask((server.host, server.port)).endswith(b"\r\n\r\nbody"), 100)
+
+
+def test_a_machine_without_threads_is_busy_for_that_time_alone() -> None:
+    with listening(Patience(connections=3)) as address:
+        usual = threading.stack_size(1 << 47)  # more than there are addresses
+        try:
+            for _ in range(3):
+                assert b" 200 " not in ask(address)
+        finally:
+            threading.stack_size(usual)
+        assert ask(address).endswith(b"\r\n\r\nbody")
 
 
 UNCLEAR = (
