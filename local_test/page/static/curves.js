@@ -77,9 +77,9 @@ class Points {
 /** The last lines of all hosts. It follows as long as its end is in sight; else who reads it keeps the place, also where
  *  all is told anew. */
 export class Log {
-  constructor() {
+  constructor(title = "Log") {
     this.text = h("pre", { class: "log", tabindex: 0, "aria-label": "Log" })
-    this.element = h("section", {}, h("h2", {}, "Log"), this.text)
+    this.element = h("section", {}, h("h2", {}, title), this.text)
   }
 
   clear() {

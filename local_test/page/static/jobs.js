@@ -86,15 +86,16 @@ function showTuningHead(head, job) {
 // One job, or several on the same charts
 
 export function showJob(kind, name, others) {
-  const names = [name, ...others.filter(one => one !== name)], curves = new Curves(names), log = new Log()
+  const names = [name, ...others.filter(one => one !== name)], curves = new Curves(names), log = new Log(names.length > 1 ? `Log of ${name}` : "Log")
   const head = h("div"), rest = h("div"), title = names.length > 3 ? `${name} and ${names.length - 1} others` : names.join(" · ")
-  view.append(h("h1", {}, title), head, curves.element, log.element, rest)
+  const compared = new Compared(kind, names)
+  view.append(h("h1", {}, title), head, curves.element, compared.element, log.element, rest)
   const show = kind === "training-jobs" ? showTrainingJob : showProcessingJob
   const missing = () => showMissing(title, "There is no job of this name here: it was deleted, or belongs to another server or region.", `/${kind}`, "All jobs")
   const ended = one => one === name ? missing() : failed(new Error(`${one} is not here: it was deleted, or belongs to another server or region.`))
   let created = null, state = "", shown = Promise.resolve()
   follow([["kind", kind], ["list", kind], ...names.map(one => ["job", one]), ["log", "1"]], {
-    open: () => { curves.clear(); log.clear() },
+    open: () => { curves.clear(); log.clear(); compared.clear() },
     missing,
     ended: ({ job }) => ended(job),
     cleared: ({ job }) => { curves.clearJob(job); if (job === name) log.clear() },
@@ -102,6 +103,7 @@ export function showJob(kind, name, others) {
     log: ({ host, lines }) => log.add(host, lines),
     rows: ({ rows, gone }) => {
       for (const one of gone.filter(one => names.includes(one))) ended(one)
+      compared.apply(rows, gone)
       const now = rows.find(one => one.id === name)
       if (!now) return
       if (created !== null && created !== now.created) location.reload() // another job that has got its name
@@ -111,6 +113,40 @@ export function showJob(kind, name, others) {
       if (state !== before) shown = shown.then(() => getJson(pathOf(kind, name))).then(job => job && show(head, rest, job)).catch(failed)
     },
   })
+}
+
+/** A table of jobs, where there are several, with the hyperparameters that are not the same for all. */
+class Compared {
+  constructor(kind, names) {
+    Object.assign(this, { kind, names, hyperparameters: new Map(), last: Promise.resolve() })
+    this.list = new List(() => [...columns(kind), DURATION, METRICS, ...this.differing()], { label: "Jobs", empty: "…" })
+    this.element = h("section", { hidden: names.length < 2 }, h("h2", {}, "Jobs"), this.list.element)
+  }
+
+  clear() {
+    this.list.clear()
+  }
+
+  apply(rows, gone) {
+    if (this.names.length < 2) return
+    const own = rows.filter(row => this.names.includes(row.id))
+    this.list.apply({ rows: own, gone })
+    for (const { id } of own.filter(row => !this.hyperparameters.has(row.id))) {
+      this.hyperparameters.set(id, null)
+      this.last = this.last.then(() => getJson(pathOf(this.kind, id))).then(job => {
+        this.hyperparameters.set(id, job?.HyperParameters ?? null)
+        this.list.apply({ rows: [this.list.rows.get(id)].filter(Boolean), gone: [] })
+      }).catch(failed)
+    }
+  }
+
+  differing() {
+    const all = [...this.hyperparameters.values()].filter(Boolean), names = [...new Set(all.flatMap(one => Object.keys(one)))].sort()
+    return names.filter(name => new Set(all.map(one => one[name])).size > 1).map(name => {
+      const value = row => this.hyperparameters.get(row.id)?.[name]
+      return { name, cell: row => long(value(row) ?? ""), by: row => isNaN(value(row)) ? value(row) : Number(value(row)) }
+    })
+  }
 }
 
 /** Status, duration, a button to stop, and why it failed. */

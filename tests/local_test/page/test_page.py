@@ -68,7 +68,8 @@ def browser() -> Iterator[Any]:
 
 def create(served: Served, name: str, program: str, **members: Any) -> Any:
     client = served.client("sagemaker")
-    made = request(name, program, HyperParameters={"epochs": "3", "note": HOSTILE, "long" * 30: "x" * 300}, **members)
+    hyperparameters = {"epochs": "3", "note": HOSTILE, "long" * 30: "x" * 300}
+    made = request(name, program, **{"HyperParameters": hyperparameters, **members})
     made["AlgorithmSpecification"]["MetricDefinitions"] = METRICS
     client.create_training_job(**made)
     return client
@@ -175,11 +176,15 @@ def test_the_address_of_what_is_not_there_says_so(served: Served, browser: Any) 
 
 def test_what_is_deleted_while_it_is_shown_says_so(served: Served, browser: Any) -> None:
     """And one of the name that comes afterwards is another one."""
-    client = create(served, "deleted", "print('loss=1 accuracy=0')")
-    ended(create(served, "stays", "print('loss=2 accuracy=0')"), "stays")
+    client = create(served, "deleted", "print('loss=1 accuracy=0')", HyperParameters={"rate": "0.125", "same": "1"})
+    ended(create(served, "stays", "print('loss=2 accuracy=0')", HyperParameters={"rate": "0.25", "same": "1"}), "stays")
     ended(client, "deleted")
-    with open_page(browser, url(served, "/training-jobs/stays?with=deleted")) as page:
+    ended(create(served, "third", "print('loss=4 accuracy=0')", HyperParameters={"rate": "0.5", "same": "1"}), "third")
+    with open_page(browser, url(served, "/training-jobs/stays?with=deleted&with=third")) as page:
         page.get_by_role("img", name="loss. stays: 1 values, 2 at 0. deleted: 1 values, 1 at 0").wait_for()
+        page.get_by_role("row", name=re.compile("third .*0.5")).wait_for()
+        page.get_by_role("row", name=re.compile("deleted .*0.125")).wait_for()
+        assert page.get_by_role("columnheader").all_inner_texts()[-1] == "rate", "what is not the same for all"
         client.delete_training_job(TrainingJobName="deleted")
         page.get_by_text("deleted is not here").wait_for()
         create(served, "deleted", "print('loss=3 accuracy=0')")
