@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -15,7 +15,7 @@ from local_test.api import metrics
 from local_test.api.dispatch import Api, Operation
 from local_test.api.metrics import MetricsApi
 from local_test.aws import s3_snapshot
-from local_test.aws.clients import CREDENTIALS, Clients, find_credentials
+from local_test.aws.clients import CREDENTIALS, OWN_AGENT, Clients, find_credentials
 from local_test.aws.cloudwatch import CloudWatch, delete_logs
 from local_test.aws.in_process_s3 import InProcessS3
 from local_test.aws.in_process_services import InProcessServices
@@ -31,7 +31,7 @@ from local_test.request.guard import Guard
 from local_test.request.job_kind import kind_of
 from local_test.runners.base import Runner
 from local_test.runners.image_aliases import ImageAliases
-from local_test.server.access import Wsgi
+from local_test.server.access import Environ, Wsgi
 from local_test.server.gateway import BACKENDS, JobDoor, OwnDoor
 from local_test.server.http import HttpServer, Router, read_body
 from local_test.server.job_keys import JobKeys, Keys, new_keys
@@ -101,10 +101,13 @@ class ApiServer:
             stored = self.platform.store.stored
             self._stored = StoredOperations(mocked_services(), stored, STORED, read_body)
             router = Router(*apis, s3_url, self._stored, allow_mocked=allowed.mocked, home=_home_region())
-            site = Site(router, lambda: self.platform.regions(_home_region()), lambda: self._is_ready)
+            self._loaded = threading.Event()
+            gate = partial(self._answer_once_loaded, router)
+            site = Site(gate, lambda: self.platform.regions(_home_region()), lambda: self._is_ready)
             keys = new_keys() if own else CREDENTIALS
             door = OwnDoor(site, Keys.of(keys), read_body) if own else site
             self._server = stack.enter_context(closing(HttpServer(host, port, door, on_request=on_request)))
+            stack.callback(self._loaded.set)  # nobody waits for what will never be
             for_jobs = JobDoor(Router(*apis, s3_url, mocked_services(BACKENDS)), self._keys, read_body)
             self._gateway = _listen_at_gateway(runner, self._server, for_jobs, on_request)
             if self._gateway:
@@ -121,16 +124,24 @@ class ApiServer:
         return self._server.url
 
     def start(self, *, resume: bool = True) -> None:
-        """Answers from here on; /health once S3 holds what an earlier server has kept. `resume`: goes on with what that
-        server was killed over."""
+        """Answers from here on: the page, and the API once S3 holds what an earlier server has kept. `resume`: goes on
+        with what that server was killed over."""
         self._stored.load()
         self._server.start()
         if self._gateway:
             self._gateway.start()
         self._load()
+        self._loaded.set()
         if resume:
             self.platform.resume()
         self._is_ready = True
+
+    def _answer_once_loaded(self, router: Wsgi, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Who came earlier would miss objects, have new ones replaced by old ones, and have the half of them kept in
+        the place of all."""
+        if OWN_AGENT not in environ.get("HTTP_USER_AGENT", ""):
+            self._loaded.wait()
+        return router(environ, start_response)
 
     def _load(self) -> None:
         """Fills the own S3; one that is elsewhere only has to answer."""

@@ -1,14 +1,18 @@
 """What S3 holds outlives an orderly end."""
 
 import json
+import signal
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local_test.aws import s3_snapshot as snapshot
 from local_test.errors import DataError
-from tests.support.served import Served
+from tests.support.served import ROLE, Served, until
 
 KEYS = {"a": b"", "a/b c": b"content" * 100_000, "ü/../x": b"odd"}
 
@@ -29,6 +33,43 @@ def test_buckets_and_objects_are_there_again(tmp_path: Path) -> None:
                 assert (got["Body"].read(), got["ContentType"], got["Metadata"]) == (body, "text/x", {"m": "1"})
             assert s3.list_objects_v2(Bucket="one-bucket")["KeyCount"] == len(KEYS)
             assert "Traceback" not in served.end()
+
+
+def test_who_comes_while_it_is_read_again_waits_and_loses_nothing(tmp_path: Path) -> None:
+    """A pipeline's start keeps S3 on disk: the half that is there must not take the place of all."""
+    definition = json.dumps({"Steps": [{"Name": "No", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}}]})
+    keys = [f"{number:03}" for number in range(100)]
+    with Served(tmp_path) as served:
+        s3, sagemaker = served.client("s3"), served.client("sagemaker")
+        s3.create_bucket(Bucket="one-bucket")
+        for key in keys:
+            s3.put_object(Bucket="one-bucket", Key=key, Body=b"old")
+        sagemaker.create_pipeline(PipelineName="p", PipelineDefinition=definition, RoleArn=ROLE)
+        clients = [served.client(name) for name in ("s3", "sagemaker")]
+        port = served.exports["AWS_ENDPOINT_URL"].rpartition(":")[2]
+        assert "Traceback" not in served.end()
+
+    def come(s3: Any, sagemaker: Any) -> None:
+        until(lambda: _is_open(int(port)))
+        sagemaker.start_pipeline_execution(PipelineName="p")
+        s3.put_object(Bucket="one-bucket", Key=keys[-1], Body=b"new")
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(come, *clients)
+        with Served(tmp_path, "--port", port) as served:
+            coming.result(60)
+            served.end(signal.SIGTERM)
+    with Served(tmp_path) as served:
+        s3 = served.client("s3")
+        found = [item["Key"] for item in s3.list_objects_v2(Bucket="one-bucket")["Contents"]]
+        assert found == keys
+        assert s3.get_object(Bucket="one-bucket", Key=keys[-1])["Body"].read() == b"new"
+        assert "can't be read again" not in served.end()
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.slow
