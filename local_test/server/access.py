@@ -20,8 +20,11 @@ from local_test.server.refusal import respond
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
-# names that always lead to this machine: `*.localhost` by RFC 6761, the others by Docker Desktop inside containers
-_OWN_NAMES = ("localhost", "host.docker.internal", "gateway.docker.internal")
+# names that always lead to this machine: `*.localhost` by RFC 6761, the others by Docker Desktop inside containers.
+# Outside of these the network's name server answers for them, to a browser as well: programs alone may use them
+_CONTAINERS_NAMES = ("host.docker.internal", "gateway.docker.internal")
+_OWN_NAMES = ("localhost", *_CONTAINERS_NAMES)
+_BROWSERS_HEADERS = ("HTTP_ORIGIN", "HTTP_ACCEPT_LANGUAGE")  # no client of AWS sends them
 _OWN_SITES = (None, "same-origin", "none")
 # what the page asks for by itself, and what a person opens; never a program for the page to run
 _OWN_DESTINATIONS = (None, "empty", "document")
@@ -47,7 +50,7 @@ class KnownHosts:
         try:
             address = ipaddress.ip_address(name)
         except ValueError:  # below a name lie the buckets of virtual-hosted S3 addresses
-            return any(name == own or name.endswith(f".{own}") for own in (*_OWN_NAMES, *self.names))
+            return _is_below(name, (*_OWN_NAMES, *self.names))
         return address.is_loopback or self.any_address or name in self.names
 
 
@@ -77,6 +80,8 @@ class AccessControl:
         host = environ.get("HTTP_HOST")  # only a program that speaks HTTP/1.0 leaves it out, never a browser
         if host is not None and not self._hosts.include(host):
             return f"The header Host names another server. Received: {host[:200]!r}. Use the address that serve printed"
+        if any(map(environ.get, _BROWSERS_HEADERS)) and _is_below(_host_name(host or "") or "", _CONTAINERS_NAMES):
+            return f"This name is for programs in containers. Received: Host {host!r:.200}. In a browser use 127.0.0.1"
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and origin != f"{environ['wsgi.url_scheme']}://{host}":
             return f"Pages of other origins have no access. Received: Origin {origin[:200]!r}"
@@ -87,6 +92,11 @@ class AccessControl:
         if destination not in _OWN_DESTINATIONS and not environ.get("PATH_INFO", "").startswith(BELOW):
             return f"A page gets no parts of itself here. Received: Sec-Fetch-Dest {destination[:200]!r}"
         return None
+
+
+def _is_below(name: str, names: Iterable[str]) -> bool:
+    """Whether it is one of the names or below one."""
+    return any(name == one or name.endswith(f".{one}") for one in names)
 
 
 def _host_name(host: str) -> str | None:

@@ -72,6 +72,8 @@ def test_a_server_at_all_addresses_knows_addresses_but_no_foreign_names() -> Non
     [
         {"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": ""},
         {"Origin": "http://127.0.0.1:1"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+        {"Host": "host.docker.internal:4580", "Accept-Language": "en"},
+        {"Host": "a.gateway.docker.internal.", "Origin": "http://a.gateway.docker.internal."},
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(("method", "path"), [("POST", "/"), ("GET", f"/{BUCKET}"), ("OPTIONS", "/"), ("PUT", "/new")])
