@@ -146,8 +146,6 @@ def find_list(region: Region, address: str) -> ReadList | None:
     if kind == "pipelines" and pipelines and executions and len(names) < 3:
         readers: Sequence[Callable[..., Iterable[Entry]]] = (_pipelines, _executions, _steps)
         read = partial(readers[len(names)], pipelines, executions, *names)
-    if read is None and address in ("experiments", "pipelines"):
-        return lambda: ()
     if read:
         next(iter(read()), None)
     return read

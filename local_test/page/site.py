@@ -133,6 +133,8 @@ class Site:
                 self._caches[region, name] = Cache(shown.tuning_jobs.all, summarize_tuning)
             elif job_set := shown.job_sets().get(name):
                 self._caches[region, name] = Cache(job_set.jobs.all, summarize)
+            elif name in _VIEWS:  # a command that runs one job has none of them
+                return tuple
             else:
                 raise NotFound
         return self._caches[region, name].read

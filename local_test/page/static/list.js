@@ -55,6 +55,7 @@ export class List {
   choose(ids, chosen) {
     for (const id of ids) this.chosen[chosen ? "add" : "delete"](id)
     this.button.disabled = this.chosen.size < 2
+    this.button.textContent = this.chosen.size < 2 ? "Compare" : `Compare ${this.chosen.size}`
   }
 
   draw() {
@@ -80,7 +81,7 @@ export class List {
     if (names !== this.names) this.body.replaceChildren()
     this.names = names
     this.columns = columns
-    const all = h("input", { type: "checkbox", "aria-label": "compare all that are shown", change: () => {
+    const all = this.all = h("input", { type: "checkbox", "aria-label": "compare all that are shown", change: () => {
       const boxes = [...this.body.querySelectorAll("input")]
       for (const box of boxes) box.checked = all.checked
       this.choose(boxes.map(box => box.value), all.checked)
@@ -139,6 +140,7 @@ export class List {
       else this.body.insertBefore(element, at)
     }
     this.stale.clear()
+    this.all.checked = shown.length > 0 && shown.every(row => this.chosen.has(row.id))
     if (focused?.isConnected) focused.focus({ preventScroll: true })
   }
 
@@ -154,4 +156,4 @@ export class List {
 /** A td for what may be long. */
 export const long = (...children) => h("td", { class: "name" }, ...children)
 
-export const shownValues = values => Object.entries(values).map(([name, value]) => `${name} ${format(value)}`).join(", ")
+export const shownValues = values => Object.entries(values).map(([name, value]) => `${name}\u00a0${format(value)}`).join(", ")

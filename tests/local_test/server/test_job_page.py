@@ -55,6 +55,10 @@ def test_a_training_job_is_followed_and_stopped(tmp_path: Path) -> None:
     ):
         page.get_by_role("img", name="accuracy. accuracy: 1 value").wait_for()
         page.get_by_label("Log", exact=True).filter(has_text="acc=0.5").wait_for()
+        for view, empty in (("Tuning", "tuning"), ("Processing", "processing"), ("Pipelines", ""), ("Experiments", "")):
+            page.get_by_role("link", name=view).click()
+            page.get_by_text(f"No {empty or view[:-1].lower()}").wait_for()
+        page.goto(address)
         page.get_by_role("button", name="Stop").click()
         assert "one: Stopped" in finish(process)[2]
     with pytest.raises(urllib.error.URLError):
