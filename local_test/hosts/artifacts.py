@@ -61,7 +61,7 @@ def put_files(trees: Sequence[ContainerTree], uri: str, storage: ObjectStore, ch
         if problem := name_problem(join_uri(uri, name)):
             problems.append(f"{problem}. Received: {name!a}")
             continue
-        with tree.open_file(entry.name) as content:
+        with tree.open_whole(entry.name) as content:
             storage.put(checked(content, check), join_uri(uri, name))
     return problems
 
@@ -91,7 +91,7 @@ def _add(tar: tarfile.TarFile, tree: ContainerTree, entry: Entry, check: Callabl
     member.mode, member.mtime = entry.status.st_mode & 0o7777, int(entry.status.st_mtime)
     if entry.is_file:
         member.size = entry.status.st_size
-        with tree.open_file(entry.name) as content:
+        with tree.open_whole(entry.name) as content:
             tar.addfile(member, checked(content, check))
     elif entry.is_folder or entry.link:
         member.type, member.linkname = (tarfile.SYMTYPE if entry.link else tarfile.DIRTYPE), entry.link

@@ -101,6 +101,15 @@ class ContainerTree:
                 raise DataError(f"It is not a regular file. Received: {name}")
             yield file
 
+    @contextmanager
+    def open_whole(self, name: str) -> Iterator[BinaryIO]:
+        """As `open_file`, to be read to its end. DataError for a file of holes, which may be larger than any disk."""
+        with self.open_file(name) as file:
+            size, disk = os.fstat(file.fileno()).st_size, os.fstatvfs(file.fileno())
+            if size > disk.f_blocks * disk.f_frsize:
+                raise DataError(f"It is a file of holes, larger than its disk. Received: {name}, {size} bytes")
+            yield file
+
     def read_start(self, name: str, limit: int) -> bytes:
         """The first `limit` bytes of a file; none if it is missing or no regular file."""
         try:

@@ -104,6 +104,20 @@ def test_a_model_that_is_a_file_or_missing_keeps_the_output(program: Program, ru
         assert tar.getnames() == ["a"]
 
 
+@pytest.mark.parametrize("place", ["model", "checkpoints"])
+@pytest.mark.parametrize("output", [{}, {"CompressionType": "NONE"}])
+def test_a_file_of_holes_without_end(
+    program: Program, run: Run, tmp_path: Path, place: str, output: dict[str, str]
+) -> None:
+    """It would be read, and written, for days."""
+    code = f"os.truncate(os.open(BASE / '{place}/large', os.O_CREAT | os.O_WRONLY), 1 << 43)"
+    request = hostile_request(tmp_path)
+    request["OutputDataConfig"] |= output
+    description, _, _ = run(program(code), request)
+    expected = "It is a file of holes, larger than its disk. Received: large, 8796093022208 bytes"
+    assert description["FailureReason"].endswith(f" upload failed:{expected}")
+
+
 def test_a_failure_of_many_bytes_is_read_to_its_start(program: Program, run: Run, tmp_path: Path) -> None:
     code = "file = open(BASE / 'output/failure', 'wb')\nfile.write(b'why')\nfile.truncate(1 << 40)\nsys.exit(1)"
     description, _, _ = run(program(code), request_for("large", tmp_path / "out"))
