@@ -19,10 +19,12 @@ OVER_SHARDS = {"feeding", "hosts", "memory", "pipe_training", "reader", "time_to
 def main() -> int:
     """0 if all of them ran."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("topics", nargs="*", choices=[[], *TOPICS], default=[], metavar="TOPIC", help=", ".join(TOPICS))
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=", ".join(TOPICS))
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the topics' marks in FILE")
     parser.add_argument("--data", type=Path, help="prepared shards (default: data)")
     arguments = parser.parse_args()
+    if unknown := set(arguments.topics) - set(TOPICS):
+        parser.error(f"there is no such topic. Received: {', '.join(sorted(unknown))}. Expected: {', '.join(TOPICS)}")
     if missing := [name for name in ("numpy", "tensorflow", "boto3") if not find_spec(name)]:
         sys.exit(f"{missing[0]} is not installed. Run `make env`, then .venv/bin/python instead of {sys.executable}")
     failed = [topic for topic in arguments.topics or TOPICS if not run(topic, arguments.data, arguments.write)]

@@ -36,6 +36,8 @@ def upload(data: Path, bucket: str, prefix: str, endpoint_url: str | None = None
     dataset.json goes last: where it is, everything it names is. Raises DatasetError, and does so before anything is
     sent if the folder is damaged or the place holds shards of another data set.
     """
+    if "/" in bucket and not bucket.startswith("arn:"):
+        raise DatasetError(f"--bucket must be a bucket's name alone. Received: {bucket}. Expected: my-bucket")
     described = manifest.read(data)
     base = "/".join(part for part in (prefix.strip("/"), "data") if part)
     shards = [Item(f"{base}/{name}", data / name, s.bytes, s.sha256) for name, s in described.files()]

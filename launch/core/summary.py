@@ -4,6 +4,7 @@ Standard library only. `python -m launch.core.summary DESCRIPTION.json [BEST.jso
 the AWS CLI, and exits with 0 if the job completed.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -52,14 +53,30 @@ def exit_code(description: Mapping[str, Any]) -> int:
     return 0 if status == "Completed" else 1
 
 
+def _read(path: str) -> dict[str, Any]:
+    try:
+        description = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{path} can't be read: {error}") from None
+    if not isinstance(description, dict) or not {"TrainingJobStatus", "HyperParameterTuningJobStatus"} & set(
+        description
+    ):
+        raise argparse.ArgumentTypeError(f"{path} is no description of a training or a tuning job")
+    return description
+
+
 def main() -> int:
     """Print the summary; the exit code."""
     begin_program()
-    description, *best = (json.loads(Path(path).read_text()) for path in sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("description", metavar="DESCRIPTION.json", type=_read, help="of a training or a tuning job")
+    parser.add_argument("best", metavar="BEST.json", type=_read, nargs="?", help="of a tuning job's best training job")
+    arguments = parser.parse_args()
+    description = arguments.description
     if "TrainingJobStatus" in description:
         lines = summarize_training(description)
     else:
-        lines = summarize_tuning(description, best[0] if best else None)
+        lines = summarize_tuning(description, arguments.best)
     for line in lines:
         say(line)
     return exit_code(description)

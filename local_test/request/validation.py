@@ -121,7 +121,7 @@ def _check(value: Any, shape: Shape, at: str) -> Iterator[str]:
     elif shape.type_name in _RANGES and not isinstance(value, datetime):
         low, high = _RANGES[shape.type_name]
         if not low <= value <= high:
-            yield _describe_failure(value, at, f"Member must be a {shape.type_name} from {low} to {high}")
+            yield _describe_failure(value, at, f"Member must be {_with_article(shape.type_name)} from {low} to {high}")
         yield from _check_size(value, value, shape, at, "value")
 
 
@@ -134,7 +134,7 @@ def _check_list(value: Sequence[Any], shape: Shape, at: str) -> Iterator[str]:
 
 
 def _describe_type(value: Any, shape: Shape, at: str, received: str) -> str:
-    return _describe_failure(value, at, f"Member must be a {shape.type_name}, not {received}")
+    return _describe_failure(value, at, f"Member must be {_with_article(shape.type_name)}, not {received}")
 
 
 def _check_structure(value: Mapping[str, Any], shape: Shape, at: str) -> Iterator[str]:
@@ -205,3 +205,7 @@ def _join(at: str, name: str) -> str:
 def _json_type(value: Any) -> str:
     names = {dict: "structure", list: "list", str: "string", bool: "boolean", int: "integer", float: "double"}
     return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun.startswith('i') else 'a'} {noun}"

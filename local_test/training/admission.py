@@ -90,7 +90,10 @@ def admit(
 
 
 def check_name(kind: JobKind, folder: Path, arn: str) -> None:
-    """ResourceInUse if the name is taken in any case: the ARN of both would be the same."""
+    """ResourceInUse if the name is taken in any case: the ARN of both would be the same. BadRequest for a name of a
+    folder of jobs that is a file's."""
+    if folder.parent.is_file():
+        raise BadRequest(f"--out must be a folder. Received: {folder.parent}")
     beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
     if taken := next((path for path in beside if path.name.lower() == folder.name.lower()), None):
         raise name_in_use(kind, taken, arn)

@@ -12,7 +12,10 @@ _COUNT = re.compile(r"([0-9]{1,15})(?:/([0-9]{1,15}))?")
 
 @dataclass(frozen=True)
 class StepProgress:
-    """`total` counts are None where they are not known, `step` is where a phase has none. `rate`: pictures a second."""
+    """`epochs` and `steps`, the totals, are None where they are not known, `step` where a phase has none.
+
+    `rate`: pictures a second.
+    """
 
     phase: str
     epoch: int | None = None

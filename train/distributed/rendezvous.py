@@ -112,7 +112,7 @@ class Address:
 
 
 def addresses(hosts: tuple[str, ...], overrides: str = "") -> dict[str, Address]:
-    """Each host by its name, at PORT, unless `given` as `host=name:port` with commas between."""
+    """Each host by its name, at PORT; `overrides`: other places of some, `host=name:port` with commas between."""
     by_host = dict(part.split("=", 1) for part in overrides.split(",") if part)
     return {host: _address(by_host.get(host, f"{host}:{PORT}")) for host in hosts}
 

@@ -105,7 +105,8 @@ def _unpack(archive: Path, folder: Path) -> None:
                     with (folder / name).open("xb") as file:
                         shutil.copyfileobj(content, file)
     except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
-        raise DataError(f"{archive} can't be unpacked: {error}.") from None
+        reason = str(error).partition("\n")[0].removesuffix(":")  # tarfile lists every way in which it has failed
+        raise DataError(f"{archive} can't be unpacked: {reason}.") from None
 
 
 def _is_needed(name: PurePosixPath) -> bool:

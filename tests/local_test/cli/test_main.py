@@ -190,6 +190,9 @@ def test_other_bad_requests(folder: Path) -> None:
     assert "--channel a has one value. Received: b and c" in error(
         folder, "train", "--channel", "a=b", "--channel", "a=c"
     )
+    assert "CheckpointConfig.S3Uri: It is no folder. Received: /dev/null" in error(
+        folder, "train", "--checkpoints", "/dev/null/a", "--runner", "process"
+    )
     launch = ROOT / "launch"
     assert "This is a tuning job: use tune." in error(folder, "train", "--job", str(launch / "tuning_job.json"))
     assert "This is a training job: use train." in error(folder, "tune", "--job", str(launch / "training_job.json"))

@@ -205,14 +205,14 @@ def test_the_members_of_a_step() -> None:
             "Steps.0.Arguments.ResourceConfig.InstanceCount",
             "one",
             "Step Train: Model Validation failed: Arguments: 1 validation error detected: Value 'one' at "
-            "'resourceConfig.instanceCount' failed to satisfy constraint: Member must be a integer, not string",
+            "'resourceConfig.instanceCount' failed to satisfy constraint: Member must be an integer, not string",
         ),
         (
             "Steps.0.Arguments.ResourceConfig.InstanceCount",
             {"Get": "Parameters.Kind"},
             "Step Train: Model Validation failed: Arguments: 1 validation error detected: "
             "Value '{\"Get\": \"Parameters.Kind\"}' at 'resourceConfig.instanceCount' failed to satisfy constraint: "
-            "Member must be a integer, not string",
+            "Member must be an integer, not string",
         ),
         (
             "Steps.0.Arguments.TrainingImage",
