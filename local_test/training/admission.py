@@ -90,11 +90,12 @@ def admit(
 
 
 def check_name(kind: JobKind, folder: Path, arn: str) -> None:
-    """ResourceInUse if the name is taken in any case: the ARN of both would be the same. BadRequest for a name of a
-    folder of jobs that is a file's."""
-    if folder.parent.is_file():
-        raise BadRequest(f"--out must be a folder. Received: {folder.parent}")
-    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    """ResourceInUse if the name is taken in any case: the ARN of both would be the same. BadRequest if what the folder
+    would be in is none."""
+    out = folder.parent
+    if out.exists() and not out.is_dir():
+        raise BadRequest(f"--out must be a folder. Received: {out}")
+    beside = out.iterdir() if out.exists() else ()
     if taken := next((path for path in beside if path.name.lower() == folder.name.lower()), None):
         raise name_in_use(kind, taken, arn)
 
@@ -137,9 +138,7 @@ def make_folder(kind: JobKind, accepted: AcceptedJob) -> Iterator[None]:
             write_json(folder / "request.json", accepted.request)
             yield
     except FileExistsError:
-        if folder.exists():
-            raise name_in_use(kind, folder, accepted.arn) from None
-        raise BadRequest(f"--out must be a folder. Received: {out}") from None
+        raise name_in_use(kind, folder, accepted.arn) from None
     except OSError as error:
         raise BadRequest(
             f"The job's folder can't be written: {error.strerror}. Received: {folder}. Name another with --out"
