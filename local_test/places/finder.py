@@ -96,7 +96,8 @@ class Finder:
             raise BadRequest(f"Several jobs have this name. Received: {name}. Say which: {several}")
         if not found:
             what = kind.noun if kind else "job"
-            elsewhere = "" if self._where.aws else ". Elsewhere: --endpoint-url URL, --out DIR or --aws"
+            places = "" if self._where.aws else ", --endpoint-url URL, --out DIR or --aws"
+            elsewhere = f". Elsewhere: --region REGION{places}"
             if is_name(Path(name).name) and not is_name(name):  # a folder, as a shell completes it
                 elsewhere = f". Did you mean {Path(name).name}?"
             elif not self._where.aws and (close := self._close_to(name, (kind,) if kind else KINDS)):

@@ -78,6 +78,8 @@ class FolderPlace(Place):
         if not jobs or not is_name(name):
             return None
         path = jobs / name / "describe.json"
+        if not path.is_file():  # nor is a FIFO waited for
+            return None
         try:
             shape = service_model().operation_model(f"Describe{kind.name}").output_shape
             description = parse(json.loads(path.read_text()), shape)
@@ -88,7 +90,8 @@ class FolderPlace(Place):
         except FileNotFoundError:
             return None
         except DAMAGE as error:
-            warn_on_stderr(f"{path} can't be read, so it is left out: {error}")
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
+            warn_on_stderr(f"{path} can't be read, so it is left out: {reason}")
             return None
 
     def _complete(self, kind: JobKind, description: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class ServicePlace(Place):
             yield
         except ClientError as error:
             busy = error.response["ResponseMetadata"].get("HTTPStatusCode", 400) >= 500 or "Throttl" in str(error)
-            text = _message(error) + (f". Received: {received}" if received else "")
+            text = _message(error)
+            text += f". Received: {received}" if received and "Received:" not in text else ""
             raise (RunnerError if busy else BadRequest)(text) from None
         except (BotoCoreError, ValueError) as error:
             reason = " ".join(str(error).split()).rstrip(".")

@@ -173,7 +173,11 @@ def test_a_job_that_is_not_there(run: Run, name: str) -> None:
         code, out, err = run(command, name)
         assert (code, out) == (2, "")
         assert "of this name in folder jobs. Received: " in err
-        assert ("Did you mean done?" if "/" in name else "Elsewhere: --endpoint-url URL, --out DIR or --aws") in err
+        assert (
+            "Did you mean done?"
+            if "/" in name
+            else "Elsewhere: --region REGION, --endpoint-url URL, --out DIR or --aws"
+        ) in err
 
 
 def test_a_server_that_does_not_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +208,8 @@ def test_a_damaged_job_is_left_out(run: Run, folder: Path) -> None:
     for name, text in (("bad", "{"), ("other", (folder / "jobs/done/describe.json").read_text()), ("list", "[]")):
         (folder / "damaged" / name).mkdir(parents=True)
         (folder / "damaged" / name / "describe.json").write_text(text)
+    (folder / "damaged/fifo").mkdir()
+    os.mkfifo(folder / "damaged/fifo/describe.json")  # nobody waits for it
     code, out, err = run("jobs", "--out", "damaged")
     assert (code, out) == (0, "")
     assert err.count("can't be read, so it is left out") == 3
@@ -431,6 +437,8 @@ def test_a_job_of_a_server_followed_and_stopped(run: Run, folder: Path, served: 
     at = ("--endpoint-url", served.exports["AWS_ENDPOINT_URL"])
     sagemaker.create_training_job(**request("followed", WAIT))
     printed(served, "followed", "ready")
+    code, _, err = run("interrupt", "followed", *at)
+    assert (code, err.count("Received: followed")) == (2, 1)
     attached = start(folder, "attach", "followed", *at)
     read_until(attached.stdout, "ready")
     code, _, err = run("stop", "followed", *at)
