@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
 from local_test.errors import BadRequest, DataError
-from local_test.util.atomic_files import file_uri, local_path, refuse_file, write_whole
+from local_test.util.atomic_files import check_folder, file_uri, local_path, refuse_file, write_whole
 
 CHUNK_BYTES = 1 << 20
 MOST_BYTES = (1 << 29) - 1  # of what is held in memory: an object as a record, a manifest
@@ -129,7 +129,7 @@ class ObjectStore:
         """False only if S3 says that there is none: one that may not be looked at may still be written to. BadRequest
         for a file:// URI of what is no folder, or can't be written to."""
         if (path := self._path(uri)) is not None:
-            _check_folder(path)
+            check_folder(path, "It")
             return True
         bucket = split_s3(uri)[0]
         if self._in_process and self._in_process.has_bucket(bucket):
@@ -256,15 +256,6 @@ def s3_reason(error: Exception) -> str:
     """S3's own words where it answered, boto's where it didn't; one line."""
     response = getattr(error, "response", None) or {}
     return " ".join(str(response.get("Error", {}).get("Message") or error).split())
-
-
-def _check_folder(path: Path) -> None:
-    """BadRequest unless it is a folder that can be written to, or can be made one."""
-    there = next(one for one in (path, *path.parents) if os.access(one, os.F_OK))
-    if not there.is_dir():
-        raise BadRequest(f"It is no folder. Received: {there}. Name another one")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise BadRequest(f"The folder can't be written to. Received: {there}. Name another one")
 
 
 def _local_objects(path: Path) -> list[StoredObject]:

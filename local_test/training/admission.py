@@ -17,7 +17,7 @@ from local_test.request.support import check_request
 from local_test.runners.base import ContainerSpec, Runner
 from local_test.training.metrics import MetricReader
 from local_test.util.arns import format_arn, region
-from local_test.util.atomic_files import new_folder, write_json
+from local_test.util.atomic_files import check_folder, new_folder, write_json
 from local_test.util.progress_lines import VARIABLE
 
 # What a container gets of the caller's environment, so that a program can reach the S3 that the job's data came from.
@@ -90,11 +90,10 @@ def admit(
 
 
 def check_name(kind: JobKind, folder: Path, arn: str) -> None:
-    """ResourceInUse if the name is taken in any case: the ARN of both would be the same. BadRequest if what the folder
-    would be in is none."""
+    """ResourceInUse if the name is taken in any case: the ARN of both would be the same. BadRequest if there can't be
+    such a folder."""
     out = folder.parent
-    if out.exists() and not out.is_dir():
-        raise BadRequest(f"--out must be a folder. Received: {out}")
+    check_folder(out, "--out")
     beside = out.iterdir() if out.exists() else ()
     if taken := next((path for path in beside if path.name.lower() == folder.name.lower()), None):
         raise name_in_use(kind, taken, arn)

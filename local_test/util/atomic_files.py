@@ -76,6 +76,15 @@ def new_folder(folder: Path, what: str) -> Iterator[None]:
         raise
 
 
+def check_folder(path: Path, what: str) -> None:
+    """BadRequest, which begins with `what`, unless it is a folder that can be written to, or can be made one."""
+    there = next(one for one in (path, *path.absolute().parents) if os.access(one, os.F_OK))
+    if not there.is_dir():
+        raise BadRequest(f"{what} must be a folder. Received: {there}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise BadRequest(f"{what} must be a folder that can be written to. Received: {there}")
+
+
 def remove_tree(folder: Path) -> list[str]:
     """What can't be removed, a line each; nothing is raised. By the system's `rm` where Python can't: a program may
     leave more folders inside each other than that goes down. And it may take away its user's own right to write there,

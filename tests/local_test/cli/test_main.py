@@ -190,7 +190,7 @@ def test_other_bad_requests(folder: Path) -> None:
     assert "--channel a has one value. Received: b and c" in error(
         folder, "train", "--channel", "a=b", "--channel", "a=c"
     )
-    assert "CheckpointConfig.S3Uri: It is no folder. Received: /dev/null" in error(
+    assert "CheckpointConfig.S3Uri: It must be a folder. Received: /dev/null" in error(
         folder, "train", "--checkpoints", "/dev/null/a", "--runner", "process"
     )
     launch = ROOT / "launch"

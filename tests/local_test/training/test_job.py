@@ -339,10 +339,14 @@ def test_artifacts_go_where_the_request_wants_them(program: Program, run: Run, t
 
 
 def test_an_output_path_that_cannot_be_written_fails_the_job(program: Program, run: Run, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    request = request_for("job", tmp_path / "jobs", OutputDataConfig={"S3OutputPath": file_uri(tmp_path / "file/x")})
-    description, *_ = run(program(""), request)
+    """By the time of the upload: before, the job is refused."""
+    file = tmp_path / "file"
+    request = request_for("job", tmp_path / "jobs", OutputDataConfig={"S3OutputPath": file_uri(file / "x")})
+    runner = program(f"Path({str(file)!r}).write_text('x')")
+    description, *_ = run(runner, request)
     assert description["FailureReason"].startswith("ClientError: Artifact upload failed:")
+    with pytest.raises(BadRequest, match=r"^OutputDataConfig.S3OutputPath: It must be a folder. Received: "):
+        run(runner, {**request, "TrainingJobName": "again"})
 
 
 def test_output_of_every_kind_arrives(program: Program, run: Run, tmp_path: Path) -> None:
