@@ -57,11 +57,17 @@ pipeline = Pipeline("cifar", parameters=[epochs, instance, threshold, flag, data
 print("DEFINITION " + pipeline.definition())
 for _ in range(2):  # made, then changed
     print("ARN " + pipeline.upsert(role_arn="{ROLE}")["PipelineArn"])
-for step in refused():
+@step(role="{ROLE}", instance_type="ml.m5.large", image_uri="image")
+def double(number):
+    return 2 * number
+functions = Pipeline("functions", steps=[double(double(3))], sagemaker_session=session)
+functions.upsert(role_arn="{ROLE}")
+print("FUNCTIONS " + functions.definition())
+for one in refused():
     try:
-        Pipeline("refused", steps=[step], sagemaker_session=session).create(role_arn="{ROLE}")
+        Pipeline("refused", steps=[one], sagemaker_session=session).create(role_arn="{ROLE}")
     except Exception as error:
-        print(f"REFUSED-{{step.step_type.value}} {{error}}")
+        print(f"REFUSED-{{one.step_type.value}} {{error}}")
 """
 V2 = (
     """
@@ -80,6 +86,7 @@ from sagemaker.workflow.conditions import *
 from sagemaker.workflow.emr_step import EMRStep, EMRStepConfig
 from sagemaker.workflow.execution_variables import ExecutionVariables
 from sagemaker.workflow.fail_step import FailStep
+from sagemaker.workflow.function_step import step
 from sagemaker.workflow.functions import Join, JsonGet
 from sagemaker.workflow.lambda_step import LambdaStep
 from sagemaker.workflow.model_step import ModelStep
@@ -139,6 +146,7 @@ from sagemaker.mlops.workflow.callback_step import CallbackOutput, CallbackOutpu
 from sagemaker.mlops.workflow.condition_step import ConditionStep
 from sagemaker.mlops.workflow.fail_step import FailStep
 from sagemaker.mlops.workflow.for_each_step import ForEachStep
+from sagemaker.mlops.workflow.function_step import step
 from sagemaker.mlops.workflow.model_step import ModelStep
 from sagemaker.mlops.workflow.pipeline import Pipeline
 from sagemaker.mlops.workflow.retry import *
@@ -204,6 +212,9 @@ def test_what_an_sdk_writes(server: LaunchServer, tmp_path: Path, version: str, 
     assert [rest for word, rest in lines if word == "ARN"] == [arn, arn]
     found: dict[str, Any] = server.client("sagemaker").describe_pipeline(PipelineName="cifar")
     assert json.loads(found["PipelineDefinition"]) == json.loads(text)
+    functions = list(read_checked(printed["FUNCTIONS"]).by_name.values())
+    assert [one.type for one in functions] == ["Training", "Training"]
+    assert {one.name for one in functions if not one.dependencies} == functions[0].dependencies
     for kind in REFUSED[version]:
         assert f"The local platform runs no step of type {kind}. " in printed[f"REFUSED-{kind}"]
 
