@@ -20,7 +20,11 @@ Operations = Callable[[str], Mapping[str, Operation]]  # region → its operatio
 
 INTERRUPT = "InterruptTrainingJob"  # the one operation that the service lacks: there, interruptions just happen
 _STRICT = Guard()
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# what this machine refuses, which is no bug: room, rights, a disk that fails, files and memory
+_REFUSED = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
 _SHAPES = {INTERRUPT: "StopTrainingJob"}  # whose input and output it takes
 
 
@@ -52,7 +56,7 @@ class Api:
         except LocalTestError as error:
             return refusal(error.code, str(error))
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _REFUSED:
                 return self._bug(operation, body)
             return refusal(BadRequest.code, f"The change can't be kept: {error.strerror}. Received: {operation}")
         except Exception:

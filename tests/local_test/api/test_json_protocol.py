@@ -1,6 +1,8 @@
 """What goes over the wire, byte by byte, without boto3 in between."""
 
+import errno
 import json
+import os
 import re
 import socket
 import urllib.error
@@ -122,3 +124,15 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent(served: Served) -> N
 
 def test_chunks_without_a_size_are_a_clients_error(served: Served) -> None:
     assert raw(served, b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n").split()[1] == b"400"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO, errno.EMFILE, errno.ENOMEM])
+def test_what_the_machine_refuses_is_one_line_and_no_bug(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(request: Any) -> Any:
+        raise OSError(number, os.strerror(number), "describe.json")
+
+    answer = Api(lambda _: {"ListTrainingJobs": fail}).answer("ListTrainingJobs", b"{}", "us-east-1")
+    assert answer is not None
+    said = f"The change can't be kept: {os.strerror(number)}. Received: ListTrainingJobs"
+    assert (answer.status, json.loads(answer.body)) == (400, {"__type": "ValidationException", "message": said})
+    assert capsys.readouterr().err == ""
