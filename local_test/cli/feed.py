@@ -1,6 +1,7 @@
 """`feed`: FIFOs for a container that was started by hand."""
 
 import argparse
+import signal
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> None:
         errors: list[Exception] = []
         feeder = Feeder(args.prefix, lambda n: channel.contents(n, storage), _say_fed, errors.append, args.epochs)
         with suppress(KeyboardInterrupt), ExitStack() as stack:  # Ctrl-C is the ordinary end
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.default_int_handler)
             stack.callback(feeder.stop)
             feeder.start()
             objects = count(len(channel.objects), "object")

@@ -182,7 +182,8 @@ class TuningJob:
                 self._start_job(definition, values)
                 self._store()
             except LocalTestError as error:
-                self._state.set_failure(str(error))
+                if self._state.status == "InProgress":  # else it is to end: then none can be created any more
+                    self._state.set_failure(str(error))
                 self._stop_all("Failed")
 
     def _wants_more(self) -> bool:

@@ -283,11 +283,12 @@ def test_feed(folder: Path) -> None:
     assert list((folder / "fifos").iterdir()) == []
 
 
-def test_feed_ends_at_ctrl_c(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_feed_ends_at_a_signal(folder: Path, number: int) -> None:
     process = start(folder, "feed", "data/train", "train")
     assert process.stderr
     process.stderr.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert finish(process)[0] == 0
     assert not list(folder.glob("train_*"))
 

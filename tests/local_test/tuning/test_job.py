@@ -228,6 +228,20 @@ def test_nothing_is_stopped_early_unless_asked_for() -> None:
     assert description["TrainingJobStatusCounters"]["Completed"] == 3
 
 
+def test_a_stop_while_a_training_job_is_created_is_no_failure() -> None:
+    """A server that ends stops its tuning jobs, and then takes no more training jobs."""
+
+    class Ending(FakeBackend):
+        def create(self, request: Any, tuning_arn: str | None = None) -> str:  # noqa: ARG002
+            job.stop()
+            raise BadRequest("The server is ending and takes no more jobs")
+
+    job = TuningJob(tuning_request(), ARN, Ending(accuracy), "us-east-1", lambda: NOW)
+    description = job.run()
+    assert description["HyperParameterTuningJobStatus"] == "Stopped"
+    assert "FailureReason" not in description
+
+
 def test_a_job_that_a_person_stops_counts_for_nothing() -> None:
     backend = SteppingBackend(curves([0.9, 0.9], [0.8]))
     create = backend.create
