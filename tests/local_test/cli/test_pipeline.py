@@ -189,7 +189,7 @@ def test_ctrl_c_stops_it_and_nobody_else_is_answered(tmp_path: Path) -> None:
         status, body = ask(port, "ListPipelines")
         assert (status, "This address is a program's own" in body) == (403, True)
     assert len(ports) > 1
-    assert '"The-lab"' in ask(int(page), "ListPipelines")[1]
+    assert '"The-lab"' in ask(int(page), path="/.page/pipelines/The-lab")[1]
     refused = ask(int(page), "CreateTrainingJob")
     assert refused[0] >= 400, refused
     process.send_signal(signal.SIGINT)
@@ -202,9 +202,11 @@ def test_ctrl_c_stops_it_and_nobody_else_is_answered(tmp_path: Path) -> None:
     assert "The-lab: Stopped" in seen.rpartition("Ctrl-C again kills it")[2]
 
 
-def ask(port: int, operation: str) -> tuple[int, str]:
+def ask(port: int, operation: str = "", path: str = "/") -> tuple[int, str]:
+    """The status and the answer of an operation, or of an address of the page."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", "/", b"{}", {"X-Amz-Target": f"SageMaker.{operation}", "Authorization": SCOPE})
+    headers = {"X-Amz-Target": f"SageMaker.{operation}", "Authorization": SCOPE} if operation else {}
+    connection.request("POST" if operation else "GET", path, b"{}" if operation else None, headers)
     response = connection.getresponse()
     found = response.status, response.read().decode()
     connection.close()
