@@ -22,6 +22,8 @@ POLL_SECONDS = 0.3
 ALIVE_SECONDS = 10.0  # after which something is written: only so does a server learn that nobody reads any more
 FIRST_LOG_BYTES = 256 << 10  # of a log's end, that a page gets at first
 _CHUNK = 1 << 20
+_HEAD = 128  # bytes that tell files of metrics apart: a first value's time is among them
+_GONE = (0, b"")
 _LOG = ".log"
 
 Event = tuple[str, Any]  # its name, and what JSON can hold
@@ -33,7 +35,9 @@ class Tail:
 
     def __init__(self, path: Path, last_bytes: int | None = None) -> None:
         self._path, self._last_bytes = path, last_bytes
-        self._file: int | None = None  # its number on the disk
+        self._file: tuple[int, bytes] | None = (
+            None  # its number on the disk, which a later one may get, and how it begins
+        )
         self._offset, self._rest, self._is_cut = 0, b"", False
         self.has_more = False  # than one look gives
         self.is_another = False  # with the last look: what came before is of a file that is gone
@@ -43,12 +47,11 @@ class Tail:
         self.has_more = self.is_another = False
         try:
             with self._path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                if self._file is None or status.st_ino != self._file or status.st_size < self._offset:
-                    self._enter(status)
+                self._check(os.fstat(file.fileno()), file.read(_HEAD))
                 file.seek(self._offset)
                 chunk = file.read(_CHUNK)
         except FileNotFoundError:
+            self._file = self._file and _GONE
             return []
         self.has_more = len(chunk) == _CHUNK
         self._offset += len(chunk)
@@ -57,9 +60,12 @@ class Tail:
             self._is_cut, lines = False, lines[1:]
         return [line.decode(errors="replace") for line in lines]
 
-    def _enter(self, status: os.stat_result) -> None:
-        self.is_another = self._file is not None
-        self._file, self._rest = status.st_ino, b""
+    def _check(self, status: os.stat_result, head: bytes) -> None:
+        """Enters the file if it is none that was read before."""
+        known, self._file = self._file, (status.st_ino, head)
+        if known and known[0] == status.st_ino and head.startswith(known[1]) and status.st_size >= self._offset:
+            return
+        self.is_another, self._rest = known is not None, b""
         self._offset = 0 if self._last_bytes is None else max(0, status.st_size - self._last_bytes)
         self._is_cut = self._offset > 0
 

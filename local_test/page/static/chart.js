@@ -2,7 +2,11 @@
 
 const MARGIN = { left: 44, right: 12, top: 10, bottom: 26 }
 const HEIGHT = 240
-export const COLORS = ["#0b62c4", "#c8500a", "#1a7f37", "#8250df", "#bf3989", "#57606a", "#0a7ea4", "#9a6700"]
+// each at least 3 : 1 against its ground
+const LIGHT = ["#0b62c4", "#c8500a", "#1a7f37", "#8250df", "#bf3989", "#57606a", "#0a7ea4", "#9a6700"]
+const DARK = ["#6db0ff", "#ff9a57", "#57c777", "#c297ff", "#ff7eb6", "#a4adb8", "#4fc3dd", "#e3b341"]
+const scheme = matchMedia("(prefers-color-scheme: dark)")
+export const colorOf = index => (scheme.matches ? DARK : LIGHT)[index % LIGHT.length]
 
 /** Round values between low and high, about `count` of them: multiples of 1, 2 or 5 × 10ⁿ. */
 export function ticks(low, high, count = 5) {
@@ -68,7 +72,7 @@ export class Chart {
     this.values.addEventListener("pointerover", event => this.choose(event.target.dataset.index ?? null))
     this.values.addEventListener("pointerleave", () => this.choose(null))
     new ResizeObserver(() => this.draw()).observe(this.canvas)
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw())
+    scheme.addEventListener("change", () => this.draw())
   }
 
   set(series, { weight = this.weight, log = this.log, whole = this.whole } = {}) {
@@ -126,7 +130,7 @@ export class Chart {
     context.font = `11px ${style.fontFamily}`
     this.frame = frame(filled, width, this, text => context.measureText(text).width)
     axes(context, this.frame, width, style.getPropertyValue("--rule"), style.color)
-    const paint = (line, index) => draw(context, this.frame, line, COLORS[index % COLORS.length], this.lines.length > 8)
+    const paint = (line, index) => draw(context, this.frame, line, colorOf(index), this.lines.length > 8)
     context.globalAlpha = this.chosen === null ? 1 : 0.15
     this.lines.forEach(paint)
     context.globalAlpha = 1
@@ -171,7 +175,7 @@ export class Chart {
       const item = document.createElement("span"), index = this.lines.indexOf(line)
       item.dataset.index = index
       item.className = index === this.chosen ? "chosen" : ""
-      item.style.setProperty("--line", COLORS[index % COLORS.length])
+      item.style.setProperty("--line", colorOf(index))
       item.textContent = `${line.label ? `${line.label}: ` : ""}${text}`
       return item
     }))

@@ -50,7 +50,7 @@ function columnsOf(rows, address) {
   const names = key => [...new Set(rows.flatMap(row => Object.keys(row[key])))].sort((one, other) => one.localeCompare(other, undefined, { numeric: true }))
   return [
     { name: "Run", cell: row => long(h("a", { href: address([row.id]) }, row.name)), by: row => row.name },
-    { name: "Status", cell: row => pill(row.status), by: row => row.status },
+    { name: "Status", cell: row => row.status ? pill(row.status) : "–", by: row => row.status },
     { name: "Created", cell: row => time(row.created), by: row => row.created },
     ...names("metrics").map(metric => ({ name: metric, cell: row => shown(row.metrics[metric]?.Last), by: row => row.metrics[metric]?.Last })),
     ...names("parameters").map(parameter => ({ name: parameter, cell: row => shown(row.parameters[parameter]), by: row => row.parameters[parameter] })),

@@ -65,8 +65,14 @@ def test_a_file_that_another_one_replaces_is_told_from_its_beginning(tmp_path: P
     assert [event["points"] for _, event in tail.read()] == [[["a", 1, 0.5, 0], ["a", 2, 0.25, 1], ["a", 2, 0.125, 7]]]
     path.unlink()
     assert list(tail.read()) == []
-    path.write_text('["a", 3, 0.5, null]\n')
-    assert list(tail.read()) == [("cleared", {"job": "r"}), ("metrics", {"job": "r", "points": [["a", 3, 0.5, 0]]})]
+    # after a gap that was seen, and in its place at once
+    for time_of, clean in ((3, path.touch), (4, path.unlink)):
+        path.write_text(f'["a", {time_of}, 0.5, null]\n' * 9)
+        [cleared, (_, event)] = tail.read()
+        assert cleared == ("cleared", {"job": "r"})
+        assert event["points"] == [["a", time_of, 0.5, number] for number in range(9)]
+        clean()
+        assert list(tail.read()) == []
 
 
 def test_a_job_that_prints_without_pause_is_looked_at_no_more_often(tmp_path: Path) -> None:

@@ -209,6 +209,19 @@ def test_what_a_job_leaves_is_one_click_away(served: Served, browser: Any) -> No
         assert page.title() == "leaves · Local SageMaker"
 
 
+# the least contrast of a line's colour with the page, as WCAG defines it
+CONTRAST = """async () => {
+  const { colorOf } = await import("/.page/chart.js")
+  const linear = part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+  const weights = [0.2126, 0.7152, 0.0722]
+  const light = rgb => rgb.reduce((sum, part, index) => sum + weights[index] * linear(part / 255), 0.05)
+  const page = light(getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number))
+  const parse = color => color.match(/[\\da-f]{2}/g).map(part => parseInt(part, 16))
+  const lines = [...Array(8).keys()].map(index => light(parse(colorOf(index))))
+  return Math.min(...lines.map(line => Math.max(line, page) / Math.min(line, page)))
+}"""
+
+
 @pytest.mark.slow
 def test_it_looks_well_at_each_width_light_and_dark(served: Served, browser: Any) -> None:
     """No sideways scrolling, no serious finding of axe-core's; screenshots for people."""
@@ -228,6 +241,7 @@ def test_it_looks_well_at_each_width_light_and_dark(served: Served, browser: Any
                     page.get_by_role("heading", level=1).wait_for()
                     page.get_by_text("Completed" if name == "job" else "Failed").first.wait_for()
                     assert page.evaluate("document.documentElement.scrollWidth") <= width
+                    assert page.evaluate(CONTRAST) >= 3
                     assert find_serious(page) == []
                     page.screenshot(path=ARTIFACTS / f"page-{name}-{width}-{scheme}.png", full_page=True)
 
