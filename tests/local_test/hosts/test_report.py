@@ -7,7 +7,6 @@ import pytest
 from local_test.hosts.report import enclose, open_enclosed
 from tests.support.browser import browse, find_serious, open_page
 
-pytestmark = pytest.mark.timeout(60)
 # what it could do, it writes into its own page
 HOSTILE = """<!doctype html><title>"Quoted" & 'odd' &amp;lt;</title><h1>What it learnt – été</h1>
 <a id="down" download="points.csv" href="data:text/csv,a">points</a> <a id="jump" href="#end">down</a>
