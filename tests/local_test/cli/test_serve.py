@@ -139,6 +139,9 @@ def test_a_server_that_is_not_verbose_says_states_alone(served: Served) -> None:
     assert "SageMaker.CreateTrainingJob" not in served.errors()
 
 
+LIST = "Host: localhost\r\nX-Amz-Target: SageMaker.ListTrainingJobs\r\n"
+
+
 def limited(soft: int, hard: int) -> str:
     """The server, with so many open files allowed; S3 keeps each object in one, as it does large ones."""
     limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
@@ -157,7 +160,7 @@ def test_few_open_files_are_allowed_to_begin_with(tmp_path: Path) -> None:
 
 def test_connections_leave_open_files_for_jobs(tmp_path: Path) -> None:
     def answers() -> bool:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=10) as answer:
             return answer.status == 200
         return False
 
@@ -166,8 +169,10 @@ def test_connections_leave_open_files_for_jobs(tmp_path: Path) -> None:
         server.client("s3").create_bucket(Bucket=BUCKET)
         for _ in range(80):
             address = urlsplit(url)
-            stack.enter_context(socket.create_connection((address.hostname, address.port), 20))
-        until(answers, 15)
+            peer = stack.enter_context(socket.create_connection((address.hostname, address.port), 100))
+            with suppress(ConnectionError):  # those that are too many are told so
+                peer.sendall(f"POST / HTTP/1.1\r\n{LIST}Content-Length: 4\r\n\r\n".encode())
+        until(answers, 50)  # the server waits for a body for 60 s
         sagemaker = server.client("sagemaker")
         for name in ("one", "two"):
             sagemaker.create_training_job(**request(name, "(BASE / 'model/w').write_text('x')"))
