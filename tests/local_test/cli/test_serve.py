@@ -91,7 +91,7 @@ def test_a_line_for_each_request_and_health(verbose: Served) -> None:
 
 
 def test_it_is_healthy_once_it_has_what_an_earlier_server_kept(tmp_path: Path) -> None:
-    """The role of local jobs exists before that: whoever asks early may create a job."""
+    """Whoever asks the API early waits until then."""
     with Served(tmp_path) as served:
         index = served.root / "s3/index.json"
     index.parent.mkdir(exist_ok=True)
@@ -107,16 +107,20 @@ def test_it_is_healthy_once_it_has_what_an_earlier_server_kept(tmp_path: Path) -
             return answer.status, answer.read()
         return None
 
+    def find_role() -> str:
+        keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
+        with closing(boto3.session.Session().client("iam", endpoint_url=f"http://127.0.0.1:{port}", **keys)) as iam:
+            return iam.get_role(RoleName="local")["Role"]["Arn"]
+
     with ThreadPoolExecutor() as pool:
         starting = pool.submit(Served, tmp_path, "--port", str(port))
         try:
             assert until(health) == (503, b'{"status": "starting"}\n')
-            keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
-            with closing(boto3.session.Session().client("iam", endpoint_url=f"http://127.0.0.1:{port}", **keys)) as iam:
-                assert iam.get_role(RoleName="local")["Role"]["Arn"] == ROLE
+            role = pool.submit(find_role)
         finally:
             until(lambda: starting.done() or write_to_reader(index, b"[]"))
         with starting.result(100):
+            assert role.result(100) == ROLE
             assert health() == (200, b'{"status": "ok"}\n')
 
 
