@@ -56,7 +56,8 @@ def test_the_audit_looks_at_every_lock_and_takes_no_silence_for_an_answer(tmp_pa
 
 def test_an_audit_without_its_program_and_a_network_is_one_line(tmp_path):
     (tmp_path / "container").mkdir()
-    shutil.copy(CONTAINER / "audit.sh", tmp_path / "container")
+    for name in ("audit.sh", "quietly.sh"):
+        shutil.copy(CONTAINER / name, tmp_path / "container")
     python = tmp_path / "python"  # python -m venv FOLDER, and a pip that finds no index
     pip = "echo 'WARNING: Retrying' >&2; echo 'ERROR: No matching distribution found' >&2; exit 1"
     makes = f"mkdir -p $3/bin; printf '%s\\n' '#!/bin/sh' \"{pip}\" >$3/bin/pip; chmod +x $3/bin/pip"

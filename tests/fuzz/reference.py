@@ -70,7 +70,7 @@ def lines(data: bytes) -> Parsed:
 
 
 def fixed(data: bytes, size: int) -> Parsed:
-    if data[:2] == b"\x1f\x8b":
+    if data[:3] == b"\x1f\x8b\x08":
         return [], False
     count = len(data) // size
     return [data[n * size : (n + 1) * size] for n in range(count)], len(data) == count * size
