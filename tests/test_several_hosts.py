@@ -180,13 +180,14 @@ def test_a_script_runs_by_mpi(tmp_path, mpi_image, goal):
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        seen: list[str] = []
+        seen, output = [], ""
         for line in process.stdout:
+            output += line
             seen += re.findall(r"rank \d of 4, sum 6", line)
             if len(seen) == 4 and goal == "stop":
                 process.send_signal(signal.SIGINT)
                 break
-        output = process.stdout.read()
+        output += process.stdout.read()
         code = process.wait(120)
     finally:
         process.kill()

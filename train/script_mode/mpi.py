@@ -8,7 +8,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import psutil
@@ -21,6 +21,8 @@ from train.script_mode.program import Program
 
 _LAYER = "TRAIN_MPI"  # the variable that an image with MPI has
 _SSHD = ("/usr/sbin/sshd", "-D")
+_DAEMON = "orted"
+_OWN = (_DAEMON, "ssh")  # with which it reaches the other hosts
 _START_SECONDS = 20 * 60.0  # for mpirun to reach a host, as in the toolkit
 _LOOK_SECONDS = 0.5  # between two looks at processes
 
@@ -60,40 +62,49 @@ class _Mpirun(Program):
 
     def _send_stop(self, process: subprocess.Popen[bytes]) -> None:
         """To the script's processes: mpirun itself would kill them all a second later."""
-        with suppress(psutil.NoSuchProcess):  # it has ended
-            _terminate_children([psutil.Process(process.pid)])
+        _terminate_children(lambda: [psutil.Process(process.pid)] if process.poll() is None else [])
 
 
 class _Worker(Program):
     """On another host: sshd, until mpirun's part here has ended. Whether that was well is told by the first host."""
 
     def run(self, wait: bool = True, capture_error: bool = True) -> None:  # noqa: ARG002 - the toolkit's signature
-        """Until mpirun has come, in 20 minutes at most, and gone. StopRequested if a stop comes first."""
+        """See `await_mpirun`."""
         mpi._write_env_vars_to_file()  # which sshd gives to what it starts
         with self._starting:
             self._process = subprocess.Popen(_SSHD)
-        deadline = time.monotonic() + _START_SECONDS
-        while not (daemons := _find_daemons()):
-            if self._stop.wait(_LOOK_SECONDS):
-                raise StopRequested
-            if time.monotonic() > deadline:
-                raise TrainingError(f"mpirun of the first host has not reached this one within {_START_SECONDS:g} s.")
-        psutil.wait_procs(daemons)
+        await_mpirun(self._stop)
 
     def _send_stop(self, _: subprocess.Popen[bytes]) -> None:
-        _terminate_children(_find_daemons())
+        _terminate_children(_find_daemons)
+
+
+def await_mpirun(stop: threading.Event) -> None:
+    """Until mpirun has come to this host, in 20 minutes at most, and gone. StopRequested if a stop comes first.
+
+    Its daemon begins by going into the background: the process that is seen first ends at once, its child goes on.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while not _find_daemons():
+        if stop.wait(_LOOK_SECONDS):
+            raise StopRequested
+        if time.monotonic() > deadline:
+            raise TrainingError(f"mpirun of the first host has not reached this one within {_START_SECONDS:g} s.")
+    while daemons := _find_daemons():
+        psutil.wait_procs(daemons)
+        time.sleep(_LOOK_SECONDS)  # looking takes time, in which one may take the other's place
 
 
 def _find_daemons() -> list[psutil.Process]:
     """mpirun's, which start the script's processes on this host."""
-    return [process for process in psutil.process_iter(["name"]) if process.info["name"] == "orted"]
+    return [process for process in psutil.process_iter(["name"]) if process.info["name"] == _DAEMON]
 
 
-def _terminate_children(parents: Sequence[psutil.Process]) -> None:
-    """Of processes that start others: once they have. ssh, with which mpirun reaches other hosts, is left."""
-    while running := [parent for parent in parents if parent.is_running()]:
+def _terminate_children(find_parents: Callable[[], Sequence[psutil.Process]]) -> None:
+    """Of processes that start others: once they have. What is mpirun's own is left."""
+    while parents := find_parents():
         with suppress(psutil.NoSuchProcess):  # one has ended meanwhile: look again
-            children = [child for parent in running for child in parent.children() if child.name() != "ssh"]
+            children = [child for parent in parents for child in parent.children() if child.name() not in _OWN]
             for child in children:
                 child.terminate()
             if children:
