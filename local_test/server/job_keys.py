@@ -5,7 +5,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import Any
 
 from local_test.request.job_kind import JobKind
 from local_test.server.signatures import Signature
@@ -83,6 +82,7 @@ class Grant(Observer):
     def __init__(self, keys: JobKeys, grant: _Grant) -> None:
         self._keys, self._grant = keys, grant
 
-    def on_transition(self, description: dict[str, Any]) -> None:
-        if description["SecondaryStatus"] != "Stopping":
-            self._keys.change(self._grant, valid=description["SecondaryStatus"] == self._grant.kind.running)
+    def before_transition(self, state: str) -> None:
+        """Who sees that a job has ended finds its keys void."""
+        if state != "Stopping":
+            self._keys.change(self._grant, valid=state == self._grant.kind.running)

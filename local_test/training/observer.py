@@ -10,6 +10,9 @@ from local_test.util.progress_lines import StepProgress
 class Observer:
     """Each method does nothing until it is overridden. None may raise."""
 
+    def before_transition(self, state: str) -> None:
+        """The job is about to have a new secondary state, which nobody sees yet."""
+
     def on_transition(self, description: dict[str, Any]) -> None:
         """The job has a new state: its description, a copy."""
 

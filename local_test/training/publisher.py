@@ -31,6 +31,8 @@ class Publisher:
     def move(self, state: str, at: datetime | None = None) -> None:
         """Into a secondary state, as JobStatus.move. What can't be written on a full disk is told to observers all the
         same."""
+        for observer in self._observers:
+            observer.before_transition(state)
         self._status.move(state, at)
         try:
             self.write_description()

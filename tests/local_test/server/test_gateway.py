@@ -18,6 +18,10 @@ from botocore.exceptions import ClientError
 from local_test.request.job_kind import TRAINING
 from local_test.server.job_keys import JobKeys
 from local_test.server.signatures import Signature
+from local_test.training.job_status import TrainingJobStatus
+from local_test.training.observer import Observer
+from local_test.training.publisher import Publisher
+from local_test.util.clock import now_utc
 from tests.support.clients import CLIENTS, require_client, sdk_python
 from tests.support.processing import processed, processing_request, put_program
 from tests.support.served import BUCKET, MAIN_WITH_GATEWAY, WAIT, Served, ended, printed, request, until
@@ -298,5 +302,22 @@ def test_where_jobs_share_credentials_each_has_its_time() -> None:
         ("a", "Stopping", {"a", "b"}), ("a", "Uploading", {"b"}), ("b", "Interrupted", set()),
         ("b", "Stopping", set()), ("b", "Training", {"b"}), ("b", "Failed", set()),
     ):  # fmt: skip
-        grants[name].on_transition({"SecondaryStatus": state})
+        grants[name].before_transition(state)
         assert {job for _, job in keys.jobs_of(signature)} == running, (name, state)
+
+
+def test_who_sees_that_a_job_has_ended_finds_its_credentials_void(tmp_path: Path) -> None:
+    """However long other observers take."""
+    keys, signature = JobKeys(), Signature("own", "", "s3", lambda _: True)
+    own = keys.for_job(TRAINING, "job", {"AWS_ACCESS_KEY_ID": "own", "AWS_SECRET_ACCESS_KEY": "secret"})
+    status = TrainingJobStatus.from_request({"TrainingJobName": "job"}, "arn", now_utc)
+    seen = []
+
+    class Slow(Observer):
+        def on_transition(self, description: dict[str, Any]) -> None:
+            seen.append((description["TrainingJobStatus"], bool(keys.jobs_of(signature))))
+
+    publisher = Publisher(tmp_path, status, [Slow(), own], now_utc)
+    for state in ("Training", "Stopping", "Stopped"):
+        publisher.move(state)
+    assert seen == [("InProgress", True), ("Stopping", True), ("Stopped", False)]
