@@ -28,7 +28,7 @@ Event = dict[str, Any]
 
 
 class CloudWatch(Observer):
-    """Delivers in its own thread; all lines of a container are delivered before its job is Completed.
+    """Delivers in its own thread; who sees that a job has ended finds all lines of its containers.
 
     Memory is bounded: a container that prints faster than that waits, and a job's lines above a limit are left out.
     """
@@ -43,8 +43,7 @@ class CloudWatch(Observer):
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._deliver_often, name=f"cloudwatch-{job}", daemon=True)
 
-    def on_transition(self, description: dict[str, Any]) -> None:
-        state = description["SecondaryStatus"]
+    def before_transition(self, state: str) -> None:
         if state == self._kind.running and not self._thread.ident:
             self._thread.start()
         elif state in ("Uploading", *_OVER):  # the container is gone, so nothing comes after this

@@ -30,7 +30,7 @@ def deliver(clients: Clients, job: str, lines: int) -> list[str]:
     observer = CloudWatch(TRAINING, job, REGION, clients, lambda: datetime.now(UTC))
     for n in range(lines):
         observer.on_line(f"line {n}", "algo-1")
-    observer.on_transition({"SecondaryStatus": "Completed"})
+    observer.before_transition("Completed")
     logs = clients.get("logs", REGION)
     (stream,) = logs.describe_log_streams(logGroupName=TRAINING.log_group, logStreamNamePrefix=f"{job}/")["logStreams"]
     names = {"logGroupName": TRAINING.log_group, "logStreamName": stream["logStreamName"], "startFromHead": True}
@@ -45,7 +45,7 @@ def test_a_container_that_prints_faster_than_the_delivery_waits_for_it(
     for n in range(1050):
         observer.on_line(f"line {n}", "algo-1")
         assert sum(map(len, observer._lines.values())) < 100
-    observer.on_transition({"SecondaryStatus": "Completed"})
+    observer.before_transition("Completed")
     assert deliver(clients, "other", 3) == ["line 0", "line 1", "line 2"]
 
 
