@@ -62,10 +62,8 @@ class StoredOperations:
         """moto's answer, with what requests have said and moto leaves out; where no operation changes it, as they said
         it."""
         response = self._ask(environ)
-        what, members = (
-            operation.removeprefix(_DESCRIBE),
-            service_model().operation_model(operation).output_shape.members,
-        )
+        what = operation.removeprefix(_DESCRIBE)
+        members = service_model().operation_model(operation).output_shape.members
         answer = _parse(response.get_data(as_text=True)) if response.status_code == 200 else {}
         with self._lock:
             told = {name: value for name, value in self._told.get(_arn(answer, what), {}).items() if name in members}

@@ -96,10 +96,8 @@ class CheckpointSync:
                 break
             if self._copied.get(name) != _signature(entry) and self._has_key(name):
                 try:
-                    with (
-                        suppress(FileNotFoundError),
-                        self._tree.open_whole(entry.name) as file,
-                    ):  # it may be gone by now
+                    # it may be gone by now
+                    with suppress(FileNotFoundError), self._tree.open_whole(entry.name) as file:
                         self._storage.put(_snapshot(file, entry), join_uri(self._uri, name))
                         self._copied[name] = _signature(entry)
                 except (DataError, OSError) as error:

@@ -35,9 +35,8 @@ class Tail:
 
     def __init__(self, path: Path, last_bytes: int | None = None) -> None:
         self._path, self._last_bytes = path, last_bytes
-        self._file: tuple[int, bytes] | None = (
-            None  # its number on the disk, which a later one may get, and how it begins
-        )
+        # its number on the disk, which a later one may get, and how it begins
+        self._file: tuple[int, bytes] | None = None
         self._offset, self._rest, self._is_cut = 0, b"", False
         self.has_more = False  # than one look gives
         self.is_another = False  # with the last look: what came before is of a file that is gone
