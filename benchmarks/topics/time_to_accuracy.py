@@ -20,7 +20,7 @@ from benchmarks.measure import ROOT, describe_machine, format_spread, print_tabl
 from train.input_pipeline import pipeline
 from train.input_pipeline.pipeline import TensorBatch
 from train.modeling.augmentation import make_augmentation
-from train.modeling.builtin import build_model, build_optimizer, flip_tta
+from train.modeling.builtin import apply_tta, build_model, build_optimizer
 from train.records.channels import FileSource
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.environment import Channel
@@ -31,7 +31,7 @@ from train.trainer.train_step import TrainStep
 from train.trainer.trainer import Trainer
 
 # of fast: a schedule ends where its accuracy is wanted
-ALL = {"precision": "mixed_bfloat16", "mirror": "true"}
+ALL = {"precision": "mixed_bfloat16", "tta": "mirror"}
 LAYOUTS = {
     0.70: {"epochs": "1", "initial-scale": "0.88", **ALL},
     0.80: {"epochs": "4", "initial-scale": "0.88", **ALL},
@@ -93,7 +93,7 @@ def train_until(
     )  # fmt: skip
     trainer = Trainer(
         train_step, lr_schedule=make_lr_schedule(hparams, examples), size_schedule=size,
-        eval_model=flip_tta(model) if hparams.mirror else model,
+        eval_model=apply_tta(model, hparams.tta),
     )  # fmt: skip
     training, validation = (FileSource(Channel(name, "File", data)) for name in ("train", "validation"))
     began = time.perf_counter()

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tests.support.shards import CLASSES, SHAPE, examples
 from train.distributed.replicas import Replicas
 from train.modeling.augmentation import make_augmentation
-from train.modeling.builtin import build_model, build_optimizer, flip_tta
+from train.modeling.builtin import apply_tta, build_model, build_optimizer
 from train.runtime.dataset_info import ImageDatasetInfo
 from train.runtime.hyperparameters import RECIPES, Hyperparameters
 from train.trainer.progress_lines import ProgressLines
@@ -46,7 +46,7 @@ def make_trainer(
     )  # fmt: skip
     return Trainer(
         step, lr_schedule=lr_schedule or make_lr_schedule(hparams, 96), size_schedule=size_schedule,
-        eval_model=flip_tta(model) if hparams.mirror else None, stop=stop, clock=clock, lines=lines,
+        eval_model=apply_tta(model, hparams.tta), stop=stop, clock=clock, lines=lines,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ _CUDA_LIBRARIES = (
     "libcuda.so.1", "libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcudnn.so.9", "libcufft.so.11",
     "libcupti.so.12", "libcusolver.so.11", "libcusparse.so.12",
 )  # fmt: skip
+_AMPERE = 8, 0  # the compute capability from which on GPUs have TF32 and bfloat16
 
 
 def describe(environment: Environment) -> dict[str, str]:
@@ -92,9 +93,21 @@ def describe_gpus() -> str:
     if not gpus:
         return "0"
     details = tf.config.experimental.get_device_details(gpus[0])
-    tf32 = details.get("compute_capability", (0, 0)) >= (8, 0)
+    tf32 = details.get("compute_capability", (0, 0)) >= _AMPERE
     name = details.get("device_name", "unknown").replace(" ", "-")
     return f"{len(gpus)}×{name}" + (",float32-as-TF32" if tf32 else "")
+
+
+def choose_precision(precision: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """`precision`; for "auto" mixed_bfloat16 if the GPUs, or without one the processor, compute in it, or float32."""
+    if precision != "auto":
+        return precision
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    if gpus:
+        able = all(details.get("compute_capability", (0, 0)) >= _AMPERE for details in gpus)
+    else:
+        able = cpuinfo.exists() and re.search(r"avx512_bf16|amx_bf16", cpuinfo.read_text()) is not None
+    return "mixed_bfloat16" if able else "float32"
 
 
 def make_deterministic(wanted: bool) -> None:

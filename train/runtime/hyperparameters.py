@@ -18,7 +18,8 @@ CIFAR10_CLASSES = (
 )  # fmt: skip
 
 
-# Values where the request gives none: model fast has the defaults below; the others, and custom models, the usual ones.
+# Values where the request gives none: model fast has the defaults below; the plain ones are those of tutorial, lab and
+# custom models.
 _PLAIN = {
     "learning_rate": 1e-3,
     "optimizer": "adam",
@@ -26,7 +27,18 @@ _PLAIN = {
     "label_smoothing": 0.0,
     "augment": False,
 }
-RECIPES: Mapping[str, Mapping[str, Any]] = {"fast": {}, "tutorial": _PLAIN, "lab": _PLAIN}
+_AIRBENCH = {
+    "epochs": 8,
+    "batch_size": 1000,
+    "learning_rate": 0.24,
+    "momentum": 0.6,
+    "schedule": "linear",
+    "label_smoothing": 0.2,
+    "alternate_flips": True,
+    "tta": "shifts",
+    "precision": "auto",
+}
+RECIPES: Mapping[str, Mapping[str, Any]] = {"fast": {}, "airbench": _AIRBENCH, "tutorial": _PLAIN, "lab": _PLAIN}
 CUSTOM_MODEL = ".py"  # ends the name of a file that builds one
 _MOST = 2**31 - 1  # of a whole number without a limit of its own: TensorFlow's indices have 32 bits
 _MOST_SECONDS = 28 * 24 * 3600  # the longest job of the service
@@ -63,13 +75,20 @@ class Hyperparameters:
         "fast", "the highest accuracy for the time on few cores", one_of=tuple(RECIPES), or_file=CUSTOM_MODEL
     )
     seed: int = _define(0, "of weights, shuffling, dropout and augmentation", low=0, high=2**32 - 1)
+    momentum: float = _define(0.9, "of sgd and muon: the fewer the steps, the less", low=0, high=0.9999)
+    adam_lr_ratio: float = _define(
+        0.06, "share of learning-rate at which muon trains all but kernels: by Adam", low=0, high=1e3
+    )
     schedule: str = _define(
         "one-cycle",
-        "of the learning rate: up for a seventh of the training, then down to 0",
-        one_of=("one-cycle", "constant"),
+        "of the learning rate: one-cycle is up for a seventh of the training, then down to 0; linear is down only",
+        one_of=("one-cycle", "linear", "constant"),
     )
     label_smoothing: float = _define(0.1, "share of each label spread over all classes", low=0, high=0.9)
     augment: bool = _define(True, "random flips and shifts, a sixteenth of the side at most, of training pictures")
+    alternate_flips: bool = _define(
+        False, "a picture that is flipped in one epoch is not in the next, and so on, instead of at random"
+    )
     initial_scale: float = _define(
         1.0, "pictures are trained on at this share of their side at first, and grow to 1", low=0.1, high=1
     )
@@ -82,8 +101,11 @@ class Hyperparameters:
         low=0,
         high=0.99999,
     )
-    mirror: bool = _define(
-        False, "test-time augmentation (TTA): the mean of the logits of the picture and its mirror image"
+    tta: str = _define(
+        "none",
+        "test-time augmentation (TTA): mirror is the mean of the logits of a picture and its mirror image, shifts "
+        "of both and the same moved by a pixel",
+        one_of=("none", "mirror", "shifts"),
     )
     width: int = _define(1, "times the channels of each layer of a built-in model", low=1, high=64)
     shuffle_buffer: int = _define(10_000, "pictures held for shuffling: 31 MB of 32×32×3", low=1)
@@ -93,7 +115,11 @@ class Hyperparameters:
     checkpoint_every: int = _define(
         0, "steps between checkpoints within an epoch, for what SIGTERM does not announce; 0: at its end", low=0
     )
-    precision: str = _define("float32", "what layers compute in", one_of=("float32", "mixed_bfloat16", "mixed_float16"))
+    precision: str = _define(
+        "float32",
+        "what layers compute in; auto: mixed_bfloat16 where the device does so itself, else float32",
+        one_of=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
     jit: str = _define(
         "auto", "XLA compiles the steps: auto on one GPU; on a processor it is slower", one_of=("auto", "on", "off")
     )
@@ -188,8 +214,9 @@ def describe() -> list[tuple[str, str, str]]:
     rows = []
     for definition in fields(Hyperparameters):
         default = "" if definition.default is MISSING else str(definition.default)
-        if definition.name in _PLAIN:
-            default += f"; {_PLAIN[definition.name]} for other models"
+        for models, recipe in (("airbench", _AIRBENCH), ("other models", _PLAIN)):
+            if definition.name in recipe:
+                default += f"; {recipe[definition.name]} for {models}"
         choices = f"; one of {_choices(definition)}" if definition.metadata["one_of"] else ""
         rows.append((_public_name(definition), default, definition.metadata["reason"] + choices))
     return rows

@@ -17,7 +17,7 @@ from train.distributed.replicas import Replicas, check_replicas_in_sync
 from train.errors import StopRequested, TrainingError
 from train.input_pipeline.pipeline import Consumer
 from train.modeling.augmentation import make_augmentation
-from train.modeling.builtin import build_model, build_optimizer, flip_tta
+from train.modeling.builtin import apply_tta, build_model, build_optimizer
 from train.modeling.custom import find_model_file
 from train.outputs import evaluation, mlflow
 from train.outputs.callback import Callback
@@ -57,6 +57,7 @@ def run(environment: Environment, stop: threading.Event) -> None:
     hardware.limit_threads()
     hardware.share_gpus()
     hardware.make_deterministic(hparams.deterministic)
+    hparams = replace(hparams, precision=hardware.choose_precision(hparams.precision))
     info = read_dataset_info(environment, hparams)
     if info.note:
         _log.info("NOTE: %s", info.note)
@@ -259,7 +260,7 @@ def _build_trainer(
     keras.utils.set_random_seed(hparams.seed)
     file = find_model_file(hparams.model, environment) if hparams.model.endswith(CUSTOM_MODEL) else None
     model, optimizer = build_model(hparams, info, file), build_optimizer(hparams)
-    eval_model = flip_tta(model) if hparams.mirror else model
+    eval_model = apply_tta(model, hparams.tta)
     examples = (info.train_examples or hparams.train_examples) / len(cluster.hosts)
     train_step = TrainStep(
         model, optimizer, augment=make_augmentation(hparams), label_smoothing=hparams.label_smoothing,

@@ -23,7 +23,8 @@ def make_lr_schedule(hparams: Hyperparameters, examples: float) -> LrSchedule:
     if hparams.schedule == "constant":
         return lambda _: hparams.learning_rate
     done = _make_fraction_done(hparams, examples)
-    return lambda progress: hparams.learning_rate * one_cycle(done(progress))
+    share = {"one-cycle": one_cycle, "linear": linear}[hparams.schedule]
+    return lambda progress: hparams.learning_rate * share(done(progress))
 
 
 def make_size_schedule(hparams: Hyperparameters, examples: float, shape: tuple[int, ...]) -> SizeSchedule | None:
@@ -55,6 +56,11 @@ def _make_fraction_done(hparams: Hyperparameters, examples: float) -> Callable[[
 def one_cycle(done: float) -> float:
     """Share of the highest rate when the share `done` of the training is done: up from 0, then down to 0, in lines."""
     return max(0.0, min(done / WARM_UP, (1 - done) / (1 - WARM_UP)))
+
+
+def linear(done: float) -> float:
+    """Share of the highest rate when the share `done` of the training is done: down to 0, in a line."""
+    return max(0.0, 1 - done)
 
 
 def image_scale(initial: float, done: float) -> float:

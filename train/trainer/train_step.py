@@ -50,6 +50,7 @@ class TrainStep:
         self.steps, self.device = steps if self._replicas.count == 1 else 1, self._replicas.device
         optimizer.build(model.trainable_variables)
         self._step = tf.Variable(0, dtype=tf.int64)
+        self._epoch = tf.Variable(0, dtype=tf.int64)
         self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
         self._correct = tf.Variable(0, dtype=tf.int64)
         self._bad_step = tf.Variable(-1, dtype=tf.int64)  # the first whose loss was not finite
@@ -75,6 +76,7 @@ class TrainStep:
     def load_counters(self, progress: Progress) -> None:
         """Go on counting where `progress` is."""
         self._step.assign(progress.step)
+        self._epoch.assign(progress.epoch)
         self._loss_sum.assign(progress.loss_sum)
         self._correct.assign(progress.correct)
 
@@ -120,7 +122,7 @@ class TrainStep:
     def _train(self, model: keras.Model, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> None:
         """`model` is self.model, or the same layers at another size."""
         self.optimizer.learning_rate.assign(rate)
-        images = self._augment(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]))
+        images = self._augment(images, tf.stack([tf.constant(self._seed, tf.int64), self._step]), self._epoch)
         with tf.GradientTape() as tape:
             with fused_batch_norm(model):
                 logits = model(resize_images(model, images), training=True)
@@ -164,7 +166,7 @@ class TrainStep:
         """On device `number`: (*gradients, loss, sum of losses, correct) over all devices, and the layers' states."""
         number = tf.cast(number, tf.int64)
         self._replicas.set_weights(weights)
-        images = self._augment(images, tf.stack([self._seed + number * 2**33, self._step]))
+        images = self._augment(images, tf.stack([self._seed + number * 2**33, self._step]), self._epoch)
         trainable = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
             logits, states, penalties = model.stateless_call(

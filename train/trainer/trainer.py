@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from train.distributed.rendezvous import Cluster, SingleHost, synchronize_stop
 from train.errors import NoRecordsError, StopRequested
+from train.modeling import whitening
 from train.trainer.progress import Progress
 from train.trainer.progress_lines import ProgressLines
 from train.trainer.schedules import LrSchedule, SizeSchedule
@@ -68,6 +70,8 @@ class Trainer:
         leaves `progress` and the model as they are after a whole step. TrainingError if the loss is not finite.
         """
         self.train_step.load_counters(progress)
+        if not progress.step and (layer := whitening.find_layer(self.model)):
+            batches = self._whiten(layer, batches)
         began = self._clock() - progress.seconds
         shared = self._synchronized_batches(self._timed(batches, progress))
         try:
@@ -114,6 +118,21 @@ class Trainer:
         for images, labels in self._until_stopped(batches):
             logits, _ = self.eval_step(images, labels)
             yield images, labels, tf.nn.softmax(logits)
+
+    def _whiten(self, layer: keras.layers.Conv2D, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The first pictures of all hosts give the layer its filters; all batches are still to come."""
+        iterator, looked_at, measured = iter(batches), [], np.zeros((1, 1))
+        enough = whitening.PATCHES / len(self._cluster.hosts)
+        with synchronize_stop(self._cluster):
+            for images, labels in self._until_stopped(iterator):
+                looked_at.append((images, labels))
+                measured = measured + whitening.measure_patches(images.numpy())
+                if measured[0, 0] >= enough:
+                    break
+        of_hosts = self._cluster.all_gather(measured.tolist() if looked_at else None)
+        if found := [np.array(one) for one in of_hosts if one]:
+            whitening.set_filters(layer, np.sum(found, axis=0))
+        return itertools.chain(looked_at, iterator)
 
     def _steps_ahead(self, progress: Progress, save_every: int) -> int:
         """How many steps the next call makes: those of one image size, and none beyond the next checkpoint."""

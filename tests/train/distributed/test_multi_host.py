@@ -65,13 +65,14 @@ RECIPES = {
     "tutorial": {"learning-rate": "0.003", "optimizer": "sgd"},
     # nothing random in the pictures: each host draws its own
     "fast": {"model": "fast", "augment": "false", "learning-rate": "0.01", "weight-average": "0.5"},
+    "airbench": {"model": "airbench", "augment": "false", "learning-rate": "0.01", "precision": "float32"},
     # by its place, as a file of the image
     "own": {"model": str(ROOT / "launch/examples/own_model.py"), "learning-rate": "0.003", "optimizer": "sgd"},
 }
 
 
 @pytest.mark.parametrize(
-    "recipe", ["tutorial", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fast", "own"))]
+    "recipe", ["tutorial", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fast", "airbench", "own"))]
 )
 def test_two_hosts_train_as_one_with_twice_the_batch(shards, feed, start_hosts, recipe):
     common = {"epochs": "2", "shuffle-buffer": "100", **RECIPES[recipe]}

@@ -34,6 +34,21 @@ def test_augmentation_uses_flips_and_every_shift():
 
 
 @settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 20))
+def test_alternate_flips_show_each_picture_both_ways_in_two_epochs(seed, epoch):
+    images = np.random.default_rng(seed).integers(0, 256, (200, 16, 16, 3)).astype(np.uint8)
+    images[:, :, 0], images[:, :, -1] = 0, 255  # the dark side tells a flip
+    shifts = tf.constant([seed, 5], tf.int64)
+    flipped = []
+    for number in (epoch, epoch + 1, epoch + 2):
+        result = flip_and_shift(tf.constant(images), shifts, tf.constant(number, tf.int64)).numpy()
+        flipped.append(result[:, :, :2].mean(axis=(1, 2, 3)) > result[:, :, -2:].mean(axis=(1, 2, 3)))
+    assert (flipped[0] != flipped[1]).all()
+    assert (flipped[0] == flipped[2]).all()
+    assert 0.3 < flipped[0].mean() < 0.7
+
+
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 20))
 def test_hidden_squares_have_one_size_and_any_place(seed, side):
     images = tf.zeros((50, 16, 20, 3), tf.uint8)
@@ -57,6 +72,6 @@ def test_the_settings_say_what_changes(asked, changed):
     augment = make_augmentation(Hyperparameters(**asked))
     assert (augment is not no_augmentation) == changed
     images = tf.cast(tf.random.stateless_uniform((9, 16, 16, 3), [1, 2], maxval=100, dtype=tf.int32), tf.uint8)
-    result = augment(images, tf.constant([0, 0], tf.int64))
+    result = augment(images, tf.constant([0, 0], tf.int64), tf.constant(0, tf.int64))
     assert (result.shape, result.dtype) == (images.shape, images.dtype)
     assert bool(tf.reduce_all(result == images)) != changed

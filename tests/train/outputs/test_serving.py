@@ -39,8 +39,9 @@ print("right", right)
     "hyperparameters",
     [
         {"model": "tutorial"},
-        {"model": "fast", "mirror": "true"},
+        {"model": "fast", "tta": "mirror"},
         {"model": "lab"},
+        {"model": "airbench", "batch-size": "16"},
         {"model": "model.py"},
     ],
     ids=lambda given: given["model"],

@@ -81,3 +81,20 @@ def test_missing_libraries_are_those_off_the_runpath(tmp_path):
     found = hardware.find_missing_libraries(framework)
     assert "libcusolver.so.11" in found
     assert not {"libcublas.so.12", "libcublasLt.so.12"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [
+        ("fpu avx512_bf16 sse", "mixed_bfloat16"),
+        ("amx_bf16", "mixed_bfloat16"),
+        ("fpu avx2", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_precision_auto_is_what_the_processor_computes_in(tmp_path, flags, chosen):
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert hardware.choose_precision("auto", cpuinfo) == chosen
+    assert hardware.choose_precision("mixed_float16", cpuinfo) == "mixed_float16"

@@ -19,12 +19,12 @@ def test_nothing_given_means_the_defaults():
 def test_every_type_is_read_from_a_string_with_or_without_json_quotes():
     given = {
         "epochs": "3", "batch-size": '"64"', "learning-rate": "1e-05", "optimizer": '"sgd"', "model": "lab",
-        "augment": '"true"', "mirror": "1",
+        "augment": '"true"', "alternate-flips": "1",
         "seed": "7.0", "fifo-timeout": "2.5", "classes": "cat,dog", "image-shape": "64,48,1",
     }  # fmt: skip
     hparams = parse(given)
     assert dataclasses.astuple(hparams)[:6] == (3, 64, 1e-05, "sgd", "lab", 7)
-    assert (hparams.augment, hparams.mirror) == (True, True)
+    assert (hparams.augment, hparams.alternate_flips) == (True, True)
     assert hparams.fifo_timeout == 2.5
     assert hparams.class_names == ("cat", "dog")
     assert hparams.shape == (64, 48, 1)
@@ -48,6 +48,9 @@ def test_each_model_has_a_recipe_and_what_is_given_comes_first():
     assert (tutorial.augment, tutorial.label_smoothing) == (False, 0.0)
     lab = parse({"model": '"lab"', "schedule": "one-cycle", "learning-rate": "0.01"})
     assert (lab.optimizer, lab.learning_rate, lab.schedule) == ("adam", 0.01, "one-cycle")
+    airbench = parse({"model": "airbench", "batch-size": "500"})
+    assert (airbench.optimizer, airbench.epochs, airbench.batch_size) == ("muon", 8, 500)
+    assert (airbench.augment, airbench.alternate_flips, airbench.precision) == (True, True, "auto")
     assert parse({"model": "fast"}) == Hyperparameters()
 
 

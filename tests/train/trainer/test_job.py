@@ -66,10 +66,12 @@ def test_a_job_over_fifos_leaves_everything_and_file_mode_the_same(tmp_path, sha
         np.testing.assert_array_equal(array, read_weights(pipe)[name], err_msg=name)
 
 
-@pytest.mark.parametrize("model", ["tutorial", pytest.param("lab", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "model", ["tutorial", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lab", "airbench"))]
+)
 def test_stopped_in_its_second_epoch_and_run_again_it_ends_as_if_never_stopped(tmp_path, shards, feed, start, model):
     hyperparameters = {"epochs": "3", "shuffle-buffer": "50", "model": model, "augment": "true"}
-    hyperparameters["checkpoint-every"] = "2"
+    hyperparameters |= {"checkpoint-every": "2", "batch-size": "32"}
     data = {channel: channel_bytes(shards, channel) for channel in ("train", "validation")}
     quiet = job_folder(tmp_path / "quiet", "Pipe", hyperparameters)
     stopped = job_folder(tmp_path / "stopped", "Pipe", {**hyperparameters, "steps-per-execution": "8"})

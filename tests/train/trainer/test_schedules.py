@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -45,6 +46,15 @@ def test_one_cycle_goes_up_and_then_down_to_nearly_nothing(epochs, steps):
     assert max(found) <= 0.5
     assert found[-1] == pytest.approx(0.5 * one_cycle(1 - 0.5 / (steps * epochs)))
     assert abs(top / len(found) - WARM_UP) <= 1 / len(found)
+
+
+@given(st.integers(1, 6), st.integers(2, 60))
+def test_a_linear_rate_goes_down_from_the_highest_to_nearly_nothing(epochs, steps):
+    found = rates(
+        Hyperparameters(epochs=epochs, batch_size=10, learning_rate=0.5, schedule="linear"), 10 * steps, steps
+    )
+    half_a_step = 0.25 / (steps * epochs)
+    np.testing.assert_allclose(found, np.linspace(0.5 - half_a_step, half_a_step, steps * epochs))
 
 
 def test_an_epoch_of_another_size_than_expected_is_only_the_firsts_concern():

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tests.support.shards import SHAPE, examples
 from tests.support.training import make_batches, make_trainer
 from train.errors import StopRequested, TrainingError
+from train.modeling.whitening import find_layer, measure_patches, set_filters
 from train.trainer.checkpoint import named_variables, restore, to_arrays
 from train.trainer.progress import Progress
 from train.trainer.train_step import TrainStep
@@ -169,8 +170,39 @@ def test_smoothed_labels_change_the_training_but_not_what_is_reported():
     assert surest[0] > 0.95 > surest[1]
 
 
+@pytest.mark.slow
+def test_airbenchs_first_layer_takes_its_filters_from_the_first_pictures_once():
+    """They are looked at before the first step, and trained on all the same."""
+    trainer, progress = make_trainer(model="airbench", precision="float32"), Progress()
+    layer = find_layer(trainer.model)
+    assert layer
+    drawn = np.array(layer.kernel)
+    trainer.train_epoch(iter(make_batches(70)), progress)
+    found = np.array(layer.kernel)
+    assert progress.examples_seen == 70
+    set_filters(layer, measure_patches(examples(70, 0)[0]))
+    np.testing.assert_array_equal(layer.kernel, found)
+    assert not np.allclose(found, drawn)
+    trainer.train_epoch(iter(make_batches(60, seed=5)), progress)  # other pictures
+    np.testing.assert_array_equal(layer.kernel, found)
+
+
+def test_a_stop_while_the_first_pictures_are_looked_at_leaves_the_model_untrained():
+    stop, progress = threading.Event(), Progress()
+    trainer = make_trainer(model="airbench", precision="float32", stop=stop)
+
+    def batches():
+        yield make_batches()[0]
+        stop.set()
+        yield make_batches()[1]
+
+    with pytest.raises(StopRequested):
+        trainer.train_epoch(batches(), progress)
+    assert progress.step == 0
+
+
 def test_what_is_evaluated_may_be_another_model():
-    trainer = make_trainer(mirror=True)
+    trainer = make_trainer(tta="mirror")
     images, labels = examples(40, 3)
     straight = trainer.evaluate([(tf.constant(images), tf.constant(labels, tf.int64))])
     turned = trainer.evaluate([(tf.constant(images[:, :, ::-1]), tf.constant(labels, tf.int64))])
