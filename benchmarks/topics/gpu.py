@@ -6,6 +6,7 @@ steps: `python -m benchmarks reader`.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -49,14 +50,15 @@ def main() -> None:
 
 
 def default_settings() -> list[str]:
-    """Several steps a call on a GPU alone: XLA's loops on a processor are slow."""
-    return [
-        f"batch-size={size} precision={precision} jit={jit} steps-per-execution={steps}"
+    """Several steps a call on a GPU alone: XLA's loops on a processor are slow. So is airbench there."""
+    gpus = hardware.count_gpus()
+    ways = [f"jit={jit} steps-per-execution={steps}" for jit in ("off", "on") for steps in ((1, 16) if gpus else (1,))]
+    models = [
+        f"batch-size={size} precision={precision}"
         for size in (128, 1024)
         for precision in ("float32", "mixed_bfloat16")
-        for jit in ("off", "on")
-        for steps in ((1, 16) if hardware.count_gpus() else (1,))
     ]
+    return [f"{model} {way}" for model in [*models, *(["model=airbench"] if gpus else [])] for way in ways]
 
 
 def prepare(settings: str, first: dict[str, float]) -> Callable[[], float]:
@@ -65,6 +67,7 @@ def prepare(settings: str, first: dict[str, float]) -> Callable[[], float]:
     Without jit and steps-per-execution they are those of a processor.
     """
     hparams = parse(dict(setting.split("=", 1) for setting in settings.split()))
+    hparams = replace(hparams, precision=hardware.choose_precision(hparams.precision))
     size, steps = hparams.batch_size, hparams.steps_per_execution or 1
     jit = "off" if hparams.jit == "auto" else hparams.jit
     info = ImageDatasetInfo(SHAPE, hparams.class_names)
