@@ -29,8 +29,9 @@ _PLAIN = {
 }
 _AIRBENCH = {
     "epochs": 8,
-    "batch_size": 1000,
-    "learning_rate": 0.24,
+    "batch_size": 500,
+    "learning_rate": 0.12,
+    "adam_lr_ratio": 0.02,
     "momentum": 0.6,
     "schedule": "linear",
     "label_smoothing": 0.2,

@@ -48,8 +48,8 @@ def test_each_model_has_a_recipe_and_what_is_given_comes_first():
     assert (tutorial.augment, tutorial.label_smoothing) == (False, 0.0)
     lab = parse({"model": '"lab"', "schedule": "one-cycle", "learning-rate": "0.01"})
     assert (lab.optimizer, lab.learning_rate, lab.schedule) == ("adam", 0.01, "one-cycle")
-    airbench = parse({"model": "airbench", "batch-size": "500"})
-    assert (airbench.optimizer, airbench.epochs, airbench.batch_size) == ("muon", 8, 500)
+    airbench = parse({"model": "airbench", "batch-size": "1000"})
+    assert (airbench.optimizer, airbench.epochs, airbench.batch_size) == ("muon", 8, 1000)
     assert (airbench.augment, airbench.alternate_flips, airbench.precision) == (True, True, "auto")
     assert parse({"model": "fast"}) == Hyperparameters()
 
