@@ -17,9 +17,10 @@ _LEAST = 3e-5  # variance added to each direction's: what hardly varies is noise
 def apply_whitening(x: keras.KerasTensor) -> keras.KerasTensor:
     """The layer on `x` (n, height, width, channels), from 0 to 1: two filters, of opposite sign, for each direction.
 
-    Only its bias is trained. `set_filters` gives it the filters.
+    Only its bias is trained. `set_filters` gives it the filters. It computes in float32: what hardly varies is made
+    large.
     """
-    layer = layers.Conv2D(2 * _SIDE**2 * x.shape[-1], _SIDE, name=_NAME)
+    layer = layers.Conv2D(2 * _SIDE**2 * x.shape[-1], _SIDE, dtype="float32", name=_NAME)
     result = layer(x)
     layer.kernel.trainable = False
     return result
