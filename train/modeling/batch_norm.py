@@ -11,7 +11,7 @@ import tensorflow as tf
 
 @contextmanager
 def fused_batch_norm(model: keras.Model) -> Iterator[None]:
-    """While `model` is called. Its layers stay Keras' own: what is saved knows nothing of it, and validates by Keras.
+    """While `model` is called. Its layers stay Keras' own: what is saved knows nothing of it.
 
     A step on a processor takes less time so. A GPU's layers are left as they are: it was not measured there.
     """
@@ -39,11 +39,18 @@ def _is_fusible(layer: keras.Layer) -> bool:
 
 
 def _call(layer: Any, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
-    """Of pictures (n, height, width, channels) in training; all else is Keras'."""
-    if not training or not layer.trainable or mask is not None or len(inputs.shape) != 4:
+    """Of pictures (n, height, width, channels); all else is Keras'."""
+    if mask is not None or len(inputs.shape) != 4:
         return type(layer).call(layer, inputs, training=training, mask=mask)
+    scale, offset, epsilon = layer.gamma.value, layer.beta.value, layer.epsilon
+    if not training or not layer.trainable:
+        kept = {"mean": layer.moving_mean.value, "variance": layer.moving_variance.value}
+        normalised = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=scale, offset=offset, epsilon=epsilon, is_training=False, **kept
+        )
+        return normalised[0]
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs, scale=layer.gamma.value, offset=layer.beta.value, mean=[], variance=[], epsilon=layer.epsilon
+        x=inputs, scale=scale, offset=offset, epsilon=epsilon, mean=[], variance=[]
     )
     count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
     variance *= (count - 1) / count  # the operation's is that of a sample; Keras keeps that of the batch

@@ -209,7 +209,8 @@ def make_eval_step(model: keras.Model, batch_size: int, jit: str) -> CompiledSte
     """Compiled: images and labels → logits (n, classes) and cross-entropies (n,) float32."""
 
     def evaluate(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = model(images, training=False)
+        with fused_batch_norm(model):
+            logits = model(images, training=False)
         return logits, _cross_entropy(labels, logits)
 
     return compile_step(evaluate, _signature(model), batch_size, jit)
