@@ -44,11 +44,11 @@ def _call(layer: Any, inputs: tf.Tensor, training: bool | None = None, mask: tf.
         return type(layer).call(layer, inputs, training=training, mask=mask)
     scale, offset, epsilon = layer.gamma.value, layer.beta.value, layer.epsilon
     if not training or not layer.trainable:
-        kept = {"mean": layer.moving_mean.value, "variance": layer.moving_variance.value}
-        normalised = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=scale, offset=offset, epsilon=epsilon, is_training=False, **kept
-        )
-        return normalised[0]
+        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=scale, offset=offset, mean=layer.moving_mean.value, variance=layer.moving_variance.value,
+            epsilon=epsilon, is_training=False,
+        )  # fmt: skip
+        return outputs
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs, scale=scale, offset=offset, epsilon=epsilon, mean=[], variance=[]
     )
